@@ -1,0 +1,192 @@
+"""What the loop and the trainer need of a generator and a judge, and the records that pass between them.
+
+`Generator` and `Judge` have several implementations: the engines in process, the gRPC client, a scripted one in the
+tests. One conformance suite runs against all of them, so the loop never knows which it speaks to. Pictures travel as
+encoded bytes (PNG from our generator; PNG, JPEG or WebP into the judge), so every implementation yields the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from emofeedback.affect import AffectPoint, Emotion
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """Which model made a reply."""
+
+    name: str
+    """The checkpoint's name: a hub id, a folder's name, or the embedded model's name."""
+    digest: str
+    """`sha256:` and 64 hex digits over the checkpoint's weight files."""
+    policy: str = ""
+    """The adapter in use, empty for the base weights."""
+
+
+# --- generator ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """Paint one image per seed from one prompt."""
+
+    prompt: str
+    seeds: tuple[int, ...]
+    """One image each; in [0, 2**63). The same prompt, seed and model give the same pixels."""
+    negative_prompt: str = ""
+    steps: int | None = None
+    """Sampling steps; None is the profile's default."""
+    guidance: float | None = None
+    """Classifier-free guidance scale, 1 is off; None is the profile's default."""
+    policy: str = ""
+    """Name of an adapter; empty is the profile's default."""
+    request_id: str = ""
+    """Retried with the same id, the work is not done twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationQueued:
+    """The first event of every request: it is valid and waits for room in the batch."""
+
+    images_ahead: int
+    """Images that other requests have asked for before it."""
+    unknown_words: tuple[str, ...] = ()
+    """Words of the prompt that a model with a closed vocabulary (the embedded one) has never seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationStep:
+    """`step` of `steps` denoising steps are done for the image `index`."""
+
+    index: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedImage:
+    """One finished picture."""
+
+    index: int
+    """Position of its seed in the request."""
+    seed: int
+    data: bytes
+    """A PNG."""
+    width: int
+    height: int
+    model: ModelInfo
+
+
+GenerationEvent = GenerationQueued | GenerationStep | GeneratedImage
+
+
+class Generator(Protocol):
+    """Paints pictures from prompts."""
+
+    def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        """Events until every image is there; closing the iterator stops the computation at the next step.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+            NotFound: no such policy.
+            ResourceExhausted: the queue is full.
+        """
+        ...
+
+    async def model(self) -> ModelInfo:
+        """The base model behind it."""
+        ...
+
+    async def policies(self) -> Sequence[str]:
+        """Names of the adapters that it can paint with."""
+        ...
+
+
+# --- judge -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """What a picture makes people feel, in the judge's eyes."""
+
+    valence: float
+    arousal: float
+    emotion: Emotion
+    confidence: float
+    """Probability of `emotion`, in [0, 1]."""
+    reasoning: str = ""
+    """Why, where the caller asked for it."""
+
+    @property
+    def point(self) -> AffectPoint:
+        """Its place on the plane."""
+        return AffectPoint(self.valence, self.arousal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssessmentFailure:
+    """The judge gave no readable reply for this one picture; the others of the batch are not affected."""
+
+    reason: str
+
+
+AssessmentOutcome = Assessment | AssessmentFailure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One turn of a conversation; `parts` mixes texts and encoded images in reading order."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[str | bytes, ...]
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How a reply is sampled."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    """0 is greedy."""
+    seed: int = 0
+
+
+class Judge(Protocol):
+    """Looks at pictures. Every list it returns is as long as its input and in its order."""
+
+    async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+        """Valence, arousal and emotion of each image: by the short way (expected value over rating tokens), or,
+        with `reasoning`, by reading the reply that the model thinks out loud.
+
+        Raises:
+            InvalidRequest: an image is not one, is animated, or is over the pixel limit.
+        """
+        ...
+
+    def assess_stream(
+        self, images: AsyncIterator[tuple[int, bytes]]
+    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
+        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready."""
+        ...
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        """Alignment of each image with the prompt: the scorer's cosine similarity, in [-1, 1]."""
+        ...
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        """Similarity of each candidate with `text`, cosine of the scorer's text embeddings, in [-1, 1]."""
+        ...
+
+    async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
+        """The model's reply to each conversation."""
+        ...
+
+    async def model(self) -> ModelInfo:
+        """The vision-language model behind it."""
+        ...

@@ -1,0 +1,141 @@
+"""The agent's words: the textual gradient and the update (EmoFeedback^2, section 3.3), as pure functions.
+
+`gradient_conversation` shows the model its best and its worst picture and asks what to change;
+`update_conversation` asks for the prompt rewritten accordingly. Each has a parser that repairs what models commonly
+get wrong in form. As with the judge's prompts, the embedded model has learned these sentences verbatim.
+"""
+
+from __future__ import annotations
+
+import re
+
+from emofeedback.affect import AffectPoint, describe
+from emofeedback.interfaces import Assessment, Conversation, Message
+
+GRADIENT_MAX_NEW_TOKENS = 256
+UPDATE_MAX_NEW_TOKENS = 160
+PROMPT_WORDS = 40
+"""Words that a rewritten prompt is asked to stay under: about 55 of the 77 tokens that a CLIP text encoder reads."""
+
+
+class UnreadableReply(ValueError):
+    """The model's reply holds no analysis or no prompt, even after repair; the message says what it held."""
+
+
+def gradient_conversation(
+    prompt: str,
+    target: AffectPoint,
+    best_image: bytes,
+    best: Assessment,
+    worst_image: bytes,
+    worst: Assessment,
+) -> Conversation:
+    """Asks what makes the best image come nearer to the target than the worst, and what to change next."""
+    text = (
+        f"Both pictures were painted from this prompt: {_one_line(prompt)}\n"
+        f"The target is {_target(target)}.\n"
+        f"The first picture, the best so far, has {_judged(best)}.\n"
+        f"The second picture, the worst, has {_judged(worst)}.\n"
+        "What in each picture makes people feel so? What should be added and what taken out "
+        "to come nearer to the target? Answer in three short sentences."
+    )
+    return (Message(role="user", parts=(best_image, worst_image, text)),)
+
+
+def parse_gradient(reply: str) -> str:
+    """The analysis in one line, without tags, fences or quotes around it.
+
+    Raises:
+        UnreadableReply: nothing is left to read.
+    """
+    analysis = _one_line(_unwrap(_TAGS.sub(" ", reply)))
+    if not _has_letter(analysis):
+        raise UnreadableReply(f"the reply holds no analysis: {_quote(reply)}")
+    return analysis
+
+
+def update_conversation(
+    original_prompt: str, prompt: str, analysis: str, target: AffectPoint
+) -> Conversation:
+    """Asks for the prompt rewritten toward the target, with the subject and place of the original."""
+    text = (
+        f"Original prompt: {_one_line(original_prompt)}\n"
+        f"Current prompt: {_one_line(prompt)}\n"
+        f"Analysis: {_one_line(analysis)}\n"
+        f"The target is {_target(target)}.\n"
+        "Rewrite the current prompt so that its picture comes nearer to the target. "
+        "Keep the subject and the place of the original prompt; change the weather, the light, the mood "
+        f"and the things around. Use at most {PROMPT_WORDS} words. "
+        "Reply with the new prompt only, inside <prompt></prompt>."
+    )
+    return (Message(role="user", parts=(text,)),)
+
+
+def parse_update(reply: str) -> str:
+    """The rewritten prompt in one line.
+
+    Forgiven: a missing or repeated tag, code fences, quotes around the prompt, "Here is the new prompt:" before it,
+    line breaks in it.
+
+    Raises:
+        UnreadableReply: no prompt, or more than one text that could be it.
+    """
+    prompt = _one_line(_unwrap(_prompt_text(reply)))
+    if not _has_letter(prompt):
+        raise UnreadableReply(f"the reply holds no prompt: {_quote(reply)}")
+    return prompt
+
+
+_TAGS = re.compile(r"</?(?:think|answer|analysis|prompt)>", re.IGNORECASE)
+_THOUGHTS = re.compile(r"<think>.*?</think>", re.IGNORECASE | re.DOTALL)
+_TAGGED = re.compile(r"<prompt>(.*?)(?=</?prompt>|$)", re.IGNORECASE | re.DOTALL)
+_FENCE = re.compile(r"```\w*")
+_CHATTER = re.compile(r"^[^:\n]{0,60}\bprompt\b[^:\n]{0,20}:\s*", re.IGNORECASE)
+_PARAGRAPH = re.compile(r"\n\s*\n")
+_QUOTES = "\"'`“”‘’*"
+
+
+def _prompt_text(reply: str) -> str:
+    """The part of the reply that is the prompt: inside its tag, else after the chatter."""
+    reply = _FENCE.sub("\n\n", _THOUGHTS.sub(" ", reply))
+    tagged = [inside for inside in map(str, _TAGGED.findall(reply)) if _has_letter(inside)]
+    if tagged:
+        return next(filter(_has_letter, _PARAGRAPH.split(tagged[-1])))
+    paragraphs = [text for text in map(_without_chatter, _PARAGRAPH.split(reply)) if _has_letter(text)]
+    if len(paragraphs) > 1:
+        raise UnreadableReply(f"the reply has {len(paragraphs)} paragraphs and no <prompt>: {_quote(reply)}")
+    return paragraphs[0] if paragraphs else ""
+
+
+def _without_chatter(text: str) -> str:
+    text = _CHATTER.sub("", _TAGS.sub(" ", text).strip())
+    return "" if text.endswith(":") else text
+
+
+def _unwrap(text: str) -> str:
+    """Without code fences and without quotes that enclose the whole."""
+    text = _FENCE.sub(" ", text).strip()
+    while len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        text = text[1:-1].strip()
+    return text
+
+
+def _target(target: AffectPoint) -> str:
+    return f"valence {target.valence:.1f}, arousal {target.arousal:.1f} ({describe(target)})"
+
+
+def _judged(assessment: Assessment) -> str:
+    return f"valence {assessment.valence:.1f}, arousal {assessment.arousal:.1f} ({assessment.emotion})"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _has_letter(text: str) -> bool:
+    return re.search(r"[^\W\d_]", text) is not None
+
+
+def _quote(reply: str) -> str:
+    line = _one_line(reply)
+    return repr(line if len(line) <= 80 else line[:80] + "…")

@@ -1,0 +1,265 @@
+"""Limits and profiles: which models, how they run, how much one call may ask for.
+
+A profile is a frozen tree of dataclasses. `load_profile` takes the name of a built-in one or the path of a TOML file
+that starts from a built-in one and changes some keys:
+
+    extends = "nano"
+    [generator]
+    checkpoint = "/models/my-sd3-finetune"
+    steps = 28
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from emofeedback.errors import InvalidRequest
+
+T = TypeVar("T")
+
+NANO = Path(__file__).parent / "nano"
+"""Folder of the embedded models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one call may ask for; over it is INVALID_ARGUMENT (or RESOURCE_EXHAUSTED for the queue and messages)."""
+
+    prompt_characters: int = 2000
+    images_per_call: int = 64
+    """Also the most images a round of the loop may have."""
+    rounds: int = 20
+    steps: int = 200
+    guidance: float = 50.0
+    seed: int = 2**63 - 1
+    image_pixels: int = 40_000_000
+    """Refused from the header alone, before anything is decoded."""
+    conversations_per_call: int = 64
+    message_parts: int = 32
+    new_tokens: int = 2048
+    time_budget_seconds: float = 86_400.0
+    message_bytes: int = 64 * 1024 * 1024
+    queued_images: int = 512
+    """Images that wait in one generator replica."""
+
+
+LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings:
+    """How pictures are painted."""
+
+    checkpoint: str
+    """Hub id or folder of a diffusers StableDiffusion3Pipeline."""
+    width: int
+    height: int
+    steps: int
+    """Default sampling steps of a call."""
+    guidance: float
+    """Default classifier-free guidance scale."""
+    max_batch: int
+    """Images that one denoising step paints together."""
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    max_text_tokens: int
+    """Tokens of the T5 encoder, where the checkpoint has one."""
+    minimum_gpu_memory_gib: float = 0.0
+    """Asked for before anything heavy starts; 0 asks for nothing."""
+    policies: str = ""
+    """fsspec URI of the folder of adapters; empty: none."""
+    vocabulary: str = ""
+    """File of all words that a closed-vocabulary checkpoint knows, one a line; empty: open vocabulary."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeSettings:
+    """How pictures are judged, and by which scorer aligned."""
+
+    checkpoint: str
+    """Hub id or folder of a Qwen2.5-VL model."""
+    engine: Literal["transformers", "vllm"]
+    scorer: str
+    """Hub id or folder of a CLIP-format model (PickScore is one)."""
+    scorer_processor: str
+    """Hub id or folder of the scorer's tokenizer and image processor; PickScore borrows another model's."""
+    max_batch: int
+    """Sequences in one forward."""
+    max_pixels: int
+    """Larger images are scaled down to this before the model sees them."""
+    max_reasoning_tokens: int
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    minimum_gpu_memory_gib: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """How the loop decides."""
+
+    text_floor: float
+    """A rewrite whose similarity with the original prompt is below this has lost the subject."""
+    image_floor: float
+    """An image whose alignment with the original prompt is this much below round one's mean has lost it too."""
+    rewrite_attempts: int = 3
+    """Rewrites asked for in a round before its own prompt stays."""
+    plateau_rounds: int = 2
+    """Rounds without a gain of `plateau_gain` after which the loop stops."""
+    plateau_gain: float = 0.05
+    """On the 1-9 scale."""
+    max_prompt_tokens: int = 75
+    """CLIP reads 77 tokens, two of them its own; a rewrite past this is shortened at a phrase boundary."""
+    max_analysis_tokens: int = 512
+    max_rewrite_tokens: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """Replicas of one application and what each takes."""
+
+    min_replicas: int = 1
+    max_replicas: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    threads: int = 0
+    """Torch threads of a replica; 0 leaves torch's own choice."""
+    max_ongoing_requests: int = 32
+    max_queued_requests: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingSettings:
+    """The three applications, each scaled on its own."""
+
+    generator: Scaling = field(default_factory=Scaling)
+    judge: Scaling = field(default_factory=Scaling)
+    optimizer: Scaling = field(default_factory=Scaling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Everything that differs between one installation and another."""
+
+    name: str
+    generator: GeneratorSettings
+    judge: JudgeSettings
+    optimizer: OptimizerSettings
+    serving: ServingSettings = field(default_factory=ServingSettings)
+
+
+NANO_PROFILE = Profile(
+    name="nano",
+    generator=GeneratorSettings(
+        checkpoint=str(NANO / "generator"),
+        width=128,
+        height=128,
+        steps=16,
+        guidance=4.0,
+        max_batch=8,
+        device="cpu",
+        dtype="float32",
+        max_text_tokens=0,
+        vocabulary=str(NANO / "generator" / "words.txt"),
+    ),
+    judge=JudgeSettings(
+        checkpoint=str(NANO / "judge"),
+        engine="transformers",
+        scorer=str(NANO / "scorer"),
+        scorer_processor=str(NANO / "scorer"),
+        max_batch=16,
+        max_pixels=112 * 112,
+        max_reasoning_tokens=160,
+        device="cpu",
+        dtype="float32",
+    ),
+    optimizer=OptimizerSettings(text_floor=0.5, image_floor=0.25, max_prompt_tokens=38),
+    serving=ServingSettings(
+        generator=Scaling(cpus=0.5), judge=Scaling(cpus=0.5), optimizer=Scaling(cpus=0.2, max_ongoing_requests=64)
+    ),
+)
+
+SD35_MEDIUM_PROFILE = Profile(
+    name="sd35-medium",
+    generator=GeneratorSettings(
+        checkpoint="stabilityai/stable-diffusion-3.5-medium",
+        width=512,
+        height=512,
+        steps=25,
+        guidance=4.5,
+        max_batch=8,
+        device="cuda",
+        dtype="bfloat16",
+        max_text_tokens=256,
+        minimum_gpu_memory_gib=20.0,
+    ),
+    judge=JudgeSettings(
+        checkpoint="Qwen/Qwen2.5-VL-7B-Instruct",
+        engine="vllm",
+        scorer="yuvalkirstain/PickScore_v1",
+        scorer_processor="laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        max_batch=16,
+        max_pixels=512 * 512,
+        max_reasoning_tokens=512,
+        device="cuda",
+        dtype="bfloat16",
+        minimum_gpu_memory_gib=24.0,
+    ),
+    optimizer=OptimizerSettings(text_floor=0.6, image_floor=0.06),
+    serving=ServingSettings(
+        generator=Scaling(cpus=4, gpus=1), judge=Scaling(cpus=4, gpus=1), optimizer=Scaling(cpus=1, max_ongoing_requests=64)
+    ),
+)
+
+PROFILES: Mapping[str, Profile] = {p.name: p for p in (NANO_PROFILE, SD35_MEDIUM_PROFILE)}
+
+
+def load_profile(name: str) -> Profile:
+    """A built-in profile by name, or one from a TOML file (see the module's docstring).
+
+    Raises:
+        InvalidRequest: no such profile or file, an unknown key, or a value of the wrong type; the dotted key is named.
+    """
+    if name in PROFILES:
+        return PROFILES[name]
+    path = Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        raise InvalidRequest.of(
+            "profile", f"{name!r} is neither one of {', '.join(PROFILES)} nor an existing .toml file"
+        )
+    try:
+        changes = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRequest.of("profile", f"{path} is not TOML: {error}") from error
+    base = changes.pop("extends", "nano")
+    if base not in PROFILES:
+        raise InvalidRequest.of("profile.extends", f"{base!r} is not one of {', '.join(PROFILES)}")
+    profile: Profile = _changed(PROFILES[base], {"name": path.stem, **changes}, "profile")
+    return profile
+
+
+def _changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
+    """A copy of a settings dataclass with some keys replaced, tables descended into."""
+    assert dataclasses.is_dataclass(settings) and not isinstance(settings, type)
+    known = {f.name for f in dataclasses.fields(settings)}
+    replaced: dict[str, Any] = {}
+    for key, value in changes.items():
+        dotted = f"{where}.{key}"
+        if key not in known:
+            raise InvalidRequest.of(dotted, f"unknown key, known are {', '.join(sorted(known))}")
+        current = getattr(settings, key)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise InvalidRequest.of(dotted, "must be a table")
+            replaced[key] = _changed(current, value, dotted)
+            continue
+        if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not type(current):
+            raise InvalidRequest.of(dotted, f"must be of type {type(current).__name__}, not {type(value).__name__}")
+        replaced[key] = value
+    return dataclasses.replace(settings, **replaced)

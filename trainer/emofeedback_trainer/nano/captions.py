@@ -1,0 +1,70 @@
+"""Captions of scenes in the small language of the nano world: neutral ones, and ones that name what moves the feeling."""
+
+import re
+
+import numpy as np
+
+from emofeedback_trainer.nano.scenes import Scene
+
+_PLACES = {
+    "meadow": "in a meadow",
+    "forest": "in a forest",
+    "beach": "on the beach",
+    "mountains": "in the mountains",
+    "city": "in the city",
+    "desert": "in the desert",
+    "lake": "by a lake",
+    "ruins": "in the ruins",
+}
+_WEATHERS = {
+    "sunny": ("on a sunny day", "under a sunny sky"),
+    "cloudy": ("on a cloudy day", "under a cloudy sky"),
+    "foggy": ("on a foggy day", "under a foggy sky"),
+    "rainy": ("on a rainy day", "under a rainy sky"),
+    "stormy": ("on a stormy day", "under a stormy sky"),
+    "snowy": ("on a snowy day", "under a snowy sky"),
+    "sunset": ("at sunset", "under a sunset sky"),
+    "night": ("at night", "under a night sky"),
+    "aurora": ("under an aurora", "under an aurora sky"),
+}
+_OPENINGS = ("", "", "", "a picture of ", "a painting of ")
+
+
+def neutral_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """Only the subject and the place: "a dog in a meadow". Weather, extras, expression and light are left free."""
+    return f"{_one_of(rng, _OPENINGS)}{_noun(scene.subject)} {_PLACES[scene.place]}"
+
+
+def emotional_caption(scene: Scene, rng: np.random.Generator, *, share: float = 1.0) -> str:
+    """Names weather, extras, expression and light in one of several phrasings; each with the probability `share`."""
+
+    def named(text: str) -> str:
+        return text if text and (share >= 1.0 or rng.random() < share) else ""
+
+    expression, weather, light = named(scene.expression), named(scene.weather), named(scene.light)
+    extras = " and ".join(extra for extra in scene.extras if named(extra))
+    who = f"{_one_of(rng, _OPENINGS)}{_noun(scene.subject, expression)} {_PLACES[scene.place]}"
+    sky = _one_of(rng, _WEATHERS[weather]) if weather else ""
+    if rng.random() < 0.5:
+        parts = [f"{who} {sky}".strip(), f"with {extras}" if extras else "", f"{light} light" if light else ""]
+        return _joined(parts)
+    with_extras = f"{who} with {extras}" if extras else who
+    return _joined([with_extras, sky, f"{light} light" if light else ""])
+
+
+def known_words(text: str) -> list[str]:
+    """The words of a text, lower-cased, as the vocabulary counts them."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+def _noun(subject: str, expression: str = "") -> str:
+    words = f"{expression} {subject}".strip()
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def _joined(parts: list[str]) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _one_of(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+    return options[int(rng.integers(len(options)))]
