@@ -1,9 +1,6 @@
 """The agent's questions, and its replies as models really write them."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from emofeedback.affect import AffectPoint, Emotion
 from emofeedback.interfaces import Assessment
 from emofeedback.optimizer.gradient import (
@@ -13,6 +10,8 @@ from emofeedback.optimizer.gradient import (
     parse_update,
     update_conversation,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 TARGET = AffectPoint(7.2, 3.0)
 BEST = Assessment(valence=6.1, arousal=4.2, emotion=Emotion.CONTENTMENT, confidence=0.7)

@@ -3,14 +3,13 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from emofeedback.affect import Emotion
 from emofeedback.interfaces import Assessment, AssessmentFailure
 from emofeedback.judge.completion import Completion, TokenChoice
 from emofeedback.judge.parsing import emotion_shares, expected_rating, parse_rating, parse_reasoning
 from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def certain(text: str, *, finished: bool = True) -> Completion:
@@ -79,7 +78,8 @@ def test_a_place_without_any_digit_has_no_rating() -> None:
 )
 def test_the_form_of_the_short_reply_is_forgiven(reply: str) -> None:
     outcome = parse_rating(certain(reply))
-    assert outcome == Assessment(valence=7, arousal=3, emotion=Emotion.AWE, confidence=outcome.confidence)  # type: ignore[union-attr]
+    assert isinstance(outcome, Assessment)
+    assert (outcome.valence, outcome.arousal, outcome.emotion) == (7, 3, Emotion.AWE)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ WELL_FORMED = '<think>A calm lake.</think><answer>{"valence": 6.4, "arousal": 3.
         WELL_FORMED.replace("</answer>", ""),
         WELL_FORMED.replace(">{", ">\n```json\n{").replace("}<", "}\n```\n<"),
         WELL_FORMED.replace("<answer>", "").replace("</answer>", ""),
-        '<think>A calm lake.</think>The answer: {"emotion": "Awe", "arousal": "3.1", "valence": "6.4"} I hope so.',
+        '<think>A calm lake.</think>The answer: {"emotion": "Awe", "arousal": "3.1", "valence": "6.4"} Good?',
         "<think>A calm lake.</think> <answer> {'valence' : 6.4 , 'arousal':3.1,\n'emotion':'awe'} </answer>",
         "A calm lake.\n<answer>valence: 6.4, arousal: 3.1, emotion: awe</answer>",
     ],

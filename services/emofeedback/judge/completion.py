@@ -1,7 +1,7 @@
 """What a language model's reply is made of, whichever engine decoded it.
 
-Both engines fill the same records (transformers from its scores, vLLM from `SamplingParams(logprobs=20)`), so one
-parser reads both.
+Both engines fill the same records (transformers from its scores, vLLM from `SamplingParams(logprobs=20)`), so
+one parser reads both.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TOP_TOKENS = 20
-"""How many alternatives an engine reports at each position; the nine ratings and the eight emotions fit in."""
+"""How many alternatives an engine reports at a position; the nine ratings and the eight emotions fit in."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TokenChoice:
 
     text: str
     top: Mapping[str, float]
-    """Log-probabilities (natural, at most 0) of the `TOP_TOKENS` likeliest tokens here, by their decoded text."""
+    """Natural log-probabilities of the `TOP_TOKENS` likeliest tokens here, by their decoded text."""
 
 
 @dataclass(frozen=True)

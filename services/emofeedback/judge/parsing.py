@@ -1,7 +1,7 @@
 """Reads the judge's replies: leniently in form, strictly in content.
 
-White space, code fences, the order of keys, text around the JSON and quoted numbers are all forgiven; a number off
-the scale, a missing one or a word that is no emotion is not, because it would enter the loss as if it were a rating.
+White space, code fences, the order of keys, text around the JSON and quoted numbers are all forgiven. A number
+off the scale, a missing one or a word that is no emotion is not: it would enter the loss as if it were a rating.
 Every function is total: whatever text comes in, an outcome comes out.
 """
 
@@ -31,9 +31,9 @@ _FIELDS = {
 def parse_rating(completion: Completion) -> AssessmentOutcome:
     """The short reply `<V> <A> <emotion>`, scored by probabilities instead of the written tokens.
 
-    Valence and arousal are the expected value over the rating tokens 1 to 9 where the reply wrote its digits, so
-    they are continuous in [1, 9]; the emotion is the likeliest label by first tokens, its probability (among the
-    eight) the confidence.
+    Valence and arousal are the expected value over the rating tokens 1 to 9 where the reply wrote its digits,
+    so they are continuous in [1, 9]; the confidence is the probability of the written emotion among the
+    eight, by the first tokens of their labels.
     """
     line = _RATING_LINE.search(completion.text)
     if line is None:
@@ -42,14 +42,13 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
         return _failure(
             f"{line['emotion'][:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion
         )
+    emotion = Emotion(line["emotion"].lower())
     alternatives = {name: _alternatives(completion, line.start(name), line[name]) for name in _FIELDS}
-    shares = emotion_shares(alternatives["emotion"])
-    emotion = max(shares, key=lambda label: shares[label])
     return Assessment(
         valence=expected_rating(alternatives["valence"]),
         arousal=expected_rating(alternatives["arousal"]),
         emotion=emotion,
-        confidence=shares[emotion],
+        confidence=emotion_shares(alternatives["emotion"]).get(emotion, 0.0),
     )
 
 
@@ -122,7 +121,7 @@ def emotion_shares(top: Mapping[str, float]) -> dict[Emotion, float]:
 
 
 def _alternatives(completion: Completion, offset: int, written: str) -> Mapping[str, float]:
-    """What else could have stood where `written` begins; only itself, for certain, where the engine didn't say."""
+    """What could have stood where `written` begins; itself, for certain, where the engine didn't say."""
     end = 0
     for token in completion.tokens:
         end += len(token.text)

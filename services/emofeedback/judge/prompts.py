@@ -1,9 +1,9 @@
 """Everything the judge is asked, in one place.
 
 Two questions about one picture: the short rating, whose reply is a few tokens that are scored by their
-probabilities (EEmo-Logic's probability scoring, on the nine steps of the scale), and the reasoned assessment in the
-think-and-answer format of EmoFeedback^2 (section 3.1). The embedded model has learned these sentences verbatim: a
-change of a word here asks for its retraining.
+probabilities (as EEmo-Logic does, here on the nine steps of the scale), and the reasoned assessment in the
+think-and-answer format of EmoFeedback^2 (section 3.1). The embedded model has learned these sentences verbatim:
+a change of a word here asks for its retraining.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The agent's words: the textual gradient and the update (EmoFeedback^2, section 3.3), as pure functions.
 
 `gradient_conversation` shows the model its best and its worst picture and asks what to change;
-`update_conversation` asks for the prompt rewritten accordingly. Each has a parser that repairs what models commonly
-get wrong in form. As with the judge's prompts, the embedded model has learned these sentences verbatim.
+`update_conversation` asks for the prompt rewritten accordingly. Each has a parser that repairs what models
+commonly get wrong in form. The embedded model has learned these sentences verbatim, as it has the judge's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from emofeedback.interfaces import Assessment, Conversation, Message
 GRADIENT_MAX_NEW_TOKENS = 256
 UPDATE_MAX_NEW_TOKENS = 160
 PROMPT_WORDS = 40
-"""Words that a rewritten prompt is asked to stay under: about 55 of the 77 tokens that a CLIP text encoder reads."""
+"""What a rewritten prompt is asked to stay under: about 55 of the 77 tokens of a CLIP text encoder."""
 
 
 class UnreadableReply(ValueError):
@@ -74,8 +74,8 @@ def update_conversation(
 def parse_update(reply: str) -> str:
     """The rewritten prompt in one line.
 
-    Forgiven: a missing or repeated tag, code fences, quotes around the prompt, "Here is the new prompt:" before it,
-    line breaks in it.
+    Forgiven: a missing or repeated tag, code fences, quotes around the prompt, "Here is the new prompt:"
+    before it, line breaks in it.
 
     Raises:
         UnreadableReply: no prompt, or more than one text that could be it.
@@ -92,7 +92,7 @@ _TAGGED = re.compile(r"<prompt>(.*?)(?=</?prompt>|$)", re.IGNORECASE | re.DOTALL
 _FENCE = re.compile(r"```\w*")
 _CHATTER = re.compile(r"^[^:\n]{0,60}\bprompt\b[^:\n]{0,20}:\s*", re.IGNORECASE)
 _PARAGRAPH = re.compile(r"\n\s*\n")
-_QUOTES = "\"'`“”‘’*"
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019*"
 
 
 def _prompt_text(reply: str) -> str:
