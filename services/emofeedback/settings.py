@@ -50,6 +50,9 @@ class Limits:
 
 LIMITS = Limits()
 
+TOKEN_VARIABLE = "EMOFEEDBACK_TOKEN"
+"""Environment variable that holds the bearer token, for the services and for the command."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorSettings:

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from emofeedback_trainer.nano.scenes import Scene
+from emofeedback_trainer.nano.scenes import EXPRESSIONS, EXTRAS, LIGHTS, SUBJECTS, Scene
 
 _PLACES = {
     "meadow": "in a meadow",
@@ -30,6 +30,30 @@ _WEATHERS = {
 _OPENINGS = ("", "", "", "a picture of ", "a painting of ")
 
 
+def known_words(text: str) -> list[str]:
+    """The words of a text, lower-cased, as `WORDS` counts them."""
+    return re.findall(r"[a-z]+", text.lower())
+
+
+WORDS = frozenset(
+    word
+    for text in (
+        *SUBJECTS,
+        *EXTRAS,
+        *EXPRESSIONS,
+        *LIGHTS,
+        *_OPENINGS,
+        *_PLACES.values(),
+        *(phrase for phrases in _WEATHERS.values() for phrase in phrases),
+        *_WEATHERS,
+        "a an and with light",
+        "valence arousal",
+    )
+    for word in known_words(text)
+)
+"""Every word that a caption of this world can contain, the words of a numeric target among them."""
+
+
 def neutral_caption(scene: Scene, rng: np.random.Generator) -> str:
     """Only the subject and the place: "a dog in a meadow". Weather, extras, expression and light are left free."""
     return f"{_one_of(rng, _OPENINGS)}{_noun(scene.subject)} {_PLACES[scene.place]}"
@@ -50,11 +74,6 @@ def emotional_caption(scene: Scene, rng: np.random.Generator, *, share: float = 
         return _joined(parts)
     with_extras = f"{who} with {extras}" if extras else who
     return _joined([with_extras, sky, f"{light} light" if light else ""])
-
-
-def known_words(text: str) -> list[str]:
-    """The words of a text, lower-cased, as the vocabulary counts them."""
-    return re.findall(r"[a-z]+", text.lower())
 
 
 def _noun(subject: str, expression: str = "") -> str:

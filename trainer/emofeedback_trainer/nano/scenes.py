@@ -81,7 +81,7 @@ class Interaction:
     feeling: Feeling
 
 
-CENTER = AffectPoint(valence=5.0, arousal=4.6)
+CENTER = AffectPoint(5.0, 4.6)
 
 
 def _row(valence: float, arousal: float, emotion: Emotion | None = None) -> Feeling:
@@ -207,14 +207,14 @@ INTERACTIONS = (
 # Where each emotion lies in this world. Close to the lexicon's means, but spread out: the lexicon has sadness and
 # contentment at middling arousal, and a world that uses the whole plane needs its calm corners named too.
 _ANCHORS = {
-    Emotion.AMUSEMENT: AffectPoint(valence=7.0, arousal=5.4),
-    Emotion.AWE: AffectPoint(valence=7.0, arousal=4.6),
-    Emotion.CONTENTMENT: AffectPoint(valence=6.8, arousal=2.8),
-    Emotion.EXCITEMENT: AffectPoint(valence=7.4, arousal=7.2),
-    Emotion.ANGER: AffectPoint(valence=2.6, arousal=7.0),
-    Emotion.DISGUST: AffectPoint(valence=2.8, arousal=4.8),
-    Emotion.FEAR: AffectPoint(valence=2.9, arousal=6.6),
-    Emotion.SADNESS: AffectPoint(valence=2.8, arousal=2.8),
+    Emotion.AMUSEMENT: AffectPoint(7.0, 5.4),
+    Emotion.AWE: AffectPoint(7.0, 4.6),
+    Emotion.CONTENTMENT: AffectPoint(6.8, 2.8),
+    Emotion.EXCITEMENT: AffectPoint(7.4, 7.2),
+    Emotion.ANGER: AffectPoint(2.6, 7.0),
+    Emotion.DISGUST: AffectPoint(2.8, 4.8),
+    Emotion.FEAR: AffectPoint(2.9, 6.6),
+    Emotion.SADNESS: AffectPoint(2.8, 2.8),
 }
 _LEANING_WEIGHT = 1.5  # points of distance on the plane that one attribute's leaning outweighs
 
