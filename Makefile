@@ -1,0 +1,53 @@
+# `make demo` and `make test` are all a newcomer needs; both set up .venv on first use.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+VLLM_VENV := .venv-vllm
+PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
+STUBS := services/emofeedback/v1
+DEMO_OUT ?= runs/demo
+
+.PHONY: help demo test lint types protos protos-check nano bench test-vllm clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[serve,trainer,dev]"
+	touch $@
+
+setup: $(STAMP) ## Create .venv with the tested versions
+
+demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
+	@$(BIN)/python -m emofeedback.demo --out $(DEMO_OUT)
+
+test: $(STAMP) ## All tests but those of the vLLM engine
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## Style, import layers, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+
+types: $(STAMP) ## Strict type check
+	$(BIN)/mypy
+
+protos: $(STAMP) ## Generate the Python stubs
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=services \
+	  --grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services $(PROTOS)
+
+protos-check: protos ## The committed stubs are those of the protos
+	@git diff --exit-code --stat -- $(STUBS) || (echo "stubs are stale: commit the result of 'make protos'"; exit 1)
+	@test -z "$$(git ls-files --others --exclude-standard -- $(STUBS))"
+
+nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
+	$(BIN)/emofeedback-train nano all --out nano-build
+
+bench: $(STAMP) ## The ratios of the README's speed table
+	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s
+
+clean: ## Remove environments and caches
+	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
