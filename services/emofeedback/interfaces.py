@@ -169,9 +169,7 @@ class Judge(Protocol):
         """
         ...
 
-    def assess_stream(
-        self, images: AsyncIterator[tuple[int, bytes]]
-    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
+    def assess_stream(self, images: AsyncIterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
         """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready."""
         ...
 

@@ -4,7 +4,10 @@
 Serve config names as `import_path`, so a cluster runs the same code:
 
     applications:
-      - {name: generator, route_prefix: /generator, import_path: "emofeedback.serving:generator_app", args: {profile: nano}}
+      - name: generator
+        route_prefix: /generator
+        import_path: emofeedback.serving:generator_app
+        args: {profile: nano}
 
 Ray facts that shape this file. Serve's gRPC proxy binds every interface and has no setting for that, so local workers
 narrow the address before the proxy starts (`listen_on_loopback`: a private hook of Ray, hence Ray is pinned and a test
@@ -23,14 +26,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pydantic import BaseModel
-
 from emofeedback.client import AsyncClient
 from emofeedback.errors import FailedPrecondition
 from emofeedback.generator.service import GeneratorServicer
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
 from emofeedback.settings import LIMITS, TOKEN_VARIABLE, Profile, Scaling, load_profile
+from pydantic import BaseModel
 
 SERVICER_FUNCTIONS = [
     "emofeedback.v1.generator_pb2_grpc.add_GeneratorServiceServicer_to_server",
@@ -104,9 +106,7 @@ APPLICATIONS: dict[str, Callable[[AppArgs], Any]] = {
 
 
 @contextmanager
-def local_services(
-    profile: str, *, port: int = 9000, http_port: int = 8000, token: str = ""
-) -> Iterator[str]:
+def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, token: str = "") -> Iterator[str]:
     """Run the three services on this machine for as long as the context lasts; yields their address.
 
     Raises:

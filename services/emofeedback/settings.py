@@ -39,6 +39,8 @@ class Limits:
     seed: int = 2**63 - 1
     image_pixels: int = 40_000_000
     """Refused from the header alone, before anything is decoded."""
+    image_aspect: float = 100.0
+    """Longer side by shorter side; Qwen2.5-VL's own limit is 200, scaling down rounds the shorter side."""
     conversations_per_call: int = 64
     message_parts: int = 32
     new_tokens: int = 2048
@@ -182,7 +184,9 @@ NANO_PROFILE = Profile(
     ),
     optimizer=OptimizerSettings(text_floor=0.5, image_floor=0.25, max_prompt_tokens=38),
     serving=ServingSettings(
-        generator=Scaling(cpus=0.5), judge=Scaling(cpus=0.5), optimizer=Scaling(cpus=0.2, max_ongoing_requests=64)
+        generator=Scaling(cpus=0.5),
+        judge=Scaling(cpus=0.5),
+        optimizer=Scaling(cpus=0.2, max_ongoing_requests=64),
     ),
 )
 
@@ -214,7 +218,9 @@ SD35_MEDIUM_PROFILE = Profile(
     ),
     optimizer=OptimizerSettings(text_floor=0.6, image_floor=0.06),
     serving=ServingSettings(
-        generator=Scaling(cpus=4, gpus=1), judge=Scaling(cpus=4, gpus=1), optimizer=Scaling(cpus=1, max_ongoing_requests=64)
+        generator=Scaling(cpus=4, gpus=1),
+        judge=Scaling(cpus=4, gpus=1),
+        optimizer=Scaling(cpus=1, max_ongoing_requests=64),
     ),
 )
 

@@ -1,0 +1,219 @@
+"""The three real services behind one loopback port, as `emofeedback serve` starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+from conftest import TOKEN, Services, command, free_port, interrupt, serving
+from emofeedback import AffectPoint, AsyncClient, Client
+from emofeedback.errors import InvalidRequest, NotFound, Unauthenticated
+from emofeedback.interfaces import GeneratedImage, GenerationRequest, GenerationStep
+from emofeedback.rounds import OptimizationFinished, OptimizationRequest
+from emofeedback.settings import NANO_PROFILE
+from emofeedback.v1 import generator_pb2, judge_pb2, optimizer_pb2
+
+
+def every_method() -> list[tuple[str, str, bool, bool]]:
+    """(application, full method name, client streams, server streams) of all RPCs of the three services."""
+    return [
+        (application, f"/{service.full_name}/{method.name}", method.client_streaming, method.server_streaming)
+        for module, application in (
+            (generator_pb2, "generator"),
+            (judge_pb2, "judge"),
+            (optimizer_pb2, "optimizer"),
+        )
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    ]
+
+
+@pytest.mark.parametrize(
+    ("application", "method", "client_streams", "server_streams"),
+    every_method(),
+    ids=lambda value: str(value),
+)
+@pytest.mark.parametrize("metadata", [(), (("authorization", "Bearer wrong"),)], ids=["no token", "wrong token"])
+def test_every_rpc_refuses_a_caller_without_the_token(
+    services: Services,
+    application: str,
+    method: str,
+    client_streams: bool,
+    server_streams: bool,
+    metadata: tuple[tuple[str, str], ...],
+) -> None:
+    with grpc.insecure_channel(services.address) as channel:
+        raw = {"request_serializer": None, "response_deserializer": None}
+        headers = (("application", application), *metadata)
+        with pytest.raises(grpc.RpcError) as caught:
+            if client_streams:
+                list(channel.stream_stream(method, **raw)(iter([b""]), metadata=headers, timeout=30))
+            elif server_streams:
+                list(channel.unary_stream(method, **raw)(b"", metadata=headers, timeout=30))
+            else:
+                channel.unary_unary(method, **raw)(b"", metadata=headers, timeout=30)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_our_ports_listen_on_loopback_only(services: Services) -> None:
+    listening = subprocess.run(["ss", "-tlnH"], capture_output=True, text=True, check=True).stdout
+    addresses = [line.split()[3] for line in listening.splitlines()]
+    for port in (services.port, services.http_port):
+        hosts = {address.rpartition(":")[0] for address in addresses if address.endswith(f":{port}")}
+        assert hosts, f"nobody listens on {port}"
+        assert hosts <= {"127.0.0.1", "[::ffff:127.0.0.1]"}
+
+
+def test_rays_own_port_refuses_a_driver_without_its_token(services: Services) -> None:
+    family = psutil.Process(services.process.pid).children(recursive=True)
+    gcs = next(process for process in family if process.name() == "gcs_server")
+    port = next(c.laddr.port for c in gcs.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+    stranger = subprocess.run(
+        [sys.executable, "-c", f"import ray; ray.init(address='127.0.0.1:{port}'); print(ray.nodes())"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+    )
+    assert stranger.returncode != 0
+    assert "uthenticat" in stranger.stderr
+
+
+def test_the_services_paint_the_same_pixels_as_the_engines_in_process(services: Services) -> None:
+    from emofeedback.generator.engine import GeneratorEngine
+
+    request = GenerationRequest(prompt="a cat in a forest at night", seeds=(3, 4, 5))
+
+    async def in_process() -> list[bytes]:
+        engine = GeneratorEngine.load(NANO_PROFILE.generator)
+        try:
+            events = [event async for event in engine.generate(request)]
+        finally:
+            engine.close()
+        images = [event for event in events if isinstance(event, GeneratedImage)]
+        return [image.data for image in sorted(images, key=lambda image: image.index)]
+
+    with Client(services.address, token=TOKEN) as client:
+        served = [event for event in client.generator.generate(request) if isinstance(event, GeneratedImage)]
+    served.sort(key=lambda image: image.index)
+    assert [image.data for image in served] == asyncio.run(in_process())
+
+
+def test_the_loop_runs_through_the_three_services(services: Services) -> None:
+    request = OptimizationRequest(prompt="a dog in a meadow", target=AffectPoint(7.5, 6.5), rounds=2, images=3, seed=11)
+    with Client(services.address, token=TOKEN) as client:
+        events = list(client.optimize(request))
+    finished = events[-1]
+    assert isinstance(finished, OptimizationFinished)
+    assert finished.answer is not None
+    assert finished.generator.digest.startswith("sha256:")
+    kinds = [type(event).__name__ for event in events]
+    assert kinds.count("ImagePainted") == 6
+    steps = [kind for kind in kinds if kind in ("LossComputed", "GradientEstimated", "PromptUpdated")]
+    assert steps[:3] == ["LossComputed", "GradientEstimated", "PromptUpdated"]
+
+
+def test_create_against_the_services_writes_a_whole_run(services: Services, out: Path) -> None:
+    process = command(
+        *("create", "a bird in a city", "--emotion", "sadness", "--rounds", "2", "--images", "2"),
+        *("--address", services.address, "--out", str(out)),
+        EMOFEEDBACK_TOKEN=TOKEN,
+    )
+    stdout, stderr = process.communicate(timeout=180)
+    assert process.returncode == 0, stderr
+    assert "report.html" in stdout
+    result = json.loads((out / "result.json").read_text())
+    assert result["target"] == {"valence": 2.40, "arousal": 2.81}
+    assert all((out / image["path"]).is_file() for turn in result["rounds"] for image in turn["images"])
+    assert (out / "report.html").stat().st_size > 10_000
+
+
+def test_a_caller_that_hangs_up_stops_the_painting(services: Services) -> None:
+    async def hang_up_then_ask_again() -> float:
+        async with AsyncClient(services.address, token=TOKEN) as client:
+            long = GenerationRequest(prompt="a house on a hill", seeds=tuple(range(8)), steps=200)
+            events = client.generator.generate(long)
+            async for event in events:
+                if isinstance(event, GenerationStep):
+                    break
+            await events.aclose()  # type: ignore[attr-defined]
+            await asyncio.sleep(1.0)
+            short = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
+            queued = next(event async for event in client.generator.generate(short))
+            return float(queued.images_ahead)  # type: ignore[union-attr]
+
+    assert asyncio.run(hang_up_then_ask_again()) == 0
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (GenerationRequest(prompt="  ", seeds=(1,)), InvalidRequest, "prompt"),
+        (GenerationRequest(prompt="x" * 2001, seeds=(1,)), InvalidRequest, "2000"),
+        (GenerationRequest(prompt="a dog", seeds=()), InvalidRequest, "seeds"),
+        (GenerationRequest(prompt="a dog", seeds=tuple(range(65))), InvalidRequest, "64"),
+        (GenerationRequest(prompt="a dog", seeds=(1,), policy="nobody"), NotFound, "nobody"),
+    ],
+)
+def test_bad_requests_name_the_field_and_the_service_goes_on(
+    services: Services, request_: GenerationRequest, error: type[Exception], words: str
+) -> None:
+    with Client(services.address, token=TOKEN) as client:
+        with pytest.raises(error, match=words):
+            list(client.generator.generate(request_))
+        good = GenerationRequest(prompt="a dog", seeds=(1,), steps=1)
+        assert any(isinstance(event, GeneratedImage) for event in client.generator.generate(good))
+
+
+def test_bad_images_are_refused_by_name_and_good_ones_judged(services: Services, scene: bytes) -> None:
+    with Client(services.address, token=TOKEN) as client:
+        with pytest.raises(InvalidRequest, match=r"images\[1\]"):
+            client.judge.assess([scene, scene[: len(scene) // 2]])
+        (outcome,) = client.judge.assess([scene])
+        assert 1 <= outcome.valence <= 9
+
+
+def test_a_message_over_the_limit_is_refused_and_the_service_goes_on(services: Services, scene: bytes) -> None:
+    from emofeedback.errors import ResourceExhausted
+    from emofeedback.settings import LIMITS
+
+    with Client(services.address, token=TOKEN) as client:
+        with pytest.raises(ResourceExhausted):
+            client.judge.assess([bytes(LIMITS.message_bytes + 1)])
+        assert len(client.judge.assess([scene])) == 1
+
+
+def test_a_wrong_token_is_a_typed_error(services: Services) -> None:
+    with Client(services.address, token="wrong") as client, pytest.raises(Unauthenticated):
+        client.judge.model()
+
+
+def test_a_taken_port_is_said_so_with_the_option_that_changes_it(services: Services) -> None:
+    process = command("serve", "--port", str(services.port), "--http-port", str(free_port()))
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert str(services.port) in stderr and "--port" in stderr
+
+
+def test_interrupting_serve_leaves_no_process_behind() -> None:
+    with serving() as running:
+        assert interrupt(running.process) == []
+
+
+def test_interrupting_serve_while_it_starts_leaves_no_process_behind() -> None:
+    process = command("serve", "--port", str(free_port()), "--http-port", str(free_port()))
+    family = psutil.Process(process.pid)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(
+        child.name() == "raylet" for child in family.children(recursive=True)
+    ):
+        time.sleep(0.2)
+    assert interrupt(process) == []
