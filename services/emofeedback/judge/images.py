@@ -1,0 +1,82 @@
+"""Encoded bytes from outside become RGB pictures here, or an error that says what is wrong with them.
+
+What a picture costs is judged from its header, before any pixel is decoded: a few bytes can claim gigabytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+from emofeedback.errors import InvalidRequest
+from emofeedback.settings import LIMITS
+from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Image.Image:
+    """A still picture as 8-bit RGB, upright, scaled down to `max_pixels` where it has more.
+
+    16-bit gray is brought to 8 bits, CMYK and palettes to RGB, and what is transparent stands on white.
+
+    Args:
+        data: a PNG, JPEG or WebP file.
+        field: its dotted name in the request, for the error: `images[3]`.
+        max_pixels: area that the result must not exceed; None leaves its size alone.
+
+    Raises:
+        InvalidRequest: empty, no picture, cut off, animated, over `LIMITS.image_pixels`, or too thin.
+    """
+    if not data:
+        raise InvalidRequest.of(field, "is empty, it must be a PNG, JPEG or WebP image")
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(field) from error
+    except Exception as error:  # on hostile bytes Pillow's format plug-ins raise whatever their parsing runs into
+        raise InvalidRequest.of(field, "is not a readable PNG, JPEG or WebP image") from error
+    _check_header(image, field)
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception as error:
+        raise InvalidRequest.of(field, f"is cut off or damaged: its {image.format} data can't be decoded") from error
+    return _scaled(_rgb(upright), max_pixels)
+
+
+def _check_header(image: Image.Image, field: str) -> None:
+    """What can be said of a picture before it is decoded."""
+    width, height = image.size
+    if width * height > LIMITS.image_pixels:
+        raise _too_large(field, f"{width} x {height} pixels")
+    if max(width, height) > LIMITS.image_aspect * min(width, height):
+        raise InvalidRequest.of(
+            field,
+            f"is {width} x {height} pixels, its longer side may be at most {LIMITS.image_aspect:g} times the shorter",
+        )
+    # An MPO is a photograph whose JPEG carries further views behind the first; only the first is looked at.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise InvalidRequest.of(field, "is animated, it must be a still picture")
+
+
+def _too_large(field: str, size: str = "far") -> InvalidRequest:
+    return InvalidRequest.of(field, f"is {size} over the limit of {LIMITS.image_pixels:,} pixels")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as RGB."""
+    if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255 instead of scaling them
+        return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled(image: Image.Image, max_pixels: int | None) -> Image.Image:
+    """The picture with its proportions and at most this area."""
+    if max_pixels is None or image.width * image.height <= max_pixels:
+        return image
+    scale = math.sqrt(max_pixels / (image.width * image.height))
+    size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)
