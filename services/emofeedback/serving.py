@@ -26,13 +26,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import BaseModel
+
 from emofeedback.client import AsyncClient
 from emofeedback.errors import FailedPrecondition
 from emofeedback.generator.service import GeneratorServicer
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
 from emofeedback.settings import LIMITS, TOKEN_VARIABLE, Profile, Scaling, load_profile
-from pydantic import BaseModel
 
 SERVICER_FUNCTIONS = [
     "emofeedback.v1.generator_pb2_grpc.add_GeneratorServiceServicer_to_server",

@@ -100,6 +100,7 @@ def scene() -> bytes:
     import io
 
     import numpy as np
+
     from emofeedback_trainer.nano.scenes import render, sample_scene
 
     buffer = io.BytesIO()

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+
 from conftest import TOKEN, Services, command, free_port, interrupt, serving
 from emofeedback import AffectPoint, AsyncClient, Client
 from emofeedback.errors import InvalidRequest, NotFound, Unauthenticated
