@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import math
 
+from PIL import Image, ImageOps
+
 from emofeedback.errors import InvalidRequest
 from emofeedback.settings import LIMITS
-from PIL import Image, ImageOps
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 
