@@ -1,0 +1,123 @@
+"""Decorators for servicer methods: bearer token in, typed errors out, nothing else escapes.
+
+A decorated method serves under a bare `grpc.aio` server and under Ray Serve alike. Ray dictates three things: the
+context parameter is called `grpc_context`; an error is set on the context and the method then *returns*, because
+a raised one loses its trailing metadata and shows the client a stack; and the context reaches the client only
+together with a message, so a failed call still returns one, an empty one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar, cast
+
+import grpc
+from emofeedback.errors import EmoFeedbackError, InternalError, Unauthenticated
+from emofeedback.wire.status import MAX_DETAILS, STATUS_KEY, status_from_error
+from google.protobuf.empty_pb2 import Empty
+
+log = logging.getLogger(__name__)
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class Context(Protocol):
+    """What the contexts of `grpc.aio` and of Ray Serve (`RayServegRPCContext`) have in common."""
+
+    def invocation_metadata(self) -> Any: ...
+    def set_code(self, code: grpc.StatusCode) -> None: ...
+    def set_details(self, details: str) -> None: ...
+    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str | bytes]]) -> None: ...
+
+
+class Guarded(Protocol):
+    """A servicer."""
+
+    @property
+    def token(self) -> str | None:
+        """The bearer token that every call must bring; None lets everybody in."""
+        ...
+
+
+def unary_rpc(method: Method) -> Method:
+    """For `async def Method(self, request, context) -> Response`; the request may be a stream.
+
+    The method raises `EmoFeedbackError`s; the client gets them as `google.rpc.Status`. Any other exception is
+    logged under a reference, and the client gets INTERNAL with that reference only. Cancellation passes through.
+    """
+
+    async def call(self: Guarded, request: Any, grpc_context: Context) -> Any:
+        try:
+            _authenticate(self.token, grpc_context)
+            return await method(self, request, grpc_context)
+        except Exception as error:
+            _fail(grpc_context, error, method)
+            return Empty()
+
+    return _as(method, call)
+
+
+def stream_rpc(method: Method) -> Method:
+    """As `unary_rpc`, for an async generator `async def Method(self, request, context) -> AsyncIterator[Response]`.
+
+    Closing or cancelling the call closes the generator before the call ends.
+    """
+
+    async def call(self: Guarded, request: Any, grpc_context: Context) -> AsyncIterator[Any]:
+        try:
+            _authenticate(self.token, grpc_context)
+            async with aclosing(method(self, request, grpc_context)) as responses:
+                async for response in responses:
+                    yield response
+        except Exception as error:
+            _fail(grpc_context, error, method)
+            if not hasattr(grpc_context, "write"):  # Ray's: the status needs a message to travel with
+                yield Empty()
+
+    return _as(method, call)
+
+
+def _as(method: Method, call: Callable[..., Any]) -> Method:
+    """`call` under the method's name; without `__wrapped__`, where Ray would look for `grpc_context`."""
+    named = functools.update_wrapper(call, method)
+    del named.__wrapped__
+    return cast(Method, named)
+
+
+def _authenticate(token: str | None, context: Context) -> None:
+    if token is None:
+        return
+    given = _metadata(context, "authorization")
+    if not given:
+        raise Unauthenticated("the call brings no token; send metadata `authorization: Bearer TOKEN`")
+    if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        raise Unauthenticated("the token is wrong")
+
+
+def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> None:
+    """Puts the error on the context, as a status that clients of every language can read."""
+    if not isinstance(error, EmoFeedbackError):
+        reference = secrets.token_hex(4)
+        log.error(
+            "%s failed, reference %s, traceparent %s",
+            method.__qualname__,
+            reference,
+            _metadata(context, "traceparent") or "none",
+            exc_info=error,
+        )
+        error = InternalError(f"the service failed; its log says more under reference {reference}")
+    context.set_code(grpc.StatusCode[error.code])
+    context.set_details(str(error)[:MAX_DETAILS])
+    context.set_trailing_metadata([(STATUS_KEY, status_from_error(error).SerializeToString())])
+
+
+def _metadata(context: Context, name: str) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == name:
+            return value if isinstance(value, str) else value.decode(errors="replace")
+    return ""
