@@ -47,7 +47,7 @@ nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 	$(BIN)/emofeedback-train nano all --out nano-build
 
 bench: $(STAMP) ## The ratios of the README's speed table
-	$(BIN)/python -m pytest tests/benchmarks --benchmarks -s
+	$(BIN)/python tests/benchmarks/speed.py
 
 clean: ## Remove environments and caches
 	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,13 +14,13 @@ import grpc
 import psutil
 import pytest
 
-from conftest import TOKEN, Services, command, free_port, interrupt, serving
 from emofeedback import AffectPoint, AsyncClient, Client
 from emofeedback.errors import InvalidRequest, NotFound, Unauthenticated
 from emofeedback.interfaces import GeneratedImage, GenerationRequest, GenerationStep
 from emofeedback.rounds import OptimizationFinished, OptimizationRequest
 from emofeedback.settings import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, judge_pb2, optimizer_pb2
+from running_services import TOKEN, Services, command, free_port, interrupt, serving
 
 
 def every_method() -> list[tuple[str, str, bool, bool]]:
