@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+
 from running_services import free_port
 
 
