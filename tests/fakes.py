@@ -1,7 +1,7 @@
 """A generator and a judge that follow a script, for the tests of the loop, the services and the command.
 
-Their pictures are real PNGs that carry the prompt and the seed, so a scripted judge can say what it "sees" as
-a function of both. Everything is deterministic, every call is logged, delays and failures are set by the test.
+Their pictures are real PNGs that carry the prompt and the seed, so a scripted judge can say what it "sees"
+as a function of both. Everything is deterministic, calls are logged, delays and failures are set by the test.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from PIL import Image, PngImagePlugin
 
 from emofeedback.affect import LEXICON, AffectPoint, distance
 from emofeedback.errors import NotFound
@@ -27,7 +29,6 @@ from emofeedback.interfaces import (
     GenerationStep,
     ModelInfo,
 )
-from PIL import Image, PngImagePlugin
 
 GENERATOR_MODEL = ModelInfo(name="scripted-generator", digest="sha256:" + "1" * 64)
 JUDGE_MODEL = ModelInfo(name="scripted-judge", digest="sha256:" + "2" * 64)
@@ -113,9 +114,7 @@ class ScriptedGenerator:
                 seed = request.seeds[index]
                 data = paint(request.prompt, seed)
                 self.images_done += 1
-                model = ModelInfo(
-                    name=GENERATOR_MODEL.name, digest=GENERATOR_MODEL.digest, policy=request.policy
-                )
+                model = ModelInfo(name=GENERATOR_MODEL.name, digest=GENERATOR_MODEL.digest, policy=request.policy)
                 yield GeneratedImage(index=index, seed=seed, data=data, width=16, height=16, model=model)
             finished = True
         finally:
@@ -205,6 +204,4 @@ class ScriptedJudge:
         self.decodings.append(decoding)
         if any(isinstance(part, bytes) for message in conversation for part in message.parts):
             return next(self._analyses, "The first picture is brighter. Add warm light, take out the fog.")
-        return next(
-            self._rewrites, f"<prompt>a quiet harbor, warm light, version {len(self.conversations)}</prompt>"
-        )
+        return next(self._rewrites, f"<prompt>a quiet harbor, warm light, version {len(self.conversations)}</prompt>")

@@ -1,0 +1,86 @@
+"""A round's pictures, painted and judged at once: each goes to the judge while the next is still on the easel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from emofeedback.interfaces import (
+    GeneratedImage,
+    GenerationQueued,
+    GenerationRequest,
+    GenerationStep,
+    Generator,
+    Judge,
+)
+from emofeedback.optimizer.loss import loss
+from emofeedback.optimizer.streams import Channel, cancel, closing, merge
+from emofeedback.rounds import (
+    Candidate,
+    ImageJudged,
+    ImagePainted,
+    OptimizationRequest,
+    PaintingStep,
+    WordsUnknown,
+)
+
+PaintingEvent = WordsUnknown | PaintingStep | ImagePainted | ImageJudged
+
+
+def paint_and_judge(
+    painting: GenerationRequest,
+    request: OptimizationRequest,
+    *,
+    index: int,
+    floor: float,
+    generator: Generator,
+    judge: Judge,
+) -> AsyncGenerator[PaintingEvent, None]:
+    """What happens in round `index` until all its images are painted and judged, as it happens.
+
+    Every candidate comes with its loss and its alignment with the original prompt; `on_subject` is True at or
+    above the drift floor.
+    """
+    easel: Channel[GeneratedImage] = Channel()
+
+    async def paint() -> AsyncGenerator[PaintingEvent, None]:
+        async with closing(generator.generate(painting)) as events:
+            async for event in events:
+                match event:
+                    case GenerationQueued(unknown_words=words):
+                        if words:
+                            yield WordsUnknown(round=index, words=words)
+                    case GenerationStep():
+                        yield PaintingStep(round=index, step=event)
+                    case GeneratedImage():
+                        yield ImagePainted(round=index, image=event)
+                        easel.send(event)
+        easel.close()
+
+    async def assess() -> AsyncGenerator[PaintingEvent, None]:
+        images: dict[int, GeneratedImage] = {}
+        alignments: dict[int, asyncio.Task[list[float]]] = {}
+
+        async def arrivals() -> AsyncIterator[tuple[int, bytes]]:
+            async for image in easel:
+                images[image.index] = image
+                alignments[image.index] = asyncio.create_task(judge.score([image.data], request.prompt))
+                yield image.index, image.data
+
+        try:
+            async with closing(judge.assess_stream(arrivals())) as outcomes:
+                async for key, outcome in outcomes:
+                    [alignment] = await alignments[key]
+                    candidate = Candidate(
+                        index=key,
+                        seed=images[key].seed,
+                        outcome=outcome,
+                        loss=loss(outcome, request.target),
+                        alignment=alignment,
+                        on_subject=alignment >= floor,
+                    )
+                    yield ImageJudged(round=index, candidate=candidate)
+        finally:
+            await cancel(*alignments.values())
+
+    return merge(paint(), assess())
