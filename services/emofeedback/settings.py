@@ -42,8 +42,14 @@ class Limits:
     image_aspect: float = 100.0
     """Longer side by shorter side; Qwen2.5-VL's own limit is 200, scaling down rounds the shorter side."""
     conversations_per_call: int = 64
+    conversation_messages: int = 32
     message_parts: int = 32
+    text_characters: int = 20_000
+    """An analysis, or one text of a conversation."""
+    name_characters: int = 200
+    """A policy's name or a request's id."""
     new_tokens: int = 2048
+    temperature: float = 2.0
     time_budget_seconds: float = 86_400.0
     message_bytes: int = 64 * 1024 * 1024
     queued_images: int = 512

@@ -17,9 +17,10 @@ from contextlib import aclosing
 from typing import Any, Protocol, TypeVar, cast
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
+
 from emofeedback.errors import EmoFeedbackError, InternalError, Unauthenticated
 from emofeedback.wire.status import MAX_DETAILS, STATUS_KEY, status_from_error
-from google.protobuf.empty_pb2 import Empty
 
 log = logging.getLogger(__name__)
 

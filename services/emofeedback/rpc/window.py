@@ -15,8 +15,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
-from emofeedback.errors import InvalidRequest
 from google.protobuf.message import Message
+
+from emofeedback.errors import InvalidRequest
 
 Reply = TypeVar("Reply", bound=Message)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from emofeedback import errors
-from emofeedback.errors import EmoFeedbackError, FieldViolation, InternalError, InvalidRequest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
 from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
+
+from emofeedback import errors
+from emofeedback.errors import EmoFeedbackError, FieldViolation, InternalError, InvalidRequest
 
 STATUS_KEY = "grpc-status-details-bin"
 """The trailing metadata in which gRPC carries a `google.rpc.Status`."""

@@ -1,0 +1,240 @@
+"""Are requests within their limits? The same questions on the wire, in process and in the command.
+
+Each function raises `InvalidRequest` with every violation it finds: the field under its dotted proto name, what is
+wrong with it, and the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from emofeedback.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
+from emofeedback.errors import FieldViolation, InvalidRequest
+from emofeedback.interfaces import Assessment, AssessmentOutcome, Conversation, Decoding, GenerationRequest
+from emofeedback.rounds import OptimizationRequest, Resume
+from emofeedback.settings import LIMITS
+from emofeedback.steps import GradientRequest, LossRequest, UpdateRequest
+
+Violations = Iterator[FieldViolation]
+
+
+def check_generation_request(request: GenerationRequest) -> None:
+    """One call of the generator."""
+    _raise(
+        _text("prompt", request.prompt),
+        _count("seeds", len(request.seeds), LIMITS.images_per_call),
+        *(_number(f"seeds[{i}]", seed, 0, LIMITS.seed) for i, seed in enumerate(request.seeds)),
+        _text("negative_prompt", request.negative_prompt, required=False),
+        _optional("steps", request.steps, 1, LIMITS.steps),
+        _optional("guidance", request.guidance, 1, LIMITS.guidance),
+        _name("policy", request.policy),
+        _name("request_id", request.request_id),
+    )
+
+
+def check_optimization_request(request: OptimizationRequest) -> None:
+    """One run of the loop."""
+    last_seed = LIMITS.seed - max(request.images, 1) + 1
+    _raise(
+        _text("prompt", request.prompt),
+        _number("rounds", request.rounds, 1, LIMITS.rounds),
+        _number("images", request.images, 1, LIMITS.images_per_call),
+        _number("seed", request.seed, 0, last_seed),
+        _optional("tolerance", request.tolerance, 0, 2 * (SCALE_MAX - SCALE_MIN)),
+        _optional("time_budget_seconds", request.time_budget, 0, LIMITS.time_budget_seconds),
+        _name("policy", request.policy),
+        _name("request_id", request.request_id),
+        _resume(request.resume, request) if request.resume is not None else (),
+    )
+
+
+def check_images(images: Sequence[bytes], field: str = "images") -> None:
+    """A batch of encoded images; whether each is a picture is for the judge to see."""
+    _raise(_images(field, images))
+
+
+def check_image(image: bytes, field: str = "image") -> None:
+    """One encoded image of a stream."""
+    _raise(_image(field, image))
+
+
+def check_scoring(images: Sequence[bytes], prompt: str) -> None:
+    """A batch of encoded images and the prompt that they should fit."""
+    _raise(_images("images", images), _text("prompt", prompt))
+
+
+def check_comparison(text: str, candidates: Sequence[str]) -> None:
+    """A text and the texts to compare with it."""
+    _raise(
+        _text("text", text),
+        _count("candidates", len(candidates), LIMITS.images_per_call),
+        *(_text(f"candidates[{i}]", candidate) for i, candidate in enumerate(candidates)),
+    )
+
+
+def check_conversations(conversations: Sequence[Conversation], decoding: Decoding) -> None:
+    """Conversations with images, and how their replies are sampled."""
+    _raise(
+        _count("conversations", len(conversations), LIMITS.conversations_per_call),
+        *(_conversation(f"conversations[{i}]", turns) for i, turns in enumerate(conversations)),
+        _number("decoding.max_new_tokens", decoding.max_new_tokens, 1, LIMITS.new_tokens),
+        _number("decoding.temperature", decoding.temperature, 0, LIMITS.temperature),
+        _number("decoding.seed", decoding.seed, 0, LIMITS.seed),
+    )
+
+
+def check_loss_request(request: LossRequest) -> None:
+    """Step 1 of the loop."""
+    _raise(
+        _count("assessments", len(request.assessments), LIMITS.images_per_call),
+        *(_assessment(f"assessments[{i}]", a) for i, a in enumerate(request.assessments)),
+    )
+
+
+def check_gradient_request(request: GradientRequest) -> None:
+    """Step 2 of the loop."""
+    _raise(
+        _text("prompt", request.prompt),
+        _image("best_image", request.best_image),
+        _assessment("best", request.best),
+        _image("worst_image", request.worst_image),
+        _assessment("worst", request.worst),
+    )
+
+
+def check_update_request(request: UpdateRequest) -> None:
+    """Step 3 of the loop."""
+    _raise(
+        _text("original_prompt", request.original_prompt),
+        _text("prompt", request.prompt),
+        _text("analysis", request.analysis, limit=LIMITS.text_characters),
+    )
+
+
+def target_point(valence: float, arousal: float) -> AffectPoint:
+    """The point, where both coordinates lie on the scale."""
+    _raise(
+        _number("target.valence", valence, SCALE_MIN, SCALE_MAX),
+        _number("target.arousal", arousal, SCALE_MIN, SCALE_MAX),
+    )
+    return AffectPoint(valence, arousal)
+
+
+def emotion_point(name: str) -> AffectPoint:
+    """The lexicon's mean for one of the eight emotions."""
+    try:
+        return LEXICON[Emotion(name)].point
+    except ValueError:
+        raise InvalidRequest.of("target.emotion", f"{name!r} is not one of {', '.join(Emotion)}") from None
+
+
+def target_from(valence: float | None, arousal: float | None, emotion: str | None) -> AffectPoint:
+    """What a person asked for: valence and arousal, or else an emotion."""
+    if emotion is not None and (valence is not None or arousal is not None):
+        raise InvalidRequest.of("target", "has a point and an emotion, it must be one of the two")
+    if emotion is not None:
+        return emotion_point(emotion)
+    if valence is None and arousal is None:
+        raise InvalidRequest.of("target", "is missing, it must be a point (valence and arousal) or an emotion")
+    if valence is None or arousal is None:
+        missing = "valence" if valence is None else "arousal"
+        raise InvalidRequest.of(f"target.{missing}", "is missing, a point needs both valence and arousal")
+    return target_point(valence, arousal)
+
+
+# --- single fields, each an iterator over what is wrong -----------------------------------------------------------
+
+
+def _raise(*checks: Iterable[FieldViolation]) -> None:
+    violations = [violation for check in checks for violation in check]
+    if violations:
+        raise InvalidRequest(*violations)
+
+
+def _number(field: str, value: float, low: float, high: float) -> Violations:
+    if math.isnan(value) or not low <= value <= high:
+        bounds = f"[{_plain(low)}, {_plain(high)}]"
+        yield FieldViolation(field, f"is {_plain(value)}, it must lie in {bounds}")
+
+
+def _optional(field: str, value: float | None, low: float, high: float) -> Violations:
+    if value is not None:
+        yield from _number(field, value, low, high)
+
+
+def _plain(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _count(field: str, count: int, limit: int) -> Violations:
+    if not count:
+        yield FieldViolation(field, f"is empty, 1 to {limit} are needed")
+    elif count > limit:
+        yield FieldViolation(field, f"has {count} entries, at most {limit} are allowed")
+
+
+def _text(field: str, text: str, *, required: bool = True, limit: int = LIMITS.prompt_characters) -> Violations:
+    if not text and required:
+        yield FieldViolation(field, "is empty")
+    elif text and required and not text.strip():
+        yield FieldViolation(field, "is only white space")
+    elif len(text) > limit:
+        yield FieldViolation(field, f"has {len(text)} characters, at most {limit} are allowed")
+    elif any("\ud800" <= character <= "\udfff" for character in text):
+        yield FieldViolation(field, "is not valid Unicode, it holds half of a surrogate pair")
+
+
+def _name(field: str, name: str) -> Violations:
+    yield from _text(field, name, required=False, limit=LIMITS.name_characters)
+
+
+def _image(field: str, image: bytes) -> Violations:
+    if not image:
+        yield FieldViolation(field, "is empty, it must be a PNG, JPEG or WebP file")
+
+
+def _images(field: str, images: Sequence[bytes]) -> Violations:
+    yield from _count(field, len(images), LIMITS.images_per_call)
+    for i, image in enumerate(images):
+        yield from _image(f"{field}[{i}]", image)
+
+
+def _assessment(field: str, assessment: Assessment) -> Violations:
+    yield from _number(f"{field}.valence", assessment.valence, SCALE_MIN, SCALE_MAX)
+    yield from _number(f"{field}.arousal", assessment.arousal, SCALE_MIN, SCALE_MAX)
+    yield from _number(f"{field}.confidence", assessment.confidence, 0, 1)
+
+
+def _conversation(field: str, turns: Conversation) -> Violations:
+    yield from _count(f"{field}.messages", len(turns), LIMITS.conversation_messages)
+    for i, message in enumerate(turns):
+        yield from _count(f"{field}.messages[{i}].parts", len(message.parts), LIMITS.message_parts)
+        for j, part in enumerate(message.parts):
+            where = f"{field}.messages[{i}].parts[{j}]"
+            if isinstance(part, bytes):
+                yield from _image(f"{where}.image", part)
+            else:
+                yield from _text(f"{where}.text", part, required=False, limit=LIMITS.text_characters)
+
+
+def _outcome(field: str, outcome: AssessmentOutcome) -> Violations:
+    if isinstance(outcome, Assessment):
+        yield from _assessment(field, outcome)
+
+
+def _resume(resume: Resume, request: OptimizationRequest) -> Violations:
+    if not 1 <= len(resume.rounds) <= request.rounds:
+        yield FieldViolation("resume.rounds", f"has {len(resume.rounds)} entries, 1 to {request.rounds} are needed")
+    for i, done in enumerate(resume.rounds[: LIMITS.rounds]):
+        field = f"resume.rounds[{i}]"
+        if done.index != i:
+            yield FieldViolation(f"{field}.index", f"is {done.index}, the rounds must be in order from 0")
+        yield from _text(f"{field}.prompt", done.prompt)
+        yield from _text(f"{field}.optimized_prompt", done.optimized_prompt, required=False)
+        yield from _count(f"{field}.candidates", len(done.candidates), LIMITS.images_per_call)
+        for name, index in (("best", done.best), ("worst", done.worst)):
+            if index is not None and index not in {candidate.index for candidate in done.candidates}:
+                yield FieldViolation(f"{field}.{name}", f"is {index}, no candidate has this index")
+        for j, candidate in enumerate(done.candidates):
+            yield from _outcome(f"{field}.candidates[{j}].outcome", candidate.outcome)

@@ -1,0 +1,164 @@
+"""The judge's requests and replies, to the wire and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from emofeedback import checks
+from emofeedback.errors import InvalidRequest
+from emofeedback.interfaces import (
+    Assessment,
+    AssessmentFailure,
+    AssessmentOutcome,
+    Conversation,
+    Decoding,
+    Message,
+)
+from emofeedback.v1 import judge_pb2 as pb
+from emofeedback.wire.affect import emotion_from_proto, emotion_to_proto
+
+_ROLES: dict[pb.Role.ValueType, Literal["system", "user", "assistant"]] = {
+    pb.ROLE_SYSTEM: "system",
+    pb.ROLE_USER: "user",
+    pb.ROLE_ASSISTANT: "assistant",
+}
+_ROLE_NUMBERS = {role: number for number, role in _ROLES.items()}
+
+
+# --- assessments -------------------------------------------------------------------------------------------------
+
+
+def assessment_to_proto(assessment: Assessment) -> pb.Assessment:
+    return pb.Assessment(
+        valence=assessment.valence,
+        arousal=assessment.arousal,
+        emotion=emotion_to_proto(assessment.emotion),
+        confidence=assessment.confidence,
+        reasoning=assessment.reasoning,
+    )
+
+
+def assessment_from_proto(message: pb.Assessment, field: str = "assessment") -> Assessment:
+    """Raises `InvalidRequest` under `field` for an unknown emotion; ranges are `checks`' matter."""
+    return Assessment(
+        valence=message.valence,
+        arousal=message.arousal,
+        emotion=emotion_from_proto(message.emotion, f"{field}.emotion"),
+        confidence=message.confidence,
+        reasoning=message.reasoning,
+    )
+
+
+def outcome_to_proto(outcome: AssessmentOutcome) -> pb.AssessmentOutcome:
+    if isinstance(outcome, AssessmentFailure):
+        return pb.AssessmentOutcome(failure=pb.AssessmentFailure(reason=outcome.reason))
+    return pb.AssessmentOutcome(assessment=assessment_to_proto(outcome))
+
+
+def outcome_from_proto(message: pb.AssessmentOutcome, field: str = "outcome") -> AssessmentOutcome:
+    """Raises `InvalidRequest` under `field` where the outcome is missing or of an unknown kind."""
+    match message.WhichOneof("outcome"):
+        case "assessment":
+            return assessment_from_proto(message.assessment, field)
+        case "failure":
+            return AssessmentFailure(reason=message.failure.reason)
+        case _:
+            raise InvalidRequest.of(field, "is missing or of an unknown kind")
+
+
+# --- requests ----------------------------------------------------------------------------------------------------
+
+
+def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[bytes, ...], bool]:
+    """The images, and whether to reason aloud. Raises `InvalidRequest`."""
+    images = tuple(message.images)
+    checks.check_images(images)
+    return images, message.reasoning
+
+
+def streamed_image_from_proto(message: pb.AssessStreamRequest) -> tuple[int, bytes]:
+    """The key and the image. Raises `InvalidRequest`."""
+    checks.check_image(message.image)
+    return message.key, message.image
+
+
+def score_request_from_proto(message: pb.ScoreImagesRequest) -> tuple[tuple[bytes, ...], str]:
+    """The images and the prompt. Raises `InvalidRequest`."""
+    images = tuple(message.images)
+    checks.check_scoring(images, message.prompt)
+    return images, message.prompt
+
+
+def compare_request_from_proto(message: pb.CompareTextsRequest) -> tuple[str, tuple[str, ...]]:
+    """The text and the candidates. Raises `InvalidRequest`."""
+    candidates = tuple(message.candidates)
+    checks.check_comparison(message.text, candidates)
+    return message.text, candidates
+
+
+def converse_request_from_proto(message: pb.ConverseRequest) -> tuple[tuple[Conversation, ...], Decoding]:
+    """The conversations, and how to sample the replies. Raises `InvalidRequest`."""
+    conversations = conversations_from_proto(message.conversations)
+    decoding = decoding_from_proto(message.decoding)
+    checks.check_conversations(conversations, decoding)
+    return conversations, decoding
+
+
+# --- conversations -----------------------------------------------------------------------------------------------
+
+
+def conversations_to_proto(conversations: Sequence[Conversation]) -> list[pb.Conversation]:
+    return [
+        pb.Conversation(messages=[_message_to_proto(message) for message in conversation])
+        for conversation in conversations
+    ]
+
+
+def conversations_from_proto(messages: Iterable[pb.Conversation]) -> tuple[Conversation, ...]:
+    """Raises `InvalidRequest` for an unknown role or an empty part."""
+    return tuple(
+        tuple(
+            _message_from_proto(message, f"conversations[{i}].messages[{j}]")
+            for j, message in enumerate(conversation.messages)
+        )
+        for i, conversation in enumerate(messages)
+    )
+
+
+def _message_to_proto(message: Message) -> pb.Message:
+    parts = [
+        pb.MessagePart(image=part) if isinstance(part, bytes) else pb.MessagePart(text=part) for part in message.parts
+    ]
+    return pb.Message(role=_ROLE_NUMBERS[message.role], parts=parts)
+
+
+def _message_from_proto(message: pb.Message, field: str) -> Message:
+    role = _ROLES.get(message.role)
+    if role is None:
+        raise InvalidRequest.of(f"{field}.role", f"must be one of {', '.join(_ROLE_NUMBERS)}")
+    parts = tuple(_part_from_proto(part, f"{field}.parts[{i}]") for i, part in enumerate(message.parts))
+    return Message(role=role, parts=parts)
+
+
+def _part_from_proto(part: pb.MessagePart, field: str) -> str | bytes:
+    match part.WhichOneof("part"):
+        case "text":
+            return part.text
+        case "image":
+            return part.image
+        case _:
+            raise InvalidRequest.of(field, "is empty, it must be a text or an image")
+
+
+def decoding_to_proto(decoding: Decoding) -> pb.Decoding:
+    return pb.Decoding(max_new_tokens=decoding.max_new_tokens, temperature=decoding.temperature, seed=decoding.seed)
+
+
+def decoding_from_proto(message: pb.Decoding) -> Decoding:
+    """0 new tokens stands for the default."""
+    return Decoding(
+        max_new_tokens=message.max_new_tokens or Decoding().max_new_tokens,
+        temperature=message.temperature,
+        seed=message.seed,
+    )
