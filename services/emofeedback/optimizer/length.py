@@ -13,8 +13,8 @@ from math import ceil
 
 _LETTERS_PER_TOKEN = 8
 _TOKENS = re.compile(r"[A-Za-z0-9]+|[^\sA-Za-z0-9]")
-_PHRASE = re.compile(r"[^,.;:!?]+[,.;:!?]*\s*")
-_WORD = re.compile(r"\S+\s*")
+_PHRASE = re.compile(r"[^,.;:!?]*[,.;:!?]+|[^,.;:!?]+$")
+_WORD = re.compile(r"\s*\S+")
 
 
 def estimated_tokens(text: str) -> int:

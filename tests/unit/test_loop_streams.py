@@ -1,0 +1,71 @@
+"""What runs side by side ends together."""
+
+import asyncio
+
+import pytest
+
+from emofeedback.optimizer.streams import Channel, both, merge
+
+
+async def ticking(name, count, log, delay=0.001):
+    try:
+        for tick in range(count):
+            await asyncio.sleep(delay)
+            yield f"{name}{tick}"
+    finally:
+        log.append(name)
+
+
+async def failing_after(*items):
+    for item in items:
+        yield item
+    raise LookupError("gone")
+
+
+async def test_a_merged_stream_has_every_item_and_keeps_each_sources_order():
+    items = [item async for item in merge(ticking("a", 3, []), ticking("b", 3, []))]
+    assert [item for item in items if item[0] == "a"] == ["a0", "a1", "a2"]
+    assert [item for item in items if item[0] == "b"] == ["b0", "b1", "b2"]
+
+
+async def test_closing_a_merged_stream_closes_its_sources_before_it_returns():
+    log = []
+    merged = merge(ticking("a", 100, log), ticking("b", 100, log, delay=60))
+    assert await anext(merged) == "a0"
+    await merged.aclose()
+    assert sorted(log) == ["a", "b"]
+
+
+async def test_a_failure_is_raised_as_it_is_after_the_items_before_it_and_ends_the_rest():
+    log, seen = [], []
+    with pytest.raises(LookupError, match="gone"):
+        async for item in merge(failing_after("x", "y"), ticking("a", 100, log, delay=60)):
+            seen.append(item)  # noqa: PERF401, a comprehension would keep nothing
+    assert seen == ["x", "y"]
+    assert log == ["a"]
+
+
+async def test_a_channel_hands_over_in_order_and_ends_when_closed():
+    channel = Channel()
+    for item in (1, 2, 3):
+        channel.send(item)
+    channel.close()
+    assert [item async for item in channel] == [1, 2, 3]
+
+
+async def test_the_failure_of_one_of_both_calls_cancels_the_other():
+    log = []
+
+    async def slow():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            log.append("cancelled")
+
+    async def fails():
+        await asyncio.sleep(0)
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError):
+        await both(slow(), fails())
+    assert log == ["cancelled"]
