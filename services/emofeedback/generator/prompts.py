@@ -1,0 +1,129 @@
+"""From a prompt to what the transformer reads: two CLIP text encoders and, where the checkpoint has one, a T5.
+
+The same numbers as diffusers' StableDiffusion3Pipeline.encode_prompt, with two decisions of our own:
+
+1. Diffusers cuts a long prompt after the last token that fits, in the middle of a word if need be. Here each encoder
+   reads the prompt up to the last phrase or word that fits, and the engine tells its caller.
+2. Where the transformer's context is as wide as the two CLIPs together, the model never had a T5 and gets no T5
+   tokens. Where it is wider and the T5 was left out, the T5's tokens are zero, as in diffusers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from transformers import (
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerBase,
+    T5EncoderModel,
+    T5TokenizerFast,
+)
+
+_PHRASE_END = re.compile(r"[,.;:!?\n](?=\s|$)|\s[-\u2013\u2014](?=\s)")
+_WORD_END = re.compile(r"\S(?=\s|$)")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Embedding:
+    """One encoded prompt."""
+
+    tokens: Tensor
+    """Shape (tokens, context width)."""
+    pooled: Tensor
+    """Shape (both CLIP projections together,)."""
+
+
+def shorten(text: str, fits: Callable[[str], bool]) -> str:
+    """The longest beginning of `text` that fits and ends where a phrase or, failing that, a word ends.
+
+    A phrase end is preferred as long as it keeps half of what a word end would keep. A single word that does not fit
+    is left as it is, for the tokenizer to cut.
+    """
+    if fits(text):
+        return text
+    by_word = _longest([text[: match.end()] for match in _WORD_END.finditer(text)], fits)
+    by_phrase = _longest([text[: match.start()].rstrip() for match in _PHRASE_END.finditer(text)], fits)
+    if len(by_phrase) * 2 >= len(by_word):
+        return by_phrase or text
+    return by_word.rstrip(" ,;:-\u2013\u2014")
+
+
+def _longest(beginnings: list[str], fits: Callable[[str], bool]) -> str:
+    """The last beginning that fits (they grow), found by bisection."""
+    low, high = 0, len(beginnings)
+    while low < high:
+        middle = (low + high) // 2
+        if fits(beginnings[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    return beginnings[low - 1] if low else ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PromptEncoder:
+    """The text encoders of a checkpoint."""
+
+    clips: tuple[tuple[CLIPTokenizer, CLIPTextModelWithProjection], tuple[CLIPTokenizer, CLIPTextModelWithProjection]]
+    t5: tuple[T5TokenizerFast, T5EncoderModel] | None
+    context_width: int
+    """What the transformer reads a token as (`joint_attention_dim`)."""
+    max_t5_tokens: int
+
+    @property
+    def _clip_limit(self) -> int:
+        # Diffusers takes the first tokenizer's limit for both.
+        return int(self.clips[0][0].model_max_length)
+
+    def shortened(self, prompt: str) -> str:
+        """The part of a prompt that the longest-reading encoder reads; the prompt itself where all of it fits."""
+        parts = [self._fitting(prompt, tokenizer, self._clip_limit) for tokenizer, _ in self.clips]
+        if self.t5:
+            parts.append(self._fitting(prompt, self.t5[0], self.max_t5_tokens))
+        return max(parts, key=len)
+
+    @lru_cache(maxsize=32)  # noqa: B019 -- an encoder lives as long as its process
+    def encode(self, prompt: str) -> Embedding:
+        """Encode one prompt. Always one at a time, so that a prompt's numbers never depend on its company."""
+        with torch.inference_mode():
+            read = [self._read_clip(prompt, *clip) for clip in self.clips]
+            tokens = torch.cat([hidden for hidden, _ in read], dim=-1)
+            tokens = pad(tokens, (0, self.context_width - tokens.shape[-1]))
+            tokens = torch.cat([tokens, self._read_t5(prompt, like=tokens)], dim=0)
+            return Embedding(tokens=tokens, pooled=torch.cat([pooled for _, pooled in read], dim=-1))
+
+    def _read_clip(
+        self, prompt: str, tokenizer: CLIPTokenizer, model: CLIPTextModelWithProjection
+    ) -> tuple[Tensor, Tensor]:
+        """The last but one layer's tokens and the projected summary."""
+        text = self._fitting(prompt, tokenizer, self._clip_limit)
+        output = model(_token_ids(tokenizer, text, self._clip_limit).to(model.device), output_hidden_states=True)
+        return output.hidden_states[-2][0], output.text_embeds[0]
+
+    def _read_t5(self, prompt: str, *, like: Tensor) -> Tensor:
+        if self.t5:
+            tokenizer, model = self.t5
+            text = self._fitting(prompt, tokenizer, self.max_t5_tokens)
+            tokens: Tensor = model(_token_ids(tokenizer, text, self.max_t5_tokens).to(model.device))[0][0]
+            return tokens
+        clip_width = sum(model.config.hidden_size for _, model in self.clips)
+        length = 0 if self.context_width == clip_width else self.max_t5_tokens
+        return like.new_zeros(length, self.context_width)
+
+    @staticmethod
+    def _fitting(prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
+        return shorten(prompt, lambda text: len(tokenizer(text).input_ids) <= limit)
+
+
+def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Tensor:
+    ids: Tensor = tokenizer(
+        text, padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
+    ).input_ids
+    return ids
