@@ -33,7 +33,8 @@ class Candidate:
     alignment: float
     """Cosine similarity with the *original* prompt, in [-1, 1]."""
     on_subject: bool
-    """False where `alignment` fell under the drift floor: such an image can't be the answer."""
+    """False where `alignment` fell under the drift floor: such an image can't be the answer. The floor comes from the
+    first round, so the `ImageJudged` events of that round say True; its record has the truth."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,8 @@ class OptimizationRequest:
     images: int = 8
     """Images a round."""
     seed: int = 0
-    """Image i of every round is painted with seed + i, so a change in the picture comes from the prompt."""
+    """Image i of a round is painted with seed + i, so a change in the picture comes from the prompt. A round that
+    repeats the prompt of an earlier one, because no rewrite was usable, goes on with the next seeds."""
     tolerance: float | None = None
     """Stop once the answer's loss is at most this, on the 1-9 scale."""
     time_budget: float | None = None

@@ -337,7 +337,7 @@ async def test_a_rewrite_past_the_encoders_limit_is_shortened_and_said_so():
     [update] = of(PromptUpdated, events)
     assert update.prompt == "a boat at sea, warm light"
     assert update.rejected[0].prompt == "a boat at sea, warm light, gulls, a long wake behind it"
-    assert "about 16 tokens, the generator reads 8" in update.rejected[0].reason
+    assert "about 15 tokens, the generator reads 8" in update.rejected[0].reason
 
 
 async def test_a_malformed_rewrite_is_repaired():

@@ -17,10 +17,18 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from emofeedback.checks import check_optimization_request
 from emofeedback.interfaces import Assessment, GenerationRequest, Generator, Judge
+from emofeedback.optimizer.agent import (
+    PromptUpdate,
+    TextualGradient,
+    estimate_gradient,
+    reason_aloud,
+    update_prompt,
+)
 from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, worst_of
 from emofeedback.optimizer.painting import paint_and_judge
-from emofeedback.optimizer.steps import Gradient, Update, estimate_gradient, update_prompt
+from emofeedback.optimizer.streams import both
 from emofeedback.rounds import (
     Answer,
     Candidate,
@@ -38,6 +46,7 @@ from emofeedback.rounds import (
     RoundStarted,
 )
 from emofeedback.settings import LIMITS, OptimizerSettings
+from emofeedback.steps import GradientRequest, UpdateRequest
 
 _NO_FLOOR = -1.0
 """Below every cosine: in round one every image passes until all are there."""
@@ -55,6 +64,7 @@ async def optimize(
         InvalidRequest: a field is out of its limits.
         EmoFeedbackError: whatever the generator or the judge raised, after the events before it were delivered.
     """
+    check_optimization_request(request)
     resume = request.resume or Resume(rounds=(), best_image=b"")
     rounds = list(resume.rounds)
     judged: list[Candidates] = [finished.candidates for finished in rounds]
@@ -91,35 +101,35 @@ async def optimize(
         losses = tuple(candidate.loss for candidate in judged[-1])
         yield LossComputed(round=index, losses=losses, best=best, worst=worst)
 
-        gradient, update = Gradient(), Update()
+        gradient, update = TextualGradient(), PromptUpdate()
         if stop_reason(request, settings, judged, time.monotonic() - began) is None:
             # Step 2, gradient: what separates the two, in words. Where nothing could be judged there is none.
             if best and worst:
-                gradient = await estimate_gradient(
+                best_image, worst_image = images[_place(best)], images[_place(worst)]
+                comparison = GradientRequest(
                     prompt=prompt,
                     target=request.target,
-                    best_image=images[_place(best)],
+                    best_image=best_image,
                     best=_assessment(judged, best),
-                    worst_image=images[_place(worst)],
+                    worst_image=worst_image,
                     worst=_assessment(judged, worst),
-                    judge=judge,
-                    settings=settings,
+                )
+                gradient, (best_reasoning, worst_reasoning) = await both(
+                    estimate_gradient(comparison, judge=judge, settings=settings),
+                    reason_aloud([best_image, worst_image], judge=judge),
                 )
                 yield GradientEstimated(
                     round=index,
                     analysis=gradient.analysis,
-                    best_reasoning=gradient.best_reasoning,
-                    worst_reasoning=gradient.worst_reasoning,
+                    best_reasoning=best_reasoning,
+                    worst_reasoning=worst_reasoning,
                 )
             # Step 3, update: the prompt, rewritten by these words.
-            update = await update_prompt(
-                original_prompt=request.prompt,
-                painted=[*(finished.prompt for finished in rounds), prompt],
-                analysis=gradient.analysis,
-                target=request.target,
-                judge=judge,
-                settings=settings,
+            revision = UpdateRequest(
+                original_prompt=request.prompt, prompt=prompt, analysis=gradient.analysis, target=request.target
             )
+            painted = [finished.prompt for finished in rounds]
+            update = await update_prompt(revision, judge=judge, settings=settings, painted=painted)
             yield PromptUpdated(
                 round=index,
                 prompt=update.prompt,
@@ -149,7 +159,7 @@ def _seeds(request: OptimizationRequest, prompt: str, rounds: Sequence[Round]) -
 
 
 def _record(
-    index: int, prompt: str, candidates: Candidates, gradient: Gradient, update: Update, seconds: float
+    index: int, prompt: str, candidates: Candidates, gradient: TextualGradient, update: PromptUpdate, seconds: float
 ) -> Round:
     best, worst = best_of([candidates]), worst_of([candidates])
     return Round(

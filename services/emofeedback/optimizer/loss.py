@@ -14,6 +14,7 @@ from emofeedback.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
 from emofeedback.interfaces import Assessment, AssessmentOutcome
 from emofeedback.rounds import Answer, Candidate, OptimizationRequest, StopReason
 from emofeedback.settings import OptimizerSettings
+from emofeedback.steps import Losses, LossRequest
 
 Candidates = Sequence[Candidate]
 """The judged images of one round."""
@@ -24,6 +25,12 @@ _FARTHEST = 2 * (SCALE_MAX - SCALE_MIN)
 def loss(outcome: AssessmentOutcome, target: AffectPoint) -> float | None:
     """|V - V*| + |A - A*|, in [0, 16] (EmoFeedback^2, section 3.3); None for an unreadable reply."""
     return distance(outcome.point, target) if isinstance(outcome, Assessment) else None
+
+
+def compute_losses(request: LossRequest) -> Losses:
+    """Step 1 on its own, for readable assessments without a history."""
+    losses = tuple(distance(assessment.point, request.target) for assessment in request.assessments)
+    return Losses(losses=losses, best=losses.index(min(losses)), worst=losses.index(max(losses)))
 
 
 def drift_floor(first_round: Candidates, settings: OptimizerSettings) -> float:

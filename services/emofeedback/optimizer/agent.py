@@ -1,6 +1,6 @@
-"""Steps 2 and 3 of the loop, gradient and update (EmoFeedback^2, section 3.3): what the agent asks of the judge.
+"""The agent: steps 2 and 3 of the loop, gradient and update (EmoFeedback^2, section 3.3), asked of the judge.
 
-Step 1, the loss, is arithmetic and lives in `loss.py`; the texts and parsers of both steps live in `gradient.py`.
+Step 1, the loss, is arithmetic and lives in `loss.py`; the texts and parsers of these two live in `gradient.py`.
 Replies are sampled greedily first. A reply that can't be used is asked for again with another seed and some
 temperature, a bounded number of times; whatever was not used is kept with its reason.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emofeedback.affect import AffectPoint
 from emofeedback.interfaces import Assessment, Conversation, Decoding, Judge
 from emofeedback.optimizer.gradient import (
     UnreadableReply,
@@ -20,9 +19,9 @@ from emofeedback.optimizer.gradient import (
     update_conversation,
 )
 from emofeedback.optimizer.length import estimated_tokens, shortened
-from emofeedback.optimizer.streams import both
 from emofeedback.rounds import Rejection
 from emofeedback.settings import OptimizerSettings
+from emofeedback.steps import GradientRequest, UpdateRequest
 
 _GRADIENT_ATTEMPTS = 2
 _RETRY_TEMPERATURE = 0.8
@@ -30,20 +29,17 @@ _RETRY_TEMPERATURE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gradient:
+class TextualGradient:
     """What separates the best image from the worst, and what to change."""
 
     analysis: str = ""
     """Empty where no reply could be read."""
-    best_reasoning: str = ""
-    """The judge's own words on the image; empty where it found none."""
-    worst_reasoning: str = ""
     rejected: tuple[Rejection, ...] = ()
     """Replies that could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Update:
+class PromptUpdate:
     """The next prompt."""
 
     prompt: str = ""
@@ -53,49 +49,39 @@ class Update:
     """True where none was usable and the prompt stays."""
 
 
-async def estimate_gradient(
-    *,
-    prompt: str,
-    target: AffectPoint,
-    best_image: bytes,
-    best: Assessment,
-    worst_image: bytes,
-    worst: Assessment,
-    judge: Judge,
-    settings: OptimizerSettings,
-) -> Gradient:
-    """Step 2: the judge compares the two images against the target, and reasons aloud about each meanwhile."""
-    conversation = gradient_conversation(prompt, target, best_image, best, worst_image, worst)
-    (analysis, rejected), reasonings = await both(
-        _analysis(conversation, judge, settings), _reasonings([best_image, worst_image], judge)
+async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings: OptimizerSettings) -> TextualGradient:
+    """Step 2: the judge compares the best image with the worst, against the target."""
+    conversation = gradient_conversation(
+        request.prompt, request.target, request.best_image, request.best, request.worst_image, request.worst
     )
-    best_reasoning, worst_reasoning = reasonings
-    return Gradient(
-        analysis=analysis,
-        best_reasoning=best_reasoning,
-        worst_reasoning=worst_reasoning,
-        rejected=rejected,
-    )
+    rejected: list[Rejection] = []
+    for attempt in range(_GRADIENT_ATTEMPTS):
+        reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge)
+        try:
+            return TextualGradient(analysis=parse_gradient(reply), rejected=tuple(rejected))
+        except UnreadableReply as error:
+            rejected.append(Rejection(prompt=reply, reason=str(error)))
+    return TextualGradient(rejected=tuple(rejected))
+
+
+async def reason_aloud(images: Sequence[bytes], *, judge: Judge) -> list[str]:
+    """The judge's own words on each image; empty where it found none."""
+    outcomes = await judge.assess(images, reasoning=True)
+    return [outcome.reasoning if isinstance(outcome, Assessment) else "" for outcome in outcomes]
 
 
 async def update_prompt(
-    *,
-    original_prompt: str,
-    painted: Sequence[str],
-    analysis: str,
-    target: AffectPoint,
-    judge: Judge,
-    settings: OptimizerSettings,
-) -> Update:
-    """Step 3: the last of the `painted` prompts, rewritten by the analysis.
+    request: UpdateRequest, *, judge: Judge, settings: OptimizerSettings, painted: Sequence[str] = ()
+) -> PromptUpdate:
+    """Step 3: the prompt, rewritten by the analysis.
 
-    A rewrite is refused where it holds no prompt, was painted before, or has lost the subject of the original.
-    One that is too long is shortened, and the long form listed among the rejected. After `rewrite_attempts`
-    refusals, or where there is no analysis to go by, the prompt stays.
+    A rewrite is refused where it holds no prompt, says what the prompt or one of the `painted` ones said, or has
+    lost the subject of the original. One that is too long is shortened, and the long form listed among the
+    rejected. After `rewrite_attempts` refusals, or where there is no analysis to go by, the prompt stays.
     """
-    conversation = update_conversation(original_prompt, painted[-1], analysis, target)
+    conversation = update_conversation(request.original_prompt, request.prompt, request.analysis, request.target)
     rejected: list[Rejection] = []
-    for attempt in range(settings.rewrite_attempts if analysis else 0):
+    for attempt in range(settings.rewrite_attempts if request.analysis else 0):
         reply = await _reply(conversation, attempt, settings.max_rewrite_tokens, judge)
         try:
             rewrite = parse_update(reply)
@@ -105,30 +91,11 @@ async def update_prompt(
         fitting = shortened(rewrite, settings.max_prompt_tokens)
         if fitting != rewrite:
             rejected.append(Rejection(prompt=rewrite, reason=_too_long(rewrite, settings)))
-        objection = await _objection(fitting, original_prompt, painted, judge, settings)
+        objection = await _objection(fitting, request.original_prompt, [*painted, request.prompt], judge, settings)
         if objection is None:
-            return Update(prompt=fitting, rejected=tuple(rejected), fell_back=False)
+            return PromptUpdate(prompt=fitting, rejected=tuple(rejected))
         rejected.append(Rejection(prompt=fitting, reason=objection))
-    return Update(prompt=painted[-1], rejected=tuple(rejected), fell_back=True)
-
-
-async def _analysis(
-    conversation: Conversation, judge: Judge, settings: OptimizerSettings
-) -> tuple[str, tuple[Rejection, ...]]:
-    """The first readable analysis, or an empty one, and the replies before it."""
-    rejected: list[Rejection] = []
-    for attempt in range(_GRADIENT_ATTEMPTS):
-        reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge)
-        try:
-            return parse_gradient(reply), tuple(rejected)
-        except UnreadableReply as error:
-            rejected.append(Rejection(prompt=reply, reason=str(error)))
-    return "", tuple(rejected)
-
-
-async def _reasonings(images: Sequence[bytes], judge: Judge) -> list[str]:
-    outcomes = await judge.assess(images, reasoning=True)
-    return [outcome.reasoning if isinstance(outcome, Assessment) else "" for outcome in outcomes]
+    return PromptUpdate(prompt=request.prompt, rejected=tuple(rejected), fell_back=True)
 
 
 async def _reply(conversation: Conversation, attempt: int, max_new_tokens: int, judge: Judge) -> str:

@@ -1,0 +1,329 @@
+"""PromptOptimizerService over a bare gRPC server, with a scripted generator and judge behind it."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from emofeedback.affect import LEXICON, AffectPoint, Emotion
+from emofeedback.errors import InvalidRequest, Unavailable
+from emofeedback.optimizer.loop import optimize
+from emofeedback.optimizer.service import PromptOptimizerServicer
+from emofeedback.rounds import OptimizationRequest
+from emofeedback.settings import LIMITS, OptimizerSettings
+from emofeedback.v1 import affect_pb2, judge_pb2, optimizer_pb2_grpc
+from emofeedback.v1 import optimizer_pb2 as pb
+from fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment, look, paint
+
+SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
+POINT = affect_pb2.Target(point=affect_pb2.AffectPoint(valence=7, arousal=3))
+
+
+@asynccontextmanager
+async def served(generator=None, judge=None, token=None):
+    """A stub of the service."""
+    servicer = PromptOptimizerServicer(generator or ScriptedGenerator(), judge or ScriptedJudge(), SETTINGS, token)
+    server = grpc.aio.server()
+    optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield optimizer_pb2_grpc.PromptOptimizerServiceStub(channel)
+    finally:
+        await server.stop(grace=None)
+
+
+def optimize_request(**changes):
+    return pb.OptimizeRequest(**{"prompt": "a boat", "target": POINT, "rounds": 2, "images": 3, "seed": 10, **changes})
+
+
+async def kinds_of(call):
+    return [message.WhichOneof("event") async for message in call]
+
+
+async def failure_of(call):
+    """The code of a failed call, its text, and the violations by field."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await (kinds_of(call) if hasattr(call, "__aiter__") else call)
+    violations = {}
+    status = rpc_status.from_call(caught.value)  # None where the client itself gave up
+    for detail in status.details if status else ():
+        bad = error_details_pb2.BadRequest()
+        if detail.Unpack(bad):
+            violations = {violation.field: violation.description for violation in bad.field_violations}
+    return caught.value.code(), caught.value.details(), violations
+
+
+# --- Optimize ----------------------------------------------------------------------------------------------------
+
+
+async def test_the_loop_streams_its_events():
+    async with served() as stub:
+        kinds = await kinds_of(stub.Optimize(optimize_request()))
+    assert kinds[0] == "round_started" and kinds[-1] == "finished"
+    assert kinds.count("image_painted") == kinds.count("image_judged") == 6
+    assert kinds.count("loss_computed") == kinds.count("round_finished") == 2
+    assert kinds.count("gradient_estimated") == kinds.count("prompt_updated") == 1
+
+
+async def test_the_stream_says_what_the_loop_says_in_process():
+    request = OptimizationRequest(prompt="a boat", target=AffectPoint(7, 3), rounds=2, images=3, seed=10)
+    local = [
+        event
+        async for event in optimize(request, generator=ScriptedGenerator(), judge=ScriptedJudge(), settings=SETTINGS)
+    ]
+    async with served() as stub:
+        finished = [m async for m in stub.Optimize(optimize_request())][-1].finished
+    answer = local[-1].answer
+    assert (finished.answer.round, finished.answer.index) == (answer.round, answer.index)
+    assert finished.answer.loss == pytest.approx(answer.loss)
+
+
+async def test_rounds_and_images_default_to_three_of_eight():
+    generator = ScriptedGenerator()
+    async with served(generator) as stub:
+        await kinds_of(stub.Optimize(pb.OptimizeRequest(prompt="a boat", target=POINT)))
+    assert [len(request.seeds) for request in generator.requests] == [8, 8, 8]
+
+
+async def test_a_target_may_be_an_emotion():
+    calm = LEXICON[Emotion.CONTENTMENT].point
+    judge = ScriptedJudge(feeling=lambda picture: assessment(calm.valence, calm.arousal))
+    async with served(judge=judge) as stub:
+        target = affect_pb2.Target(emotion=affect_pb2.EMOTION_CONTENTMENT)
+        messages = [m async for m in stub.Optimize(optimize_request(target=target, tolerance=0.0))]
+    assert messages[-1].finished.stopped_because == pb.STOP_REASON_TOLERANCE
+
+
+async def test_a_client_that_leaves_stops_the_painting_and_the_service_goes_on():
+    generator, judge = ScriptedGenerator(delay=0.01), ScriptedJudge(delay=60)
+    async with served(generator, judge) as stub:
+        call = stub.Optimize(optimize_request(images=50))
+        async for message in call:
+            if message.WhichOneof("event") == "image_painted":
+                break
+        call.cancel()
+        await asyncio.sleep(0.1)
+        steps = generator.steps_done
+        await asyncio.sleep(0.1)
+        assert generator.steps_done == steps
+        assert generator.closed_early == 1 and judge.cancelled >= 1
+        loss = pb.ComputeLossRequest(target=POINT, assessments=[message_of(assessment(5, 5))])
+        assert (await stub.ComputeLoss(loss)).losses == [4]
+
+
+async def test_a_deadline_stops_the_painting_too():
+    generator = ScriptedGenerator(delay=0.01)
+    async with served(generator) as stub:
+        code, _, _ = await failure_of(stub.Optimize(optimize_request(images=60), timeout=0.1))
+        assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+        await asyncio.sleep(0.1)
+        steps = generator.steps_done
+        await asyncio.sleep(0.1)
+        assert generator.steps_done == steps
+
+
+async def test_the_same_request_id_is_not_painted_twice():
+    generator = ScriptedGenerator()
+    async with served(generator) as stub:
+        first = [m async for m in stub.Optimize(optimize_request(request_id="once"))]
+        second = [m async for m in stub.Optimize(optimize_request(request_id="once"))]
+    assert first == second
+    assert len(generator.requests) == 2
+
+
+async def test_a_failing_generator_shows_as_its_own_code_after_the_finished_round():
+    generator = ScriptedGenerator(failures={(1, 1): Unavailable("the generator restarts", retry_after=2.0)})
+    seen = []
+    async with served(generator) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for message in stub.Optimize(optimize_request()):
+                seen.append(message.WhichOneof("event"))  # noqa: PERF401, a comprehension would keep nothing
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "the generator restarts" in caught.value.details()
+    assert seen.count("round_finished") == 1 and seen.count("image_painted") == 4
+
+
+async def test_an_unknown_policy_is_not_found():
+    async with served() as stub:
+        code, text, _ = await failure_of(stub.Optimize(optimize_request(policy="cubist")))
+    assert code is grpc.StatusCode.NOT_FOUND and "cubist" in text
+
+
+@pytest.mark.parametrize("rewrite", ["", "```\n```", "!!!", "a boat.\n\nOr a ship.", "<prompt></prompt>"])
+async def test_a_judge_that_answers_garbage_costs_the_rewrite_and_not_the_run(rewrite):
+    async with served(judge=ScriptedJudge(rewrites=[rewrite] * 9)) as stub:
+        messages = [m async for m in stub.Optimize(optimize_request())]
+    [update] = [m.prompt_updated for m in messages if m.HasField("prompt_updated")]
+    assert update.fell_back and update.prompt == "a boat"
+    assert [rejection.prompt for rejection in update.rejected] == [rewrite] * 3
+    assert messages[-1].finished.HasField("answer")
+
+
+async def test_a_judge_that_reads_no_image_leaves_the_images_and_no_answer():
+    async with served(judge=ScriptedJudge(feeling=lambda picture: UNREADABLE)) as stub:
+        messages = [m async for m in stub.Optimize(optimize_request())]
+    assert not messages[-1].finished.HasField("answer")
+    assert sum(m.HasField("image_painted") for m in messages) == 6
+    [first, _] = [m.loss_computed for m in messages if m.HasField("loss_computed")]
+    assert not first.HasField("best") and not any(item.HasField("loss") for item in first.losses)
+
+
+def target_at(valence, arousal):
+    return affect_pb2.Target(point=affect_pb2.AffectPoint(valence=valence, arousal=arousal))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "says"),
+    [
+        ({"prompt": ""}, "prompt", "empty"),
+        ({"prompt": " \n "}, "prompt", "white space"),
+        ({"prompt": "x" * 2001}, "prompt", "2000"),
+        ({"target": target_at(0.9, 3)}, "target.valence", "[1, 9]"),
+        ({"target": target_at(7, 9.5)}, "target.arousal", "[1, 9]"),
+        ({"target": target_at(float("nan"), 3)}, "target.valence", "nan"),
+        ({"target": target_at(float("inf"), 3)}, "target.valence", "inf"),
+        ({"target": affect_pb2.Target()}, "target", "missing"),
+        ({"target": affect_pb2.Target(emotion=77)}, "target.emotion", "77"),
+        ({"rounds": 0}, "rounds", "[1, 20]"),
+        ({"rounds": -1}, "rounds", "[1, 20]"),
+        ({"rounds": 21}, "rounds", "[1, 20]"),
+        ({"images": 0}, "images", "[1, 64]"),
+        ({"images": 65}, "images", "[1, 64]"),
+        ({"seed": -1}, "seed", str(LIMITS.seed)),
+        ({"tolerance": -0.1}, "tolerance", "[0, 16]"),
+        ({"time_budget_seconds": float("nan")}, "time_budget_seconds", "86400"),
+        ({"resume": pb.Resume(best_image=b"x")}, "resume.rounds", "1 to 2"),
+    ],
+)
+async def test_bad_requests_are_refused_by_the_name_of_the_field_before_anything_is_painted(changes, field, says):
+    generator = ScriptedGenerator()
+    async with served(generator) as stub:
+        code, _, violations = await failure_of(stub.Optimize(optimize_request(**changes)))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert says in violations[field]
+    assert not generator.requests
+
+
+# --- the three steps ---------------------------------------------------------------------------------------------
+
+
+def message_of(feeling):
+    return judge_pb2.Assessment(
+        valence=feeling.valence,
+        arousal=feeling.arousal,
+        emotion=affect_pb2.Emotion.Value(f"EMOTION_{feeling.emotion.name}"),
+        confidence=feeling.confidence,
+    )
+
+
+def gradient_request(**changes):
+    fields = {
+        "prompt": "a boat",
+        "target": POINT,
+        "best_image": paint("a boat", 1),
+        "best": message_of(assessment(6, 3)),
+        "worst_image": paint("a boat", 2),
+        "worst": message_of(assessment(2, 8)),
+    }
+    return pb.EstimateGradientRequest(**{**fields, **changes})
+
+
+def update_request(**changes):
+    fields = {"original_prompt": "a boat", "prompt": "a boat, fog", "analysis": "Add sun.", "target": POINT}
+    return pb.UpdatePromptRequest(**{**fields, **changes})
+
+
+async def test_step_one_gives_distances_and_the_nearest_and_the_farthest():
+    assessments = [message_of(assessment(*point)) for point in ((5, 5), (7, 4), (1, 9))]
+    async with served() as stub:
+        reply = await stub.ComputeLoss(pb.ComputeLossRequest(target=POINT, assessments=assessments))
+    assert (list(reply.losses), reply.best, reply.worst) == ([4, 1, 12], 1, 2)
+
+
+async def test_step_two_shows_the_judge_the_best_and_the_worst_in_this_order():
+    judge = ScriptedJudge(analyses=["<think>hm</think> Add sunlight,\ntake out the fog."])
+    async with served(judge=judge) as stub:
+        reply = await stub.EstimateGradient(gradient_request())
+    assert "Add sunlight, take out the fog." in reply.analysis
+    assert reply.model.name == "scripted-judge"
+    best, worst, _ = judge.conversations[0][0].parts
+    assert (look(best).seed, look(worst).seed) == (1, 2)
+
+
+async def test_step_two_with_a_judge_that_says_nothing_fails_and_says_so():
+    async with served(judge=ScriptedJudge(analyses=["", ""])) as stub:
+        code, text, _ = await failure_of(stub.EstimateGradient(gradient_request()))
+    assert code is grpc.StatusCode.INTERNAL and "holds no analysis" in text
+
+
+async def test_step_two_names_a_bad_image_as_the_caller_knows_it():
+    refusal = InvalidRequest.of("conversations[0].messages[0].parts[1].image", "is animated")
+    async with served(judge=ScriptedJudge(failures={"converse": refusal})) as stub:
+        code, _, violations = await failure_of(stub.EstimateGradient(gradient_request()))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert violations == {"worst_image": "is animated"}
+
+
+async def test_step_three_rewrites_the_prompt_and_lists_what_it_did_not_use():
+    judge = ScriptedJudge(
+        rewrites=["<prompt>a cake</prompt>", "<prompt>a boat, sun</prompt>"],
+        similarity=lambda text, candidate: 0.9 if "boat" in candidate else 0.1,
+    )
+    async with served(judge=judge) as stub:
+        reply = await stub.UpdatePrompt(update_request())
+    assert (reply.prompt, reply.fell_back) == ("a boat, sun", False)
+    assert [rejection.prompt for rejection in reply.rejected] == ["a cake"]
+
+
+async def test_step_three_falls_back_on_the_prompt_it_was_given():
+    async with served(judge=ScriptedJudge(rewrites=["<prompt>a boat, fog</prompt>"] * 3)) as stub:
+        reply = await stub.UpdatePrompt(update_request())
+    assert (reply.prompt, reply.fell_back, len(reply.rejected)) == ("a boat, fog", True, 3)
+
+
+@pytest.mark.parametrize(
+    ("step", "request_of", "changes", "field"),
+    [
+        ("ComputeLoss", pb.ComputeLossRequest, {"target": POINT}, "assessments"),
+        ("ComputeLoss", pb.ComputeLossRequest, {"assessments": [message_of(assessment(5, 5))]}, "target"),
+        ("EstimateGradient", gradient_request, {"best_image": b""}, "best_image"),
+        ("EstimateGradient", gradient_request, {"worst": judge_pb2.Assessment(valence=5, arousal=5)}, "worst.emotion"),
+        ("UpdatePrompt", update_request, {"analysis": ""}, "analysis"),
+        ("UpdatePrompt", update_request, {"original_prompt": "  "}, "original_prompt"),
+    ],
+)
+async def test_the_steps_refuse_bad_requests_by_the_name_of_the_field(step, request_of, changes, field):
+    async with served() as stub:
+        code, _, violations = await failure_of(getattr(stub, step)(request_of(**changes)))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in violations
+
+
+# --- the token ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metadata", [(), (("authorization", "Bearer wrong"),)])
+@pytest.mark.parametrize(
+    ("method", "request_of"),
+    [
+        ("Optimize", optimize_request),
+        ("ComputeLoss", pb.ComputeLossRequest),
+        ("EstimateGradient", gradient_request),
+        ("UpdatePrompt", update_request),
+    ],
+)
+async def test_without_the_right_token_every_call_is_unauthenticated(method, request_of, metadata):
+    async with served(token="right") as stub:
+        code, _, _ = await failure_of(getattr(stub, method)(request_of(), metadata=metadata))
+    assert code is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_with_the_right_token_calls_are_served():
+    async with served(token="right") as stub:
+        reply = await stub.UpdatePrompt(update_request(), metadata=(("authorization", "Bearer right"),))
+    assert reply.prompt
