@@ -35,12 +35,11 @@ def check_generation_request(request: GenerationRequest) -> None:
 
 def check_optimization_request(request: OptimizationRequest) -> None:
     """One run of the loop."""
-    last_seed = LIMITS.seed - max(request.images, 1) + 1
     _raise(
         _text("prompt", request.prompt),
         _number("rounds", request.rounds, 1, LIMITS.rounds),
         _number("images", request.images, 1, LIMITS.images_per_call),
-        _number("seed", request.seed, 0, last_seed),
+        _number("seed", request.seed, 0, LIMITS.seed),
         _optional("tolerance", request.tolerance, 0, 2 * (SCALE_MAX - SCALE_MIN)),
         _optional("time_budget_seconds", request.time_budget, 0, LIMITS.time_budget_seconds),
         _name("policy", request.policy),
@@ -226,6 +225,8 @@ def _outcome(field: str, outcome: AssessmentOutcome) -> Violations:
 def _resume(resume: Resume, request: OptimizationRequest) -> Violations:
     if not 1 <= len(resume.rounds) <= request.rounds:
         yield FieldViolation("resume.rounds", f"has {len(resume.rounds)} entries, 1 to {request.rounds} are needed")
+    if not resume.best_image and any(done.best is not None for done in resume.rounds):
+        yield FieldViolation("resume.best_image", "is empty, though a round has a best image")
     for i, done in enumerate(resume.rounds[: LIMITS.rounds]):
         field = f"resume.rounds[{i}]"
         if done.index != i:

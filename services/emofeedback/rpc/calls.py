@@ -41,7 +41,7 @@ class Guarded(Protocol):
 
     @property
     def token(self) -> str | None:
-        """The bearer token that every call must bring; None lets everybody in."""
+        """The bearer token that every call must bring; none lets everybody in."""
         ...
 
 
@@ -91,7 +91,7 @@ def _as(method: Method, call: Callable[..., Any]) -> Method:
 
 
 def _authenticate(token: str | None, context: Context) -> None:
-    if token is None:
+    if not token:
         return
     given = _metadata(context, "authorization")
     if not given:

@@ -1,0 +1,138 @@
+"""The SDK for asyncio: one client for the three services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+from emofeedback import wire
+from emofeedback.affect import AffectPoint, Emotion
+from emofeedback.checks import (
+    check_gradient_request,
+    check_loss_request,
+    check_optimization_request,
+    check_update_request,
+    target_from,
+)
+from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
+from emofeedback.client.connection import Connection
+from emofeedback.client.encoding import encoded
+from emofeedback.client.generator import GeneratorClient
+from emofeedback.client.judge import JudgeClient
+from emofeedback.client.progress import Creation, Progress, identity
+from emofeedback.client.services import OPTIMIZER
+from emofeedback.errors import InternalError
+from emofeedback.rounds import OptimizationEvent, OptimizationFinished, OptimizationRequest
+from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
+
+
+class AsyncClient:
+    """EmoFeedback at an address.
+
+        async with AsyncClient("127.0.0.1:9000") as client:
+            creation = await client.create("a park bench", emotion="awe")
+
+    `generator` and `judge` are the same Protocols that the engines in process implement. Every method raises the
+    exceptions of `emofeedback.errors`, whichever side of the wire they come from. Cancelling a call, or leaving a
+    stream, ends the work on the other side.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        deadlines: Deadlines = Deadlines(),  # noqa: B008
+        keepalive: Keepalive = Keepalive(),  # noqa: B008
+    ) -> None:
+        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call."""
+        self._connection = Connection(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
+        self.generator = GeneratorClient(self._connection)
+        self.judge = JudgeClient(self._connection)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends all calls under way and the connection."""
+        await self._connection.close()
+
+    async def create(
+        self,
+        prompt: str,
+        *,
+        target: AffectPoint | None = None,
+        emotion: Emotion | str | None = None,
+        rounds: int = 3,
+        images: int = 8,
+        seed: int = 0,
+        tolerance: float | None = None,
+        time_budget: float | None = None,
+        policy: str = "",
+    ) -> Creation:
+        """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
+
+        The other arguments are those of `OptimizationRequest`. For what happens on the way, see `optimize`.
+        """
+        valence, arousal = (target.valence, target.arousal) if target else (None, None)
+        request = OptimizationRequest(
+            prompt=prompt,
+            target=target_from(valence, arousal, emotion),
+            rounds=rounds,
+            images=images,
+            seed=seed,
+            tolerance=tolerance,
+            time_budget=time_budget,
+            policy=policy,
+        )
+        progress = Progress(request)
+        async with aclosing(self._run(progress)) as events:
+            async for event in events:
+                if isinstance(event, OptimizationFinished):
+                    return progress.creation(event)
+        raise InternalError("the run ended without its last event")
+
+    async def optimize(self, request: OptimizationRequest) -> AsyncGenerator[OptimizationEvent, None]:
+        """The loop, event by event, each told once; the last is `OptimizationFinished`.
+
+        After a break it goes on from the last finished round.
+        """
+        async with aclosing(self._run(Progress(request))) as events:
+            async for event in events:
+                yield event
+
+    async def _run(self, progress: Progress) -> AsyncGenerator[OptimizationEvent, None]:
+        stream = self._connection.stream(
+            OPTIMIZER,
+            "Optimize",
+            lambda: encoded(wire.optimization_request_to_proto, progress.request, check_optimization_request),
+            wire.optimization_event_from_proto,
+            identity,
+        )
+        async with aclosing(stream) as events:
+            async for event in events:
+                progress.take(event)
+                yield event
+
+    async def compute_loss(self, request: LossRequest) -> Losses:
+        """Step 1 of the loop on its own."""
+        message = encoded(wire.loss_request_to_proto, request, check_loss_request)
+        return await self._connection.unary(OPTIMIZER, "ComputeLoss", message, wire.losses_from_proto)
+
+    async def estimate_gradient(self, request: GradientRequest) -> Gradient:
+        """Step 2 of the loop on its own."""
+        message = encoded(wire.gradient_request_to_proto, request, check_gradient_request)
+        return await self._connection.unary(OPTIMIZER, "EstimateGradient", message, wire.gradient_from_proto)
+
+    async def update_prompt(self, request: UpdateRequest) -> Rewrite:
+        """Step 3 of the loop on its own."""
+        message = encoded(wire.update_request_to_proto, request, check_update_request)
+        return await self._connection.unary(OPTIMIZER, "UpdatePrompt", message, wire.rewrite_from_proto)

@@ -1,0 +1,176 @@
+"""One channel to the services, and how every call over it is made: metadata, deadlines, retries, errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
+from emofeedback.client.failures import error_from_rpc, timed_out, too_large
+from emofeedback.errors import EmoFeedbackError, InternalError, InvalidRequest
+from emofeedback.settings import LIMITS
+
+Event = TypeVar("Event")
+Reply = TypeVar("Reply")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of the three."""
+
+    application: str
+    """Name of its Ray Serve application: Serve routes by this metadata."""
+    stub: Callable[[grpc.aio.Channel], Any]
+
+
+class Connection:
+    """A channel, opened by the first call, in the event loop of that call."""
+
+    def __init__(
+        self, address: str, *, token: str, retry: RetryPolicy, deadlines: Deadlines, keepalive: Keepalive
+    ) -> None:
+        self.address = address
+        self._token = token
+        self._retry = retry
+        self._deadlines = deadlines
+        self._options = [
+            ("grpc.max_send_message_length", LIMITS.message_bytes),
+            ("grpc.max_receive_message_length", LIMITS.message_bytes),
+            ("grpc.keepalive_time_ms", round(keepalive.interval * 1000)),
+            ("grpc.keepalive_timeout_ms", round(keepalive.timeout * 1000)),
+        ]
+        self._channel: grpc.aio.Channel | None = None
+
+    async def close(self) -> None:
+        """Ends all calls under way. A later call opens the channel anew."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close(None)
+
+    async def unary(self, service: Service, method: str, request: Message, read: Callable[[Any], Reply]) -> Reply:
+        """One request, one reply, by the retry policy. Raises `EmoFeedbackError`."""
+        _check_size(method, request)
+        effort = self.effort()
+        while True:
+            call = self._start(service, method, request, effort.unary_timeout())
+            try:
+                return _read(read, await call)
+            except grpc.aio.AioRpcError as failure:
+                await effort.pause_after(error_from_rpc(failure, method, self.address))
+
+    async def stream(
+        self,
+        service: Service,
+        method: str,
+        request: Callable[[], Message],
+        read: Callable[[Any], Event],
+        identity: Callable[[Event], Hashable],
+    ) -> AsyncGenerator[Event, None]:
+        """The events of a call, each once, over as many tries as the policy allows. Raises `EmoFeedbackError`.
+
+        `request` is asked before every try. A try after a break tells the first events again; `identity` is what two
+        tellings of one event have in common.
+        """
+        effort = self.effort()
+        delivered: set[Hashable] = set()
+        while True:
+            message = request()
+            _check_size(method, message)
+            try:
+                async with aclosing(self.events(service, method, message, effort)) as responses:
+                    async for response in responses:
+                        event = _read(read, response)
+                        if identity(event) not in delivered:
+                            delivered.add(identity(event))
+                            effort.progress()
+                            yield event
+                return
+            except EmoFeedbackError as error:
+                await effort.pause_after(error)
+
+    async def events(
+        self, service: Service, method: str, request: Message | AsyncIterator[Message], effort: Effort
+    ) -> AsyncGenerator[Any, None]:
+        """The messages of one try, empty ones left out: they only carry Ray's statuses. Raises `EmoFeedbackError`."""
+        call = self._start(service, method, request, effort.remaining())
+        responses = aiter(call)
+        try:
+            while True:
+                response = await asyncio.wait_for(anext(responses, None), self._deadlines.attempt)
+                if response is None:
+                    return
+                if response.ByteSize():
+                    yield response
+        except TimeoutError:
+            raise timed_out(method, self.address, self._deadlines.attempt or 0) from None
+        except grpc.aio.AioRpcError as failure:
+            raise error_from_rpc(failure, method, self.address) from None
+        finally:
+            call.cancel()
+
+    def effort(self) -> Effort:
+        """The tries of one call, from now on."""
+        return Effort(self._retry, self._deadlines)
+
+    def _start(
+        self, service: Service, method: str, request: Message | AsyncIterator[Message], timeout: float | None
+    ) -> Any:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
+        metadata = [("application", service.application)]
+        if self._token:
+            metadata.append(("authorization", f"Bearer {self._token}"))
+        call = getattr(service.stub(self._channel), method)
+        return call(request, timeout=timeout, metadata=metadata)
+
+
+class Effort:
+    """The tries of one call: how many failed, how much time is left."""
+
+    def __init__(self, retry: RetryPolicy, deadlines: Deadlines) -> None:
+        self._retry = retry
+        self._attempt = deadlines.attempt
+        self._clock = asyncio.get_running_loop().time
+        self._end = None if deadlines.total is None else self._clock() + deadlines.total
+        self._failures = 0
+
+    def remaining(self) -> float | None:
+        """Seconds until the total deadline."""
+        return None if self._end is None else max(self._end - self._clock(), 0.0)
+
+    def unary_timeout(self) -> float | None:
+        """Seconds that the next try may take."""
+        limits = [limit for limit in (self.remaining(), self._attempt) if limit is not None]
+        return min(limits) if limits else None
+
+    def progress(self) -> None:
+        """Something came through: the failures before it don't count any more."""
+        self._failures = 0
+
+    async def pause_after(self, error: EmoFeedbackError) -> None:
+        """Waits until the next try; raises the error where there is to be none."""
+        self._failures += 1
+        pause = self._retry.pause(self._failures, error)
+        remaining = self.remaining()
+        if pause is None or (remaining is not None and pause >= remaining):
+            raise error
+        await asyncio.sleep(pause)
+
+
+def _check_size(method: str, request: Message) -> None:
+    if request.ByteSize() > LIMITS.message_bytes:
+        raise too_large(method, request.ByteSize())
+
+
+def _read(read: Callable[[Any], Reply], message: Any) -> Reply:
+    """A reply as a record; one that can't be read is the service's fault, not the caller's."""
+    try:
+        return read(message)
+    except InvalidRequest as error:
+        raise InternalError(f"the reply can't be read: {error}; is the service of another version?") from error

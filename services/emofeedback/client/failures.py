@@ -1,0 +1,67 @@
+"""What a failed call means, as our exceptions, in words that say what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from emofeedback.errors import (
+    DeadlineExceeded,
+    EmoFeedbackError,
+    FailedPrecondition,
+    InternalError,
+    MessageTooLarge,
+    ResourceExhausted,
+    Unavailable,
+)
+from emofeedback.settings import LIMITS
+from emofeedback.wire.status import STATUS_KEY, error_from_code, error_from_status
+
+
+def error_from_rpc(error: grpc.aio.AioRpcError, method: str, address: str) -> EmoFeedbackError:
+    """The exception that the service raised, or what gRPC or a proxy on the way has to say."""
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
+        if key == STATUS_KEY and isinstance(value, bytes):
+            ours = error_from_status(value)
+            if ours is not None:
+                return ours
+    return _bare(error.code(), error.details() or "no details", method, address)
+
+
+def timed_out(method: str, address: str, seconds: float) -> EmoFeedbackError:
+    """Nothing came in time; another try may be faster."""
+    error = DeadlineExceeded(f"{method}: nothing came from {address} within {seconds:g} s")
+    error.retryable = True
+    return error
+
+
+def too_large(method: str, size: int) -> MessageTooLarge:
+    """The request itself is over the limit."""
+    return MessageTooLarge(
+        f"{method}: the request has {size} bytes, at most {LIMITS.message_bytes} are allowed; send fewer images a call"
+    )
+
+
+def _bare(code: grpc.StatusCode, details: str, method: str, address: str) -> EmoFeedbackError:
+    match code:
+        case grpc.StatusCode.UNAVAILABLE if "connect" in details.lower() and "reset" not in details.lower():
+            return Unavailable(f"nothing answers at {address}; start it with `emofeedback serve` ({details})")
+        case grpc.StatusCode.UNAVAILABLE:
+            return Unavailable(f"{method}: the connection to {address} broke ({details})")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in details:
+            return MessageTooLarge(f"{method}: a message is over the limit of {address}: {details}")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return ResourceExhausted(f"{method}: {address} has no room for more requests ({details})")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            late = DeadlineExceeded(f"{method}: {address} did not finish in time")
+            late.retryable = True
+            return late
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return FailedPrecondition(f"{address} does not offer {method}; is it EmoFeedback of this version?")
+        case grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN:
+            internal = InternalError(f"{method}: {address} broke off ({details})")
+            internal.retryable = True
+            return internal
+    return error_from_code(code.name, f"{method}: {details}")

@@ -1,0 +1,80 @@
+"""The judge behind an address."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+from emofeedback import checks, wire
+from emofeedback.client.assess_stream import assess_stream
+from emofeedback.client.connection import Connection
+from emofeedback.client.encoding import encoded
+from emofeedback.client.services import JUDGE
+from emofeedback.interfaces import AssessmentOutcome, Conversation, Decoding, ModelInfo
+from emofeedback.v1 import judge_pb2 as pb
+
+
+class JudgeClient:
+    """`interfaces.Judge` over gRPC."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+        """As `Judge.assess`."""
+        request = pb.AssessImagesRequest(images=images, reasoning=reasoning, request_id=str(uuid.uuid4()))
+        return await self._connection.unary(
+            JUDGE,
+            "AssessImages",
+            request,
+            lambda reply: [
+                wire.outcome_from_proto(outcome, f"outcomes[{i}]") for i, outcome in enumerate(reply.outcomes)
+            ],
+        )
+
+    async def assess_stream(
+        self, images: AsyncIterator[tuple[int, bytes]]
+    ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
+        """As `Judge.assess_stream`; no two images may have one key. After a break, unanswered images go again."""
+        async for keyed in assess_stream(self._connection, images):
+            yield keyed
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        """As `Judge.score`."""
+        request = encoded(
+            lambda text: pb.ScoreImagesRequest(images=images, prompt=text, request_id=str(uuid.uuid4())),
+            prompt,
+            lambda text: checks.check_scoring(images, text),
+        )
+        return await self._connection.unary(JUDGE, "ScoreImages", request, lambda reply: list(reply.scores))
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        """As `Judge.compare_texts`."""
+        request = encoded(
+            lambda given: pb.CompareTextsRequest(text=given, candidates=candidates),
+            text,
+            lambda given: checks.check_comparison(given, candidates),
+        )
+        return await self._connection.unary(JUDGE, "CompareTexts", request, lambda reply: list(reply.similarities))
+
+    async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
+        """As `Judge.converse`."""
+        request = encoded(
+            lambda given: pb.ConverseRequest(
+                conversations=wire.conversations_to_proto(given),
+                decoding=wire.decoding_to_proto(decoding),
+                request_id=str(uuid.uuid4()),
+            ),
+            conversations,
+            lambda given: checks.check_conversations(given, decoding),
+        )
+        return await self._connection.unary(JUDGE, "Converse", request, lambda reply: list(reply.replies))
+
+    async def model(self) -> ModelInfo:
+        """The vision-language model behind it."""
+        return await self._connection.unary(
+            JUDGE,
+            "GetModel",
+            pb.JudgeServiceGetModelRequest(),
+            lambda reply: wire.model_from_proto(reply.model),
+        )

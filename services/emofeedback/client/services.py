@@ -1,0 +1,12 @@
+"""The three services, by the names of their Ray Serve applications."""
+
+from __future__ import annotations
+
+from emofeedback.client.connection import Service
+from emofeedback.v1.generator_pb2_grpc import GeneratorServiceStub
+from emofeedback.v1.judge_pb2_grpc import JudgeServiceStub
+from emofeedback.v1.optimizer_pb2_grpc import PromptOptimizerServiceStub
+
+GENERATOR = Service("generator", GeneratorServiceStub)
+JUDGE = Service("judge", JudgeServiceStub)
+OPTIMIZER = Service("optimizer", PromptOptimizerServiceStub)
