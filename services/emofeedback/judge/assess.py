@@ -1,0 +1,174 @@
+"""The judge in process: prompts, an engine, the parsers and a scorer, put together.
+
+Every image is assessed by the short way, a reply of a few tokens that is read from its probabilities; the model
+thinks aloud only where somebody asks for its reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+from emofeedback.checkpoints import check_available, check_device, digest, fetch, model_name
+from emofeedback.checks import check_comparison, check_conversations, check_images, check_scoring
+from emofeedback.errors import InvalidRequest
+from emofeedback.interfaces import AssessmentOutcome, Conversation, Decoding, ModelInfo
+from emofeedback.judge.engines import Chat, VisionLanguageEngine, prepare
+from emofeedback.judge.parsing import parse_rating, parse_reasoning
+from emofeedback.judge.prompts import RATING_MAX_NEW_TOKENS, rating_conversation, reasoning_conversation
+from emofeedback.judge.streaming import as_completed
+from emofeedback.settings import LIMITS, JudgeSettings
+
+
+class Scorer(Protocol):
+    """Says how well pictures and texts fit each other; `scorers.ClipScorer` is the real one."""
+
+    info: ModelInfo
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        """As `Judge.score`."""
+        ...
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        """As `Judge.compare_texts`."""
+        ...
+
+    def close(self) -> None:
+        """Frees the model."""
+        ...
+
+
+class LocalJudge:
+    """A `Judge` that runs in this process."""
+
+    def __init__(
+        self, engine: VisionLanguageEngine, scorer: Scorer, *, info: ModelInfo, settings: JudgeSettings
+    ) -> None:
+        self._engine = engine
+        self._scorer = scorer
+        self._info = info
+        self._max_pixels = settings.max_pixels
+        self._rating = Decoding(max_new_tokens=RATING_MAX_NEW_TOKENS)
+        self._reasoning = Decoding(max_new_tokens=settings.max_reasoning_tokens)
+
+    @classmethod
+    def load(cls, settings: JudgeSettings, *, threads: int = 0) -> LocalJudge:
+        """The settings' models, ready to judge.
+
+        Args:
+            threads: torch threads of this process; 0 leaves torch's own choice.
+
+        Raises:
+            FailedPrecondition: a checkpoint, the device, its memory or the engine is missing; said before any
+                weights are read.
+            InvalidRequest: no such engine.
+        """
+        check_device(settings.device, settings.minimum_gpu_memory_gib)
+        for checkpoint, marker in (
+            (settings.checkpoint, "config.json"),
+            (settings.scorer, "config.json"),
+            (settings.scorer_processor, "tokenizer_config.json"),
+        ):
+            check_available(checkpoint, marker)
+        engine = _load_engine(settings, threads)
+        from emofeedback.judge.scorers import ClipScorer
+
+        folder = fetch(settings.checkpoint, "config.json", ())
+        info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
+        return cls(engine, ClipScorer.load(settings), info=info, settings=settings)
+
+    async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+        """See `Judge`."""
+        check_images(images)
+        return await self._assess({f"images[{i}]": image for i, image in enumerate(images)}, reasoning)
+
+    async def assess_stream(
+        self, images: AsyncIterator[tuple[int, bytes]]
+    ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
+        """See `Judge`. A bad image, named by its key, ends the stream."""
+
+        async def assess_one(keyed: tuple[int, bytes]) -> tuple[int, AssessmentOutcome]:
+            key, image = keyed
+            (outcome,) = await self._assess({f"images[{key}]": image}, reasoning=False)
+            return key, outcome
+
+        async with aclosing(as_completed(images, assess_one, limit=LIMITS.images_per_call)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        """See `Judge`."""
+        check_scoring(images, prompt)
+        return await self._scorer.score(images, prompt)
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        """See `Judge`."""
+        check_comparison(text, candidates)
+        return await self._scorer.compare_texts(text, candidates)
+
+    async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
+        """See `Judge`."""
+        check_conversations(conversations, decoding)
+        chats = [
+            await self._prepared(conversation, _image_fields(conversation, f"conversations[{c}]"))
+            for c, conversation in enumerate(conversations)
+        ]
+        return [completion.text for completion in await self._engine.complete(chats, decoding)]
+
+    async def model(self) -> ModelInfo:
+        """See `Judge`."""
+        return self._info
+
+    async def scorer(self) -> ModelInfo:
+        """The model behind `score` and `compare_texts`."""
+        return self._scorer.info
+
+    def close(self) -> None:
+        """Frees the models; calls that still wait are cancelled."""
+        self._engine.close()
+        self._scorer.close()
+
+    async def _assess(self, images: dict[str, bytes], reasoning: bool) -> list[AssessmentOutcome]:
+        """Outcomes of images under the names of their fields."""
+        ask, decoding, parse = (
+            (reasoning_conversation, self._reasoning, parse_reasoning)
+            if reasoning
+            else (rating_conversation, self._rating, parse_rating)
+        )
+        chats = [await self._prepared(ask(image), [field]) for field, image in images.items()]
+        return [parse(reply) for reply in await self._engine.complete(chats, decoding, top_logprobs=True)]
+
+    async def _prepared(self, conversation: Conversation, image_fields: Sequence[str]) -> Chat:
+        # In a thread: a picture of 40 megapixels takes half a second to decode.
+        return await asyncio.to_thread(prepare, conversation, image_fields, self._max_pixels)
+
+
+def _image_fields(conversation: Conversation, field: str) -> list[str]:
+    """Dotted names of the fields that hold a conversation's images."""
+    return [
+        f"{field}.messages[{m}].parts[{p}].image"
+        for m, message in enumerate(conversation)
+        for p, part in enumerate(message.parts)
+        if isinstance(part, bytes)
+    ]
+
+
+def _load_engine(settings: JudgeSettings, threads: int) -> VisionLanguageEngine:
+    """The engine that the settings name; only here is anything heavy imported."""
+    match settings.engine:
+        case "transformers":
+            import torch
+
+            from emofeedback.judge.qwen import Qwen
+            from emofeedback.judge.transformers_engine import TransformersEngine
+
+            if threads:
+                torch.set_num_threads(threads)
+            return TransformersEngine(Qwen.load(settings), max_batch=settings.max_batch)
+        case "vllm":
+            from emofeedback.judge.vllm_engine import VllmEngine
+
+            return VllmEngine.load(settings)
+    raise InvalidRequest.of("judge.engine", f"{settings.engine!r} is neither transformers nor vllm")

@@ -1,0 +1,125 @@
+"""How well pictures and texts fit each other: the cosine of CLIP embeddings. PickScore is such a model.
+
+Cosines, not PickScore's scaled logits: they compare between models, and the drift guard has floors on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
+
+from emofeedback.checkpoints import digest, fetch, model_name
+from emofeedback.interfaces import ModelInfo
+from emofeedback.judge.images import read_image
+from emofeedback.settings import JudgeSettings
+
+MARKER = "config.json"
+PROCESSOR_MARKER = "tokenizer_config.json"
+_WEIGHTS = ("*.safetensors",)
+_PROCESSOR_FILES = ("*.json", "*.txt")
+
+T = TypeVar("T")
+
+
+class ClipScorer:
+    """A checkpoint in the CLIP format; its work runs in one thread of its own."""
+
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, *, info: ModelInfo, max_batch: int) -> None:
+        self.info = info
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._image_processor = image_processor
+        self._max_batch = max_batch
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+
+    @classmethod
+    def load(cls, settings: JudgeSettings) -> ClipScorer:
+        """The settings' scorer on their device.
+
+        Raises:
+            FailedPrecondition: it, or its processor, can't be had.
+        """
+        folder = fetch(settings.scorer, MARKER, _WEIGHTS)
+        processor = fetch(settings.scorer_processor, PROCESSOR_MARKER, _PROCESSOR_FILES)
+        model = CLIPModel.from_pretrained(folder, dtype=getattr(torch, settings.dtype), use_safetensors=True)
+        return cls(
+            model.to(settings.device),
+            AutoTokenizer.from_pretrained(processor),
+            CLIPImageProcessorPil.from_pretrained(processor),
+            info=ModelInfo(name=model_name(settings.scorer), digest=digest(folder)),
+            max_batch=settings.max_batch,
+        )
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        """Cosine of each picture with the prompt, in [-1, 1].
+
+        Raises:
+            InvalidRequest: an image is not a good one; the field is `images[3]`.
+        """
+
+        def work() -> list[float]:
+            pictures = self._embed_images(images)
+            return _cosines(self._embed_texts([prompt]), pictures)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        """Cosine of each candidate with the text, in [-1, 1]."""
+
+        def work() -> list[float]:
+            embedded = self._embed_texts([text, *candidates])
+            return _cosines(embedded[:1], embedded[1:])
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """Ends the thread after the work in hand."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _embed_images(self, images: Sequence[bytes]) -> Tensor:
+        """Unit vectors, (images, dimensions)."""
+        # One by one from bytes to the model's small square: a call may bring 64 images of 40 megapixels.
+        squares = [
+            self._image_processor(images=read_image(data, field=f"images[{i}]"), return_tensors="pt")["pixel_values"]
+            for i, data in enumerate(images)
+        ]
+        model = self._model
+        return self._embed(
+            model.get_image_features(pixel_values=torch.cat(list(batch)).to(model.device, model.dtype))
+            for batch in _chunks(squares, self._max_batch)
+        )
+
+    def _embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors, (texts, dimensions); what is over the model's context counts for nothing."""
+        context = self._model.config.text_config.max_position_embeddings
+        return self._embed(
+            self._model.get_text_features(
+                **self._tokenizer(
+                    list(batch), padding=True, truncation=True, max_length=context, return_tensors="pt"
+                ).to(self._model.device)
+            )
+            for batch in _chunks(texts, self._max_batch)
+        )
+
+    @torch.inference_mode()
+    def _embed(self, batches: Iterator[Any]) -> Tensor:
+        # Since transformers 5 the features come inside an output, in the place of what they were projected from.
+        return torch.cat([normalize(batch.pooler_output.float(), dim=-1) for batch in batches])
+
+
+def _cosines(one: Tensor, many: Tensor) -> list[float]:
+    """Cosine of a unit vector, (1, dimensions), with each of many, (n, dimensions)."""
+    cosines: list[float] = (many @ one[0]).clamp(-1, 1).tolist()
+    return cosines
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
