@@ -1,6 +1,9 @@
 """The agent's questions, and its replies as models really write them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from emofeedback.affect import AffectPoint, Emotion
 from emofeedback.interfaces import Assessment
 from emofeedback.optimizer.gradient import (
@@ -10,8 +13,6 @@ from emofeedback.optimizer.gradient import (
     parse_update,
     update_conversation,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 TARGET = AffectPoint(7.2, 3.0)
 BEST = Assessment(valence=6.1, arousal=4.2, emotion=Emotion.CONTENTMENT, confidence=0.7)
@@ -59,6 +60,8 @@ def test_the_update_names_both_prompts_the_analysis_and_the_target() -> None:
         "Here is the new prompt: a fox at dawn, warm light",
         "New prompt:\n\n“a fox at dawn, warm light”",
         "Sure, here you are:\n\n```text\na fox at dawn, warm light\n```",
+        '{"prompt": "a fox at dawn, warm light"}',
+        'Sure!\n```json\n{"why": "it is calm", "prompt": "a fox at dawn,\nwarm light"}\n```\nHope this helps.',
     ],
 )
 def test_the_form_of_a_rewritten_prompt_is_repaired(reply: str) -> None:

@@ -7,6 +7,7 @@ commonly get wrong in form. The embedded model has learned these sentences verba
 
 from __future__ import annotations
 
+import json
 import re
 
 from emofeedback.affect import AffectPoint, describe
@@ -54,9 +55,7 @@ def parse_gradient(reply: str) -> str:
     return analysis
 
 
-def update_conversation(
-    original_prompt: str, prompt: str, analysis: str, target: AffectPoint
-) -> Conversation:
+def update_conversation(original_prompt: str, prompt: str, analysis: str, target: AffectPoint) -> Conversation:
     """Asks for the prompt rewritten toward the target, with the subject and place of the original."""
     text = (
         f"Original prompt: {_one_line(original_prompt)}\n"
@@ -89,6 +88,7 @@ def parse_update(reply: str) -> str:
 _TAGS = re.compile(r"</?(?:think|answer|analysis|prompt)>", re.IGNORECASE)
 _THOUGHTS = re.compile(r"<think>.*?</think>", re.IGNORECASE | re.DOTALL)
 _TAGGED = re.compile(r"<prompt>(.*?)(?=</?prompt>|$)", re.IGNORECASE | re.DOTALL)
+_JSON_PROMPT = re.compile(r'"prompt"\s*:\s*("(?:[^"\\]|\\["\\/bfnrt])*")', re.IGNORECASE)
 _FENCE = re.compile(r"```\w*")
 _CHATTER = re.compile(r"^[^:\n]{0,60}\bprompt\b[^:\n]{0,20}:\s*", re.IGNORECASE)
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -101,6 +101,8 @@ def _prompt_text(reply: str) -> str:
     tagged = [inside for inside in map(str, _TAGGED.findall(reply)) if _has_letter(inside)]
     if tagged:
         return next(filter(_has_letter, _PARAGRAPH.split(tagged[-1])))
+    if json_prompt := _JSON_PROMPT.search(reply):
+        return str(json.loads(json_prompt[1], strict=False))
     paragraphs = [text for text in map(_without_chatter, _PARAGRAPH.split(reply)) if _has_letter(text)]
     if len(paragraphs) > 1:
         raise UnreadableReply(f"the reply has {len(paragraphs)} paragraphs and no <prompt>: {_quote(reply)}")
