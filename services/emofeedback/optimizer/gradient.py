@@ -74,7 +74,7 @@ def parse_update(reply: str) -> str:
     """The rewritten prompt in one line.
 
     Forgiven: a missing or repeated tag, code fences, quotes around the prompt, "Here is the new prompt:"
-    before it, line breaks in it.
+    before it, line breaks in it, a JSON object instead of the tag.
 
     Raises:
         UnreadableReply: no prompt, or more than one text that could be it.
