@@ -55,6 +55,8 @@ class GenerationQueued:
     """Images that other requests have asked for before it."""
     unknown_words: tuple[str, ...] = ()
     """Words of the prompt that a model with a closed vocabulary (the embedded one) has never seen."""
+    shortened_prompt: str = ""
+    """What the text encoders read of a prompt that is longer than they can; empty: they read all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

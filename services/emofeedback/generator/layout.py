@@ -9,6 +9,7 @@ from typing import Any
 
 from emofeedback.checkpoints import check_available, check_device
 from emofeedback.errors import FailedPrecondition
+from emofeedback.generator.vocabulary import Vocabulary
 from emofeedback.settings import GeneratorSettings
 
 INDEX = "model_index.json"
@@ -59,12 +60,14 @@ def check(settings: GeneratorSettings) -> None:
 
     Raises:
         FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; a folder that is
-            no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't paint.
+            no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't paint; no
+            file of its vocabulary.
     """
     check_device(settings.device, settings.minimum_gpu_memory_gib)
     check_available(settings.checkpoint, INDEX)
     if (folder := Path(settings.checkpoint)).is_dir():
         check_folder(folder, settings)
+    Vocabulary.read(settings.vocabulary)
 
 
 def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from emofeedback.v1 import affect_pb2 as emofeedback_dot_v1_dot_affect__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mofeedback/v1/generator.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\"\xaf\x01\n\x0fGenerateRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\tB\x08\n\x06_stepsB\x0b\n\t_guidance\"\xb0\x01\n\x10GenerateResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12.\n\x04step\x18\x02 \x01(\x0b\x32\x1e.emofeedback.v1.GenerationStepH\x00\x12/\n\x05image\x18\x03 \x01(\x0b\x32\x1e.emofeedback.v1.GeneratedImageH\x00\x42\x07\n\x05\x65vent\"?\n\x10GenerationQueued\x12\x14\n\x0cimages_ahead\x18\x01 \x01(\x05\x12\x15\n\runknown_words\x18\x02 \x03(\t\"<\n\x0eGenerationStep\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\"\x84\x01\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12(\n\x05model\x18\x06 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"!\n\x1fGeneratorServiceGetModelRequest\"L\n GeneratorServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x15\n\x13ListPoliciesRequest\"(\n\x14ListPoliciesResponse\x12\x10\n\x08policies\x18\x01 \x03(\t2\xad\x02\n\x10GeneratorService\x12O\n\x08Generate\x12\x1f.emofeedback.v1.GenerateRequest\x1a .emofeedback.v1.GenerateResponse0\x01\x12m\n\x08GetModel\x12/.emofeedback.v1.GeneratorServiceGetModelRequest\x1a\x30.emofeedback.v1.GeneratorServiceGetModelResponse\x12Y\n\x0cListPolicies\x12#.emofeedback.v1.ListPoliciesRequest\x1a$.emofeedback.v1.ListPoliciesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mofeedback/v1/generator.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\"\xaf\x01\n\x0fGenerateRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\tB\x08\n\x06_stepsB\x0b\n\t_guidance\"\xb0\x01\n\x10GenerateResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12.\n\x04step\x18\x02 \x01(\x0b\x32\x1e.emofeedback.v1.GenerationStepH\x00\x12/\n\x05image\x18\x03 \x01(\x0b\x32\x1e.emofeedback.v1.GeneratedImageH\x00\x42\x07\n\x05\x65vent\"Y\n\x10GenerationQueued\x12\x14\n\x0cimages_ahead\x18\x01 \x01(\x05\x12\x15\n\runknown_words\x18\x02 \x03(\t\x12\x18\n\x10shortened_prompt\x18\x03 \x01(\t\"<\n\x0eGenerationStep\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\"\x84\x01\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12(\n\x05model\x18\x06 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"!\n\x1fGeneratorServiceGetModelRequest\"L\n GeneratorServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x15\n\x13ListPoliciesRequest\"(\n\x14ListPoliciesResponse\x12\x10\n\x08policies\x18\x01 \x03(\t2\xad\x02\n\x10GeneratorService\x12O\n\x08Generate\x12\x1f.emofeedback.v1.GenerateRequest\x1a .emofeedback.v1.GenerateResponse0\x01\x12m\n\x08GetModel\x12/.emofeedback.v1.GeneratorServiceGetModelRequest\x1a\x30.emofeedback.v1.GeneratorServiceGetModelResponse\x12Y\n\x0cListPolicies\x12#.emofeedback.v1.ListPoliciesRequest\x1a$.emofeedback.v1.ListPoliciesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +37,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATERESPONSE']._serialized_start=258
   _globals['_GENERATERESPONSE']._serialized_end=434
   _globals['_GENERATIONQUEUED']._serialized_start=436
-  _globals['_GENERATIONQUEUED']._serialized_end=499
-  _globals['_GENERATIONSTEP']._serialized_start=501
-  _globals['_GENERATIONSTEP']._serialized_end=561
-  _globals['_GENERATEDIMAGE']._serialized_start=564
-  _globals['_GENERATEDIMAGE']._serialized_end=696
-  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_start=698
-  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_end=731
-  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_start=733
-  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_end=809
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=811
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=832
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=834
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=874
-  _globals['_GENERATORSERVICE']._serialized_start=877
-  _globals['_GENERATORSERVICE']._serialized_end=1178
+  _globals['_GENERATIONQUEUED']._serialized_end=525
+  _globals['_GENERATIONSTEP']._serialized_start=527
+  _globals['_GENERATIONSTEP']._serialized_end=587
+  _globals['_GENERATEDIMAGE']._serialized_start=590
+  _globals['_GENERATEDIMAGE']._serialized_end=722
+  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_start=724
+  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_end=757
+  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_start=759
+  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_end=835
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=837
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=858
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=860
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=900
+  _globals['_GENERATORSERVICE']._serialized_start=903
+  _globals['_GENERATORSERVICE']._serialized_end=1204
 # @@protoc_insertion_point(module_scope)

@@ -108,8 +108,11 @@ class GenerationQueued(_message.Message):
 
     IMAGES_AHEAD_FIELD_NUMBER: _builtins.int
     UNKNOWN_WORDS_FIELD_NUMBER: _builtins.int
+    SHORTENED_PROMPT_FIELD_NUMBER: _builtins.int
     images_ahead: _builtins.int
     """Images that other requests have asked for before this one."""
+    shortened_prompt: _builtins.str
+    """What the text encoders read of a prompt that is longer than they can; empty: they read all of it."""
     @_builtins.property
     def unknown_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words of the prompt that a model with a closed vocabulary has never seen."""
@@ -119,10 +122,11 @@ class GenerationQueued(_message.Message):
         *,
         images_ahead: _builtins.int = ...,
         unknown_words: _abc.Iterable[_builtins.str] | None = ...,
+        shortened_prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images_ahead", b"images_ahead", "unknown_words", b"unknown_words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images_ahead", b"images_ahead", "shortened_prompt", b"shortened_prompt", "unknown_words", b"unknown_words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,7 +45,11 @@ def generation_request_from_proto(message: pb.GenerateRequest) -> GenerationRequ
 def generation_event_to_proto(event: GenerationEvent) -> pb.GenerateResponse:
     match event:
         case GenerationQueued():
-            queued = pb.GenerationQueued(images_ahead=event.images_ahead, unknown_words=event.unknown_words)
+            queued = pb.GenerationQueued(
+                images_ahead=event.images_ahead,
+                unknown_words=event.unknown_words,
+                shortened_prompt=event.shortened_prompt,
+            )
             return pb.GenerateResponse(queued=queued)
         case GenerationStep():
             return pb.GenerateResponse(step=step_to_proto(event))
@@ -58,7 +62,11 @@ def generation_event_from_proto(message: pb.GenerateResponse) -> GenerationEvent
     match message.WhichOneof("event"):
         case "queued":
             queued = message.queued
-            return GenerationQueued(images_ahead=queued.images_ahead, unknown_words=tuple(queued.unknown_words))
+            return GenerationQueued(
+                images_ahead=queued.images_ahead,
+                unknown_words=tuple(queued.unknown_words),
+                shortened_prompt=queued.shortened_prompt,
+            )
         case "step":
             return step_from_proto(message.step)
         case "image":

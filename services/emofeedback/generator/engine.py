@@ -1,0 +1,309 @@
+"""The generator in process: calls come in on an event loop, one thread paints, pictures leave as they are finished.
+
+Continuous batching: between two denoising steps finished samples leave, those of abandoned calls are dropped, and
+waiting ones take the free places, first come, first served. So the images of a call that is larger than the batch
+finish one batch after another, and the first ones are judged while the next are painted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from emofeedback.checks import check_generation_request
+from emofeedback.errors import EmoFeedbackError, ResourceExhausted, Unavailable
+from emofeedback.generator.layout import check
+from emofeedback.generator.models import Models, load_models
+from emofeedback.generator.policies import Policies
+from emofeedback.generator.sampler import Recipe, Sample, advance, recipe, start
+from emofeedback.generator.vocabulary import Vocabulary
+from emofeedback.interfaces import (
+    GeneratedImage,
+    GenerationEvent,
+    GenerationQueued,
+    GenerationRequest,
+    GenerationStep,
+    ModelInfo,
+)
+from emofeedback.settings import LIMITS, GeneratorSettings
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 0.1
+"""A call hears of its steps at most this often: every step of every image would cost more than it tells."""
+
+
+@dataclass(eq=False, kw_only=True)
+class _Call:
+    """One request on its way through the painter."""
+
+    request: GenerationRequest
+    steps: int
+    guidance: float
+    deliver: Callable[[GenerationEvent | Exception], None]
+    """Hands something to the caller's event loop; from any thread."""
+    waiting: deque[int]
+    """Positions of the seeds that have no place in the batch yet."""
+    unfinished: int
+    abandoned: bool = False
+    """Set by the caller's side when nobody waits any more."""
+    recipe: Recipe | None = None
+    told: float = 0.0
+    """When the caller last heard of a step (monotonic clock)."""
+
+
+@dataclass(eq=False, kw_only=True)
+class _Place:
+    """One place of the batch."""
+
+    call: _Call
+    index: int
+    sample: Sample
+
+
+class GeneratorEngine:
+    """Paints with a loaded checkpoint. Implements `interfaces.Generator`; safe to use from several event loops.
+
+    The same prompt, seed, steps, guidance and model give the same pixels. On a CPU that holds to the bit whatever
+    else is painted at the time (see `sampler.MIN_ROWS`); on a GPU matrix kernels depend on the batch's size, and
+    pixels may differ by a few levels in company.
+    """
+
+    def __init__(self, models: Models, settings: GeneratorSettings) -> None:
+        self._models = models
+        self._settings = settings
+        self._policies = Policies(settings.policies, models.transformer)
+        self._vocabulary = Vocabulary.read(settings.vocabulary)
+        self._changed = threading.Condition()
+        # Shared with the event loops, under the condition's lock:
+        self._calls: list[_Call] = []
+        self._closed = False
+        # The painter's own:
+        self._places: list[_Place] = []
+        self._seconds_per_image = 1.0
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
+        self._painter = threading.Thread(target=self._paint, name="painter", daemon=True)
+        self._painter.start()
+
+    @classmethod
+    def load(cls, settings: GeneratorSettings, *, threads: int = 0) -> GeneratorEngine:
+        """Check, load and start. `threads` are torch's on a CPU, for the whole process; 0 leaves its own choice.
+
+        Raises:
+            FailedPrecondition: see `layout.check`.
+        """
+        check(settings)
+        if threads:
+            torch.set_num_threads(threads)
+        return cls(load_models(settings), settings)
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        """See `interfaces.Generator.generate`. Steps are told of at most ten times a second, images all.
+
+        Raises:
+            FailedPrecondition: the policy is no adapter of this model.
+            Unavailable: the engine is closed, or the policies can't be read.
+        """
+        check_generation_request(request)
+        if request.policy:
+            await asyncio.to_thread(self._policies.fetch, request.policy)
+        events: asyncio.Queue[GenerationEvent | Exception] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        call = _Call(
+            request=request,
+            steps=self._settings.steps if request.steps is None else request.steps,
+            guidance=self._settings.guidance if request.guidance is None else request.guidance,
+            deliver=lambda event: _call_soon(loop, events, event),
+            waiting=deque(range(len(request.seeds))),
+            unfinished=len(request.seeds),
+        )
+        ahead = self._enqueue(call)
+        try:
+            yield self._queued(request.prompt, ahead)
+            awaited = len(request.seeds)
+            while awaited:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    raise event
+                awaited -= isinstance(event, GeneratedImage)
+                yield event
+        finally:
+            self._abandon(call)
+
+    async def model(self) -> ModelInfo:
+        """The base model."""
+        return self._models.info
+
+    async def policies(self) -> Sequence[str]:
+        """Names of the adapters at the profile's address."""
+        return await asyncio.to_thread(self._policies.names)
+
+    def close(self) -> None:
+        """Stop painting at the next step; calls that still wait end with Unavailable. May be called twice."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._painter.join()
+        self._encoder.shutdown()
+        self._policies.close()
+
+    # --- on the event loops ---------------------------------------------------------------------------------------
+
+    def _queued(self, prompt: str, ahead: int) -> GenerationQueued:
+        shortened = self._models.prompts.shortened(prompt)
+        return GenerationQueued(
+            images_ahead=ahead,
+            unknown_words=self._vocabulary.unknown(prompt),
+            shortened_prompt=shortened if shortened != prompt else "",
+        )
+
+    def _enqueue(self, call: _Call) -> int:
+        """Line up; returns the number of unfinished images of the calls before."""
+        with self._changed:
+            if self._closed:
+                raise Unavailable("the generator is shutting down")
+            waiting = sum(len(other.waiting) for other in self._calls if not other.abandoned)
+            over = waiting + len(call.waiting) - LIMITS.queued_images
+            if over > 0:
+                raise ResourceExhausted(
+                    f"{waiting} images wait to be painted, {LIMITS.queued_images} may; try again later",
+                    retry_after=max(1.0, over * self._seconds_per_image),
+                )
+            ahead = sum(other.unfinished for other in self._calls if not other.abandoned)
+            self._calls.append(call)
+            self._changed.notify()
+            return ahead
+
+    def _abandon(self, call: _Call) -> None:
+        call.abandoned = True
+        with self._changed:
+            self._changed.notify()
+
+    # --- on the painter's thread ----------------------------------------------------------------------------------
+
+    def _paint(self) -> None:
+        while self._wait_for_calls():
+            self._drop_abandoned()
+            self._fill_places()
+            by_policy = sorted(self._places, key=_policy)
+            for policy, places in groupby(by_policy, key=_policy):
+                self._step(policy, list(places))
+        for call in [call for call in self._calls if call.unfinished]:
+            call.deliver(Unavailable("the generator is shutting down"))
+
+    def _wait_for_calls(self) -> bool:
+        """Sleep while there is nothing to do; False once the engine is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._calls or self._closed)
+            return not self._closed
+
+    def _drop_abandoned(self) -> None:
+        self._places = [place for place in self._places if not place.call.abandoned]
+        with self._changed:
+            self._calls = [call for call in self._calls if call.unfinished and not call.abandoned]
+
+    def _fill_places(self) -> None:
+        with self._changed:
+            calls = list(self._calls)
+        for call in calls:
+            while call.waiting and len(self._places) < self._settings.max_batch:
+                try:
+                    call.recipe = call.recipe or self._recipe(call)
+                    seed = call.request.seeds[call.waiting[0]]
+                    sample = start(self._models, call.recipe, seed)
+                except Exception as error:
+                    self._fail(call, error)
+                    break
+                self._places.append(_Place(call=call, index=call.waiting.popleft(), sample=sample))
+
+    def _recipe(self, call: _Call) -> Recipe:
+        return recipe(
+            self._models,
+            prompt=call.request.prompt,
+            negative_prompt=call.request.negative_prompt,
+            steps=call.steps,
+            guidance=call.guidance,
+        )
+
+    def _step(self, policy: str, places: list[_Place]) -> None:
+        """One forward for the samples of one policy, and what follows from it for their callers."""
+        began = time.monotonic()
+        try:
+            self._policies.use(policy)
+            advance(self._models, [place.sample for place in places])
+            for place in places:
+                if place.sample.finished:
+                    picture = self._models.decode(place.sample.latent)
+                    self._encoder.submit(self._deliver_image, place, picture)
+        except Exception as error:
+            for call in {place.call for place in places}:
+                self._fail(call, error)
+            return
+        now = time.monotonic()
+        self._seconds_per_image = (now - began) / len(places) * places[0].call.steps
+        for call, of_call in groupby(places, key=lambda place: place.call):
+            self._tell_steps(call, [place for place in of_call if not place.sample.finished], now)
+        for place in places:
+            place.call.unfinished -= place.sample.finished
+        self._places = [place for place in self._places if not place.sample.finished]
+
+    @staticmethod
+    def _tell_steps(call: _Call, places: list[_Place], now: float) -> None:
+        if now - call.told < _PROGRESS_SECONDS:
+            return
+        call.told = now
+        for place in places:
+            call.deliver(GenerationStep(index=place.index, step=place.sample.step, steps=call.steps))
+
+    def _fail(self, call: _Call, error: Exception) -> None:
+        """End one call; the others go on."""
+        if not isinstance(error, EmoFeedbackError):
+            log.error("a call of the generator failed", exc_info=error)
+        call.abandoned = True
+        call.deliver(error)
+
+    # --- on the encoder's thread ----------------------------------------------------------------------------------
+
+    def _deliver_image(self, place: _Place, picture: Tensor) -> None:
+        if place.call.abandoned:
+            return
+        request, (height, width, _) = place.call.request, picture.shape
+        png = io.BytesIO()
+        Image.fromarray(picture.numpy()).save(png, "PNG")
+        place.call.deliver(
+            GeneratedImage(
+                index=place.index,
+                seed=request.seeds[place.index],
+                data=png.getvalue(),
+                width=width,
+                height=height,
+                model=replace(self._models.info, policy=request.policy),
+            )
+        )
+
+
+def _policy(place: _Place) -> str:
+    return place.call.request.policy
+
+
+def _call_soon(
+    loop: asyncio.AbstractEventLoop,
+    events: asyncio.Queue[GenerationEvent | Exception],
+    event: GenerationEvent | Exception,
+) -> None:
+    """Put an event where its caller waits; a caller whose loop is closed waits no more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(events.put_nowait, event)
