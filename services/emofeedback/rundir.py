@@ -1,6 +1,6 @@
 """The run directory: the images and `result.json` of one run of the loop, kept safe against a cut.
 
-    DIR/result.json          written whole after every round, so a reader never sees half of one
+    DIR/result.json          written whole at the start and after every round, so a reader never sees half of one
     DIR/round-1/image-1.png  written as soon as it is painted
     DIR/report.html          `report.write_report`
 
@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest, ResourceExhausted
-from emofeedback.rounds import Answer, ImagePainted, OptimizationEvent, OptimizationFinished, Resume, RoundFinished
+from emofeedback.rounds import (
+    Answer,
+    ImagePainted,
+    OptimizationEvent,
+    OptimizationFinished,
+    Resume,
+    RoundFinished,
+    RoundStarted,
+)
 from emofeedback.runs import Run, advance, from_json, image_path, to_json
 
 RESULT = "result.json"
@@ -33,7 +41,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path, run: Run, *, resume: bool = False) -> RunDirectory:
-        """Takes the folder for a run, before any work is done for it.
+        """Takes the folder for a run, before any work is done for it; nothing is written into it yet.
 
         Args:
             path: made if it does not exist.
@@ -49,9 +57,7 @@ class RunDirectory:
             found = read_run(path)
             _require_same(path, found, run)
             run = found
-        directory = cls(path, run)
-        directory._write_result()
-        return directory
+        return cls(path, run)
 
     def resume_point(self) -> Resume | None:
         """Where the loop goes on; None where no round is finished yet.
@@ -92,11 +98,8 @@ class RunDirectory:
                 )
             write_whole(self.path / image_path(event.round, event.image.index), event.image.data)
         self.run = advance(self.run, event)
-        if isinstance(event, RoundFinished | OptimizationFinished):
-            self._write_result()
-
-    def _write_result(self) -> None:
-        write_json(self.path / RESULT, to_json(self.run))
+        if isinstance(event, RoundStarted | RoundFinished | OptimizationFinished):
+            write_json(self.path / RESULT, to_json(self.run))
 
 
 def claim(path: Path, *, resume: bool) -> None:

@@ -71,6 +71,21 @@ class Run:
     """Step 1 of the round under way."""
 
     @property
+    def state(self) -> str:
+        """Why the run is over, or that it is not, in words."""
+        match self.stopped_because:
+            case None:
+                return "not finished"
+            case StopReason.ROUNDS:
+                return "all rounds done"
+            case StopReason.TOLERANCE:
+                return "near enough to the target"
+            case StopReason.PLATEAU:
+                return "no more gain"
+            case StopReason.TIME_BUDGET:
+                return "time was over"
+
+    @property
     def best_candidate(self) -> Candidate | None:
         """The candidate that `best` points to."""
         return None if self.best is None else self.candidate(self.best)

@@ -103,6 +103,11 @@ def test_a_folder_that_is_not_empty_is_refused_without_resume(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
+def test_a_folder_taken_for_a_run_that_never_began_can_be_taken_again(tmp_path: Path) -> None:
+    RunDirectory.open(tmp_path / "run", new_run())
+    assert RunDirectory.open(tmp_path / "run", new_run()).run == new_run()
+
+
 def test_resume_in_a_new_folder_simply_starts(tmp_path: Path) -> None:
     assert RunDirectory.open(tmp_path / "new", new_run(), resume=True).resume_point() is None
 
@@ -117,7 +122,7 @@ def test_resume_in_a_new_folder_simply_starts(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_is_resumed_only_as_what_it_was_started_as(tmp_path: Path, field: str, other: Run) -> None:
-    RunDirectory.open(tmp_path, new_run())
+    record_until_round_finished(RunDirectory.open(tmp_path, new_run()), 0)
     with pytest.raises(InvalidRequest, match="was started with") as refused:
         RunDirectory.open(tmp_path, other, resume=True)
     assert refused.value.violations[0].field == field

@@ -12,19 +12,12 @@ from pathlib import Path
 from emofeedback.affect import describe
 from emofeedback.interfaces import Assessment, ModelInfo
 from emofeedback.report.chart import losses_svg, plane_svg, round_color
-from emofeedback.rounds import Answer, Candidate, Rejection, Round, StopReason
+from emofeedback.rounds import Answer, Candidate, Rejection, Round
 from emofeedback.rundir import RunDirectory, write_whole
 from emofeedback.runs import Criticism, Run
 
 REPORT = "report.html"
 _STYLE = Path(__file__).with_name("style.css")
-_STOPPED = {
-    None: "not finished",
-    StopReason.ROUNDS: "all rounds done",
-    StopReason.TOLERANCE: "near enough to the target",
-    StopReason.PLATEAU: "no more gain",
-    StopReason.TIME_BUDGET: "time was over",
-}
 
 ImageReader = Callable[[Answer], bytes]
 """Gives the PNG of an image of a finished round."""
@@ -139,7 +132,7 @@ def _figures(run: Run) -> str:
         figures.append((f"{run.best.loss:.2f}", "error of the answer"))
     images = sum(len(finished.candidates) for finished in run.rounds)
     figures.append((str(images), f"images in {_count(len(run.rounds), 'round')}"))
-    figures.append((f"{run.seconds:.0f} s", _STOPPED[run.stopped_because]))
+    figures.append((f"{run.seconds:.0f} s", run.state))
     cells = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for value, label in figures)
     drawing = f"<figure>{losses_svg(run.rounds)}</figure>" if run.rounds else ""
     return f'<section class="figures"><dl>{cells}</dl>{drawing}</section>'

@@ -1,0 +1,1 @@
+"""The commands behind `emofeedback`, one a module; `cli.py` reads their options."""

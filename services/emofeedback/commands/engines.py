@@ -1,0 +1,134 @@
+"""Where a command's work is done: by engines in this process, or by services at an address.
+
+Both give the same judge and the same stream of events, so a command never asks which it has. Heavy imports and the
+loading of models happen when `judge` or `optimizer` is called, before any event loop runs, so that Ctrl-C ends them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from emofeedback.errors import FailedPrecondition, InvalidRequest
+from emofeedback.interfaces import Judge
+from emofeedback.rounds import OptimizationEvent, OptimizationRequest
+from emofeedback.settings import Profile, load_profile
+
+if TYPE_CHECKING:
+    from emofeedback.generator.engine import GeneratorEngine
+    from emofeedback.judge.assess import LocalJudge
+
+Optimize = Callable[[OptimizationRequest], AsyncIterator[OptimizationEvent]]
+"""One run of the loop."""
+
+
+class Engines(Protocol):
+    """Gives a command what it works with."""
+
+    @property
+    def profile(self) -> str | None:
+        """Name of the profile; None where the services at an address have their own."""
+        ...
+
+    def judge(self) -> AbstractAsyncContextManager[Judge]:
+        """A judge, for as long as the context lasts."""
+        ...
+
+    def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
+        """The loop, for as long as the context lasts."""
+        ...
+
+
+Connect = Callable[[str | None, str | None, str], Engines]
+"""From profile, address and token to engines; see `connect`."""
+
+
+def connect(profile: str | None, address: str | None, token: str) -> Engines:
+    """Services where there is an address, else engines in process; nothing heavy happens yet.
+
+    Raises:
+        InvalidRequest: no such profile, or a profile beside an address.
+    """
+    if address is None:
+        return InProcess(load_profile(profile or "nano"))
+    if profile is not None:
+        raise InvalidRequest.of("profile", "has no effect beside --address: the services have a profile of their own")
+    return AtAddress(address, token)
+
+
+class InProcess:
+    """The engines of a profile, loaded into this process."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    @property
+    def profile(self) -> str:
+        return self._profile.name
+
+    def judge(self) -> AbstractAsyncContextManager[Judge]:
+        try:
+            from emofeedback.judge.assess import LocalJudge
+        except ImportError as error:
+            raise _not_installed(error) from error
+        return self._running_judge(LocalJudge.load(self._profile.judge))
+
+    def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
+        try:
+            from emofeedback.generator.engine import GeneratorEngine
+            from emofeedback.judge.assess import LocalJudge
+        except ImportError as error:
+            raise _not_installed(error) from error
+        generator = GeneratorEngine.load(self._profile.generator)
+        return self._running_loop(generator, LocalJudge.load(self._profile.judge))
+
+    @staticmethod
+    @asynccontextmanager
+    async def _running_judge(judge: LocalJudge) -> AsyncIterator[Judge]:
+        try:
+            yield judge
+        finally:
+            judge.close()
+
+    @asynccontextmanager
+    async def _running_loop(self, generator: GeneratorEngine, judge: LocalJudge) -> AsyncIterator[Optimize]:
+        from emofeedback.optimizer.loop import optimize
+
+        try:
+            yield partial(optimize, generator=generator, judge=judge, settings=self._profile.optimizer)
+        finally:
+            generator.close()
+            judge.close()
+
+
+class AtAddress:
+    """The three services behind one gRPC address."""
+
+    profile = None
+
+    def __init__(self, address: str, token: str) -> None:
+        self._address = address
+        self._token = token
+
+    @asynccontextmanager
+    async def judge(self) -> AsyncIterator[Judge]:
+        from emofeedback.client import AsyncClient
+
+        async with AsyncClient(self._address, token=self._token) as client:
+            yield client.judge
+
+    @asynccontextmanager
+    async def optimizer(self) -> AsyncIterator[Optimize]:
+        from emofeedback.client import AsyncClient
+
+        async with AsyncClient(self._address, token=self._token) as client:
+            yield client.optimize
+
+
+def _not_installed(error: ImportError) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"the engines are not installed ({error.name} is missing): "
+        "pip install 'emofeedback[local]', or use services by --address"
+    )

@@ -1,0 +1,34 @@
+"""`emofeedback serve`: the three services on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from emofeedback.commands.consoles import Consoles
+from emofeedback.errors import FailedPrecondition, InvalidRequest
+from emofeedback.settings import load_profile
+
+_PORTS = (1, 65535)
+
+
+def serve(profile: str, *, port: int, http_port: int, token: str, consoles: Consoles) -> None:
+    """Runs the services and says where they are.
+
+    Raises:
+        InvalidRequest: no such profile, or no such port.
+        FailedPrecondition: a port is taken, or Ray is not installed.
+    """
+    load_profile(profile)
+    for name, number in (("port", port), ("http_port", http_port)):
+        if not _PORTS[0] <= number <= _PORTS[1]:
+            raise InvalidRequest.of(name, f"is {number}, it must lie in [{_PORTS[0]}, {_PORTS[1]}]")
+    # Looked for, not imported: the services set Ray's environment before its first import.
+    if importlib.util.find_spec("ray") is None:
+        raise FailedPrecondition("Ray is not installed, the services need it: pip install 'emofeedback[serve]'")
+    from emofeedback.serving import serve_until_interrupted
+
+    def ready(address: str) -> None:
+        consoles.say(f"Generator, judge and optimizer answer at {address} (profile {profile}). Ctrl-C ends them.")
+
+    consoles.note("starting the services")
+    serve_until_interrupted(profile, port=port, http_port=http_port, token=token, ready=ready)

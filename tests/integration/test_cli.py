@@ -1,0 +1,349 @@
+"""The command from its options to its exit code, with a scripted generator and judge behind the real loop."""
+
+from __future__ import annotations
+
+import errno
+import json
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from emofeedback.affect import LEXICON, Emotion
+from emofeedback.cli import main
+from emofeedback.commands.engines import Connect, Optimize, connect
+from emofeedback.errors import Unauthenticated, Unavailable
+from emofeedback.interfaces import AssessmentOutcome, Judge
+from emofeedback.optimizer.loop import optimize
+from emofeedback.settings import NANO_PROFILE
+from fakes import UNREADABLE, Picture, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
+
+
+@dataclass
+class ScriptedEngines:
+    """Engines whose models follow a script; `opened` counts how often they were loaded."""
+
+    generator: ScriptedGenerator = field(default_factory=ScriptedGenerator)
+    scripted_judge: ScriptedJudge = field(default_factory=ScriptedJudge)
+    profile: str | None = "nano"
+    opened: int = 0
+
+    def connect(self, profile: str | None, address: str | None, token: str) -> ScriptedEngines:
+        connect(profile, address, token)
+        return self
+
+    def judge(self) -> AbstractAsyncContextManager[Judge]:
+        self.opened += 1
+        return self._give_judge()
+
+    def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
+        self.opened += 1
+        return self._give_optimizer()
+
+    @asynccontextmanager
+    async def _give_judge(self) -> AsyncIterator[Judge]:
+        yield self.scripted_judge
+
+    @asynccontextmanager
+    async def _give_optimizer(self) -> AsyncIterator[Optimize]:
+        settings = NANO_PROFILE.optimizer
+        yield partial(optimize, generator=self.generator, judge=self.scripted_judge, settings=settings)
+
+
+@pytest.fixture
+def engines() -> ScriptedEngines:
+    return ScriptedEngines()
+
+
+@pytest.fixture
+def run(engines: ScriptedEngines, tmp_path: Path) -> Callable[..., int]:
+    """Runs the command; `OUT` stands for a run directory that does not exist yet."""
+    connecting: Connect = engines.connect
+
+    def run(*arguments: str) -> int:
+        given = [str(tmp_path / "run") if argument == "OUT" else argument for argument in arguments]
+        try:
+            return main(given, connect=connecting)
+        except SystemExit as exit:
+            assert isinstance(exit.code, int)
+            return exit.code
+
+    return run
+
+
+CREATE = ("create", "a boat on the lake", "--valence", "7.5", "--arousal", "3", "--out", "OUT")
+
+
+# --- create ------------------------------------------------------------------------------------------------------
+
+
+def test_create_leaves_images_result_and_report_and_says_where(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*CREATE, "--images", "4", "--seed", "11") == 0
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert [len(r["images"]) for r in result["rounds"]] == [4, 4, 4]
+    assert [image["seed"] for image in result["rounds"][0]["images"]] == [11, 12, 13, 14]
+    assert look((tmp_path / "run" / result["best"]["path"]).read_bytes()).seed in range(11, 15)
+    assert result["stopped_because"] == "rounds"
+    said = capsys.readouterr()
+    assert f"Report: {tmp_path / 'run/report.html'}" in said.out.splitlines()
+    assert f"Answer: {tmp_path / 'run' / result['best']['path']}" in said.out.splitlines()
+    for name in ("round", "valence", "arousal", "error", "prompt", "a boat on the lake"):
+        assert name in said.out
+    assert "\x1b" not in said.out and said.err == ""
+
+
+def test_an_emotion_is_its_place_in_the_lexicon(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run("create", "a boat", "--emotion", "fear", "--rounds", "1", "--images", "1", "--out", "OUT") == 0
+    target = json.loads((tmp_path / "run/result.json").read_text())["target"]
+    fear = LEXICON[Emotion.FEAR].point
+    assert (target["valence"], target["arousal"]) == (fear.valence, fear.arousal)
+
+
+def test_it_says_once_which_words_the_profile_does_not_know(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.unknown_words = frozenset({"boat", "harbor,"})
+    assert run(*CREATE, "--images", "2") == 0
+    notes = capsys.readouterr().err.splitlines()
+    assert notes == ["note: the nano profile doesn't know: boat", "note: the nano profile doesn't know: harbor,"]
+    assert json.loads((tmp_path / "run/result.json").read_text())["unknown_words"] == ["boat", "harbor,"]
+
+
+def test_a_cut_run_resumes_to_what_it_would_have_been(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.failures = {(1, 2): Unavailable("the generator is gone")}
+    assert run(*CREATE, "--images", "4") == 1
+    said = capsys.readouterr().err
+    assert "error: the generator is gone" in said
+    assert "6 images and 1 finished round are kept" in said and "--resume" in said
+    assert (tmp_path / "run/report.html").exists()
+    engines.generator.failures = {}
+    assert run(*CREATE, "--images", "4", "--resume") == 0
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert [r["index"] for r in result["rounds"]] == [0, 1, 2]
+    assert len([r for r in engines.generator.requests if r.prompt == "a boat on the lake"]) == 1
+
+
+def test_ctrl_c_keeps_what_is_painted_and_says_how_to_go_on(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.delay = 0.05
+    timer = threading.Timer(0.6, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    assert run(*CREATE, "--rounds", "20", "--images", "8") == 130
+    timer.join()
+    assert "the same command with --resume goes on from there" in capsys.readouterr().err
+    assert list((tmp_path / "run").glob("round-1/image-*.png"))
+    assert engines.generator.closed_early == 1
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_images_before(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def full_at_the_sixth_image(part: Path, target: Path) -> Path:
+        if target.name == "image-6.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(part, target)
+
+    monkeypatch.setattr(Path, "replace", full_at_the_sixth_image)
+    assert run(*CREATE) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "run/round-1").iterdir()) == [f"image-{i}.png" for i in range(1, 6)]
+
+
+def test_a_judge_that_reads_nothing_still_leaves_a_run(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.scripted_judge.feeling = lambda picture: UNREADABLE
+    assert run(*CREATE, "--images", "2", "--rounds", "2") == 0
+    assert "No answer" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run/result.json").read_text())["best"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("create", "", "--emotion", "awe"), "PROMPT: is empty"),
+        (("create", "  \n ", "--emotion", "awe"), "PROMPT: is only white space"),
+        (("create", "a" * 2001, "--emotion", "awe"), "PROMPT: has 2001 characters, at most 2000 are allowed"),
+        (("create", "x", "--valence", "0.9", "--arousal", "3"), "--valence: is 0.9, it must lie in [1, 9]"),
+        (("create", "x", "--valence", "3", "--arousal", "9.1"), "--arousal: is 9.1, it must lie in [1, 9]"),
+        (("create", "x", "--valence", "nan", "--arousal", "inf"), "--valence: is nan"),
+        (("create", "x", "--valence", "abc", "--arousal", "3"), "--valence: invalid float value: 'abc'"),
+        (("create", "x", "--valence", "3"), "--arousal: is missing"),
+        (("create", "x"), "--valence and --arousal, or --emotion: is missing"),
+        (
+            ("create", "x", "--valence", "3", "--arousal", "3", "--emotion", "awe"),
+            "--emotion: has a point and an emotion",
+        ),
+        (("create", "x", "--emotion", "joy"), "--emotion: 'joy' is not one of amusement, awe"),
+        (("create", "x", "--emotion", "awe", "--profile", "sd15"), "--profile: 'sd15' is neither one of nano"),
+        (("create", "x", "--emotion", "awe", "--rounds", "0"), "--rounds: is 0, it must lie in [1, 20]"),
+        (("create", "x", "--emotion", "awe", "--rounds", "21"), "--rounds: is 21, it must lie in [1, 20]"),
+        (("create", "x", "--emotion", "awe", "--images", "-1"), "--images: is -1, it must lie in [1, 64]"),
+        (("create", "x", "--emotion", "awe", "--images", "65"), "--images: is 65, it must lie in [1, 64]"),
+        (("create", "x", "--emotion", "awe", "--seed", "-1"), "--seed: is -1"),
+        (("create", "x", "--emotion", "awe", "--tolerance", "nan"), "--tolerance: is nan"),
+        (("create", "x", "--emotion", "awe", "--time-budget", "-1"), "--time-budget: is -1"),
+        (("create", "x", "--emotion", "awe", "--profile", "nano", "--address", "h:1"), "--profile: has no effect"),
+        (("sweep", "x", "--grid", "1"), "--grid: is 1, it must lie in [2, 9]"),
+        (("sweep", "x", "--grid", "10"), "--grid: is 10, it must lie in [2, 9]"),
+        (("sweep", "", "--grid", "2"), "PROMPT: is empty"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_option_and_loads_nothing(
+    engines: ScriptedEngines,
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: tuple[str, ...],
+    message: str,
+) -> None:
+    assert run(*changes, "--out", "OUT") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ") and message in said.err and said.err.count("\n") == 1
+    assert engines.opened == 0 and not (tmp_path / "run").exists()
+
+
+def test_a_folder_with_something_in_it_is_refused(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/thesis.tex").write_text("years of work")
+    assert run(*CREATE) == 2
+    assert f"error: --out: {tmp_path / 'run'} is not empty" in capsys.readouterr().err
+    assert engines.opened == 0
+
+
+def test_an_unwritable_folder_is_refused(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").write_text("a file")
+    assert run(*CREATE) == 2
+    assert f"error: --out: {tmp_path / 'run'} can't be written" in capsys.readouterr().err
+    assert engines.opened == 0
+
+
+def test_an_unknown_policy_is_named(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*CREATE, "--policy", "happier") == 1
+    assert "error: there is no policy 'happier'" in capsys.readouterr().err
+
+
+def test_a_wrong_token_is_said(
+    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.scripted_judge.failures = {"assess": Unauthenticated("the bearer token is wrong")}
+    assert run("assess", *photos) == 1
+    assert capsys.readouterr().err == "error: the bearer token is wrong\n"
+
+
+# --- assess ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / f"photo [{i}].png" for i in range(3)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(paint("a boat", seed))
+    return [str(path) for path in paths]
+
+
+def test_assess_prints_a_row_for_each_image(
+    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("assess", *photos) == 0
+    said = capsys.readouterr().out
+    for name in ("valence", "arousal", "emotion", "confidence", "75%"):
+        assert name in said
+    assert "[2].png" in said.replace("\n", "")
+
+
+def test_assess_as_json_is_one_object_a_line(
+    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("assess", *photos, "--json", "--explain") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["path"] for line in lines] == photos
+    assert all({"valence", "arousal", "emotion", "confidence"} < line.keys() for line in lines)
+    assert all(line["reasoning"].startswith("It feels like") for line in lines)
+
+
+def test_one_bad_file_is_named_and_does_not_stop_the_others(
+    engines: ScriptedEngines,
+    run: Callable[..., int],
+    photos: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unreadable_second(picture: Picture) -> AssessmentOutcome:
+        return UNREADABLE if picture.seed == 1 else arbitrary_feeling(picture)
+
+    engines.scripted_judge.feeling = unreadable_second
+    assert run("assess", photos[0], str(tmp_path / "none.png"), photos[1], str(tmp_path), photos[2], "--json") == 1
+    said = capsys.readouterr()
+    assert [json.loads(line)["path"] for line in said.out.splitlines()] == [photos[0], photos[2]]
+    assert f"error: {tmp_path / 'none.png'}: No such file or directory" in said.err
+    assert f"error: {tmp_path}: Is a directory" in said.err
+    assert f"error: {photos[1]}: the judge could not say: the reply holds no rating" in said.err
+
+
+# --- sweep -------------------------------------------------------------------------------------------------------
+
+SWEEP = ("sweep", "a boat", "--grid", "2", "--images", "2", "--rounds", "1", "--out", "OUT")
+
+
+def test_sweep_draws_the_plane_and_keeps_a_run_for_every_cell(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*SWEEP) == 0
+    assert f"Picture: {tmp_path / 'run/plane.png'}" in capsys.readouterr().out
+    with Image.open(tmp_path / "run/plane.png") as picture:
+        assert picture.width > 300 and picture.height > 300
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    targets = {(cell["target"]["valence"], cell["target"]["arousal"]) for cell in result["cells"]}
+    assert targets == {(3, 3), (7, 3), (3, 7), (7, 7)}
+    for cell in result["cells"]:
+        assert (tmp_path / "run" / cell["path"] / cell["best"]["path"]).exists()
+
+
+def test_a_cut_sweep_goes_on_with_the_cells_that_are_missing(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.failures = {(2, 1): Unavailable("the generator is gone")}
+    assert run(*SWEEP) == 1
+    assert "2 of 4 cells are kept" in capsys.readouterr().err
+    engines.generator.failures = {}
+    assert run(*SWEEP) == 2
+    assert run(*SWEEP, "--resume") == 0
+    assert len(engines.generator.requests) == 3 + 2
+    assert (tmp_path / "run/plane.png").exists()
+    assert run(*SWEEP, "--seed", "3", "--resume") == 2
+    assert "--seed: the sweep in" in capsys.readouterr().err
+
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["create", "assess", "sweep", "serve"])
+def test_every_command_helps_with_examples(
+    run: Callable[..., int], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, "--help") == 0
+    assert f"  emofeedback {command}" in capsys.readouterr().out
+
+
+def test_serve_refuses_what_is_no_port(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serve", "--port", "70000") == 2
+    assert "error: --port: is 70000, it must lie in [1, 65535]" in capsys.readouterr().err
