@@ -1,0 +1,74 @@
+"""The loop with its generator and judge on the other side of the wire, as the optimizer application runs it."""
+
+import asyncio
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+
+import grpc
+import pytest
+
+from emofeedback import AffectPoint, AsyncClient, RetryPolicy
+from emofeedback.errors import Unavailable
+from emofeedback.optimizer.loop import optimize
+from emofeedback.rounds import ImagePainted, OptimizationFinished, OptimizationRequest, RoundFinished
+from emofeedback.settings import OptimizerSettings
+from fakes import ScriptedGenerator, ScriptedJudge
+from scripted_services import Fault, Services, serving
+
+SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
+REQUEST = OptimizationRequest(prompt="a boat", target=AffectPoint(7, 3), rounds=2, images=3, seed=10)
+
+
+@asynccontextmanager
+async def remote(**services):
+    """The services, and a generator and a judge that call them."""
+    async with (
+        serving(Services(**services)) as running,
+        AsyncClient(running.address, retry=RetryPolicy(attempts=1)) as client,
+    ):
+        yield running, {"generator": client.generator, "judge": client.judge, "settings": SETTINGS}
+
+
+def without_time(event):
+    match event:
+        case RoundFinished():
+            return replace(event, round=replace(event.round, seconds=0))
+        case OptimizationFinished():
+            return replace(event, seconds=0)
+    return event
+
+
+def by_kind(events):
+    """Painting and judging run side by side: only the order within a kind is fixed."""
+    return sorted(map(without_time, events), key=lambda event: type(event).__name__)
+
+
+async def test_the_loop_finds_the_same_through_the_services_as_in_process():
+    local = {"generator": ScriptedGenerator(), "judge": ScriptedJudge(), "settings": SETTINGS}
+    in_process = [event async for event in optimize(REQUEST, **local)]
+    async with remote() as (_, far):
+        through_services = [event async for event in optimize(REQUEST, **far)]
+    assert by_kind(through_services) == by_kind(in_process)
+
+
+async def test_closing_the_loop_stops_the_painting_on_the_other_side():
+    async with remote(generator=ScriptedGenerator(delay=0.01)) as (running, far):
+        async with aclosing(optimize(replace(REQUEST, images=50), **far)) as events:
+            async for event in events:
+                if isinstance(event, ImagePainted):
+                    break
+        await asyncio.sleep(0.1)
+        steps = running.generator.steps_done
+        await asyncio.sleep(0.1)
+        assert running.generator.steps_done == steps
+
+
+async def test_a_judge_that_goes_away_is_unavailable_and_the_finished_round_stays_with_the_caller():
+    async with remote() as (running, far):
+        events = []
+        with pytest.raises(Unavailable):
+            async for event in optimize(REQUEST, **far):
+                events.append(event)
+                if isinstance(event, RoundFinished):
+                    running.faults["AssessStream"].append(Fault(grpc.StatusCode.UNAVAILABLE))
+        assert sum(isinstance(event, RoundFinished) for event in events) == 1
