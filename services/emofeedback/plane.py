@@ -81,7 +81,7 @@ def _write_title(pen: ImageDraw.ImageDraw, prompt: str, width: int) -> None:
         prompt = prompt[:-1]
         title = prompt.rstrip() + " ..."
     pen.text((_LEFT, 26), title, _INK, font)
-    pen.text((_LEFT, 62), "on the plane of valence and arousal; under each image what the judge felt", _SOFT, _font(14))
+    pen.text((_LEFT, 62), "under each image what the judge felt", _SOFT, _font(14))
 
 
 def _write_axes(picture: Image.Image, pen: ImageDraw.ImageDraw, side: int, height: int) -> None:
@@ -94,17 +94,17 @@ def _write_axes(picture: Image.Image, pen: ImageDraw.ImageDraw, side: int, heigh
 
 
 def _arrow_axis(pen: ImageDraw.ImageDraw, start: tuple[int, int], length: int, words: tuple[str, str, str]) -> None:
-    """An arrow to the right with a word at its tail, its middle and its head, above which the paper shows."""
+    """An arrow to the right, with words under its tail and its head and the axis's name in its middle."""
     x, y = start
-    pen.line((x, y, x + length - 2, y), _SOFT)
-    pen.line((x + length - 8, y - 5, x + length - 2, y, x + length - 8, y + 5), _SOFT)
-    for word, place, anchor in zip(words, (x, x + length / 2, x + length), ("lm", "mm", "rm"), strict=True):
-        text = f" {word} " if word is words[1] else word
-        size = 15 if word is words[1] else 14
-        offset = 0 if word is words[1] else 16
-        if not offset:
-            pen.rectangle(pen.textbbox((place, y), text, _font(size), anchor=anchor), _PAPER)
-        pen.text((place, y + offset), text, _INK if not offset else _SOFT, _font(size), anchor=anchor)
+    end = x + length - 2
+    pen.line((x, y, end, y), _SOFT)
+    pen.line((end - 6, y - 5, end, y, end - 6, y + 5), _SOFT)
+    low, name, high = words
+    pen.text((x, y + 16), low, _SOFT, _font(14), anchor="lm")
+    pen.text((end, y + 16), high, _SOFT, _font(14), anchor="rm")
+    middle = (x + length / 2, y)
+    pen.rectangle(pen.textbbox(middle, f" {name} ", _font(15), anchor="mm"), _PAPER)
+    pen.text(middle, name, _INK, _font(15), anchor="mm")
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

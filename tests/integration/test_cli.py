@@ -6,10 +6,7 @@ import errno
 import json
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,43 +14,11 @@ from PIL import Image
 
 from emofeedback.affect import LEXICON, Emotion
 from emofeedback.cli import main
-from emofeedback.commands.engines import Connect, Optimize, connect
+from emofeedback.commands.engines import Connect
 from emofeedback.errors import Unauthenticated, Unavailable
-from emofeedback.interfaces import AssessmentOutcome, Judge
-from emofeedback.optimizer.loop import optimize
-from emofeedback.settings import NANO_PROFILE
-from fakes import UNREADABLE, Picture, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
-
-
-@dataclass
-class ScriptedEngines:
-    """Engines whose models follow a script; `opened` counts how often they were loaded."""
-
-    generator: ScriptedGenerator = field(default_factory=ScriptedGenerator)
-    scripted_judge: ScriptedJudge = field(default_factory=ScriptedJudge)
-    profile: str | None = "nano"
-    opened: int = 0
-
-    def connect(self, profile: str | None, address: str | None, token: str) -> ScriptedEngines:
-        connect(profile, address, token)
-        return self
-
-    def judge(self) -> AbstractAsyncContextManager[Judge]:
-        self.opened += 1
-        return self._give_judge()
-
-    def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
-        self.opened += 1
-        return self._give_optimizer()
-
-    @asynccontextmanager
-    async def _give_judge(self) -> AsyncIterator[Judge]:
-        yield self.scripted_judge
-
-    @asynccontextmanager
-    async def _give_optimizer(self) -> AsyncIterator[Optimize]:
-        settings = NANO_PROFILE.optimizer
-        yield partial(optimize, generator=self.generator, judge=self.scripted_judge, settings=settings)
+from emofeedback.interfaces import AssessmentOutcome
+from fakes import UNREADABLE, Picture, arbitrary_feeling, look, paint
+from scripted_engines import ScriptedEngines
 
 
 @pytest.fixture
@@ -197,6 +162,8 @@ def test_a_judge_that_reads_nothing_still_leaves_a_run(
         (("create", "x", "--emotion", "awe", "--tolerance", "nan"), "--tolerance: is nan"),
         (("create", "x", "--emotion", "awe", "--time-budget", "-1"), "--time-budget: is -1"),
         (("create", "x", "--emotion", "awe", "--profile", "nano", "--address", "h:1"), "--profile: has no effect"),
+        (("create", "x", "--emotion", "awe", "--address", "localhost"), "--address: 'localhost' is not HOST:PORT"),
+        (("create", "x", "--emotion", "awe", "--address", ":9000"), "--address: ':9000' is not HOST:PORT"),
         (("sweep", "x", "--grid", "1"), "--grid: is 1, it must lie in [2, 9]"),
         (("sweep", "x", "--grid", "10"), "--grid: is 10, it must lie in [2, 9]"),
         (("sweep", "", "--grid", "2"), "PROMPT: is empty"),

@@ -15,13 +15,12 @@ from rich.text import Text
 
 from emofeedback.interfaces import Assessment
 from emofeedback.rounds import (
+    GradientEstimated,
     ImageJudged,
     ImagePainted,
     LossComputed,
     OptimizationEvent,
     PaintingStep,
-    PromptUpdated,
-    RoundFinished,
     RoundStarted,
 )
 from emofeedback.runs import Run
@@ -74,7 +73,7 @@ class LoopDisplay:
             case LossComputed():
                 self._error = event.best.loss if event.best else None
                 self._activity = "comparing the best with the worst"
-            case PromptUpdated() | RoundFinished():
+            case GradientEstimated():
                 self._activity = "rewriting the prompt"
         if self._live is not None:
             self._live.update(self._view())

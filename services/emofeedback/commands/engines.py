@@ -49,10 +49,13 @@ def connect(profile: str | None, address: str | None, token: str) -> Engines:
     """Services where there is an address, else engines in process; nothing heavy happens yet.
 
     Raises:
-        InvalidRequest: no such profile, or a profile beside an address.
+        InvalidRequest: no such profile, a profile beside an address, or what is no address.
     """
     if address is None:
         return InProcess(load_profile(profile or "nano"))
+    host, _, port = address.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise InvalidRequest.of("address", f"{address!r} is not HOST:PORT")
     if profile is not None:
         raise InvalidRequest.of("profile", "has no effect beside --address: the services have a profile of their own")
     return AtAddress(address, token)
@@ -82,7 +85,12 @@ class InProcess:
         except ImportError as error:
             raise _not_installed(error) from error
         generator = GeneratorEngine.load(self._profile.generator)
-        return self._running_loop(generator, LocalJudge.load(self._profile.judge))
+        try:
+            judge = LocalJudge.load(self._profile.judge)
+        except BaseException:
+            generator.close()
+            raise
+        return self._running_loop(generator, judge)
 
     @staticmethod
     @asynccontextmanager
