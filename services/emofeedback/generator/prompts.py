@@ -10,8 +10,6 @@ The same numbers as diffusers' StableDiffusion3Pipeline.encode_prompt, with two 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,8 +24,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-_PHRASE_END = re.compile(r"[,.;:!?\n](?=\s|$)|\s[-\u2013\u2014](?=\s)")
-_WORD_END = re.compile(r"\S(?=\s|$)")
+from emofeedback.shortening import shorten
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,33 +35,6 @@ class Embedding:
     """Shape (tokens, context width)."""
     pooled: Tensor
     """Shape (both CLIP projections together,)."""
-
-
-def shorten(text: str, fits: Callable[[str], bool]) -> str:
-    """The longest beginning of `text` that fits and ends where a phrase or, failing that, a word ends.
-
-    A phrase end is preferred as long as it keeps half of what a word end would keep. A single word that does not fit
-    is left as it is, for the tokenizer to cut.
-    """
-    if fits(text):
-        return text
-    by_word = _longest([text[: match.end()] for match in _WORD_END.finditer(text)], fits)
-    by_phrase = _longest([text[: match.start()].rstrip() for match in _PHRASE_END.finditer(text)], fits)
-    if len(by_phrase) * 2 >= len(by_word):
-        return by_phrase or text
-    return by_word.rstrip(" ,;:-\u2013\u2014")
-
-
-def _longest(beginnings: list[str], fits: Callable[[str], bool]) -> str:
-    """The last beginning that fits (they grow), found by bisection."""
-    low, high = 0, len(beginnings)
-    while low < high:
-        middle = (low + high) // 2
-        if fits(beginnings[middle]):
-            low = middle + 1
-        else:
-            high = middle
-    return beginnings[low - 1] if low else ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -18,9 +18,10 @@ from emofeedback.optimizer.gradient import (
     parse_update,
     update_conversation,
 )
-from emofeedback.optimizer.length import estimated_tokens, shortened
+from emofeedback.optimizer.length import estimated_tokens
 from emofeedback.rounds import Rejection
 from emofeedback.settings import OptimizerSettings
+from emofeedback.shortening import shorten
 from emofeedback.steps import GradientRequest, UpdateRequest
 
 _GRADIENT_ATTEMPTS = 2
@@ -88,7 +89,7 @@ async def update_prompt(
         except UnreadableReply as error:
             rejected.append(Rejection(prompt=reply, reason=str(error)))
             continue
-        fitting = shortened(rewrite, settings.max_prompt_tokens)
+        fitting = shorten(rewrite, lambda text: estimated_tokens(text) <= settings.max_prompt_tokens)
         if fitting != rewrite:
             rejected.append(Rejection(prompt=rewrite, reason=_too_long(rewrite, settings)))
         objection = await _objection(fitting, request.original_prompt, [*painted, request.prompt], judge, settings)
