@@ -48,7 +48,11 @@ class AsyncClient:
         deadlines: Deadlines = Deadlines(),  # noqa: B008
         keepalive: Keepalive = Keepalive(),  # noqa: B008
     ) -> None:
-        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call."""
+        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call.
+
+        Raises:
+            InvalidRequest: the token is not printable ASCII.
+        """
         self._connection = Connection(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
         self.generator = GeneratorClient(self._connection)
         self.judge = JudgeClient(self._connection)

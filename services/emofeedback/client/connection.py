@@ -35,6 +35,8 @@ class Connection:
     def __init__(
         self, address: str, *, token: str, retry: RetryPolicy, deadlines: Deadlines, keepalive: Keepalive
     ) -> None:
+        if not (token.isascii() and token.isprintable()):
+            raise InvalidRequest.of("token", "holds characters other than printable ASCII, no metadata can carry it")
         self.address = address
         self._token = token
         self._retry = retry

@@ -49,7 +49,7 @@ class Client:
         deadlines: Deadlines = Deadlines(),  # noqa: B008
         keepalive: Keepalive = Keepalive(),  # noqa: B008
     ) -> None:
-        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call."""
+        """As `AsyncClient`."""
         self._client = AsyncClient(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
         self.generator = SyncGenerator(self._client.generator)
         self.judge = SyncJudge(self._client.judge)
@@ -161,12 +161,20 @@ class SyncJudge:
         return _wait(self._judge.model())
 
 
+_starting = threading.Lock()
+
+
 @functools.cache
-def _event_loop() -> asyncio.AbstractEventLoop:
-    """The one loop of all clients; its daemon thread lives as long as the process."""
+def _started_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="emofeedback-client", daemon=True).start()
     return loop
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """The one loop of all clients, as gRPC likes it; its daemon thread lives as long as the process."""
+    with _starting:
+        return _started_loop()
 
 
 def _wait(awaitable: Awaitable[T]) -> T:

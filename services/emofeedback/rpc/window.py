@@ -1,8 +1,8 @@
 """Work is not done twice: requests that come again with the same `request_id` share one piece of work.
 
-The window remembers finished replies for a while and within a number of bytes. A repeated unary call gets the
-same reply; a repeated streaming call gets the events from the first one on, then the live rest. Failures are not
-remembered. Work stops when the last call that waits for it is gone.
+The window remembers replies for a while and within a number of bytes. A repeated unary call gets the same reply; a
+repeated streaming call gets the events from the first one on, then the live rest. Failures are not remembered. Work
+stops when the last call that waits for it is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from emofeedback.errors import InvalidRequest
+from emofeedback.errors import Cancelled, InvalidRequest
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -34,10 +34,12 @@ class RequestWindow:
     """The recent requests of one servicer."""
 
     def __init__(self, *, seconds: float = 300.0, max_bytes: int = 256 * 1024 * 1024) -> None:
-        """Remembers finished work for `seconds`, at most `max_bytes` of replies; the oldest go first."""
+        """Remembers finished work for `seconds`, and at most `max_bytes` of replies: the oldest go first, running
+        work goes last (its calls go on, it just can't be repeated)."""
         self._seconds = seconds
         self._max_bytes = max_bytes
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._bytes = 0
 
     async def unary(self, request: Identified, work: Callable[[], Awaitable[Reply]]) -> Reply:
         """The reply of `work`, or of the work that the same request has started before.
@@ -49,10 +51,8 @@ class RequestWindow:
         async def events() -> AsyncGenerator[Reply, None]:
             yield await work()
 
-        async with aclosing(self.stream(request, events)) as replies:
-            async for reply in replies:
-                return reply
-        raise AssertionError("work yields exactly one reply")
+        [reply] = [reply async for reply in self.stream(request, events)]
+        return reply
 
     async def stream(
         self, request: Identified, work: Callable[[], AsyncIterator[Reply]]
@@ -71,7 +71,7 @@ class RequestWindow:
         async with entry.followed():
             position = 0
             while await entry.has(position):
-                yield entry.events[position]
+                yield entry.take(position)
                 position += 1
         if entry.error is not None:
             raise entry.error
@@ -81,67 +81,79 @@ class RequestWindow:
         self._forget()
         fingerprint = _fingerprint(request)
         entry = self._entries.get(request.request_id)
-        if entry is not None and not entry.failed:
-            if entry.fingerprint != fingerprint:
-                raise InvalidRequest.of(
-                    "request_id", f"was used for another request within the last {self._seconds:g} seconds"
-                )
-            return entry
-        entry = _Entry(fingerprint)
-        entry.start(work, self._forget)
-        self._entries[request.request_id] = entry
-        self._entries.move_to_end(request.request_id)
+        if entry is None:
+            entry = self._entries[request.request_id] = _Entry(fingerprint, self._grown)
+            entry.start(work)
+        elif entry.fingerprint != fingerprint:
+            raise InvalidRequest.of(
+                "request_id", f"was used for another request within the last {self._seconds:g} seconds"
+            )
         return entry
 
+    def _grown(self, entry: _Entry, size: int) -> None:
+        if entry.remembered:
+            self._bytes += size
+        if self._bytes > self._max_bytes:
+            self._forget()
+
     def _forget(self) -> None:
-        """Drops what failed, what is too old, and the oldest of what is too much; running work stays."""
+        """Drops what failed and what is too old, then the oldest of what is too much."""
         now = time.monotonic()
-        total = sum(entry.bytes for entry in self._entries.values())
         for request_id, entry in list(self._entries.items()):
             too_old = entry.finished_at is not None and now - entry.finished_at > self._seconds
-            too_much = entry.finished_at is not None and total > self._max_bytes
-            if entry.failed or too_old or too_much:
-                total -= entry.bytes
-                del self._entries[request_id]
+            if too_old or entry.error is not None:
+                self._drop(request_id)
+        by_need = sorted(self._entries.items(), key=lambda item: item[1].finished_at is None)
+        for request_id, _ in by_need:
+            if self._bytes <= self._max_bytes:
+                return
+            self._drop(request_id)
+
+    def _drop(self, request_id: str) -> None:
+        entry = self._entries.pop(request_id)
+        entry.remembered = False
+        self._bytes -= entry.bytes
 
 
 class _Entry:
     """One piece of work: a task that fills `events`, and the calls that follow it."""
 
-    def __init__(self, fingerprint: bytes) -> None:
+    def __init__(self, fingerprint: bytes, on_growth: Callable[[_Entry, int], None]) -> None:
         self.fingerprint = fingerprint
-        self.events: list[Any] = []
         self.bytes = 0
+        self.remembered = True
+        """False once the window has dropped it."""
         self.error: Exception | None = None
         self.finished_at: float | None = None
+        self._on_growth = on_growth
+        self._events: list[Any] = []
         self._followers = 0
         self._furthest = 0
         self._changed = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def failed(self) -> bool:
-        """True where the work ended without all its events: a repeated request starts anew."""
-        cut = self.finished_at is None and self._task is not None and self._task.done()
-        return self.error is not None or cut
-
-    def start(self, work: Callable[[], AsyncIterator[Any]], on_end: Callable[[], None]) -> None:
+    def start(self, work: Callable[[], AsyncIterator[Any]]) -> None:
         """Begins the work, in a task of its own: it outlives the call that started it while others follow."""
         self._task = asyncio.create_task(self._run(work))
-        self._task.add_done_callback(lambda _: on_end())
 
     async def _run(self, work: Callable[[], AsyncIterator[Any]]) -> None:
         try:
             async with aclosing(_closable(work())) as events:
                 async for event in events:
-                    self.events.append(event)
-                    self.bytes += event.ByteSize()
+                    self._events.append(event)
+                    size = event.ByteSize()
+                    self.bytes += size
+                    self._on_growth(self, size)
                     await self._tell()
                     await self._until_taken()
             self.finished_at = time.monotonic()
         except Exception as error:
             self.error = error
-        await self._tell()
+        except asyncio.CancelledError:
+            self.error = self.error or Cancelled("the work was cancelled")
+            raise
+        finally:
+            await self._tell()
 
     async def _tell(self) -> None:
         async with self._changed:
@@ -150,18 +162,25 @@ class _Entry:
     async def _until_taken(self) -> None:
         """Waits until the fastest follower has taken every event: work runs no faster than it is read."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._furthest >= len(self.events))
+            await self._changed.wait_for(lambda: self._furthest >= len(self._events))
 
     async def has(self, position: int) -> bool:
         """Waits for the event at a position; False where the work has ended before it."""
         async with self._changed:
-            if position > self._furthest or position == len(self.events):
+            if position > self._furthest or position == len(self._events):
                 self._furthest = max(self._furthest, position)
                 self._changed.notify_all()
             await self._changed.wait_for(
-                lambda: position < len(self.events) or self.finished_at is not None or self.error is not None
+                lambda: position < len(self._events) or self.finished_at is not None or self.error is not None
             )
-        return position < len(self.events)
+        return position < len(self._events)
+
+    def take(self, position: int) -> Any:
+        """The event at a position, which is kept only where somebody may still want it."""
+        event = self._events[position]
+        if not self.remembered and self._followers == 1:
+            self._events[position] = None
+        return event
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
@@ -172,7 +191,8 @@ class _Entry:
         finally:
             self._followers -= 1
             if not self._followers and self._task is not None and not self._task.done():
-                if not self.finished_at and self.error is None:
+                if self.finished_at is None and self.error is None:
+                    self.error = Cancelled("every caller is gone")
                     self._task.cancel()
                 await asyncio.wait([self._task])
 

@@ -1,0 +1,181 @@
+"""The three services over a scripted generator and judge, on a bare `grpc.aio` server, with faults on order."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from emofeedback import wire
+from emofeedback.optimizer.service import PromptOptimizerServicer
+from emofeedback.rpc import RequestWindow, stream_rpc, unary_rpc
+from emofeedback.settings import LIMITS, OptimizerSettings
+from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, judge_pb2_grpc, optimizer_pb2_grpc
+from fakes import ScriptedGenerator, ScriptedJudge
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One call ends with a bare status, as when a replica dies or a proxy refuses."""
+
+    code: grpc.StatusCode
+    details: str = "out of order"
+    after: int = 0
+    """Messages that a stream still delivers."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a service was asked."""
+
+    method: str
+    request: Any
+    metadata: dict[str, Any]
+
+
+@dataclass
+class Services:
+    """A running server and what the test may do with it."""
+
+    generator: ScriptedGenerator = field(default_factory=ScriptedGenerator)
+    judge: ScriptedJudge = field(default_factory=ScriptedJudge)
+    token: str | None = None
+    address: str = ""
+    calls: list[Call] = field(default_factory=list)
+    faults: defaultdict[str, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    """By method, used up one a call."""
+    server: grpc.aio.Server | None = None
+
+    def asked(self, method: str) -> list[Call]:
+        """The calls of one method."""
+        return [call for call in self.calls if call.method == method]
+
+
+@asynccontextmanager
+async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
+    """The services on a loopback port until the context ends."""
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
+    settings = OptimizerSettings(text_floor=0.5, image_floor=0.25)
+    add = {
+        generator_pb2_grpc.add_GeneratorServiceServicer_to_server: GeneratorServicer(services),
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server: JudgeServicer(services),
+        optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server: PromptOptimizerServicer(
+            services.generator, services.judge, settings, services.token
+        ),
+    }
+    for add_to_server, servicer in add.items():
+        add_to_server(Faulty(servicer, services), server)
+    services.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
+    services.server = server
+    await server.start()
+    try:
+        yield services
+    finally:
+        await server.stop(None)
+
+
+class Faulty:
+    """A servicer that logs every call and breaks those that the test has ordered."""
+
+    def __init__(self, servicer: object, services: Services) -> None:
+        self._servicer = servicer
+        self._services = services
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._servicer, name)
+
+        async def unary(request: Any, context: Any) -> Any:
+            fault = self._begin(name, request, context)
+            if fault is not None:
+                await context.abort(fault.code, fault.details)
+            return await method(request, context)
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            fault = self._begin(name, request, context)
+            sent = 0
+            if fault is not None and not fault.after:
+                await context.abort(fault.code, fault.details)
+            async for response in method(request, context):
+                yield response
+                sent += 1
+                if fault is not None and sent == fault.after:
+                    await context.abort(fault.code, fault.details)
+
+        return stream if inspect.isasyncgenfunction(method) else unary
+
+    def _begin(self, name: str, request: Any, context: Any) -> Fault | None:
+        self._services.calls.append(Call(name, request, dict(context.invocation_metadata())))
+        faults = self._services.faults[name]
+        return faults.pop(0) if faults else None
+
+
+class GeneratorServicer:
+    """GeneratorService over the scripted generator."""
+
+    def __init__(self, services: Services) -> None:
+        self.token = services.token
+        self._generator = services.generator
+        self._window = RequestWindow()
+
+    @stream_rpc
+    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        async for response in self._window.stream(request, lambda: self._paint(request)):
+            yield response
+
+    async def _paint(self, message: Any) -> AsyncIterator[Any]:
+        async for event in self._generator.generate(wire.generation_request_from_proto(message)):
+            yield wire.generation_event_to_proto(event)
+
+    @unary_rpc
+    async def GetModel(self, request: Any, context: Any) -> Any:
+        return generator_pb2.GeneratorServiceGetModelResponse(model=wire.model_to_proto(await self._generator.model()))
+
+    @unary_rpc
+    async def ListPolicies(self, request: Any, context: Any) -> Any:
+        return generator_pb2.ListPoliciesResponse(policies=await self._generator.policies())
+
+
+class JudgeServicer:
+    """JudgeService over the scripted judge."""
+
+    def __init__(self, services: Services) -> None:
+        self.token = services.token
+        self._judge = services.judge
+
+    @unary_rpc
+    async def AssessImages(self, request: Any, context: Any) -> Any:
+        images, reasoning = wire.assess_request_from_proto(request)
+        outcomes = await self._judge.assess(images, reasoning=reasoning)
+        return judge_pb2.AssessImagesResponse(outcomes=map(wire.outcome_to_proto, outcomes))
+
+    @stream_rpc
+    async def AssessStream(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        async def images() -> AsyncIterator[tuple[int, bytes]]:
+            async for request in requests:
+                yield wire.streamed_image_from_proto(request)
+
+        async for key, outcome in self._judge.assess_stream(images()):
+            yield judge_pb2.AssessStreamResponse(key=key, outcome=wire.outcome_to_proto(outcome))
+
+    @unary_rpc
+    async def ScoreImages(self, request: Any, context: Any) -> Any:
+        return judge_pb2.ScoreImagesResponse(scores=await self._judge.score(*wire.score_request_from_proto(request)))
+
+    @unary_rpc
+    async def CompareTexts(self, request: Any, context: Any) -> Any:
+        similarities = await self._judge.compare_texts(*wire.compare_request_from_proto(request))
+        return judge_pb2.CompareTextsResponse(similarities=similarities)
+
+    @unary_rpc
+    async def Converse(self, request: Any, context: Any) -> Any:
+        replies = await self._judge.converse(*wire.converse_request_from_proto(request))
+        return judge_pb2.ConverseResponse(replies=replies)
+
+    @unary_rpc
+    async def GetModel(self, request: Any, context: Any) -> Any:
+        return judge_pb2.JudgeServiceGetModelResponse(model=wire.model_to_proto(await self._judge.model()))
