@@ -4,6 +4,29 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random-weight SD3 checkpoint, with T5."""
+    from tiny_checkpoints import save_tiny_sd3
+
+    return save_tiny_sd3(tmp_path_factory.mktemp("sd3") / "tiny-sd3")
+
+
+@pytest.fixture(scope="session")
+def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two Qwen2.5-VL checkpoints, `judge`, which has learned its replies, and `babbler`, of random
+    weights; and a CLIP, `scorer`."""
+    from tiny_judges import save_tiny_clip, save_tiny_qwen25vl
+
+    folder = tmp_path_factory.mktemp("judges")
+    save_tiny_qwen25vl(folder / "judge", taught=True)
+    save_tiny_qwen25vl(folder / "babbler")
+    save_tiny_clip(folder / "scorer")
+    return folder

@@ -32,6 +32,7 @@ from emofeedback.interfaces import (
 
 GENERATOR_MODEL = ModelInfo(name="scripted-generator", digest="sha256:" + "1" * 64)
 JUDGE_MODEL = ModelInfo(name="scripted-judge", digest="sha256:" + "2" * 64)
+SCORER_MODEL = ModelInfo(name="scripted-scorer", digest="sha256:" + "3" * 64)
 UNREADABLE = AssessmentFailure(reason="the reply holds no rating")
 
 
@@ -85,6 +86,8 @@ class ScriptedGenerator:
     delay: float = 0.0
     """Seconds a denoising step takes."""
     unknown_words: frozenset[str] = frozenset()
+    longest_prompt: int = 1000
+    """Words that it can read."""
     known_policies: tuple[str, ...] = ()
     failures: Mapping[tuple[int, int], Exception] = field(default_factory=dict)
     """What is raised instead of painting: by call, counted from 0, and position of the image in it."""
@@ -103,7 +106,9 @@ class ScriptedGenerator:
         finished = False
         try:
             words = tuple(word for word in request.prompt.split() if word in self.unknown_words)
-            yield GenerationQueued(images_ahead=0, unknown_words=words)
+            read = " ".join(request.prompt.split()[: self.longest_prompt])
+            shortened = "" if read == request.prompt else read
+            yield GenerationQueued(images_ahead=0, unknown_words=words, shortened_prompt=shortened)
             for index in sorted(range(len(request.seeds)), reverse=self.backwards):
                 if (call, index) in self.failures:
                     raise self.failures[call, index]
@@ -181,6 +186,9 @@ class ScriptedJudge:
 
     async def model(self) -> ModelInfo:
         return JUDGE_MODEL
+
+    async def scorer(self) -> ModelInfo:
+        return SCORER_MODEL
 
     async def _begin(self, method: str) -> None:
         self.calls.append(method)

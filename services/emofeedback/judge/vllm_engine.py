@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from emofeedback.checkpoints import fetch
-from emofeedback.errors import FailedPrecondition
+from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import Decoding
 from emofeedback.judge.completion import TOP_TOKENS, Completion
 from emofeedback.judge.engines import Chat, Detokenizer, encode
@@ -86,8 +86,9 @@ class VllmEngine:
         self._llm.shutdown()
 
     async def _reply(self, chat: Chat, decoding: Decoding, top_logprobs: bool) -> Completion:
-        from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
+
+        from vllm import SamplingParams
 
         prompt: dict[str, Any] = {"prompt_token_ids": encode(self._tokenizer, chat)}
         if chat.images:
