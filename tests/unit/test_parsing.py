@@ -3,13 +3,14 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from emofeedback.affect import Emotion
 from emofeedback.interfaces import Assessment, AssessmentFailure
 from emofeedback.judge.completion import Completion, TokenChoice
 from emofeedback.judge.parsing import emotion_shares, expected_rating, parse_rating, parse_reasoning
 from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def certain(text: str, *, finished: bool = True) -> Completion:
@@ -30,9 +31,7 @@ def rating(valence: dict[str, float], arousal: dict[str, float], emotion: dict[s
 
 def test_the_rating_is_the_expected_value_over_the_digits() -> None:
     outcome = parse_rating(
-        rating(
-            {"7": 0.5, "6": 0.25, "8": 0.25}, {"3": 0.6, "4": 0.3, "the": 0.1}, {" awe": 0.8, " fear": 0.2}
-        )
+        rating({"7": 0.5, "6": 0.25, "8": 0.25}, {"3": 0.6, "4": 0.3, "the": 0.1}, {" awe": 0.8, " fear": 0.2})
     )
     assert isinstance(outcome, Assessment)
     assert outcome.valence == pytest.approx(7.0)
@@ -73,9 +72,7 @@ def test_a_place_without_any_digit_has_no_rating() -> None:
         expected_rating(log({"the": 1.0}))
 
 
-@pytest.mark.parametrize(
-    "reply", ["7 3 awe", " 7 3 awe\n", "7, 3, awe", "```\n7 3 Awe\n```", "Sure: 7 3 awe."]
-)
+@pytest.mark.parametrize("reply", ["7 3 awe", " 7 3 awe\n", "7, 3, awe", "```\n7 3 Awe\n```", "Sure: 7 3 awe."])
 def test_the_form_of_the_short_reply_is_forgiven(reply: str) -> None:
     outcome = parse_rating(certain(reply))
     assert isinstance(outcome, Assessment)
@@ -114,9 +111,7 @@ def test_the_form_of_the_reasoned_reply_is_forgiven(reply: str) -> None:
 
 
 def test_numbers_in_the_thoughts_are_not_the_answer() -> None:
-    outcome = parse_reasoning(
-        certain('<think>"valence": 2? No.</think>' + WELL_FORMED[WELL_FORMED.index("<a") :])
-    )
+    outcome = parse_reasoning(certain('<think>"valence": 2? No.</think>' + WELL_FORMED[WELL_FORMED.index("<a") :]))
     assert isinstance(outcome, Assessment)
     assert outcome.valence == 6.4
 
@@ -169,9 +164,7 @@ def test_every_assessment_that_is_written_is_read_back(
 ) -> None:
     written = {"valence": f"{valence:.3f}", "arousal": f"{arousal:.3f}", "emotion": f'"{emotion}"'}
     answer = ", ".join(f'"{name}": {written[name]}' for name in order)
-    outcome = parse_reasoning(
-        certain(f"<think>{chatter}</think>{chatter}<answer>{{{answer}}}</answer>{chatter}")
-    )
+    outcome = parse_reasoning(certain(f"<think>{chatter}</think>{chatter}<answer>{{{answer}}}</answer>{chatter}"))
     assert isinstance(outcome, Assessment)
     assert outcome.valence == pytest.approx(valence, abs=1e-3)
     assert outcome.arousal == pytest.approx(arousal, abs=1e-3)

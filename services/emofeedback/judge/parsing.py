@@ -23,9 +23,7 @@ _RATING_LINE = re.compile(
     re.IGNORECASE,
 )
 _FIELD = r"""["'*]*\b{name}\b["'*]*\s*[:=]\s*["'*]*(?P<value>[^\s,"'*}}<]+)"""
-_FIELDS = {
-    name: re.compile(_FIELD.format(name=name), re.IGNORECASE) for name in ("valence", "arousal", "emotion")
-}
+_FIELDS = {name: re.compile(_FIELD.format(name=name), re.IGNORECASE) for name in ("valence", "arousal", "emotion")}
 
 
 def parse_rating(completion: Completion) -> AssessmentOutcome:
@@ -39,9 +37,7 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
     if line is None:
         return _failure("the reply is not two ratings and an emotion", completion)
     if line["emotion"].lower() not in set(Emotion):
-        return _failure(
-            f"{line['emotion'][:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion
-        )
+        return _failure(f"{line['emotion'][:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
     emotion = Emotion(line["emotion"].lower())
     alternatives = {name: _alternatives(completion, line.start(name), line[name]) for name in _FIELDS}
     return Assessment(
@@ -69,8 +65,7 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
         rating = _number(values[axis]["value"])
         if not SCALE_MIN <= rating <= SCALE_MAX:
             return _failure(
-                f"{axis} {values[axis]['value'][:_QUOTED_CHARACTERS]!r} is no number "
-                f"in [{SCALE_MIN:g}, {SCALE_MAX:g}]",
+                f"{axis} {values[axis]['value'][:_QUOTED_CHARACTERS]!r} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]",
                 completion,
             )
         ratings[axis] = rating
@@ -160,6 +155,4 @@ def _failure(problem: str, completion: Completion) -> AssessmentFailure:
     reply = " ".join(completion.text.split())
     quoted = reply if len(reply) <= _QUOTED_CHARACTERS else reply[:_QUOTED_CHARACTERS] + "…"
     cut = "" if completion.finished else ", cut at the token limit"
-    return AssessmentFailure(
-        reason=f"{problem} (reply: {quoted!r}{cut})" if reply else f"{problem} (no reply)"
-    )
+    return AssessmentFailure(reason=f"{problem} (reply: {quoted!r}{cut})" if reply else f"{problem} (no reply)")

@@ -13,7 +13,6 @@ from emofeedback.interfaces import Conversation, Message
 
 RATING_MAX_NEW_TOKENS = 12
 """Enough for `7 3 contentment` in any tokenizer."""
-REASONING_MAX_NEW_TOKENS = 256
 
 _SCALE = (
     f"Valence runs from {SCALE_MIN:g} (unpleasant) to {SCALE_MAX:g} (pleasant), "

@@ -13,8 +13,6 @@ import re
 from emofeedback.affect import AffectPoint, describe
 from emofeedback.interfaces import Assessment, Conversation, Message
 
-GRADIENT_MAX_NEW_TOKENS = 256
-UPDATE_MAX_NEW_TOKENS = 160
 PROMPT_WORDS = 40
 """What a rewritten prompt is asked to stay under: about 55 of the 77 tokens of a CLIP text encoder."""
 
