@@ -1,7 +1,9 @@
 """Random-weight checkpoints in exactly the formats of the real ones, small enough to save and load in a test."""
 
 import string
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import (
@@ -21,6 +23,8 @@ from transformers import (
     T5EncoderModel,
     T5TokenizerFast,
 )
+
+from emofeedback.settings import SD35_MEDIUM_PROFILE, GeneratorSettings
 
 CLIP_WIDTH = 16
 T5_WIDTH = 48
@@ -125,6 +129,20 @@ def save_tiny_sd3(
         tokenizer_3=t5,
     ).save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def tiny_sd3_settings(folder: Path, **changes: Any) -> GeneratorSettings:
+    """The profile sd35-medium, with only what a tiny checkpoint on a CPU must have otherwise."""
+    tiny: dict[str, Any] = {
+        "checkpoint": str(folder),
+        "width": 32,
+        "height": 48,
+        "device": "cpu",
+        "dtype": "float32",
+        "max_text_tokens": 24,
+        "minimum_gpu_memory_gib": 0.0,
+    }
+    return replace(SD35_MEDIUM_PROFILE.generator, **{**tiny, **changes})
 
 
 def save_tiny_policy(folder: Path, base: Path, *, seed: int = 1) -> Path:

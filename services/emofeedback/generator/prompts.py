@@ -89,7 +89,7 @@ class PromptEncoder:
 
     @staticmethod
     def _fitting(prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
-        return shorten(prompt, lambda text: len(tokenizer(text).input_ids) <= limit)
+        return shorten(prompt, lambda text: len(tokenizer(text, verbose=False).input_ids) <= limit)
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Tensor:
