@@ -106,8 +106,8 @@ class ScriptedGenerator:
         finished = False
         try:
             words = tuple(word for word in request.prompt.split() if word in self.unknown_words)
-            read = " ".join(request.prompt.split()[: self.longest_prompt])
-            shortened = "" if read == request.prompt else read
+            too_long = len(request.prompt.split()) > self.longest_prompt
+            shortened = " ".join(request.prompt.split()[: self.longest_prompt]) if too_long else ""
             yield GenerationQueued(images_ahead=0, unknown_words=words, shortened_prompt=shortened)
             for index in sorted(range(len(request.seeds)), reverse=self.backwards):
                 if (call, index) in self.failures:

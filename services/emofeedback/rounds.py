@@ -122,6 +122,15 @@ class WordsUnknown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptShortened:
+    """The generator can't read all of the prompt."""
+
+    round: int
+    prompt: str
+    """What its text encoders read: up to the last phrase that fits."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaintingStep:
     round: int
     step: GenerationStep
@@ -190,6 +199,7 @@ class OptimizationFinished:
 OptimizationEvent = (
     RoundStarted
     | WordsUnknown
+    | PromptShortened
     | PaintingStep
     | ImagePainted
     | ImageJudged

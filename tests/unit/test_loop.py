@@ -21,6 +21,7 @@ from emofeedback.rounds import (
     OptimizationFinished,
     OptimizationRequest,
     PaintingStep,
+    PromptShortened,
     PromptUpdated,
     Resume,
     RoundFinished,
@@ -128,6 +129,11 @@ async def test_the_policy_reaches_the_generator_and_the_result():
 async def test_words_that_the_generator_never_saw_are_told():
     events = await run(generator=ScriptedGenerator(unknown_words=frozenset({"boat"})))
     assert of(WordsUnknown, events)[0] == WordsUnknown(round=0, words=("boat",))
+
+
+async def test_a_prompt_that_the_generator_cannot_read_whole_is_told():
+    events = await run(replace(REQUEST, rounds=1), ScriptedGenerator(longest_prompt=1))
+    assert of(PromptShortened, events) == [PromptShortened(round=0, prompt="a")]
 
 
 async def test_the_last_round_asks_for_no_gradient_and_no_rewrite():

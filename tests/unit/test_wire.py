@@ -33,6 +33,7 @@ from emofeedback.rounds import (
     OptimizationFinished,
     OptimizationRequest,
     PaintingStep,
+    PromptShortened,
     PromptUpdated,
     Rejection,
     Resume,
@@ -97,6 +98,7 @@ generation_events: dict[type, st.SearchStrategy[object]] = {
 optimization_events: dict[type, st.SearchStrategy[object]] = {
     RoundStarted: st.builds(RoundStarted, round=counts, prompt=texts),
     WordsUnknown: st.builds(WordsUnknown, round=counts, words=st.lists(texts).map(tuple)),
+    PromptShortened: st.builds(PromptShortened, round=counts, prompt=texts),
     PaintingStep: st.builds(PaintingStep, round=counts, step=steps),
     ImagePainted: st.builds(ImagePainted, round=counts, image=painted),
     ImageJudged: st.builds(ImageJudged, round=counts, candidate=candidates),

@@ -14,7 +14,7 @@ from emofeedback.commands.engines import Engines, Optimize
 from emofeedback.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.optimizer.streams import closing
 from emofeedback.report import write_report
-from emofeedback.rounds import OptimizationRequest, WordsUnknown
+from emofeedback.rounds import OptimizationRequest, PromptShortened, WordsUnknown
 from emofeedback.rundir import RunDirectory
 from emofeedback.runs import Run, image_path
 
@@ -88,6 +88,8 @@ async def follow(
                     model = f"the {directory.run.profile} profile" if directory.run.profile else "the generator"
                     if words:
                         consoles.note(f"{model} doesn't know: {', '.join(words)}")
+                elif isinstance(event, PromptShortened):
+                    consoles.note(f"the prompt of round {event.round + 1} is too long, what is read: {event.prompt}")
 
 
 def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> None:

@@ -21,10 +21,11 @@ from emofeedback.rounds import (
     ImagePainted,
     OptimizationRequest,
     PaintingStep,
+    PromptShortened,
     WordsUnknown,
 )
 
-PaintingEvent = WordsUnknown | PaintingStep | ImagePainted | ImageJudged
+PaintingEvent = WordsUnknown | PromptShortened | PaintingStep | ImagePainted | ImageJudged
 
 
 def paint_and_judge(
@@ -47,9 +48,11 @@ def paint_and_judge(
         async with closing(generator.generate(painting)) as events:
             async for event in events:
                 match event:
-                    case GenerationQueued(unknown_words=words):
+                    case GenerationQueued(unknown_words=words, shortened_prompt=shortened):
                         if words:
                             yield WordsUnknown(round=index, words=words)
+                        if shortened:
+                            yield PromptShortened(round=index, prompt=shortened)
                     case GenerationStep():
                         yield PaintingStep(round=index, step=event)
                     case GeneratedImage():

@@ -64,7 +64,9 @@ class OptimizeRequest(_message.Message):
     images: _builtins.int
     """Images a round, 1 to 64; absent: 8."""
     seed: _builtins.int
-    """Image i of every round is painted with seed + i."""
+    """Image i of a round is painted with seed + i. A round that repeats an earlier prompt, because no rewrite was usable,
+    goes on with the next seeds.
+    """
     tolerance: _builtins.float
     """Stop once the answer's loss is at most this, in [0, 16]; absent: never."""
     time_budget_seconds: _builtins.float
@@ -153,6 +155,7 @@ class OptimizeResponse(_message.Message):
     PROMPT_UPDATED_FIELD_NUMBER: _builtins.int
     ROUND_FINISHED_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    PROMPT_SHORTENED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def round_started(self) -> Global___RoundStarted: ...
     @_builtins.property
@@ -173,6 +176,8 @@ class OptimizeResponse(_message.Message):
     def round_finished(self) -> Global___RoundFinished: ...
     @_builtins.property
     def finished(self) -> Global___OptimizationFinished: ...
+    @_builtins.property
+    def prompt_shortened(self) -> Global___PromptShortened: ...
     def __init__(
         self,
         *,
@@ -186,12 +191,13 @@ class OptimizeResponse(_message.Message):
         prompt_updated: Global___PromptUpdated | None = ...,
         round_finished: Global___RoundFinished | None = ...,
         finished: Global___OptimizationFinished | None = ...,
+        prompt_shortened: Global___PromptShortened | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "gradient_estimated", b"gradient_estimated", "image_judged", b"image_judged", "image_painted", b"image_painted", "loss_computed", b"loss_computed", "painting_step", b"painting_step", "prompt_updated", b"prompt_updated", "round_finished", b"round_finished", "round_started", b"round_started", "words_unknown", b"words_unknown"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "gradient_estimated", b"gradient_estimated", "image_judged", b"image_judged", "image_painted", b"image_painted", "loss_computed", b"loss_computed", "painting_step", b"painting_step", "prompt_shortened", b"prompt_shortened", "prompt_updated", b"prompt_updated", "round_finished", b"round_finished", "round_started", b"round_started", "words_unknown", b"words_unknown"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "gradient_estimated", b"gradient_estimated", "image_judged", b"image_judged", "image_painted", b"image_painted", "loss_computed", b"loss_computed", "painting_step", b"painting_step", "prompt_updated", b"prompt_updated", "round_finished", b"round_finished", "round_started", b"round_started", "words_unknown", b"words_unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "finished", b"finished", "gradient_estimated", b"gradient_estimated", "image_judged", b"image_judged", "image_painted", b"image_painted", "loss_computed", b"loss_computed", "painting_step", b"painting_step", "prompt_shortened", b"prompt_shortened", "prompt_updated", b"prompt_updated", "round_finished", b"round_finished", "round_started", b"round_started", "words_unknown", b"words_unknown"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["round_started", "words_unknown", "painting_step", "image_painted", "image_judged", "loss_computed", "gradient_estimated", "prompt_updated", "round_finished", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["round_started", "words_unknown", "painting_step", "image_painted", "image_judged", "loss_computed", "gradient_estimated", "prompt_updated", "round_finished", "finished", "prompt_shortened"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -241,6 +247,31 @@ class WordsUnknown(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WordsUnknown: _TypeAlias = WordsUnknown  # noqa: Y015
+
+@_typing.final
+class PromptShortened(_message.Message):
+    """The generator can't read all of the prompt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    round: _builtins.int
+    prompt: _builtins.str
+    """What its text encoders read: up to the last phrase that fits."""
+    def __init__(
+        self,
+        *,
+        round: _builtins.int = ...,
+        prompt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptShortened: _TypeAlias = PromptShortened  # noqa: Y015
 
 @_typing.final
 class PaintingStep(_message.Message):
@@ -499,7 +530,9 @@ class Candidate(_message.Message):
     alignment: _builtins.float
     """Cosine similarity with the original prompt."""
     on_subject: _builtins.bool
-    """False where the alignment fell under the drift floor: such an image can't be the answer."""
+    """False where the alignment fell under the drift floor: such an image can't be the answer. The floor comes from the
+    first round, so the ImageJudged events of that round say true; its record has the truth.
+    """
     @_builtins.property
     def outcome(self) -> _judge_pb2.AssessmentOutcome: ...
     def __init__(

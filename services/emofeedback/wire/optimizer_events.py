@@ -11,6 +11,7 @@ from emofeedback.rounds import (
     OptimizationEvent,
     OptimizationFinished,
     PaintingStep,
+    PromptShortened,
     PromptUpdated,
     RoundFinished,
     RoundStarted,
@@ -39,6 +40,9 @@ def optimization_event_to_proto(event: OptimizationEvent) -> pb.OptimizeResponse
             return pb.OptimizeResponse(round_started=started)
         case WordsUnknown():
             return pb.OptimizeResponse(words_unknown=pb.WordsUnknown(round=event.round, words=event.words))
+        case PromptShortened():
+            shortened = pb.PromptShortened(round=event.round, prompt=event.prompt)
+            return pb.OptimizeResponse(prompt_shortened=shortened)
         case PaintingStep():
             step = pb.PaintingStep(round=event.round, step=step_to_proto(event.step))
             return pb.OptimizeResponse(painting_step=step)
@@ -79,6 +83,8 @@ def optimization_event_from_proto(message: pb.OptimizeResponse) -> OptimizationE
             return RoundStarted(round=message.round_started.round, prompt=message.round_started.prompt)
         case "words_unknown":
             return WordsUnknown(round=message.words_unknown.round, words=tuple(message.words_unknown.words))
+        case "prompt_shortened":
+            return PromptShortened(round=message.prompt_shortened.round, prompt=message.prompt_shortened.prompt)
         case "painting_step":
             step = step_from_proto(message.painting_step.step)
             return PaintingStep(round=message.painting_step.round, step=step)
