@@ -45,12 +45,26 @@ async def test_a_failure_is_raised_as_it_is_after_the_items_before_it_and_ends_t
     assert log == ["a"]
 
 
-async def test_a_channel_hands_over_in_order_and_ends_when_closed():
+async def test_a_channel_hands_over_what_came_together_and_ends_when_closed():
     channel = Channel()
-    for item in (1, 2, 3):
-        channel.send(item)
+
+    async def send():
+        for together in ((1, 2), (3,), (4, 5)):
+            for item in together:
+                channel.send(item)
+            await asyncio.sleep(0.002)
+        channel.close()
+
+    sending = asyncio.create_task(send())
+    assert [together async for together in channel] == [[1, 2], [3], [4, 5]]
+    await sending
+
+
+async def test_a_channel_that_is_closed_with_its_last_item_still_delivers_it():
+    channel = Channel()
+    channel.send(1)
     channel.close()
-    assert [item async for item in channel] == [1, 2, 3]
+    assert [together async for together in channel] == [[1]]
 
 
 async def test_the_failure_of_one_of_both_calls_cancels_the_other():

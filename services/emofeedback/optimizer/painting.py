@@ -62,18 +62,22 @@ def paint_and_judge(
 
     async def assess() -> AsyncGenerator[PaintingEvent, None]:
         images: dict[int, GeneratedImage] = {}
-        alignments: dict[int, asyncio.Task[list[float]]] = {}
+        alignments: dict[int, tuple[asyncio.Task[list[float]], int]] = {}
 
         async def arrivals() -> AsyncIterator[tuple[int, bytes]]:
-            async for image in easel:
-                images[image.index] = image
-                alignments[image.index] = asyncio.create_task(judge.score([image.data], request.prompt))
-                yield image.index, image.data
+            async for together in easel:
+                scoring = asyncio.create_task(judge.score([image.data for image in together], request.prompt))
+                for position, image in enumerate(together):
+                    images[image.index] = image
+                    alignments[image.index] = scoring, position
+                for image in together:
+                    yield image.index, image.data
 
         try:
             async with closing(judge.assess_stream(arrivals())) as outcomes:
                 async for key, outcome in outcomes:
-                    [alignment] = await alignments[key]
+                    scoring, position = alignments[key]
+                    alignment = (await scoring)[position]
                     candidate = Candidate(
                         index=key,
                         seed=images[key].seed,
@@ -84,6 +88,6 @@ def paint_and_judge(
                     )
                     yield ImageJudged(round=index, candidate=candidate)
         finally:
-            await cancel(*alignments.values())
+            await cancel(*(scoring for scoring, _ in alignments.values()))
 
     return merge(paint(), assess())

@@ -23,7 +23,11 @@ class _End:
 
 
 class Channel(Generic[T]):
-    """Hands items from one task to another; iterating waits for the next one and ends after `close`."""
+    """Hands items from one task to another.
+
+    Iterating waits for an item and gives all that are there by then, so what came together can be worked on
+    together; it ends after `close`.
+    """
 
     def __init__(self) -> None:
         self._items: asyncio.Queue[T | _End] = asyncio.Queue()
@@ -34,9 +38,15 @@ class Channel(Generic[T]):
     def close(self) -> None:
         self._items.put_nowait(_End())
 
-    async def __aiter__(self) -> AsyncIterator[T]:
+    async def __aiter__(self) -> AsyncIterator[list[T]]:
+        items: list[T] = []
         while not isinstance(item := await self._items.get(), _End):
-            yield item
+            items.append(item)
+            if self._items.empty():
+                yield items
+                items = []
+        if items:
+            yield items
 
 
 @asynccontextmanager
