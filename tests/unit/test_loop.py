@@ -558,6 +558,15 @@ async def test_a_finished_run_resumed_with_more_rounds_goes_on_with_the_next_see
     assert [(r.prompt, r.seeds) for r in generator.requests] == [("a boat", (14, 15, 16, 17))]
 
 
+async def test_losses_of_the_rounds_before_the_cut_are_taken_from_what_the_judge_saw():
+    whole = await run(replace(REQUEST, rounds=1), judge=errors_by_round([3, 2, 1, None]))
+    cut = cut_after(1, whole)
+    wrong = tuple(replace(candidate, loss=0.0) for candidate in cut.rounds[0].candidates)
+    resume = replace(cut, rounds=(replace(cut.rounds[0], candidates=wrong),))
+    events = await run(replace(REQUEST, rounds=1, resume=resume))
+    assert events[-1].answer == Answer(round=0, index=2, loss=1)
+
+
 async def test_the_time_of_the_rounds_before_the_cut_counts_against_the_budget():
     whole = await run(replace(REQUEST, rounds=2))
     cut = cut_after(1, whole)

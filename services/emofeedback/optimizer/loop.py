@@ -26,7 +26,7 @@ from emofeedback.optimizer.agent import (
     reason_aloud,
     update_prompt,
 )
-from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, worst_of
+from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
 from emofeedback.optimizer.painting import paint_and_judge
 from emofeedback.optimizer.streams import both
 from emofeedback.rounds import (
@@ -67,7 +67,7 @@ async def optimize(
     check_optimization_request(request)
     resume = request.resume or Resume(rounds=(), best_image=b"")
     rounds = list(resume.rounds)
-    judged: list[Candidates] = [finished.candidates for finished in rounds]
+    judged = [with_losses(finished.candidates, request.target) for finished in rounds]
     prompt = (rounds[-1].optimized_prompt or rounds[-1].prompt) if rounds else request.prompt
     best = best_of(judged)
     images = {_place(best): resume.best_image} if best else {}

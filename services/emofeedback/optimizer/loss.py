@@ -27,6 +27,11 @@ def loss(outcome: AssessmentOutcome, target: AffectPoint) -> float | None:
     return distance(outcome.point, target) if isinstance(outcome, Assessment) else None
 
 
+def with_losses(candidates: Candidates, target: AffectPoint) -> Candidates:
+    """The candidates with the loss that their outcomes have: records from outside are not taken at their word."""
+    return [dataclasses.replace(candidate, loss=loss(candidate.outcome, target)) for candidate in candidates]
+
+
 def compute_losses(request: LossRequest) -> Losses:
     """Step 1 on its own, for readable assessments without a history."""
     losses = tuple(distance(assessment.point, request.target) for assessment in request.assessments)
