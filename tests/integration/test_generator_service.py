@@ -1,0 +1,198 @@
+"""GeneratorService over a real gRPC server: bad input, calls that break off, retries with the same id."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from emofeedback.client.failures import error_from_rpc
+from emofeedback.errors import EmoFeedbackError, InvalidRequest, NotFound, ResourceExhausted, Unauthenticated
+from emofeedback.generator import engine as engine_module
+from emofeedback.generator.engine import GeneratorEngine
+from emofeedback.generator.sampler import Sample
+from emofeedback.generator.service import GeneratorServicer
+from emofeedback.settings import LIMITS
+from emofeedback.v1 import generator_pb2 as pb
+from emofeedback.v1 import generator_pb2_grpc as pb_grpc
+from tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
+
+TOKEN = "let-me-in"
+AUTHORIZED = (("authorization", f"Bearer {TOKEN}"),)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    policies = tmp_path_factory.mktemp("policies")
+    save_tiny_policy(policies / "warm", tiny_sd3)
+    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies)))
+    yield engine
+    engine.close()
+
+
+@pytest_asyncio.fixture
+async def stub(engine: GeneratorEngine) -> AsyncIterator[pb_grpc.GeneratorServiceStub]:
+    server = grpc.aio.server()
+    pb_grpc.add_GeneratorServiceServicer_to_server(GeneratorServicer(engine, TOKEN), server)  # type: ignore[arg-type]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield pb_grpc.GeneratorServiceStub(channel)
+    await server.stop(None)
+
+
+@pytest.fixture
+def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Batch size of every denoising step; each takes 20 ms."""
+    sizes: list[int] = []
+    advance = engine_module.advance
+
+    def slow(models: Any, samples: Sequence[Sample]) -> None:
+        sizes.append(len(samples))
+        time.sleep(0.02)
+        advance(models, samples)
+
+    monkeypatch.setattr(engine_module, "advance", slow)
+    return sizes
+
+
+def ask(**changes: Any) -> pb.GenerateRequest:
+    return pb.GenerateRequest(**{"prompt": "a dog", "seeds": [1, 2], **changes})
+
+
+async def generate(stub: Any, request: pb.GenerateRequest, token: str = TOKEN) -> list[pb.GenerateResponse]:
+    call = stub.Generate(request, metadata=[("authorization", f"Bearer {token}")])
+    try:
+        return [response async for response in call]
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error, "Generate", "the test") from error
+
+
+def kinds(responses: Sequence[pb.GenerateResponse]) -> list[str | None]:
+    return [response.WhichOneof("event") for response in responses]
+
+
+async def test_images_come_over_the_wire_with_their_model(stub: Any) -> None:
+    responses = await generate(stub, ask())
+    assert kinds(responses)[0] == "queued" and kinds(responses).count("image") == 2
+    image = responses[-1].image
+    assert image.data.startswith(b"\x89PNG") and (image.width, image.height) == (32, 48)
+    model = (await stub.GetModel(pb.GeneratorServiceGetModelRequest(), metadata=AUTHORIZED)).model
+    assert image.model == model and model.name == "tiny-sd3" and len(model.digest) == 71
+
+
+BAD_REQUESTS = {
+    "empty prompt": ({"prompt": ""}, "prompt", "empty"),
+    "only white space": ({"prompt": " \n\t"}, "prompt", "white space"),
+    "over-long prompt": ({"prompt": "a " * 1001}, "prompt", "2000"),
+    "over-long negative prompt": ({"negative_prompt": "a " * 1001}, "negative_prompt", "2000"),
+    "no seeds": ({"seeds": []}, "seeds", "64"),
+    "too many seeds": ({"seeds": range(65)}, "seeds", "64"),
+    "negative seed": ({"seeds": [4, -1]}, "seeds[1]", "0"),
+    "no steps": ({"steps": 0}, "steps", "200"),
+    "negative steps": ({"steps": -3}, "steps", "200"),
+    "too many steps": ({"steps": 201}, "steps", "200"),
+    "guidance below 1": ({"guidance": 0.0}, "guidance", "50"),
+    "guidance too strong": ({"guidance": 50.5}, "guidance", "50"),
+    "guidance not a number": ({"guidance": math.nan}, "guidance", "50"),
+    "guidance without end": ({"guidance": math.inf}, "guidance", "50"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+async def test_a_bad_request_names_field_and_limit_and_the_next_one_is_served(stub: Any, name: str) -> None:
+    changes, field, limit = BAD_REQUESTS[name]
+    with pytest.raises(InvalidRequest) as refused:
+        await generate(stub, ask(**changes))
+    [violation] = refused.value.violations
+    assert violation.field == field and limit in violation.problem
+    assert kinds(await generate(stub, ask(steps=1)))[-1] == "image"
+
+
+async def test_an_unknown_policy_is_not_found_and_the_known_ones_are_listed(stub: Any) -> None:
+    with pytest.raises(NotFound, match="'hot' is unknown, known are: warm"):
+        await generate(stub, ask(policy="hot"))
+    reply = await stub.ListPolicies(pb.ListPoliciesRequest(), metadata=AUTHORIZED)
+    assert list(reply.policies) == ["warm"]
+    assert (await generate(stub, ask(policy="warm")))[-1].image.model.policy == "warm"
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+async def test_without_the_token_nothing_is_painted(stub: Any, forwards: list[int], token: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await generate(stub, ask(), token)
+    for method, request in ((stub.GetModel, pb.GeneratorServiceGetModelRequest()), (stub.ListPolicies, None)):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await method(request or pb.ListPoliciesRequest())
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    assert not forwards
+
+
+async def test_a_full_queue_says_when_to_come_back(stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, queued_images=8))
+    with pytest.raises(ResourceExhausted) as refused:
+        await generate(stub, ask(seeds=range(9)))
+    assert refused.value.retry_after is not None and refused.value.retry_after >= 1
+
+
+async def stopped(forwards: list[int]) -> bool:
+    """True where no step follows but the one that may have been under way."""
+    await asyncio.sleep(0.05)
+    done = len(forwards)
+    await asyncio.sleep(0.2)
+    return len(forwards) == done
+
+
+async def test_a_client_that_goes_away_stops_the_painting(stub: Any, forwards: list[int]) -> None:
+    call = stub.Generate(ask(steps=200), metadata=AUTHORIZED)
+    async for response in call:
+        if response.WhichOneof("event") == "step":
+            break
+    call.cancel()
+    assert await stopped(forwards) and 0 < len(forwards) < 50
+    assert kinds(await generate(stub, ask(steps=1)))[-1] == "image"
+
+
+async def test_a_deadline_stops_the_painting(stub: Any, forwards: list[int]) -> None:
+    call = stub.Generate(ask(steps=200), metadata=AUTHORIZED, timeout=0.3)
+    with pytest.raises(grpc.aio.AioRpcError) as late:
+        async for _ in call:
+            pass
+    assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert await stopped(forwards) and 0 < len(forwards) < 50
+
+
+async def test_a_call_with_an_id_stops_too_when_its_client_goes_away(stub: Any, forwards: list[int]) -> None:
+    call = stub.Generate(ask(steps=200, request_id="once"), metadata=AUTHORIZED)
+    async for response in call:
+        if response.WhichOneof("event") == "step":
+            break
+    call.cancel()
+    assert await stopped(forwards) and 0 < len(forwards) < 50
+
+
+async def test_a_retry_with_the_same_id_is_not_painted_twice(stub: Any, forwards: list[int]) -> None:
+    first = await generate(stub, ask(request_id="again"))
+    painted = len(forwards)
+    assert await generate(stub, ask(request_id="again")) == first
+    assert len(forwards) == painted
+    with pytest.raises(InvalidRequest, match="request_id"):
+        await generate(stub, ask(request_id="again", prompt="a cat"))
+
+
+async def test_a_defect_leaves_a_reference_and_no_stack(stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret of the house")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine_module, "advance", fail)
+        with pytest.raises(EmoFeedbackError, match="reference") as failed:
+            await generate(stub, ask())
+    assert failed.value.code == "INTERNAL" and "secret" not in str(failed.value)
+    assert kinds(await generate(stub, ask()))[-1] == "image"
