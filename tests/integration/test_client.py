@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -294,6 +297,7 @@ async def test_a_request_over_the_limit_is_not_sent(services: Services, connect:
         (grpc.StatusCode.NOT_FOUND, "Application 'judge' not found.", NotFound, "Application 'judge' not found"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "queue full", ResourceExhausted, "no room"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)", MessageTooLarge, "9 vs. 4"),
+        (grpc.StatusCode.UNAVAILABLE, "errors resolving nowhere:9000", Unavailable, "nothing answers"),
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", Unavailable, "connection to .* broke"),
         (grpc.StatusCode.INTERNAL, "The actor died", InternalError, "broke off"),
     ],
@@ -448,6 +452,43 @@ async def test_a_client_can_be_made_before_any_event_loop_runs() -> None:
         client = await asyncio.to_thread(AsyncClient, scripted.address)
         assert await client.judge.model() == JUDGE_MODEL
         await client.close()
+
+
+def test_ctrl_c_while_waiting_for_a_stream_stops_the_work() -> None:
+    scripted = Services(generator=ScriptedGenerator(delay=30))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with serving_in_a_thread(scripted), Client(scripted.address) as client:
+        previous = signal.signal(signal.SIGALRM, interrupt)
+        try:
+            events = client.generator.generate(PAINTING)
+            next(events)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                next(events)
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+        asyncio.run(until(lambda: scripted.generator.closed_early == 1))
+        assert client.generator.model() == GENERATOR_MODEL, "the client itself is still good"
+
+
+@contextmanager
+def serving_in_a_thread(services: Services) -> Iterator[None]:
+    """For tests whose own thread must be free to be interrupted."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    context = serving(services)
+    asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 # --- one surface -------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emofeedback import wire
@@ -47,6 +47,8 @@ from emofeedback.settings import LIMITS
 from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
 from emofeedback.v1 import judge_pb2
 
+examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Enough for conversions without branches on values; a busy machine is no failure."""
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 prompts = texts.filter(str.strip)
 images = st.binary(min_size=1, max_size=30)
@@ -125,6 +127,7 @@ optimization_events: dict[type, st.SearchStrategy[object]] = {
 }
 
 
+@examples
 @given(
     st.builds(
         GenerationRequest,
@@ -144,6 +147,7 @@ def test_generation_requests_arrive_unchanged(request: GenerationRequest) -> Non
 
 @pytest.mark.parametrize("kind", typing.get_args(GenerationEvent))
 def test_every_generation_event_arrives_unchanged(kind: type) -> None:
+    @examples
     @given(generation_events[kind])
     def arrives(event: GenerationEvent) -> None:
         assert wire.generation_event_from_proto(wire.generation_event_to_proto(event)) == event
@@ -153,6 +157,7 @@ def test_every_generation_event_arrives_unchanged(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", typing.get_args(OptimizationEvent))
 def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
+    @examples
     @given(optimization_events[kind])
     def arrives(event: OptimizationEvent) -> None:
         assert wire.optimization_event_from_proto(wire.optimization_event_to_proto(event)) == event
@@ -160,6 +165,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
     arrives()
 
 
+@examples
 @given(
     st.builds(
         OptimizationRequest,
@@ -201,11 +207,13 @@ def test_an_emotion_stands_for_its_lexicon_mean(emotion: Emotion) -> None:
     assert wire.target_from_proto(wire.target_to_proto(emotion)) == LEXICON[emotion].point
 
 
+@examples
 @given(outcomes)
 def test_outcomes_arrive_unchanged(outcome: Assessment | AssessmentFailure) -> None:
     assert wire.outcome_from_proto(wire.outcome_to_proto(outcome)) == outcome
 
 
+@examples
 @given(
     st.lists(
         st.lists(
@@ -236,11 +244,13 @@ def test_conversations_arrive_with_texts_and_images_in_order(
     assert wire.converse_request_from_proto(message) == (conversations, decoding)
 
 
+@examples
 @given(st.builds(LossRequest, target=points, assessments=st.lists(assessments, min_size=1).map(tuple)))
 def test_loss_requests_arrive_unchanged(request: LossRequest) -> None:
     assert wire.loss_request_from_proto(wire.loss_request_to_proto(request)) == request
 
 
+@examples
 @given(
     st.builds(
         GradientRequest,
@@ -256,11 +266,13 @@ def test_gradient_requests_arrive_unchanged(request: GradientRequest) -> None:
     assert wire.gradient_request_from_proto(wire.gradient_request_to_proto(request)) == request
 
 
+@examples
 @given(st.builds(UpdateRequest, original_prompt=prompts, prompt=prompts, analysis=prompts, target=points))
 def test_update_requests_arrive_unchanged(request: UpdateRequest) -> None:
     assert wire.update_request_from_proto(wire.update_request_to_proto(request)) == request
 
 
+@examples
 @given(
     st.builds(Losses, losses=st.lists(finite).map(tuple), best=counts, worst=counts),
     st.builds(Gradient, analysis=texts, model=models),

@@ -18,6 +18,9 @@ from emofeedback.errors import (
 from emofeedback.settings import LIMITS
 from emofeedback.wire.status import STATUS_KEY, error_from_code, error_from_status
 
+_NOBODY_THERE = ("failed to connect", "resolving", "DNS")
+"""How gRPC says that no server was reached, or none by that name."""
+
 
 def error_from_rpc(error: grpc.aio.AioRpcError, method: str, address: str) -> EmoFeedbackError:
     """The exception that the service raised, or what gRPC or a proxy on the way has to say."""
@@ -46,7 +49,7 @@ def too_large(method: str, size: int) -> MessageTooLarge:
 
 def _bare(code: grpc.StatusCode, details: str, method: str, address: str) -> EmoFeedbackError:
     match code:
-        case grpc.StatusCode.UNAVAILABLE if "connect" in details.lower() and "reset" not in details.lower():
+        case grpc.StatusCode.UNAVAILABLE if any(sign in details for sign in _NOBODY_THERE):
             return Unavailable(f"nothing answers at {address}; start it with `emofeedback serve` ({details})")
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(f"{method}: the connection to {address} broke ({details})")

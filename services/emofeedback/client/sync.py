@@ -193,11 +193,21 @@ def _wait(awaitable: Awaitable[T]) -> T:
 
 def _iterate(events: AsyncGenerator[T, None]) -> Iterator[T]:
     """The events, one by one; closing the iterator closes their source."""
+    turn = asyncio.Lock()
+
+    async def following() -> T:
+        async with turn:
+            return await anext(events, _END)
+
+    async def close() -> None:
+        async with turn:  # After an interrupt, the cancelled step may still be on its way out.
+            await events.aclose()
+
     try:
-        while (event := _wait(anext(events, _END))) is not _END:
+        while (event := _wait(following())) is not _END:
             yield event
     finally:
-        _wait(events.aclose())
+        _wait(close())
 
 
 async def _asynchronous(items: Iterable[T]) -> AsyncGenerator[T, None]:
