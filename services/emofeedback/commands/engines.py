@@ -6,6 +6,7 @@ loading of models happen when `judge` or `optimizer` is called, before any event
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -73,6 +74,7 @@ class InProcess:
 
     def judge(self) -> AbstractAsyncContextManager[Judge]:
         try:
+            _silence_libraries()
             from emofeedback.judge.assess import LocalJudge
         except ImportError as error:
             raise _not_installed(error) from error
@@ -80,6 +82,7 @@ class InProcess:
 
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
         try:
+            _silence_libraries()
             from emofeedback.generator.engine import GeneratorEngine
             from emofeedback.judge.assess import LocalJudge
         except ImportError as error:
@@ -133,6 +136,17 @@ class AtAddress:
 
         async with AsyncClient(self._address, token=self._token) as client:
             yield client.optimize
+
+
+def _silence_libraries() -> None:
+    """Keeps the bars, hints and warnings of libraries off the terminal: only errors are for the user."""
+    import diffusers
+    import transformers
+
+    warnings.simplefilter("ignore")
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
 
 
 def _not_installed(error: ImportError) -> FailedPrecondition:
