@@ -78,7 +78,7 @@ def losses_svg(rounds: Sequence[Round]) -> str:
             f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
         )
     best_points = []
-    for index, of_round in enumerate(losses):
+    for index, (finished, of_round) in enumerate(zip(rounds, losses, strict=True)):
         color = round_color(index, len(rounds))
         spread = min(6.0, step / (len(of_round) + 2))
         for position, loss in enumerate(of_round):
@@ -87,11 +87,12 @@ def losses_svg(rounds: Sequence[Round]) -> str:
             parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>')
         x, _ = place(index, 0)
         parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 6}" text-anchor="middle">round {index + 1}</text>')
-        if of_round:
-            best_points.append(place(index, min(of_round)))
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in best_points)
+        best_loss = None if finished.best is None else finished.candidates[finished.best].loss
+        if best_loss is not None:
+            best_points.append((index, place(index, best_loss)))
+    path = " ".join(f"{x:.1f},{y:.1f}" for _, (x, y) in best_points)
     parts.append(f'<polyline class="path" points="{path}"/>')
-    for index, (x, y) in enumerate(best_points):
+    for index, (x, y) in best_points:
         color = round_color(index, len(rounds))
         parts.append(f'<circle class="node" cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="{color}"/>')
     label = "Error of every image, round by round"
