@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from PIL import Image, PngImagePlugin
 
 from emofeedback.affect import LEXICON, AffectPoint, distance
+from emofeedback.checks import check_generation_request
 from emofeedback.errors import NotFound
 from emofeedback.interfaces import (
     Assessment,
@@ -101,6 +102,7 @@ class ScriptedGenerator:
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         call = len(self.requests)
         self.requests.append(request)
+        check_generation_request(request)
         if request.policy and request.policy not in self.known_policies:
             raise NotFound(f"there is no policy {request.policy!r}")
         finished = False
