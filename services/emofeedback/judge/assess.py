@@ -15,7 +15,13 @@ from emofeedback.checkpoints import check_available, check_device, digest, fetch
 from emofeedback.checks import check_comparison, check_conversations, check_images, check_scoring
 from emofeedback.errors import InvalidRequest
 from emofeedback.interfaces import AssessmentOutcome, Conversation, Decoding, ModelInfo
-from emofeedback.judge.engines import Chat, VisionLanguageEngine, prepare
+from emofeedback.judge.engines import (
+    CHECKPOINT_FILES,
+    CHECKPOINT_MARKER,
+    Chat,
+    VisionLanguageEngine,
+    prepare,
+)
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
 from emofeedback.judge.prompts import RATING_MAX_NEW_TOKENS, rating_conversation, reasoning_conversation
 from emofeedback.judge.streaming import as_completed
@@ -66,17 +72,14 @@ class LocalJudge:
             InvalidRequest: no such engine.
         """
         check_device(settings.device, settings.minimum_gpu_memory_gib)
-        for checkpoint, marker in (
-            (settings.checkpoint, "config.json"),
-            (settings.scorer, "config.json"),
-            (settings.scorer_processor, "tokenizer_config.json"),
-        ):
-            check_available(checkpoint, marker)
+        check_available(settings.checkpoint, CHECKPOINT_MARKER)
+        check_available(settings.scorer, "config.json")
+        check_available(settings.scorer_processor, "tokenizer_config.json")
+        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
         engine = _load_engine(settings, threads)
         from emofeedback.judge.scorers import ClipScorer
 
-        folder = fetch(settings.checkpoint, "config.json", ())
-        info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
         return cls(engine, ClipScorer.load(settings), info=info, settings=settings)
 
     async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:

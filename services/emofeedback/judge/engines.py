@@ -15,6 +15,11 @@ from emofeedback.interfaces import Conversation, Decoding
 from emofeedback.judge.completion import Completion, TokenChoice
 from emofeedback.judge.images import read_image
 
+CHECKPOINT_MARKER = "config.json"
+"""The file that every vision-language checkpoint has."""
+CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
+"""What is fetched of it; nothing that would have to be unpickled."""
+
 
 @dataclass(frozen=True)
 class Chat:

@@ -23,12 +23,8 @@ from emofeedback.checkpoints import fetch
 from emofeedback.errors import InvalidRequest
 from emofeedback.interfaces import Decoding
 from emofeedback.judge.completion import TOP_TOKENS, Completion
-from emofeedback.judge.engines import Chat, Detokenizer, encode
+from emofeedback.judge.engines import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, encode
 from emofeedback.settings import JudgeSettings
-
-MARKER = "config.json"
-FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
-"""What a checkpoint is made of, beside its marker."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +61,7 @@ class Qwen:
         Raises:
             FailedPrecondition: it can't be had.
         """
-        folder = fetch(settings.checkpoint, MARKER, FILES)
+        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             folder, dtype=getattr(torch, settings.dtype), use_safetensors=True
         )
@@ -120,7 +116,7 @@ class Qwen:
         """
         inputs = self._inputs(chats)
         start = inputs["input_ids"].shape[1]
-        choice = _NextToken(decodings, keep=TOP_TOKENS if top_logprobs else 0)
+        choice = NextToken(decodings, keep=TOP_TOKENS if top_logprobs else 0)
         device = self._model.device
         sequences = self._model.generate(
             **inputs,
@@ -153,7 +149,7 @@ class Qwen:
         return self._detokenizer.completion(ids[:end], tops, finished=end < len(ids))
 
 
-class _NextToken:
+class NextToken:
     """A logits processor that samples each row by its own decoding and remembers what else was likely.
 
     `generate` takes the largest score. The largest of logits / temperature plus Gumbel noise is a sample of

@@ -20,11 +20,6 @@ from emofeedback.interfaces import ModelInfo
 from emofeedback.judge.images import read_image
 from emofeedback.settings import JudgeSettings
 
-MARKER = "config.json"
-PROCESSOR_MARKER = "tokenizer_config.json"
-_WEIGHTS = ("*.safetensors",)
-_PROCESSOR_FILES = ("*.json", "*.txt")
-
 T = TypeVar("T")
 
 
@@ -46,8 +41,8 @@ class ClipScorer:
         Raises:
             FailedPrecondition: it, or its processor, can't be had.
         """
-        folder = fetch(settings.scorer, MARKER, _WEIGHTS)
-        processor = fetch(settings.scorer_processor, PROCESSOR_MARKER, _PROCESSOR_FILES)
+        folder = fetch(settings.scorer, "config.json", ["*.safetensors"])
+        processor = fetch(settings.scorer_processor, "tokenizer_config.json", ["*.json", "*.txt"])
         model = CLIPModel.from_pretrained(folder, dtype=getattr(torch, settings.dtype), use_safetensors=True)
         return cls(
             model.to(settings.device),

