@@ -39,7 +39,7 @@ def free_port() -> int:
 def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     """`emofeedback ARGUMENTS` in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "emofeedback.cli", *arguments],
+        [sys.executable, "-m", "emofeedback", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -29,7 +29,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from emofeedback.client import AsyncClient
-from emofeedback.errors import FailedPrecondition
+from emofeedback.errors import FailedPrecondition, Unavailable
 from emofeedback.generator.service import GeneratorServicer
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
@@ -112,6 +112,7 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
 
     Raises:
         FailedPrecondition: a port is taken; the message names the option that changes it.
+        Unavailable: Ray or an application did not come up.
         InvalidRequest: no such profile.
     """
     load_profile(profile)
@@ -130,16 +131,7 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
 
     address = f"{_LOOPBACK}:{port}"
     try:
-        ray.init(
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            # Replicas ask for fractions of a core; a machine with one core must still fit them all.
-            num_cpus=max(4, os.cpu_count() or 1),
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address=_LOOPBACK,
-            runtime_env={"worker_process_setup_hook": listen_on_loopback},
-        )
+        _start_ray()
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
             http_options={"host": _LOOPBACK, "port": http_port},
@@ -180,6 +172,26 @@ def listen_on_loopback() -> None:
         server.add_insecure_port(address.replace("[::]", _LOOPBACK))
 
     default_impl.add_grpc_address = add_loopback_address
+
+
+def _start_ray() -> None:
+    import ray
+
+    try:
+        ray.init(
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            # Replicas ask for fractions of a core; a machine with one core must still fit them all.
+            num_cpus=max(4, os.cpu_count() or 1),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address=_LOOPBACK,
+            runtime_env={"worker_process_setup_hook": listen_on_loopback},
+        )
+    except Exception as error:  # Ray raises bare exceptions when its processes don't come up in time
+        raise Unavailable(
+            f"Ray did not start: {error} Is the machine very busy or out of memory? Try again."
+        ) from error
 
 
 def _deployment(servicer: type, scaling: Scaling) -> Any:

@@ -1,0 +1,7 @@
+"""`python -m emofeedback`: the command, for environments without its console script."""
+
+import sys
+
+from emofeedback.cli import main
+
+sys.exit(main())
