@@ -30,7 +30,9 @@ from pydantic import BaseModel
 
 from emofeedback.client import AsyncClient
 from emofeedback.errors import FailedPrecondition, Unavailable
+from emofeedback.generator.layout import check as check_generator
 from emofeedback.generator.service import GeneratorServicer
+from emofeedback.judge.assess import check as check_judge
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
 from emofeedback.settings import LIMITS, TOKEN_VARIABLE, Profile, Scaling, load_profile
@@ -111,11 +113,14 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
     """Run the three services on this machine for as long as the context lasts; yields their address.
 
     Raises:
-        FailedPrecondition: a port is taken; the message names the option that changes it.
+        FailedPrecondition: a port is taken, and the message names the option that changes it; or this machine or its
+            disk lacks what the profile's models need.
         Unavailable: Ray or an application did not come up.
         InvalidRequest: no such profile.
     """
-    load_profile(profile)
+    settings = load_profile(profile)
+    check_generator(settings.generator)
+    check_judge(settings.judge)
     _require_free(port, "--port")
     _require_free(http_port, "--http-port")
     if token:

@@ -46,6 +46,18 @@ class Scorer(Protocol):
         ...
 
 
+def check(settings: JudgeSettings) -> None:
+    """Everything that can be known at once about the checkpoints and this machine.
+
+    Raises:
+        FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token.
+    """
+    check_device(settings.device, settings.minimum_gpu_memory_gib)
+    check_available(settings.checkpoint, CHECKPOINT_MARKER)
+    check_available(settings.scorer, "config.json")
+    check_available(settings.scorer_processor, "tokenizer_config.json")
+
+
 class LocalJudge:
     """A `Judge` that runs in this process."""
 
@@ -71,10 +83,7 @@ class LocalJudge:
                 weights are read.
             InvalidRequest: no such engine.
         """
-        check_device(settings.device, settings.minimum_gpu_memory_gib)
-        check_available(settings.checkpoint, CHECKPOINT_MARKER)
-        check_available(settings.scorer, "config.json")
-        check_available(settings.scorer_processor, "tokenizer_config.json")
+        check(settings)
         folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
         info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
         engine = _load_engine(settings, threads)
