@@ -17,6 +17,7 @@ from emofeedback_trainer.nano.datasets import scene_at
 from emofeedback_trainer.nano.judge_model import VISUAL_TOKENS, WIDTH, build_model, grids, patches
 from emofeedback_trainer.nano.parts import OUTPUTS, naming_losses, parts_of
 
+STEPS = 1300
 PICTURES = 32_000
 WORN = 0.5
 _BATCH = 64

@@ -39,6 +39,7 @@ from emofeedback_trainer.nano.language import (
 from emofeedback_trainer.nano.scenes import Scene
 from emofeedback_trainer.nano.vocabulary import train_tokenizer
 
+STEPS = 2000
 _SEED = 40
 _RATE = 1.2e-3
 _TOWER_SHARE = 0.3

@@ -30,9 +30,12 @@ from emofeedback_trainer.nano.vocabulary import train_clip_tokenizer
 CONTEXT = 77
 _TOKENS = 1200
 _WIDTH = 128
+STEPS = 1200
 _SEED = 50
 _RATE = 1.5e-3
 _BATCH = 64
+_REWRITES = 32
+"""Of the batch: rewrites are long, and easier than pictures."""
 _PARTS_WEIGHT = 0.2
 
 
@@ -97,9 +100,10 @@ def contrast(left: Tensor, right: Tensor, wrong: Tensor, scale: Tensor, same: Te
 
     Args:
         wrong: a near miss of `right` for each row, [B, D].
-        same: bool [B, B], pairs off the diagonal that fit all the same and are left out.
+        same: bool [B, B], which pairs fit; those off the diagonal are left out.
     """
-    scores = (scale * left @ right.T).masked_fill(same, -torch.inf)
+    others = same & ~torch.eye(len(left), dtype=torch.bool, device=left.device)
+    scores = (scale * left @ right.T).masked_fill(others, -torch.inf)
     near = scale * (left * wrong).sum(dim=1, keepdim=True)
     truth = torch.arange(len(left), device=left.device)
     forth, back = F.cross_entropy(torch.cat([scores, near], dim=1), truth), F.cross_entropy(scores.T, truth)
@@ -119,23 +123,22 @@ def tokenizer_for(folder: Path) -> Any:
 
 def step_loss(model: Scorer, tokenizer: Any, scenes: list[Scene], images: Tensor, rng: np.random.Generator) -> Tensor:
     """The three losses of one batch, [3]: pictures and captions, prompts and rewrites, parts."""
-    clip, count = model.clip, len(scenes)
+    clip = model.clip
     parts = [mentioned(scene, rng) for scene in scenes]
     wrong = [one_word_changed(part, scene, rng) for part, scene in zip(parts, scenes, strict=True)]
-    rewrites = [rewrite(scene, rng) for scene in scenes]
-    texts = [caption(part, rng) for part in (*parts, *wrong)]
-    texts += [text for kind in ("prompt", "kept", "lost") for text in (getattr(one, kind) for one in rewrites)]
-    written = embed_texts(clip, tokenizer, texts).view(5, count, _WIDTH)
-    seen = embed_images(clip, images)
-    fitting = torch.tensor([[fits(part, scene) for part in parts] for scene in scenes], device=images.device)
+    rewrites = [rewrite(scene, rng) for scene in scenes[:_REWRITES]]
     prompts = [one.prompt for one in rewrites]
+    kept_and_lost = [one.kept for one in rewrites] + [one.lost for one in rewrites]
+    seen = embed_images(clip, images)
+    true, false = embed_texts(clip, tokenizer, [caption(part, rng) for part in (*parts, *wrong)]).chunk(2)
+    asked, kept, lost = embed_texts(clip, tokenizer, prompts + kept_and_lost).chunk(3)
+    fitting = torch.tensor([[fits(part, scene) for part in parts] for scene in scenes], device=images.device)
     alike = torch.tensor([[one == other for other in prompts] for one in prompts], device=images.device)
-    itself = torch.eye(count, dtype=torch.bool, device=images.device)
     scale = clip.logit_scale.exp().clamp(max=60.0)
     return torch.stack(
         [
-            contrast(seen, written[0], written[1], scale, fitting & ~itself),
-            contrast(written[2], written[3], written[4], scale, alike & ~itself),
+            contrast(seen, true, false, scale, fitting),
+            contrast(asked, kept, lost, scale, alike),
             naming_losses(model.parts(seen * _WIDTH**0.5).float(), parts_of(scenes).to(images.device)).sum(),
         ]
     )

@@ -1,0 +1,105 @@
+"""The vision-language model as agent, measured: are its rewritten prompts usable, faithful and on the target's side?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emofeedback.affect import distance
+from emofeedback.interfaces import Assessment, Decoding, Judge
+from emofeedback.optimizer.gradient import (
+    UnreadableReply,
+    gradient_conversation,
+    parse_gradient,
+    parse_update,
+    update_conversation,
+)
+from emofeedback_trainer.nano.judge_figures import judged, png
+from emofeedback_trainer.nano.language import Situation
+from emofeedback_trainer.nano.reading import in_the_mood
+from emofeedback_trainer.nano.rendering import render
+from emofeedback_trainer.nano.scenes import affect
+
+_CALL = 24
+_FAR = 1.5
+"""A target nearer than this to the bare prompt's own place asks for no cue."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewriting:
+    """What became of one situation; the texts are empty where the reply was unreadable."""
+
+    situation: Situation
+    analysis: str
+    prompt: str
+
+    @property
+    def usable(self) -> bool:
+        """True where both replies could be read."""
+        return bool(self.analysis and self.prompt)
+
+    @property
+    def keeps_subject(self) -> bool:
+        """True where every word of the original's subject and place is in the rewrite."""
+        words = set(re.findall(r"[\w'-]+", self.prompt.lower())) | {"a", "an"}
+        return set(re.findall(r"[\w'-]+", self.situation.kept.lower())) <= words
+
+    @property
+    def toward_target(self) -> bool | None:
+        """True where the cues that it names bring the scene nearer to the target; None where it is there anyway."""
+        bare = in_the_mood(self.situation.aim, "")
+        away = distance(affect(bare), self.situation.target)
+        if away < _FAR:
+            return None
+        return distance(affect(in_the_mood(bare, self.prompt)), self.situation.target) < away
+
+
+async def rewritings(judge: Judge, situations: Sequence[Situation]) -> list[Rewriting]:
+    """Gradient and update for each situation, from its pictures and the judge's own numbers, replies taken greedily."""
+    decoding = Decoding(max_new_tokens=160)
+    done = []
+    for start in range(0, len(situations), _CALL):
+        some = situations[start : start + _CALL]
+        images = [png(render(scene)) for now in some for scene in (now.best, now.worst)]
+        outcomes = await judged(judge, images)
+        asked = [
+            gradient_conversation(now.prompt, now.target, images[2 * i], best, images[2 * i + 1], worst)
+            for i, now in enumerate(some)
+            if isinstance(best := outcomes[2 * i], Assessment) and isinstance(worst := outcomes[2 * i + 1], Assessment)
+        ]
+        readable = [
+            now
+            for i, now in enumerate(some)
+            if all(isinstance(outcome, Assessment) for outcome in outcomes[2 * i : 2 * i + 2])
+        ]
+        done += [Rewriting(situation=now, analysis="", prompt="") for now in some if now not in readable]
+        analyses = [_read(parse_gradient, reply) for reply in await judge.converse(asked, decoding)]
+        updates = [
+            update_conversation(now.original, now.prompt, analysis, now.target)
+            for now, analysis in zip(readable, analyses, strict=True)
+        ]
+        for now, analysis, reply in zip(readable, analyses, await judge.converse(updates, decoding), strict=True):
+            done.append(Rewriting(situation=now, analysis=analysis, prompt=_read(parse_update, reply)))
+    return done
+
+
+def agent_figures(done: Sequence[Rewriting]) -> dict[str, float]:
+    """Shares in [0, 1]; the second and third are of the usable replies."""
+    usable = [one for one in done if one.usable]
+    sides = [side for one in usable if (side := one.toward_target) is not None]
+    return {
+        "usable": len(usable) / len(done),
+        "keeps_subject": float(np.mean([one.keeps_subject for one in usable])) if usable else 0.0,
+        "toward_target": float(np.mean(sides)) if sides else 0.0,
+        "asked_for_cues": float(len(sides)),
+    }
+
+
+def _read(parse: Callable[[str], str], reply: str) -> str:
+    try:
+        return parse(reply)
+    except UnreadableReply:
+        return ""
