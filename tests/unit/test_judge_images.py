@@ -1,67 +1,11 @@
 """What the judge makes of every kind of file that somebody may send as a picture."""
 
-import io
-import struct
-import zlib
-from collections.abc import Callable
-
-import numpy as np
 import pytest
 from PIL import Image
 
 from emofeedback.errors import InvalidRequest
 from emofeedback.judge.images import read_image
-
-RED = (200, 30, 40)
-
-
-def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def red(mode: str = "RGB", size: tuple[int, int] = (16, 12)) -> Image.Image:
-    return Image.new("RGB", size, RED).convert(mode)
-
-
-def noise(size: int = 64) -> Image.Image:
-    return Image.effect_noise((size, size), 80).convert("RGB")
-
-
-def animated(format: str) -> bytes:
-    return encoded(red(), format, save_all=True, append_images=[Image.new("RGB", (16, 12), "blue")])
-
-
-def claims(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header claims this size."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
-REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "empty": (lambda: b"", "is empty"),
-    "text": (lambda: b"not a picture at all", "is not a readable PNG, JPEG or WebP"),
-    "html": (lambda: b"<html><body>404</body></html>", "is not a readable PNG, JPEG or WebP"),
-    "only a PNG's magic": (lambda: b"\x89PNG\r\n\x1a\n", "is not a readable PNG, JPEG or WebP"),
-    "another format": (lambda: encoded(red(), "BMP"), "is not a readable PNG, JPEG or WebP"),
-    "still GIF": (lambda: encoded(red("P"), "GIF"), "is not a readable PNG, JPEG or WebP"),
-    "truncated PNG": (lambda: encoded(noise())[:-3000], "is cut off or damaged"),
-    "truncated JPEG": (lambda: encoded(noise(), "JPEG")[:-1000], "is cut off or damaged"),
-    "truncated WebP": (lambda: encoded(noise(), "WEBP", lossless=True)[:-3000], "(cut off|not a readable)"),
-    "animated PNG": (lambda: animated("PNG"), "is animated"),
-    "animated WebP": (lambda: animated("WEBP"), "is animated"),
-    "100 megapixels": (lambda: claims(10_000, 10_000), "10000 x 10000 pixels over the limit of 40,000,000"),
-    "a bomb": (lambda: claims(100_000, 100_000), "over the limit of 40,000,000 pixels"),
-    "a line": (
-        lambda: encoded(red(size=(2020, 20))),
-        "2020 x 20 pixels, its longer side may be at most 100 times",
-    ),
-}
+from pictures import ACCEPTED, RED, REFUSED, encoded, red
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -71,40 +15,6 @@ def test_what_is_no_good_picture_is_refused_by_name_and_reason(kind: str) -> Non
         read_image(make(), field="images[3]")
     (violation,) = refusal.value.violations
     assert violation.field == "images[3]"
-
-
-def sixteen_bit() -> bytes:
-    return encoded(Image.fromarray(np.full((12, 16), 200 * 257, dtype=np.uint16)))
-
-
-def half_transparent() -> bytes:
-    image = red("RGBA")
-    image.paste((0, 0, 0, 0), (0, 0, 8, 12))
-    return encoded(image)
-
-
-def transparent_palette() -> bytes:
-    palette = Image.new("P", (16, 12), 1)
-    palette.putpalette([0, 0, 0, *RED])
-    palette.paste(0, (0, 0, 8, 12))
-    return encoded(palette, transparency=0)
-
-
-WHITE = (255, 255, 255)
-ACCEPTED: dict[str, tuple[Callable[[], bytes], tuple[int, int, int], tuple[int, int, int]]] = {
-    "PNG": (lambda: encoded(red()), RED, RED),
-    "JPEG": (lambda: encoded(red(), "JPEG", quality=95), RED, RED),
-    "WebP": (lambda: encoded(red(), "WEBP", lossless=True), RED, RED),
-    "gray": (lambda: encoded(Image.new("L", (16, 12), 90)), (90, 90, 90), (90, 90, 90)),
-    "black and white": (lambda: encoded(Image.new("1", (16, 12), 1)), WHITE, WHITE),
-    "16-bit gray": (sixteen_bit, (200, 200, 200), (200, 200, 200)),
-    "CMYK": (lambda: encoded(red("CMYK"), "JPEG", quality=95), RED, RED),
-    "palette": (lambda: encoded(red().quantize(4)), RED, RED),
-    "transparent": (half_transparent, WHITE, RED),
-    "transparent palette": (transparent_palette, WHITE, RED),
-    "transparent gray": (lambda: encoded(Image.new("LA", (16, 12), (0, 0))), WHITE, WHITE),
-    "transparent WebP": (lambda: encoded(Image.new("RGBA", (16, 12)), "WEBP", lossless=True), WHITE, WHITE),
-}
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
@@ -128,7 +38,7 @@ def test_a_photograph_with_several_views_counts_by_its_first() -> None:
     assert read_image(views, field="images[0]").getpixel((5, 5)) == pytest.approx(RED, abs=20)
 
 
-@pytest.mark.parametrize("size", [(300, 300), (640, 100), (100, 9_999), (7_000, 5_000)])
+@pytest.mark.parametrize("size", [(300, 300), (640, 100), (100, 9_999), (1_400, 1_000)])
 def test_a_large_picture_is_scaled_down_in_its_proportions(size: tuple[int, int]) -> None:
     image = read_image(encoded(red(size=size)), field="images[0]", max_pixels=112 * 112)
     assert 0.85 * 112 * 112 < image.width * image.height <= 112 * 112

@@ -1,0 +1,240 @@
+"""What every Judge does, whoever it is: in process, behind a service, on vLLM (`make test-vllm`), scripted."""
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+import tiny_judges as tiny
+from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion
+from emofeedback.client import AsyncClient
+from emofeedback.errors import InvalidRequest
+from emofeedback.interfaces import Assessment, Decoding, Judge, Message
+from emofeedback.judge.assess import LocalJudge
+from emofeedback.judge.service import JudgeServicer
+from emofeedback.settings import LIMITS
+from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
+from fakes import ScriptedJudge, paint
+
+# vLLM lives in one event loop, so all tests here share one.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VLLM = pytest.param("vllm", marks=pytest.mark.vllm)
+IMAGES = [paint("a quiet harbor", seed) for seed in range(5)]
+QUESTION = (Message(role="user", parts=(IMAGES[0], IMAGES[1], "Which is brighter?")),)
+SHORT = Decoding(max_new_tokens=8)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def local(tiny_judges: Path) -> AsyncIterator[LocalJudge]:
+    judge = LocalJudge.load(tiny.settings(tiny_judges))
+    yield judge
+    judge.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(local: LocalJudge) -> AsyncIterator[Judge]:
+    server = grpc.aio.server()
+    add_JudgeServiceServicer_to_server(JudgeServicer(local, "secret"), server)  # type: ignore[arg-type]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with AsyncClient(f"127.0.0.1:{port}", token="secret") as client:
+        yield client.judge
+    await server.stop(None)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def vllm(tiny_judges: Path) -> AsyncIterator[LocalJudge]:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("runs in the environment of `make test-vllm`")
+    judge = LocalJudge.load(tiny.settings(tiny_judges, engine="vllm"))
+    yield judge
+    judge.close()
+
+
+@pytest.fixture(params=["local", "client", VLLM])
+def judge(request: pytest.FixtureRequest) -> Any:
+    """Every judge with real models, all with the same ones."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["local", "client", VLLM, "scripted"])
+def any_judge(request: pytest.FixtureRequest) -> Any:
+    return ScriptedJudge() if request.param == "scripted" else request.getfixturevalue(request.param)
+
+
+async def keyed(*keys: int) -> AsyncIterator[tuple[int, bytes]]:
+    for key in keys:
+        yield key, IMAGES[key]
+
+
+async def test_every_image_gets_an_assessment_on_the_scale(any_judge: Judge) -> None:
+    outcomes = await any_judge.assess(IMAGES)
+    assert len(outcomes) == len(IMAGES)
+    for outcome in outcomes:
+        assert isinstance(outcome, Assessment)
+        assert SCALE_MIN <= outcome.valence <= SCALE_MAX
+        assert SCALE_MIN <= outcome.arousal <= SCALE_MAX
+        assert outcome.emotion in Emotion
+        assert 0 <= outcome.confidence <= 1
+
+
+async def test_the_reasons_come_where_they_are_asked_for(any_judge: Judge) -> None:
+    (silent,) = await any_judge.assess(IMAGES[:1])
+    (aloud,) = await any_judge.assess(IMAGES[:1], reasoning=True)
+    assert isinstance(silent, Assessment) and not silent.reasoning
+    assert isinstance(aloud, Assessment) and aloud.reasoning
+
+
+async def test_an_image_is_judged_alike_alone_and_among_others(any_judge: Judge) -> None:
+    together = await any_judge.assess(IMAGES)
+    for image, among_others in zip(IMAGES, together, strict=True):
+        (alone,) = await any_judge.assess([image])
+        assert isinstance(alone, Assessment) and isinstance(among_others, Assessment)
+        assert alone.valence == pytest.approx(among_others.valence, abs=1e-4)
+        assert alone.arousal == pytest.approx(among_others.arousal, abs=1e-4)
+        assert alone.emotion is among_others.emotion
+
+
+async def test_a_stream_answers_every_key_as_a_call_would(any_judge: Judge) -> None:
+    outcomes = {key: outcome async for key, outcome in any_judge.assess_stream(keyed(3, 0, 4))}
+    assert set(outcomes) == {0, 3, 4}
+    for key, (called,) in {key: await any_judge.assess([IMAGES[key]]) for key in outcomes}.items():
+        streamed = outcomes[key]
+        assert isinstance(streamed, Assessment) and isinstance(called, Assessment)
+        assert streamed.valence == pytest.approx(called.valence, abs=1e-4)
+
+
+async def test_a_stream_answers_before_its_last_image_has_come(any_judge: Judge) -> None:
+    answered = asyncio.Event()
+
+    async def painted() -> AsyncIterator[tuple[int, bytes]]:
+        yield 0, IMAGES[0]
+        await asyncio.wait_for(answered.wait(), 30)
+        yield 1, IMAGES[1]
+
+    keys = []
+    async for key, _ in any_judge.assess_stream(painted()):
+        keys.append(key)
+        answered.set()
+    assert keys == [0, 1]
+
+
+async def test_a_stream_can_be_left(any_judge: Judge) -> None:
+    async with aclosing(any_judge.assess_stream(keyed(0, 1, 2))) as outcomes:  # type: ignore[type-var]
+        async for _ in outcomes:
+            break
+    assert len(await any_judge.assess(IMAGES[:1])) == 1
+
+
+async def test_each_image_is_scored_by_cosine(any_judge: Judge) -> None:
+    scores = await any_judge.score(IMAGES, "a quiet harbor")
+    assert len(scores) == len(IMAGES)
+    assert all(-1 <= score <= 1 for score in scores)
+
+
+async def test_each_text_is_compared_by_cosine(any_judge: Judge) -> None:
+    similarities = await any_judge.compare_texts("a harbor", ["a harbor", "the moon", "a fox"])
+    assert len(similarities) == 3
+    assert similarities[0] == max(similarities)
+    assert all(-1 <= similarity <= 1.0001 for similarity in similarities)
+
+
+async def test_each_conversation_gets_a_reply(any_judge: Judge) -> None:
+    text_only = (Message(role="system", parts=("Be brief.",)), Message(role="user", parts=("Say something.",)))
+    replies = await any_judge.converse([QUESTION, text_only, QUESTION], SHORT)
+    assert len(replies) == 3
+    assert all(isinstance(reply, str) for reply in replies)
+
+
+async def test_the_model_is_named_with_its_digest(any_judge: Judge) -> None:
+    model = await any_judge.model()
+    assert model.name
+    assert len(model.digest.removeprefix("sha256:")) == 64
+
+
+async def test_greedy_replies_are_the_same_every_time(judge: Judge) -> None:
+    first = await judge.converse([QUESTION], SHORT)
+    assert await judge.converse([QUESTION], SHORT) == first
+
+
+async def test_calls_at_the_same_time_dont_mix(judge: Judge) -> None:
+    ratings, reasons, replies, scores = await asyncio.gather(
+        judge.assess(IMAGES),
+        judge.assess(IMAGES[:2], reasoning=True),
+        judge.converse([QUESTION] * 3, SHORT),
+        judge.score(IMAGES, "a fox"),
+    )
+    assert all(isinstance(outcome, Assessment) and not outcome.reasoning for outcome in ratings)
+    assert all(isinstance(outcome, Assessment) and outcome.reasoning for outcome in reasons)
+    assert len(set(replies)) == 1
+    assert len(scores) == len(IMAGES)
+
+
+async def test_a_cancelled_call_leaves_the_judge_at_work(judge: Judge) -> None:
+    call = asyncio.create_task(judge.converse([QUESTION], Decoding(max_new_tokens=200, temperature=2.0)))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert len(await judge.assess(IMAGES[:1])) == 1
+
+
+def one_bad_part(part: str | bytes) -> Any:
+    return [QUESTION, (Message(role="user", parts=("look", part)),)]
+
+
+INVALID: dict[str, tuple[Any, str]] = {
+    "no image": (lambda judge: judge.assess([]), "images"),
+    "too many images": (lambda judge: judge.assess([IMAGES[0]] * (LIMITS.images_per_call + 1)), "images"),
+    "an empty image": (lambda judge: judge.assess([IMAGES[0], b""]), "images[1]"),
+    "no picture": (lambda judge: judge.assess([*IMAGES, b"text"]), f"images[{len(IMAGES)}]"),
+    "no picture to score": (lambda judge: judge.score([b"text"], "a fox"), "images[0]"),
+    "an empty prompt": (lambda judge: judge.score(IMAGES, ""), "prompt"),
+    "a blank prompt": (lambda judge: judge.score(IMAGES, " \n"), "prompt"),
+    "a prompt too long": (lambda judge: judge.score(IMAGES, "x" * (LIMITS.prompt_characters + 1)), "prompt"),
+    "no candidate": (lambda judge: judge.compare_texts("a fox", []), "candidates"),
+    "an empty candidate": (lambda judge: judge.compare_texts("a fox", ["a", ""]), "candidates[1]"),
+    "no conversation": (lambda judge: judge.converse([], SHORT), "conversations"),
+    "an empty conversation": (lambda judge: judge.converse([()], SHORT), "conversations[0].messages"),
+    "no picture in a conversation": (
+        lambda judge: judge.converse(one_bad_part(b"text"), SHORT),
+        "conversations[1].messages[0].parts[1].image",
+    ),
+    "a conversation over the context": (
+        lambda judge: judge.converse(one_bad_part("x " * 2000), SHORT),
+        "conversations",
+    ),
+    "too many tokens": (
+        lambda judge: judge.converse([QUESTION], Decoding(max_new_tokens=LIMITS.new_tokens + 1)),
+        "decoding.max_new_tokens",
+    ),
+    "a negative temperature": (
+        lambda judge: judge.converse([QUESTION], Decoding(temperature=-1.0)),
+        "decoding.temperature",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+async def test_what_is_out_of_limits_is_refused_by_name(judge: Judge, case: str) -> None:
+    call, field = INVALID[case]
+    with pytest.raises(InvalidRequest) as refusal:
+        await call(judge)
+    assert [violation.field for violation in refusal.value.violations] == [field]
+
+
+async def test_a_bad_image_in_a_stream_is_named_by_its_key(judge: Judge) -> None:
+    async def images() -> AsyncIterator[tuple[int, bytes]]:
+        yield 41, IMAGES[0]
+        yield 42, b"text"
+
+    with pytest.raises(InvalidRequest, match=r"images\[42\]: is not a readable"):
+        async for _ in judge.assess_stream(images()):
+            pass

@@ -1,0 +1,329 @@
+"""JudgeService over a bare gRPC server: real pictures, checks and parsers, an engine that says what it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from emofeedback.interfaces import Decoding, ModelInfo
+from emofeedback.judge.assess import LocalJudge
+from emofeedback.judge.completion import Completion
+from emofeedback.judge.engines import Chat
+from emofeedback.judge.service import JudgeServicer
+from emofeedback.settings import LIMITS, NANO_PROFILE
+from emofeedback.v1 import affect_pb2, judge_pb2_grpc
+from emofeedback.v1 import judge_pb2 as pb
+from fakes import JUDGE_MODEL, SCORER_MODEL
+from pictures import ACCEPTED, REFUSED, claims, encoded, red
+
+PICTURE = encoded(red())
+GOOD_RATING = "7 3 awe"
+GOOD_REASONING = '<think>It glows.</think><answer>{"valence": 7.5, "arousal": 3.5, "emotion": "awe"}</answer>'
+
+
+@dataclass
+class ScriptedEngine:
+    """Says `replies`, used up in order, the last one for ever."""
+
+    replies: list[str] = field(default_factory=lambda: [GOOD_RATING])
+    failure: Exception | None = None
+    delay: float = 0.0
+    chats: list[Chat] = field(default_factory=list)
+    decodings: list[Decoding] = field(default_factory=list)
+    cancelled: int = 0
+
+    async def complete(
+        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+    ) -> list[Completion]:
+        self.chats.extend(chats)
+        self.decodings.append(decoding)
+        try:
+            await asyncio.sleep(self.delay)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.failure is not None:
+            raise self.failure
+        return [Completion(self._next(), (), True) for _ in chats]
+
+    def _next(self) -> str:
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+    def close(self) -> None:
+        pass
+
+
+class LengthScorer:
+    """Scores by the length of what it gets."""
+
+    info: ModelInfo = SCORER_MODEL
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        return [len(image) / 1e6 for image in images]
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        return [len(candidate) / 1e6 for candidate in candidates]
+
+    def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def served(engine: ScriptedEngine | None = None, token: str | None = None) -> AsyncIterator[Any]:
+    """A stub of the service."""
+    judge = LocalJudge(engine or ScriptedEngine(), LengthScorer(), info=JUDGE_MODEL, settings=NANO_PROFILE.judge)
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
+    judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(judge, token), server)  # type: ignore[arg-type]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    options = [("grpc.max_send_message_length", 2 * LIMITS.message_bytes)]
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+            yield judge_pb2_grpc.JudgeServiceStub(channel)
+    finally:
+        await server.stop(grace=None)
+
+
+@dataclass
+class Failure:
+    code: grpc.StatusCode
+    details: str
+    violations: dict[str, str]
+
+
+async def failure(call: Awaitable[Any]) -> Failure:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = caught.value
+    violations = {}
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status else ():
+        bad = error_details_pb2.BadRequest()
+        if detail.Unpack(bad):
+            violations = {violation.field: violation.description for violation in bad.field_violations}
+    return Failure(error.code(), error.details() or "", violations)
+
+
+async def assess(stub: Any, *images: bytes, **options: Any) -> Sequence[pb.AssessmentOutcome]:
+    return (await stub.AssessImages(pb.AssessImagesRequest(images=images, **options))).outcomes
+
+
+async def still_serves(stub: Any) -> bool:
+    (outcome,) = await assess(stub, PICTURE)
+    return bool(outcome.WhichOneof("outcome"))
+
+
+def keyed(*images: bytes) -> list[pb.AssessStreamRequest]:
+    return [pb.AssessStreamRequest(key=10 + i, image=image) for i, image in enumerate(images)]
+
+
+async def test_an_assessment_carries_everything_and_the_model() -> None:
+    async with served() as stub:
+        reply = await stub.AssessImages(pb.AssessImagesRequest(images=[PICTURE, PICTURE]))
+    assert len(reply.outcomes) == 2
+    assessment = reply.outcomes[0].assessment
+    assert (assessment.valence, assessment.arousal, assessment.emotion) == (7, 3, affect_pb2.EMOTION_AWE)
+    assert (reply.model.name, reply.model.digest) == (JUDGE_MODEL.name, JUDGE_MODEL.digest)
+
+
+async def test_reasoning_is_asked_for_and_told() -> None:
+    engine = ScriptedEngine([GOOD_REASONING])
+    async with served(engine) as stub:
+        (outcome,) = await assess(stub, PICTURE, reasoning=True)
+    assert outcome.assessment.reasoning == "It glows."
+    assert outcome.assessment.valence == 7.5
+    assert engine.decodings == [Decoding(max_new_tokens=NANO_PROFILE.judge.max_reasoning_tokens)]
+
+
+async def test_scores_and_comparisons_name_the_scorer() -> None:
+    async with served() as stub:
+        scores = await stub.ScoreImages(pb.ScoreImagesRequest(images=[PICTURE], prompt="a fox"))
+        texts = await stub.CompareTexts(pb.CompareTextsRequest(text="a fox", candidates=["abc", "a"]))
+    assert scores.scores == [len(PICTURE) / 1e6]
+    assert list(texts.similarities) == [3e-6, 1e-6]
+    assert scores.model.name == texts.model.name == SCORER_MODEL.name
+
+
+async def test_a_conversation_reaches_the_model_in_its_order() -> None:
+    engine = ScriptedEngine(["Brighter."])
+    parts = [pb.MessagePart(text="this"), pb.MessagePart(image=PICTURE), pb.MessagePart(text="or that?")]
+    messages = [
+        pb.Message(role=pb.ROLE_SYSTEM, parts=[pb.MessagePart(text="Be brief.")]),
+        pb.Message(role=pb.ROLE_USER, parts=parts),
+    ]
+    decoding = pb.Decoding(max_new_tokens=20, temperature=0.5, seed=7)
+    async with served(engine) as stub:
+        reply = await stub.Converse(
+            pb.ConverseRequest(conversations=[pb.Conversation(messages=messages)], decoding=decoding)
+        )
+    assert list(reply.replies) == ["Brighter."]
+    assert engine.decodings == [Decoding(max_new_tokens=20, temperature=0.5, seed=7)]
+    (chat,) = engine.chats
+    assert [message["role"] for message in chat.messages] == ["system", "user"]
+    assert [part["type"] for part in chat.messages[1]["content"]] == ["text", "image", "text"]
+    assert [image.size for image in chat.images] == [(16, 12)]
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_a_bad_picture_is_refused_by_its_field_and_the_service_goes_on(kind: str) -> None:
+    make, _ = REFUSED[kind]
+    async with served() as stub:
+        refusal = await failure(assess(stub, PICTURE, make()))
+        assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert list(refusal.violations) == ["images[1]"]
+        assert await still_serves(stub)
+
+
+@pytest.mark.parametrize("kind", ACCEPTED)
+async def test_every_kind_of_still_picture_is_assessed(kind: str) -> None:
+    make, *_ = ACCEPTED[kind]
+    async with served() as stub:
+        (outcome,) = await assess(stub, make())
+    assert outcome.WhichOneof("outcome") == "assessment"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    ["", "   ", "asdf ghjk", "I'm sorry, I can't do that.", "999 -3 joy", "\x00\ufffd" * 100, '{"valence": 7'],
+    ids=["nothing", "blank", "letters", "a refusal", "off the scale", "control characters", "cut JSON"],
+)
+@pytest.mark.parametrize("reasoning", [False, True], ids=["short", "reasoning"])
+async def test_one_garbage_reply_costs_only_its_own_image(garbage: str, reasoning: bool) -> None:
+    good = GOOD_REASONING if reasoning else GOOD_RATING
+    async with served(ScriptedEngine([good, garbage, good])) as stub:
+        outcomes = await assess(stub, PICTURE, PICTURE, PICTURE, reasoning=reasoning)
+        assert [outcome.WhichOneof("outcome") for outcome in outcomes] == ["assessment", "failure", "assessment"]
+        assert outcomes[1].failure.reason
+        assert await still_serves(stub)
+
+
+async def test_json_with_text_around_it_is_read() -> None:
+    reply = 'Sure! Here it is:\n```json\n{"emotion": "fear", "arousal": "6.5", "valence": 2}\n```\nAnything else?'
+    async with served(ScriptedEngine([reply])) as stub:
+        (outcome,) = await assess(stub, PICTURE, reasoning=True)
+    assert (outcome.assessment.valence, outcome.assessment.arousal) == (2, 6.5)
+
+
+async def test_a_garbage_reply_in_a_stream_costs_only_its_own_image() -> None:
+    async with served(ScriptedEngine(["garbage", GOOD_RATING])) as stub:
+        replies = [reply async for reply in stub.AssessStream(iter(keyed(PICTURE, PICTURE, PICTURE)))]
+    outcomes = sorted(reply.outcome.WhichOneof("outcome") for reply in replies)
+    assert outcomes == ["assessment", "assessment", "failure"]
+    assert {reply.key for reply in replies} == {10, 11, 12}
+    assert {reply.model.name for reply in replies} == {JUDGE_MODEL.name}
+
+
+async def test_a_bad_picture_in_a_stream_is_named_by_its_key() -> None:
+    async def read(stub: Any, *images: bytes) -> None:
+        async for _ in stub.AssessStream(iter(keyed(*images))):
+            pass
+
+    async with served() as stub:
+        refusal = await failure(read(stub, PICTURE, claims(10_000, 10_000)))
+        assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+        assert list(refusal.violations) == ["images[11]"]
+        assert list((await failure(read(stub, b""))).violations) == ["image"]
+        assert await still_serves(stub)
+
+
+async def test_a_client_that_leaves_mid_stream_stops_the_work() -> None:
+    engine = ScriptedEngine(delay=30)
+    async with served(engine) as stub:
+        call = stub.AssessStream()
+        await call.write(keyed(PICTURE)[0])
+        while not engine.chats:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        while not engine.cancelled:
+            await asyncio.sleep(0.01)
+        engine.delay = 0
+        assert await still_serves(stub)
+
+
+async def test_a_client_whose_time_is_over_stops_the_work() -> None:
+    engine = ScriptedEngine(delay=30)
+    async with served(engine) as stub:
+        late = await failure(stub.AssessImages(pb.AssessImagesRequest(images=[PICTURE]), timeout=0.3))
+        assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        while not engine.cancelled:
+            await asyncio.sleep(0.01)
+        engine.delay = 0
+        assert await still_serves(stub)
+
+
+async def test_a_message_over_the_limit_is_refused() -> None:
+    async with served() as stub:
+        refusal = await failure(assess(stub, bytes(LIMITS.message_bytes + 1)))
+        assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert str(LIMITS.message_bytes) in refusal.details
+        assert await still_serves(stub)
+
+
+async def test_the_same_request_sent_again_is_not_judged_again() -> None:
+    engine = ScriptedEngine([GOOD_RATING, "8 2 contentment"])
+    async with served(engine) as stub:
+        first = await assess(stub, PICTURE, request_id="one")
+        assert await assess(stub, PICTURE, request_id="one") == first
+        assert len(engine.chats) == 1
+
+
+async def test_a_defect_shows_a_reference_and_nothing_of_itself() -> None:
+    engine = ScriptedEngine(failure=RuntimeError("CUDA error at /secret/path"))
+    async with served(engine) as stub:
+        defect = await failure(assess(stub, PICTURE))
+        assert defect.code is grpc.StatusCode.INTERNAL
+        assert "reference" in defect.details and "secret" not in defect.details
+        engine.failure = None
+        assert await still_serves(stub)
+
+
+CALLS: dict[str, Callable[[Any, Any], Awaitable[Any]]] = {
+    "AssessImages": lambda stub, metadata: stub.AssessImages(
+        pb.AssessImagesRequest(images=[PICTURE]), metadata=metadata
+    ),
+    "AssessStream": lambda stub, metadata: stub.AssessStream(iter(keyed(PICTURE)), metadata=metadata).read(),
+    "ScoreImages": lambda stub, metadata: stub.ScoreImages(
+        pb.ScoreImagesRequest(images=[PICTURE], prompt="a fox"), metadata=metadata
+    ),
+    "CompareTexts": lambda stub, metadata: stub.CompareTexts(
+        pb.CompareTextsRequest(text="a", candidates=["b"]), metadata=metadata
+    ),
+    "Converse": lambda stub, metadata: stub.Converse(
+        pb.ConverseRequest(
+            conversations=[
+                pb.Conversation(messages=[pb.Message(role=pb.ROLE_USER, parts=[pb.MessagePart(text="hello")])])
+            ]
+        ),
+        metadata=metadata,
+    ),
+    "GetModel": lambda stub, metadata: stub.GetModel(pb.JudgeServiceGetModelRequest(), metadata=metadata),
+}
+
+
+def test_every_rpc_is_among_the_calls() -> None:
+    assert set(CALLS) == set(pb.DESCRIPTOR.services_by_name["JudgeService"].methods_by_name)
+
+
+@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize(
+    "metadata",
+    [(), (("authorization", "Bearer wrong"),), (("authorization", "let-me-in"),)],
+    ids=["none", "wrong", "bare"],
+)
+async def test_without_the_right_token_nothing_is_answered(method: str, metadata: Any) -> None:
+    engine = ScriptedEngine()
+    async with served(engine, token="let-me-in") as stub:
+        assert (await failure(CALLS[method](stub, metadata))).code is grpc.StatusCode.UNAUTHENTICATED
+    assert not engine.chats
+
+
+@pytest.mark.parametrize("method", CALLS)
+async def test_with_the_right_token_every_rpc_answers(method: str) -> None:
+    async with served(token="let-me-in") as stub:
+        assert (await CALLS[method](stub, (("authorization", "Bearer let-me-in"),))).ByteSize()
