@@ -19,7 +19,7 @@ from emofeedback.commands.consoles import Consoles
 from emofeedback.commands.create import create
 from emofeedback.commands.engines import Connect, Engines, connect
 from emofeedback.commands.serve import serve
-from emofeedback.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest
 from emofeedback.rounds import OptimizationRequest
 from emofeedback.settings import PROFILES, TOKEN_VARIABLE
 
@@ -101,9 +101,11 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
                 options.image, as_json=options.json, explain=options.explain, engines=engines, consoles=consoles
             )
         case "sweep":
-            # Pillow draws its picture, and a client without the engines need not have Pillow.
-            from emofeedback.commands.sweep import Sweep, sweep
-
+            try:
+                from emofeedback.commands.sweep import Sweep, sweep
+            except ImportError as error:
+                # The client alone comes without Pillow, which draws the plane.
+                raise FailedPrecondition("sweep draws with Pillow: pip install 'emofeedback[local]'") from error
             asked = Sweep(
                 prompt=options.prompt,
                 grid=options.grid,
