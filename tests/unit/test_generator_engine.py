@@ -183,6 +183,13 @@ async def test_words_past_the_encoders_limit_are_said(engine: GeneratorEngine) -
     assert queued.shortened_prompt == "a red dog, cat number 0 of many"  # a token a letter, CLIP reads 40
 
 
+async def test_prompts_may_arrive_while_others_are_encoded(engine: GeneratorEngine) -> None:
+    """Tokenizers are used from the event loop and from the painter's thread."""
+    asked = [ask(f"{'many words, ' * 30}{number}", steps=1, guidance=1.0) for number in range(40)]
+    answered = await asyncio.gather(*(events(engine, request) for request in asked))
+    assert all(isinstance(of_call[-1], GeneratedImage) for of_call in answered)
+
+
 async def test_unknown_words_are_said(tiny_sd3: Path, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("a\ndog\n")
     engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, vocabulary=str(tmp_path / "words.txt")))

@@ -10,8 +10,9 @@ The same numbers as diffusers' StableDiffusion3Pipeline.encode_prompt, with two 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -46,6 +47,8 @@ class PromptEncoder:
     context_width: int
     """What the transformer reads a token as (`joint_attention_dim`)."""
     max_t5_tokens: int
+    _tokenizing: Lock = field(default_factory=Lock)
+    """A tokenizer keeps truncation and padding as state, so two threads must not use it at once."""
 
     @property
     def _clip_limit(self) -> int:
@@ -73,27 +76,29 @@ class PromptEncoder:
         self, prompt: str, tokenizer: CLIPTokenizer, model: CLIPTextModelWithProjection
     ) -> tuple[Tensor, Tensor]:
         """The last but one layer's tokens and the projected summary."""
-        text = self._fitting(prompt, tokenizer, self._clip_limit)
-        output = model(_token_ids(tokenizer, text, self._clip_limit).to(model.device), output_hidden_states=True)
+        ids = self._token_ids(prompt, tokenizer, self._clip_limit)
+        output = model(ids.to(model.device), output_hidden_states=True)
         return output.hidden_states[-2][0], output.text_embeds[0]
 
     def _read_t5(self, prompt: str, *, like: Tensor) -> Tensor:
         if self.t5:
             tokenizer, model = self.t5
-            text = self._fitting(prompt, tokenizer, self.max_t5_tokens)
-            tokens: Tensor = model(_token_ids(tokenizer, text, self.max_t5_tokens).to(model.device))[0][0]
+            ids = self._token_ids(prompt, tokenizer, self.max_t5_tokens)
+            tokens: Tensor = model(ids.to(model.device))[0][0]
             return tokens
         clip_width = sum(model.config.hidden_size for _, model in self.clips)
         length = 0 if self.context_width == clip_width else self.max_t5_tokens
         return like.new_zeros(length, self.context_width)
 
-    @staticmethod
-    def _fitting(prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
-        return shorten(prompt, lambda text: len(tokenizer(text, verbose=False).input_ids) <= limit)
+    def _fitting(self, prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
+        with self._tokenizing:
+            return shorten(prompt, lambda text: len(tokenizer(text, verbose=False).input_ids) <= limit)
 
-
-def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> Tensor:
-    ids: Tensor = tokenizer(
-        text, padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
-    ).input_ids
-    return ids
+    def _token_ids(self, prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> Tensor:
+        """Shape (1, limit): the part of the prompt that fits, padded."""
+        text = self._fitting(prompt, tokenizer, limit)
+        with self._tokenizing:
+            ids: Tensor = tokenizer(
+                text, padding="max_length", max_length=limit, truncation=True, return_tensors="pt"
+            ).input_ids
+        return ids
