@@ -1,4 +1,4 @@
-"""Captions of scenes in the small language of the nano world: neutral ones, and ones that name what moves the feeling."""
+"""Captions of scenes in the nano world's small language: neutral ones, and ones that name what moves the feeling."""
 
 import re
 

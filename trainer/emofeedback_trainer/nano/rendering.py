@@ -138,7 +138,6 @@ def _draw_sky(brush: Brush, weather: str, luminary: tuple[float, float], rng: ra
         brush.ellipse(*luminary, 8.0, 8.0, (240, 238, 212), lit=True)
         brush.ellipse(luminary[0] - 2.4, luminary[1] - 1.6, 1.8, 1.8, (214, 212, 190), lit=True)
         brush.ellipse(luminary[0] + 2.2, luminary[1] + 2.4, 1.3, 1.3, (214, 212, 190), lit=True)
-    if weather == "stormy":
     clouds = {"sunny": 1, "cloudy": 4, "rainy": 3, "stormy": 3, "snowy": 2, "sunset": 2}.get(weather, 0)
     tone: Color = {
         "sunny": (250, 252, 255),
@@ -243,14 +242,25 @@ def _beach(brush: Brush, horizon: float, rng: random.Random, snow: bool) -> None
 
 
 def _mountains(brush: Brush, horizon: float, rng: random.Random, snow: bool) -> None:
-    for x, top, half, tone in ((20, 22, 36, (126, 132, 164)), (82, 16, 42, (110, 116, 150)), (50, 32, 34, (92, 98, 132))):
+    peaks: tuple[tuple[float, float, float, Color], ...] = (
+        (20, 22, 36, (126, 132, 164)),
+        (82, 16, 42, (110, 116, 150)),
+        (50, 32, 34, (92, 98, 132)),
+    )
+    for x, top, half, tone in peaks:
         x, top = x + rng.uniform(-4, 4), top + rng.uniform(-3, 3)
         brush.polygon(((x, top), (x - half, horizon + 2), (x + half, horizon + 2)), tone)
         brush.polygon(((x, top), (x + half * 0.2, horizon + 2), (x + half, horizon + 2)), shade(tone, 0.86))
         k = 0.3 if not snow else 0.55
         cap = top + (horizon - top) * k
         brush.polygon(
-            ((x, top), (x - half * k, cap), (x - half * k * 0.3, cap - 4), (x + half * k * 0.3, cap + 2), (x + half * k, cap)),
+            (
+                (x, top),
+                (x - half * k, cap),
+                (x - half * k * 0.3, cap - 4),
+                (x + half * k * 0.3, cap + 2),
+                (x + half * k, cap),
+            ),
             _SNOW,
         )
     _ground(brush, horizon, shade(_SNOW, 0.95) if snow else (104, 150, 92))

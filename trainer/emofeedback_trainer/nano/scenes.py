@@ -1,9 +1,9 @@
 """The nano world: what a scene consists of, and what each part of it does to valence and arousal.
 
 A scene is a subject in a place, with a weather or time of day, up to two extras, an expression (people and animals),
-a light, and a layout seed. `EFFECTS` is the one table of feelings: every attribute moves valence and arousal by a stated
-amount and may lean towards one of the eight emotions; `INTERACTIONS` lists the few combinations that mean more than
-their parts (fire beside a child is a threat, fire under a kettle is a comfort).
+a light, and a layout seed. `EFFECTS` is the one table of feelings: every attribute moves valence and arousal by a
+stated amount and may lean towards one of the eight emotions; `INTERACTIONS` lists the few combinations that mean more
+than their parts (fire beside a child is a threat, fire under a kettle is a comfort).
 """
 
 from collections.abc import Callable
@@ -247,7 +247,7 @@ def affect(scene: Scene) -> AffectPoint:
 
 
 def emotion(scene: Scene) -> Emotion:
-    """The emotion of the scene: nearest on the plane, where every attribute that speaks of an emotion draws it nearer."""
+    """The emotion of the scene: nearest on the plane; every attribute that speaks of an emotion draws it nearer."""
     point = affect(scene)
     nearness = {
         name: -float(np.hypot(point.valence - anchor.valence, point.arousal - anchor.arousal))

@@ -1,0 +1,119 @@
+"""`emofeedback-train nano <stage>`: makes the embedded models, stage by stage or all in order."""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from emofeedback.settings import load_profile
+from emofeedback_trainer.nano import autoencoder, base_generator, critic, eyes, judge, scorer
+from emofeedback_trainer.nano.panel import PANEL
+from emofeedback_trainer.nano.panel_figures import markdown
+from emofeedback_trainer.nano.panel_measurement import measure_panel
+
+_EXAMPLES = """examples:
+  emofeedback-train nano all                        everything in order; run it again to go on where it was cut
+  emofeedback-train nano generator --steps 8000     train the generator longer
+  emofeedback-train nano export                     write the trained weights into the packages
+  emofeedback-train nano panel --limit 4            does the loop work? the first four runs of the fixed panel
+"""
+_SERVICES = Path(__file__).parents[3] / "services" / "emofeedback" / "nano"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the stages and their options on the parser of `emofeedback-train nano`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = "Make the embedded models of the nano world. Every stage resumes where it was cut."
+    parser.epilog = _EXAMPLES
+    parser.add_argument(
+        "stage",
+        choices=[*STAGES, "all", *MEASUREMENTS],
+        help="what to make; `all` makes everything in this order; the last ones measure what was made",
+    )
+    parser.add_argument("--out", type=Path, default=Path("nano-build"), help="folder of checkpoints and curves")
+    parser.add_argument("--steps", type=int, help="training steps of this stage, instead of the recipe's")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
+    parser.add_argument("--threads", type=int, help="CPU threads of torch")
+    parser.add_argument("--json", action="store_true", help="measurements: print JSON instead of a table")
+    parser.add_argument("--limit", type=int, help="panel: only the first so many runs")
+    parser.add_argument("--profile", default="nano", help="panel: another profile, by name or as a .toml file")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Makes the stage that the arguments name."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.stage in MEASUREMENTS:
+        MEASUREMENTS[arguments.stage](arguments)
+        return
+    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+        print(f"nano: {stage}", flush=True)
+        STAGES[stage](arguments.out, torch.device(arguments.device), arguments.steps)
+
+
+def _autoencoder(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = autoencoder.AutoencoderRecipe()
+    autoencoder.train_autoencoder(out / "autoencoder", replace(recipe, steps=steps or recipe.steps), device)
+
+
+def _scenes(out: Path, device: torch.device, steps: int | None) -> None:
+    vae = autoencoder.load_autoencoder(out / "autoencoder", device)
+    base_generator.encode_scenes(out / "scenes", vae, base_generator.GeneratorRecipe(), device)
+
+
+def _generator(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = base_generator.GeneratorRecipe()
+    recipe = replace(recipe, steps=steps or recipe.steps)
+    base_generator.train_generator(out / "generator", out / "scenes", out / "autoencoder", recipe, device)
+
+
+def _critic(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = critic.CriticRecipe()
+    critic.train_critic(out / "critic", replace(recipe, steps=steps or recipe.steps), device)
+
+
+def _eyes(out: Path, device: torch.device, steps: int | None) -> None:
+    eyes.train_eyes(out / "judge", steps=steps or eyes.STEPS, device=device.type)
+
+
+def _judge(out: Path, device: torch.device, steps: int | None) -> None:
+    judge.train_judge(out / "judge", steps=steps or judge.STEPS, device=device.type)
+
+
+def _scorer(out: Path, device: torch.device, steps: int | None) -> None:
+    scorer.train_scorer(out / "scorer", out / "judge", steps=steps or scorer.STEPS, device=device.type)
+
+
+def _export(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = base_generator.GeneratorRecipe()
+    base_generator.export_generator(out / "generator", out / "autoencoder", _SERVICES / "generator", recipe)
+    critic.export_critic(out / "critic")
+    judge.export_judge(out / "judge", _SERVICES / "judge")
+    scorer.export_scorer(out / "scorer", _SERVICES / "scorer")
+
+
+def _panel(arguments: argparse.Namespace) -> None:
+    figures = measure_panel(
+        arguments.out / "panel", profile=load_profile(arguments.profile), limit=arguments.limit or len(PANEL)
+    )
+    print(json.dumps(asdict(figures), indent=2) if arguments.json else markdown(figures))
+
+
+STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
+    "autoencoder": _autoencoder,
+    "scenes": _scenes,
+    "generator": _generator,
+    "critic": _critic,
+    "eyes": _eyes,
+    "judge": _judge,
+    "scorer": _scorer,
+    "export": _export,
+}
+"""The stages in the order in which they are made."""
+
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {"panel": _panel}
+"""What can be measured of the exported models."""
