@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from emofeedback.settings import load_profile
-from emofeedback_trainer.nano import autoencoder, base_generator, critic, eyes, judge, scorer
+from emofeedback_trainer.nano import autoencoder, base_generator, critic, evaluate, eyes, judge, scorer
 from emofeedback_trainer.nano.panel import PANEL
 from emofeedback_trainer.nano.panel_figures import markdown
 from emofeedback_trainer.nano.panel_measurement import measure_panel
@@ -18,6 +18,7 @@ _EXAMPLES = """examples:
   emofeedback-train nano all                        everything in order; run it again to go on where it was cut
   emofeedback-train nano generator --steps 8000     train the generator longer
   emofeedback-train nano export                     write the trained weights into the packages
+  emofeedback-train nano evaluate --json            how good are the exported models, on scenes never trained on?
   emofeedback-train nano panel --limit 4            does the loop work? the first four runs of the fixed panel
 """
 _SERVICES = Path(__file__).parents[3] / "services" / "emofeedback" / "nano"
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
     parser.add_argument("--threads", type=int, help="CPU threads of torch")
     parser.add_argument("--json", action="store_true", help="measurements: print JSON instead of a table")
-    parser.add_argument("--limit", type=int, help="panel: only the first so many runs")
+    parser.add_argument("--limit", type=int, help="panel: only so many runs; evaluate: only so many pictures a row")
     parser.add_argument("--profile", default="nano", help="panel: another profile, by name or as a .toml file")
     parser.set_defaults(run=run)
 
@@ -115,5 +116,5 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
 }
 """The stages in the order in which they are made."""
 
-MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {"panel": _panel}
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {"evaluate": evaluate.run, "panel": _panel}
 """What can be measured of the exported models."""

@@ -26,7 +26,7 @@ from emofeedback_trainer.nano.language import Album, situation
 
 _SEED = 6
 _SCENES, _PAINTED, _ALOUD, _SITUATIONS = 1000, 500, 300, 200
-"""Pictures judged, painted, judged aloud, and situations of the agent, where `--n` doesn't ask for fewer."""
+"""Pictures judged, painted, judged aloud, and situations of the agent, where `--limit` doesn't ask for fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +80,9 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `emofeedback-train nano evaluate`."""
-    parser.description = __doc__
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--n", type=int, default=_SCENES, help="at most this many pictures a row (default %(default)s)")
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> None:
-    """Measures and prints."""
-    figures = asyncio.run(evaluate(arguments.n))
+    """Measures on at most `arguments.limit` pictures a row and prints, as JSON where `arguments.json`."""
+    figures = asyncio.run(evaluate(arguments.limit or _SCENES))
     if arguments.json:
         print(json.dumps({"seed": _SEED, "figures": [{**asdict(one), "reached": one.reached} for one in figures]}))
     else:

@@ -47,7 +47,7 @@ class Scene:
     subject: str
     expression: str  # "" where the subject is an object, or shows none
     place: str
-    weather: str
+    weather: str  # "" only in what a text mentions of a scene, never in one that is drawn
     extras: tuple[str, ...]  # none to two, distinct, in the order of EXTRAS
     light: str  # "" is plain light
     layout: int
@@ -222,11 +222,8 @@ _LEANING_WEIGHT = 1.5  # points of distance on the plane that one attribute's le
 def _attributes(scene: Scene) -> list[tuple[str, str, Feeling]]:
     named = [("subject", scene.subject), ("place", scene.place), ("weather", scene.weather)]
     named += [("extra", extra) for extra in scene.extras]
-    if scene.expression:
-        named.append(("expression", scene.expression))
-    if scene.light:
-        named.append(("light", scene.light))
-    rows = [(kind, name, EFFECTS[kind][name]) for kind, name in named]
+    named += [("expression", scene.expression), ("light", scene.light)]
+    rows = [(kind, name, EFFECTS[kind][name]) for kind, name in named if name]
     return rows + [("interaction", i.name, i.feeling) for i in INTERACTIONS if i.holds(scene)]
 
 
