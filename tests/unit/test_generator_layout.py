@@ -33,6 +33,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no autoencoder": (lambda f: edit(f / "model_index.json", vae=[None, None]), "its vae is missing"),
     "a folder is missing": (lambda f: shutil.rmtree(f / "tokenizer_2"), "the folder tokenizer_2 is missing"),
     "pickled weights only": (without_weights, "transformer holds no weights in safetensors"),
+    "empty configuration": (
+        lambda f: (f / "vae" / "config.json").write_text("{}"),
+        "its configuration lacks 'block_out_channels'",
+    ),
     "another schedule": (
         lambda f: edit(f / "scheduler" / "scheduler_config.json", use_dynamic_shifting=True),
         r"scheduler\.use_dynamic_shifting",

@@ -93,9 +93,13 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
     scheduler = _read(folder / "scheduler" / "scheduler_config.json")
     if strange := [key for key in _OTHER_SCHEDULES if scheduler.get(key)]:
         raise FailedPrecondition(f"{folder} wants another noise schedule than SD3's: scheduler.{strange[0]}")
-    transformer = _read(folder / "transformer" / "config.json")
-    scale = 2 ** (len(_read(folder / "vae" / "config.json")["block_out_channels"]) - 1)
-    _check_size(settings, scale * int(transformer["patch_size"]), int(transformer["pos_embed_max_size"]))
+    try:
+        transformer = _read(folder / "transformer" / "config.json")
+        scale = 2 ** (len(_read(folder / "vae" / "config.json")["block_out_channels"]) - 1)
+        patch_pixels, most_patches = scale * int(transformer["patch_size"]), int(transformer["pos_embed_max_size"])
+    except KeyError as missing:
+        raise FailedPrecondition(f"{folder} is not complete: its configuration lacks {missing}") from missing
+    _check_size(settings, patch_pixels, most_patches)
     return Layout(
         autoencoder=str(found["vae"]),
         has_t5=all(found[part] for part in _T5),

@@ -24,7 +24,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokeni
 from emofeedback.affect import AffectPoint, clip_to_scale, target_phrase
 from emofeedback_trainer.nano.attention import PlainAttention
 from emofeedback_trainer.nano.autoencoder import load_autoencoder, to_images, to_tensor
-from emofeedback_trainer.nano.captions import emotional_caption, neutral_caption
+from emofeedback_trainer.nano.captions import WORDS, emotional_caption, neutral_caption
 from emofeedback_trainer.nano.checkpoints import TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.datasets import pixels, scene_at
 from emofeedback_trainer.nano.scenes import Scene, affect, sample_scene
@@ -283,6 +283,7 @@ def export_generator(folder: Path, autoencoder_folder: Path, target: Path, recip
     )
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(target, safe_serialization=True)
+    (target / "words.txt").write_text("\n".join(sorted(WORDS)) + "\n")
 
 
 def _with_target(caption: str, scene: Scene, rng: np.random.Generator, spread: float) -> str:
