@@ -171,7 +171,7 @@ NANO_PROFILE = Profile(
         height=128,
         steps=16,
         guidance=4.0,
-        max_batch=8,
+        max_batch=4,
         device="cpu",
         dtype="float32",
         max_text_tokens=0,
@@ -188,7 +188,7 @@ NANO_PROFILE = Profile(
         device="cpu",
         dtype="float32",
     ),
-    optimizer=OptimizerSettings(text_floor=0.5, image_floor=0.25, max_prompt_tokens=38),
+    optimizer=OptimizerSettings(text_floor=0.5, image_floor=0.25, max_prompt_tokens=34),
     serving=ServingSettings(
         generator=Scaling(cpus=0.5),
         judge=Scaling(cpus=0.5),
