@@ -13,6 +13,7 @@ from emofeedback_trainer.nano import autoencoder, base_generator, critic, evalua
 from emofeedback_trainer.nano.panel import PANEL
 from emofeedback_trainer.nano.panel_figures import markdown
 from emofeedback_trainer.nano.panel_measurement import measure_panel
+from emofeedback_trainer.nano.plane import plane_picture
 
 _EXAMPLES = """examples:
   emofeedback-train nano all                        everything in order; run it again to go on where it was cut
@@ -54,6 +55,11 @@ def run(arguments: argparse.Namespace) -> None:
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
         print(f"nano: {stage}", flush=True)
         STAGES[stage](arguments.out, torch.device(arguments.device), arguments.steps)
+
+
+def _world(out: Path, device: torch.device, steps: int | None) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    plane_picture().save(out / "world.jpg", quality=80, optimize=True)
 
 
 def _autoencoder(out: Path, device: torch.device, steps: int | None) -> None:
@@ -105,6 +111,7 @@ def _panel(arguments: argparse.Namespace) -> None:
 
 
 STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
+    "world": _world,
     "autoencoder": _autoencoder,
     "scenes": _scenes,
     "generator": _generator,
