@@ -237,6 +237,15 @@ def test_assess_prints_a_row_for_each_image(
     assert "[2].png" in said.replace("\n", "")
 
 
+def test_assess_explains_in_a_paragraph_for_each_image(
+    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("assess", *photos, "--explain") == 0
+    said = capsys.readouterr().out
+    assert all(path in said.splitlines() for path in photos)
+    assert said.count("  It feels like valence ") == 3
+
+
 def test_assess_as_json_is_one_object_a_line(
     run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +25,10 @@ _BATCH = 16
 
 
 def assess(paths: Sequence[Path], *, as_json: bool, explain: bool, engines: Engines, consoles: Consoles) -> bool:
-    """Prints a table, or with `as_json` one JSON object a line as soon as it is known; True where all could be judged.
+    """Prints a table, with `explain` a paragraph for each image, or with `as_json` one JSON object a line.
+
+    Returns:
+        True where all images could be judged; the others are named as errors.
 
     Raises:
         EmoFeedbackError: the judge could not be reached or loaded.
@@ -32,13 +36,15 @@ def assess(paths: Sequence[Path], *, as_json: bool, explain: bool, engines: Engi
     files, all_judged = _read(paths, consoles)
     if not files:
         return False
-    table = _table(explain)
+    table = _table()
 
     def show(path: Path, assessment: Assessment) -> None:
         if as_json:
             consoles.say(json.dumps(_record(path, assessment, explain), ensure_ascii=False))
+        elif explain:
+            _explain(path, assessment, consoles)
         else:
-            table.add_row(*_row(path, assessment, explain))
+            table.add_row(Text(str(path)), *_values(assessment))
 
     async def judge_all() -> bool:
         judged = True
@@ -103,24 +109,28 @@ def _record(path: Path, assessment: Assessment, explain: bool) -> dict[str, Any]
     return {**record, "reasoning": assessment.reasoning} if explain else record
 
 
-def _table(explain: bool) -> Table:
+def _explain(path: Path, assessment: Assessment, consoles: Consoles) -> None:
+    """The image's name, its numbers, and the judge's words under them."""
+    valence, arousal, emotion, confidence = _values(assessment)
+    consoles.out.print(Text(str(path), "bold"), soft_wrap=True)
+    consoles.say(f"  valence {valence}, arousal {arousal}, {emotion} {confidence}")
+    consoles.out.print(Padding(Text(assessment.reasoning), (0, 0, 1, 2)))
+
+
+def _table() -> Table:
     table = Table(box=SIMPLE, pad_edge=False)
     table.add_column("image", overflow="fold")
     table.add_column("valence", justify="right")
     table.add_column("arousal", justify="right")
     table.add_column("emotion")
     table.add_column("confidence", justify="right")
-    if explain:
-        table.add_column("reasoning", overflow="fold")
     return table
 
 
-def _row(path: Path, assessment: Assessment, explain: bool) -> list[Text]:
-    cells = [
-        str(path),
+def _values(assessment: Assessment) -> tuple[str, str, str, str]:
+    return (
         f"{assessment.valence:.2f}",
         f"{assessment.arousal:.2f}",
         str(assessment.emotion),
         f"{assessment.confidence:.0%}",
-    ]
-    return [Text(cell) for cell in ([*cells, assessment.reasoning] if explain else cells)]
+    )
