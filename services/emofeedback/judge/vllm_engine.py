@@ -84,6 +84,7 @@ class VllmEngine:
     def close(self) -> None:
         """See `VisionLanguageEngine`."""
         self._llm.shutdown()
+        del self._llm  # left to the interpreter's end, its destructor would complain about missing modules
 
     async def _reply(self, chat: Chat, decoding: Decoding, top_logprobs: bool) -> Completion:
         from vllm import SamplingParams
