@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 import tiny_judges as tiny
 from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Conversation, Decoding, Message
+from emofeedback.interfaces import Assessment, Conversation, Decoding, Message
+from emofeedback.judge.assess import LocalJudge
 from emofeedback.judge.completion import TOP_TOKENS
 from emofeedback.judge.engines import prepare
 from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
@@ -136,3 +137,15 @@ def test_a_reply_ends_where_the_context_does(babbler: Qwen) -> None:
     (reply,) = babbler.generate([chat], [Decoding(max_new_tokens=2000)], top_logprobs=True)
     assert not reply.finished
     assert len(chat.ids) + len(reply.tokens) == tiny.CONTEXT
+
+
+async def test_the_full_size_profile_s_bfloat16_judges_alike(tiny_judges: Path) -> None:
+    judge = LocalJudge.load(tiny.settings(tiny_judges, dtype="bfloat16"))
+    try:
+        (outcome,) = await judge.assess([tiny.png("red")])
+        (score,) = await judge.score([tiny.png("red")], "a fox")
+    finally:
+        judge.close()
+    assert isinstance(outcome, Assessment)
+    assert (outcome.valence, outcome.arousal) == pytest.approx((7, 3), abs=0.2)
+    assert -1 <= score <= 1
