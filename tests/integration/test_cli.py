@@ -291,7 +291,19 @@ def test_sweep_draws_the_plane_and_keeps_a_run_for_every_cell(
     targets = {(cell["target"]["valence"], cell["target"]["arousal"]) for cell in result["cells"]}
     assert targets == {(3, 3), (7, 3), (3, 7), (7, 7)}
     for cell in result["cells"]:
-        assert (tmp_path / "run" / cell["path"] / cell["best"]["path"]).exists()
+        assert (tmp_path / "run" / cell["best"]["path"]).exists()
+        assert (tmp_path / "run" / cell["run"] / "result.json").exists()
+
+
+def test_a_cell_shows_what_came_nearest_in_any_run(run: Callable[..., int], tmp_path: Path) -> None:
+    assert run(*SWEEP) == 0
+    runs = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/result.json")]
+    images = [image for found in runs for image in found["rounds"][0]["images"]]
+    assert len({image["seed"] for image in images}) == 4 * 2
+    for cell in json.loads((tmp_path / "run/result.json").read_text())["cells"]:
+        target = cell["target"]
+        losses = [abs(i["valence"] - target["valence"]) + abs(i["arousal"] - target["arousal"]) for i in images]
+        assert cell["best"]["loss"] == pytest.approx(min(losses))
 
 
 def test_a_cut_sweep_goes_on_with_the_cells_that_are_missing(

@@ -1,15 +1,20 @@
-"""`emofeedback sweep`: one run of the loop for every cell of a grid over the plane, shown as one picture."""
+"""`emofeedback sweep`: one run of the loop for every cell of a grid over the plane, shown as one picture.
+
+Runs paint with seeds of their own, and each cell shows what came nearest to its target in *any* run: what one run
+painted in vain may be what another looks for.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emofeedback.affect import AffectPoint, describe
+from emofeedback.affect import AffectPoint, describe, distance
 from emofeedback.checks import check_optimization_request
 from emofeedback.commands.consoles import Consoles
 from emofeedback.commands.create import follow, open_run
@@ -18,9 +23,9 @@ from emofeedback.commands.engines import Engines, Optimize
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import Assessment
 from emofeedback.plane import Cell, draw_plane, grid_targets
-from emofeedback.rounds import OptimizationRequest
+from emofeedback.rounds import Answer, OptimizationRequest
 from emofeedback.rundir import RESULT, RunDirectory, claim, write_json, write_whole
-from emofeedback.runs import to_json
+from emofeedback.runs import image_path
 
 PICTURE = "plane.png"
 MIN_GRID, MAX_GRID = 2, 9
@@ -44,13 +49,39 @@ class Sweep:
     def request(self, column: int, row: int) -> OptimizationRequest:
         """The run of one cell: column is valence, row is arousal, both from the low end."""
         places = grid_targets(self.grid)
+        cell = row * self.grid + column
         return OptimizationRequest(
             prompt=self.prompt,
             target=AffectPoint(places[column], places[row]),
             rounds=self.rounds,
             images=self.images,
-            seed=self.seed,
+            seed=self.seed + cell * self.images * self.rounds,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearest:
+    """The image of a sweep that came nearest to a target."""
+
+    directory: RunDirectory
+    answer: Answer
+    judged: AffectPoint
+
+
+def nearest(target: AffectPoint, directories: Iterable[RunDirectory]) -> Nearest | None:
+    """The nearest of all images that show the subject and could be judged; None where there is none."""
+    found = (
+        Nearest(
+            directory=directory,
+            answer=Answer(round=finished.index, index=candidate.index, loss=distance(candidate.outcome.point, target)),
+            judged=candidate.outcome.point,
+        )
+        for directory in directories
+        for finished in directory.run.rounds
+        for candidate in finished.candidates
+        if isinstance(candidate.outcome, Assessment) and candidate.on_subject
+    )
+    return min(found, key=lambda image: image.answer.loss, default=None)
 
 
 def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
@@ -64,6 +95,7 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
     if not MIN_GRID <= asked.grid <= MAX_GRID:
         raise InvalidRequest.of("grid", f"is {asked.grid}, it must lie in [{MIN_GRID}, {MAX_GRID}]")
     check_optimization_request(asked.request(0, 0))
+    check_optimization_request(asked.request(asked.grid - 1, asked.grid - 1))
     claim(out, resume=resume)
     _require_same(asked, out, engines)
     with loading(consoles.out, engines.profile):
@@ -83,9 +115,9 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
         )
         raise
     write_whole(out / PICTURE, draw_plane(asked.prompt, asked.grid, _pictures(cells)))
-    losses = [cell.run.best.loss for cell in cells.values() if cell.run.best is not None]
+    losses = [image.answer.loss for image in _nearest_of_all(cells).values()]
     if losses:
-        consoles.say(f"Mean error of {len(losses)} answers: {sum(losses) / len(losses):.2f}")
+        consoles.say(f"Mean error of {len(losses)} cells: {sum(losses) / len(losses):.2f}")
     consoles.say(f"Picture: {out / PICTURE}")
 
 
@@ -107,14 +139,18 @@ async def _run_cells(
             write_json(out / RESULT, _to_json(asked, cells, engines))
 
 
+def _nearest_of_all(cells: Cells) -> dict[tuple[int, int], Nearest]:
+    """For each cell the nearest image of all cells."""
+    found = {place: nearest(directory.run.target, cells.values()) for place, directory in cells.items()}
+    return {place: image for place, image in found.items() if image is not None}
+
+
 def _pictures(cells: Cells) -> dict[tuple[int, int], Cell]:
-    """The answers, read back from their folders."""
-    pictures = {}
-    for place, directory in cells.items():
-        best, candidate = directory.run.best, directory.run.best_candidate
-        if best is not None and candidate is not None and isinstance(candidate.outcome, Assessment):
-            pictures[place] = Cell(image=directory.image(best), judged=candidate.outcome.point)
-    return pictures
+    """The same images, read back from their folders."""
+    return {
+        place: Cell(image=image.directory.image(image.answer), judged=image.judged)
+        for place, image in _nearest_of_all(cells).items()
+    }
 
 
 def _asked_to_json(asked: Sweep, engines: Engines) -> dict[str, Any]:
@@ -122,18 +158,25 @@ def _asked_to_json(asked: Sweep, engines: Engines) -> dict[str, Any]:
 
 
 def _to_json(asked: Sweep, cells: Cells, engines: Engines) -> dict[str, Any]:
+    images = _nearest_of_all(cells)
     return {
         **_asked_to_json(asked, engines),
         "cells": [
             {
-                "column": column,
-                "row": row,
-                "path": f"cells/{cell.path.name}",
-                **{key: to_json(cell.run)[key] for key in ("target", "best", "stopped_because", "seconds")},
+                "column": place[0],
+                "row": place[1],
+                "target": dataclasses.asdict(directory.run.target),
+                "run": f"cells/{directory.path.name}",
+                "best": _nearest_to_json(images[place]) if place in images else None,
             }
-            for (column, row), cell in cells.items()
+            for place, directory in cells.items()
         ],
     }
+
+
+def _nearest_to_json(image: Nearest) -> dict[str, Any]:
+    path = f"cells/{image.directory.path.name}/{image_path(image.answer.round, image.answer.index)}"
+    return {"path": path, **dataclasses.asdict(image.judged), "loss": image.answer.loss}
 
 
 def _require_same(asked: Sweep, out: Path, engines: Engines) -> None:
