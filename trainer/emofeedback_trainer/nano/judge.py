@@ -30,6 +30,7 @@ from emofeedback_trainer.nano.language import (
     Album,
     Lesson,
     caption_lesson,
+    copy_lesson,
     gradient_lesson,
     rating_lesson,
     reasoning_lesson,
@@ -62,11 +63,12 @@ class Kind:
 
 
 KINDS = (
-    Kind(name="rating", count=16, weight=1.0, make=lambda album, rng: rating_lesson(album.any(rng), rng)),
-    Kind(name="reasoning", count=8, weight=1.0, make=lambda album, rng: reasoning_lesson(album.any(rng))),
+    Kind(name="rating", count=12, weight=1.0, make=lambda album, rng: rating_lesson(album.any(rng), rng)),
+    Kind(name="reasoning", count=6, weight=1.0, make=lambda album, rng: reasoning_lesson(album.any(rng))),
     Kind(name="gradient", count=6, weight=1.0, make=lambda album, rng: gradient_lesson(situation(album, rng))),
     Kind(name="update", count=8, weight=1.0, make=lambda album, rng: update_lesson(situation(album, rng))),
-    Kind(name="caption", count=4, weight=0.3, make=lambda album, rng: caption_lesson(album.any(rng))),
+    Kind(name="caption", count=2, weight=0.3, make=lambda album, rng: caption_lesson(album.any(rng))),
+    Kind(name="copy", count=32, weight=1.0, make=lambda album, rng: copy_lesson(rng)),
 )
 
 

@@ -7,7 +7,8 @@ reply that a judge or agent who knew the scene would give. Five kinds:
 2. reasoning   what the picture shows and how each part feels, then V, A and emotion as JSON;
 3. gradient    two pictures of one prompt: why each feels as it does, and which cues to add and take out;
 4. update      the prompt rewritten with these cues, subject and place kept, also where they are unknown words;
-5. caption     the picture in one sentence, which ties words to what is seen.
+5. caption     the picture in one sentence, which ties words to what is seen;
+6. copy        a prompt of unknown words repeated: short, and so the cheapest way to learn what update needs.
 
 The agent's cues come from the scene that expresses the target with the fewest means (`telling_scene`), so that what
 it proposes is a learnable function of the target.
@@ -39,6 +40,7 @@ from emofeedback_trainer.nano.scenes import (
 )
 
 CAPTION_QUESTION = "Describe this picture in one sentence."
+_COPY_REQUEST = "Reply with this prompt only, inside <prompt></prompt>."
 _NO_IMAGE = b""
 _JUDGE_ERROR = 0.4
 """Standard deviation of the judged numbers around the true ones: the agent must not rely on their decimals."""
@@ -109,6 +111,13 @@ def caption_lesson(scene: Scene) -> Lesson:
     """The picture in one sentence."""
     conversation = (Message(role="user", parts=(_NO_IMAGE, CAPTION_QUESTION)),)
     return Lesson(pictures=(scene,), conversation=conversation, reply=f"{depiction(core(scene), scene)}.")
+
+
+def copy_lesson(rng: np.random.Generator) -> Lesson:
+    """An invented prompt, to be given back as it is."""
+    prompt = ", ".join(invented_prompt(rng, "house") for _ in range(int(rng.integers(1, 3))))
+    conversation = (Message(role="user", parts=(f"Original prompt: {prompt}\n{_COPY_REQUEST}",)),)
+    return Lesson(pictures=(), conversation=conversation, reply=f"<prompt>{prompt}</prompt>")
 
 
 @dataclass(frozen=True, kw_only=True)

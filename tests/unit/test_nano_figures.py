@@ -1,0 +1,62 @@
+"""What the figures of the embedded models count, on replies that are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emofeedback.affect import AffectPoint
+from emofeedback_trainer.nano.agent_figures import Rewriting, agent_figures
+from emofeedback_trainer.nano.evaluate import Figure, table
+from emofeedback_trainer.nano.language import Album, Situation, situation
+from emofeedback_trainer.nano.scenes import sample_scene
+
+
+@pytest.fixture(scope="module")
+def now() -> Situation:
+    rng = np.random.default_rng(0)
+    album = Album([sample_scene(rng, subject="dog", place="lake") for _ in range(3)])
+    scene = sample_scene(rng, subject="dog", place="lake")
+    text = "a dog by a lake"
+    return replace(
+        situation(album, rng), original=text, kept=text, prompt=text, aim=scene, target=AffectPoint(8.0, 7.5)
+    )
+
+
+def rewritten(now: Situation, prompt: str) -> Rewriting:
+    return Rewriting(situation=now, analysis="Add balloons.", prompt=prompt)
+
+
+def test_a_rewrite_toward_the_target_keeps_every_word_of_subject_and_place(now: Situation) -> None:
+    good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
+    assert good.usable
+    assert good.keeps_subject
+    assert good.toward_target
+
+
+def test_a_lost_subject_and_cues_on_the_wrong_side_count_against(now: Situation) -> None:
+    bad = rewritten(now, "a crying cat by a lake under a foggy sky, with tombstones")
+    assert not bad.keeps_subject
+    assert bad.toward_target is False
+
+
+def test_a_target_where_the_bare_prompt_lies_asks_for_no_cue(now: Situation) -> None:
+    assert rewritten(replace(now, target=AffectPoint(5.4, 4.5)), "a dog by a lake").toward_target is None
+
+
+def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
+    good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
+    figures = agent_figures([good, Rewriting(situation=now, analysis="", prompt="")])
+    assert figures["usable"] == 0.5
+    assert figures["keeps_subject"] == figures["toward_target"] == 1.0
+
+
+def test_the_table_says_which_figures_are_reached() -> None:
+    rows = [
+        Figure(what="error", value=0.4, aim=0.45, at_most=True, n=10),
+        Figure(what="share", value=0.4, aim=0.45, n=10),
+        Figure(what="note", value=0.4, aim=None, n=10),
+    ]
+    assert [row.reached for row in rows] == [True, False, None]
+    assert "| error | 10 | 0.400 | at most 0.45 | yes |" in table(rows)
+    assert "| share | 10 | 0.400 | at least 0.45 | no |" in table(rows)
