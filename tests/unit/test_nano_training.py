@@ -11,18 +11,12 @@ from transformers import CLIPTokenizer
 
 from emofeedback_trainer.nano.attention import PlainAttention
 from emofeedback_trainer.nano.autoencoder import fit_encoder, new_autoencoder, to_tensor
-from emofeedback_trainer.nano.base_generator import (
-    GeneratorRecipe,
-    encode_prompts,
-    new_models,
-    new_tokenizer,
-    paint,
-    training_caption,
-)
+from emofeedback_trainer.nano.base_generator import GeneratorRecipe, training_caption
 from emofeedback_trainer.nano.captions import WORDS
 from emofeedback_trainer.nano.checkpoints import TrainingState, averaged_weights, checkpoint_step, cosine
 from emofeedback_trainer.nano.critic import degraded, load_critic, measure_critic
 from emofeedback_trainer.nano.datasets import pixels, scene_at
+from emofeedback_trainer.nano.generator_parts import encode_prompts, new_models, new_tokenizer, paint
 from emofeedback_trainer.nano.rendering import render
 
 

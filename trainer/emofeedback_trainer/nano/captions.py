@@ -4,7 +4,8 @@ import re
 
 import numpy as np
 
-from emofeedback_trainer.nano.scenes import EXPRESSIONS, EXTRAS, LIGHTS, SUBJECTS, Scene
+from emofeedback.affect import AffectPoint, clip_to_scale, target_phrase
+from emofeedback_trainer.nano.scenes import EXPRESSIONS, EXTRAS, LIGHTS, SUBJECTS, Scene, affect
 
 _PLACES = {
     "meadow": "in a meadow",
@@ -74,6 +75,14 @@ def emotional_caption(scene: Scene, rng: np.random.Generator, *, share: float = 
         return _joined(parts)
     with_extras = f"{who} with {extras}" if extras else who
     return _joined([with_extras, sky, f"{light} light" if light else ""])
+
+
+def with_target(caption: str, scene: Scene, rng: np.random.Generator, spread: float) -> str:
+    """The caption with a numeric target, drawn around the scene's true point with a standard deviation of `spread`."""
+    truth = affect(scene)
+    noise = rng.normal(0.0, spread, 2)
+    point = AffectPoint(clip_to_scale(truth.valence + noise[0]), clip_to_scale(truth.arousal + noise[1]))
+    return f"{caption}, {target_phrase(point)}"
 
 
 def _noun(subject: str, expression: str = "") -> str:
