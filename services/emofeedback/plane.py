@@ -1,14 +1,14 @@
-"""The valence-arousal plane as one picture: for each target the image that came nearest, valence right, arousal up."""
+"""The valence-arousal plane as one picture: each cell an image near its target, valence right, arousal up."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, AffectPoint
+from emofeedback.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
 
 _TILE = 160
 _GAP = 10
@@ -28,6 +28,32 @@ class Cell:
 def grid_targets(grid: int) -> list[float]:
     """Centers of `grid` equal parts of the 1-9 scale, from low to high."""
     return [SCALE_MIN + (index + 0.5) * (SCALE_MAX - SCALE_MIN) / grid for index in range(grid)]
+
+
+def share_out(
+    targets: Mapping[tuple[int, int], AffectPoint], images: Sequence[AffectPoint]
+) -> dict[tuple[int, int], int]:
+    """Which image stands in which cell: the nearest pairs first, no image in two cells.
+
+    Args:
+        targets: of the cells.
+        images: where on the plane the judge put each.
+
+    Returns:
+        Index of each cell's image; a cell is missing where there are too few images.
+    """
+    pairs = sorted(
+        (distance(point, target), place, index)
+        for place, target in targets.items()
+        for index, point in enumerate(images)
+    )
+    shares: dict[tuple[int, int], int] = {}
+    taken: set[int] = set()
+    for _, place, index in pairs:
+        if place not in shares and index not in taken:
+            shares[place] = index
+            taken.add(index)
+    return shares
 
 
 def draw_plane(prompt: str, grid: int, cells: Mapping[tuple[int, int], Cell]) -> bytes:

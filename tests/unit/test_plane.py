@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from emofeedback.affect import AffectPoint
-from emofeedback.plane import Cell, draw_plane, grid_targets
+from emofeedback.plane import Cell, draw_plane, grid_targets, share_out
 
 COLORS = {(0, 0): (0, 0, 255), (1, 0): (0, 160, 0), (0, 1): (255, 0, 0), (1, 1): (255, 200, 0)}
 
@@ -39,3 +39,10 @@ def test_missing_cells_stay_empty_and_a_long_prompt_fits() -> None:
 @pytest.mark.parametrize(("grid", "places"), [(2, [3, 7]), (4, [2, 4, 6, 8]), (5, [1.8, 3.4, 5.0, 6.6, 8.2])])
 def test_targets_are_the_centers_of_equal_parts_of_the_scale(grid: int, places: list[float]) -> None:
     assert grid_targets(grid) == pytest.approx(places)
+
+
+def test_the_nearest_pairs_are_joined_first_and_no_image_stands_twice() -> None:
+    targets = {(0, 0): AffectPoint(3, 3), (1, 0): AffectPoint(7, 3), (1, 1): AffectPoint(7, 7)}
+    images = [AffectPoint(6, 3), AffectPoint(7, 3.5)]
+    assert share_out(targets, images) == {(1, 0): 1, (0, 0): 0}
+    assert share_out(targets, []) == {}

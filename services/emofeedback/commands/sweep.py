@@ -1,7 +1,7 @@
 """`emofeedback sweep`: one run of the loop for every cell of a grid over the plane, shown as one picture.
 
-Runs paint with seeds of their own, and each cell shows what came nearest to its target in *any* run: what one run
-painted in vain may be what another looks for.
+Runs paint with seeds of their own, and a cell may show what any run painted: what one painted in vain may be what
+another looks for. No image stands in two cells.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from emofeedback.commands.display import LoopDisplay, loading
 from emofeedback.commands.engines import Engines, Optimize
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import Assessment
-from emofeedback.plane import Cell, draw_plane, grid_targets
+from emofeedback.plane import Cell, draw_plane, grid_targets, share_out
 from emofeedback.rounds import Answer, OptimizationRequest
 from emofeedback.rundir import RESULT, RunDirectory, claim, write_json, write_whole
 from emofeedback.runs import image_path
@@ -59,31 +58,6 @@ class Sweep:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Nearest:
-    """The image of a sweep that came nearest to a target."""
-
-    directory: RunDirectory
-    answer: Answer
-    judged: AffectPoint
-
-
-def nearest(target: AffectPoint, directories: Iterable[RunDirectory]) -> Nearest | None:
-    """The nearest of all images that show the subject and could be judged; None where there is none."""
-    found = (
-        Nearest(
-            directory=directory,
-            answer=Answer(round=finished.index, index=candidate.index, loss=distance(candidate.outcome.point, target)),
-            judged=candidate.outcome.point,
-        )
-        for directory in directories
-        for finished in directory.run.rounds
-        for candidate in finished.candidates
-        if isinstance(candidate.outcome, Assessment) and candidate.on_subject
-    )
-    return min(found, key=lambda image: image.answer.loss, default=None)
-
-
 def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
     """Runs the cells one after another, each in a run directory of its own, and draws the plane.
 
@@ -115,7 +89,7 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
         )
         raise
     write_whole(out / PICTURE, draw_plane(asked.prompt, asked.grid, _pictures(cells)))
-    losses = [image.answer.loss for image in _nearest_of_all(cells).values()]
+    losses = [cell["best"]["loss"] for cell in _to_json(asked, cells, engines)["cells"] if cell["best"]]
     if losses:
         consoles.say(f"Mean error of {len(losses)} cells: {sum(losses) / len(losses):.2f}")
     consoles.say(f"Picture: {out / PICTURE}")
@@ -139,17 +113,37 @@ async def _run_cells(
             write_json(out / RESULT, _to_json(asked, cells, engines))
 
 
-def _nearest_of_all(cells: Cells) -> dict[tuple[int, int], Nearest]:
-    """For each cell the nearest image of all cells."""
-    found = {place: nearest(directory.run.target, cells.values()) for place, directory in cells.items()}
-    return {place: image for place, image in found.items() if image is not None}
+@dataclass(frozen=True, kw_only=True)
+class _Painted:
+    """An image of any run that shows the subject and could be judged."""
+
+    directory: RunDirectory
+    answer: Answer
+    judged: AffectPoint
+
+
+def _shown(cells: Cells) -> dict[tuple[int, int], _Painted]:
+    """The image that each cell shows."""
+    images = [
+        _Painted(
+            directory=directory,
+            answer=Answer(round=finished.index, index=candidate.index, loss=candidate.loss),
+            judged=candidate.outcome.point,
+        )
+        for directory in cells.values()
+        for finished in directory.run.rounds
+        for candidate in finished.candidates
+        if isinstance(candidate.outcome, Assessment) and candidate.loss is not None and candidate.on_subject
+    ]
+    targets = {place: directory.run.target for place, directory in cells.items()}
+    return {place: images[index] for place, index in share_out(targets, [i.judged for i in images]).items()}
 
 
 def _pictures(cells: Cells) -> dict[tuple[int, int], Cell]:
-    """The same images, read back from their folders."""
+    """The shown images, read back from their folders."""
     return {
         place: Cell(image=image.directory.image(image.answer), judged=image.judged)
-        for place, image in _nearest_of_all(cells).items()
+        for place, image in _shown(cells).items()
     }
 
 
@@ -158,7 +152,7 @@ def _asked_to_json(asked: Sweep, engines: Engines) -> dict[str, Any]:
 
 
 def _to_json(asked: Sweep, cells: Cells, engines: Engines) -> dict[str, Any]:
-    images = _nearest_of_all(cells)
+    shown = _shown(cells)
     return {
         **_asked_to_json(asked, engines),
         "cells": [
@@ -167,16 +161,16 @@ def _to_json(asked: Sweep, cells: Cells, engines: Engines) -> dict[str, Any]:
                 "row": place[1],
                 "target": dataclasses.asdict(directory.run.target),
                 "run": f"cells/{directory.path.name}",
-                "best": _nearest_to_json(images[place]) if place in images else None,
+                "best": _best_to_json(shown[place], directory.run.target) if place in shown else None,
             }
             for place, directory in cells.items()
         ],
     }
 
 
-def _nearest_to_json(image: Nearest) -> dict[str, Any]:
+def _best_to_json(image: _Painted, target: AffectPoint) -> dict[str, Any]:
     path = f"cells/{image.directory.path.name}/{image_path(image.answer.round, image.answer.index)}"
-    return {"path": path, **dataclasses.asdict(image.judged), "loss": image.answer.loss}
+    return {"path": path, **dataclasses.asdict(image.judged), "loss": distance(image.judged, target)}
 
 
 def _require_same(asked: Sweep, out: Path, engines: Engines) -> None:
