@@ -148,7 +148,7 @@ def test_a_caller_that_hangs_up_stops_the_painting(services: Services) -> None:
             await events.aclose()  # type: ignore[attr-defined]
             await asyncio.sleep(1.0)
             short = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
-            queued = next(event async for event in client.generator.generate(short))
+            queued = await anext(aiter(client.generator.generate(short)))
             return float(queued.images_ahead)  # type: ignore[union-attr]
 
     assert asyncio.run(hang_up_then_ask_again()) == 0
