@@ -45,7 +45,7 @@ def test_the_panel_covers_the_plane_and_the_world():
 
 
 def test_its_prompts_are_neutral_and_name_their_subject():
-    assert PANEL[0].prompt.endswith("a girl in a meadow")
+    assert PANEL[0].prompt == "a girl in a meadow"
     assert all(task.subject in task.prompt for task in PANEL)
     assert not any("sunny" in task.prompt or "valence" in task.prompt for task in PANEL)
 
@@ -151,4 +151,4 @@ async def test_the_critic_looks_at_round_one_and_the_answer(tmp_path):
 async def test_the_contact_sheet_has_a_pair_for_each_run(tmp_path):
     runs = await run_panel(TASKS, tmp_path, **scripted())
     sheet = contact_sheet(TASKS, runs, [run_directory(tmp_path, task) for task in TASKS])
-    assert sheet.size == (4 * 268, 150)
+    assert sheet.size == (2 * 268, 150)

@@ -1,8 +1,8 @@
 """The agent: steps 2 and 3 of the loop, gradient and update (EmoFeedback^2, section 3.3), asked of the judge.
 
 Step 1, the loss, is arithmetic and lives in `loss.py`; the texts and parsers of these two live in `gradient.py`.
-Replies are sampled greedily first. A reply that can't be used is asked for again with another seed and some
-temperature, a bounded number of times; whatever was not used is kept with its reason.
+Replies are sampled greedily first. A reply that can't be used is asked for again, each time with another seed and a
+little warmer, a bounded number of times; whatever was not used is kept with its reason.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from emofeedback.shortening import shorten
 from emofeedback.steps import GradientRequest, UpdateRequest
 
 _GRADIENT_ATTEMPTS = 2
-_RETRY_TEMPERATURE = 0.8
-"""Warm enough that another seed gives another reply."""
+_WARMING = 0.4
+"""Temperature that each further attempt adds: near the model's first choice before far from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,7 @@ async def update_prompt(
 
 
 async def _reply(conversation: Conversation, attempt: int, max_new_tokens: int, judge: Judge) -> str:
-    temperature = _RETRY_TEMPERATURE if attempt else 0.0
-    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=attempt)
+    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=_WARMING * attempt, seed=attempt)
     [reply] = await judge.converse([conversation], decoding)
     return reply
 

@@ -23,7 +23,7 @@ from emofeedback.rounds import OptimizationRequest
 from emofeedback.rundir import RunDirectory
 from emofeedback.runs import Run
 from emofeedback.settings import Profile
-from emofeedback_trainer.nano.captions import neutral_caption
+from emofeedback_trainer.nano.language import core
 from emofeedback_trainer.nano.scenes import PLACES, SUBJECTS, sample_scene
 
 ROUNDS = 3
@@ -52,9 +52,8 @@ def _tasks() -> Iterator[Task]:
         # strides that share no factor with the counts: every subject comes twice, every place three times,
         # and neighbors on the plane differ in both
         subject, place = SUBJECTS[index * 5 % len(SUBJECTS)], PLACES[index * 3 % len(PLACES)]
-        rng = np.random.default_rng(index)
-        prompt = neutral_caption(sample_scene(rng, subject=subject, place=place), rng)
-        yield Task(index=index, subject=subject, prompt=prompt, target=target)
+        scene = sample_scene(np.random.default_rng(index), subject=subject, place=place)
+        yield Task(index=index, subject=subject, prompt=core(scene), target=target)
 
 
 PANEL: tuple[Task, ...] = tuple(_tasks())

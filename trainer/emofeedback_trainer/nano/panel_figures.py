@@ -162,7 +162,7 @@ def markdown(figures: PanelFigures) -> str:
 
 def contact_sheet(tasks: Sequence[Task], runs: Sequence[Run], folders: Sequence[Path]) -> Image.Image:
     """Each run as a pair: the first picture of round one on the left, the answer on the right."""
-    columns, size, caption = 4, 128, 14
+    columns, size, caption = min(4, len(runs)), 128, 14
     rows = -(-len(runs) // columns)
     sheet = Image.new("RGB", (columns * (2 * size + 12), rows * (size + caption + 8)), "white")
     draw = ImageDraw.Draw(sheet)
