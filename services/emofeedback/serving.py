@@ -23,9 +23,10 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import psutil
 from pydantic import BaseModel
 
 from emofeedback.client import AsyncClient
@@ -46,6 +47,8 @@ SERVICER_FUNCTIONS = [
 
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 _LOOPBACK = "127.0.0.1"
+_END_SECONDS = 5.0
+"""Given to Ray's processes to end by themselves."""
 
 
 class AppArgs(BaseModel):
@@ -135,6 +138,7 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
     from ray.serve.config import gRPCOptions
 
     address = f"{_LOOPBACK}:{port}"
+    before = _descendants()
     try:
         _start_ray()
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
@@ -151,8 +155,14 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
         )
         yield address
     finally:
-        # Serve's own shutdown takes up to ten seconds; ending Ray ends every process that it started.
+        # Serve's own shutdown takes up to ten seconds; ending Ray ends every process that it started, but for some
+        # of its agents when it is interrupted while it starts: they would notice only later.
+        started = _descendants() - before
         ray.shutdown()
+        _, alive = psutil.wait_procs(list(started), timeout=_END_SECONDS)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def serve_until_interrupted(
@@ -177,6 +187,10 @@ def listen_on_loopback() -> None:
         server.add_insecure_port(address.replace("[::]", _LOOPBACK))
 
     default_impl.add_grpc_address = add_loopback_address
+
+
+def _descendants() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
 
 
 def _start_ray() -> None:
