@@ -37,9 +37,7 @@ def check_available(checkpoint: str, marker: str) -> None:
     folder = Path(checkpoint)
     if folder.is_dir():
         if not (folder / marker).is_file():
-            raise FailedPrecondition(
-                f"{checkpoint} is not a model of the expected kind: {marker} is missing in it"
-            )
+            raise FailedPrecondition(f"{checkpoint} is not a model of the expected kind: {marker} is missing in it")
         return
     if not _HUB_ID.fullmatch(checkpoint):
         raise FailedPrecondition(f"{checkpoint} is neither a folder nor a hub id of the form owner/name")
@@ -115,11 +113,7 @@ def digest(folder: Path, parts: tuple[str, ...] = ("",)) -> str:
         FailedPrecondition: there are no such files.
     """
     files = sorted(
-        {
-            file.relative_to(folder).as_posix()
-            for part in parts
-            for file in (folder / part).rglob("*.safetensors")
-        }
+        {file.relative_to(folder).as_posix() for part in parts for file in (folder / part).rglob("*.safetensors")}
     )
     if not files:
         raise FailedPrecondition(f"{folder} holds no weights in the safetensors format")

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from emofeedback import checkpoints
-from emofeedback.errors import FailedPrecondition
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+from emofeedback import checkpoints
+from emofeedback.errors import FailedPrecondition
 
 
 def hub_error(kind: type[Exception]) -> Exception:
@@ -47,9 +48,7 @@ def test_offline_and_not_cached_says_both() -> None:
         (ConnectionError("no route"), "the hub can't be reached"),
     ],
 )
-def test_what_the_hub_refuses_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
-) -> None:
+def test_what_the_hub_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str) -> None:
     def refuse(self: object, repo_id: str) -> None:
         raise error
 
