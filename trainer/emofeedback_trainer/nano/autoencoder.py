@@ -43,7 +43,7 @@ class AutoencoderRecipe:
 
 
 def new_autoencoder(width: int = 48) -> AutoencoderTiny:
-    """Untrained, about 0.7 million parameters."""
+    """Untrained, about 0.58 million parameters."""
     model = AutoencoderTiny(
         encoder_block_out_channels=(width,) * 4,
         decoder_block_out_channels=(width,) * 4,

@@ -59,7 +59,7 @@ class CriticReading:
 
 
 class CriticNetwork(nn.Module):
-    """Pictures (N, 3, 128, 128) in [-1, 1] to the logits of every head; about 0.95 million parameters."""
+    """Pictures (N, 3, 128, 128) in [-1, 1] to the logits of every head; about 0.96 million parameters."""
 
     def __init__(self) -> None:
         super().__init__()
