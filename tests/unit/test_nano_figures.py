@@ -19,7 +19,13 @@ def now() -> Situation:
     scene = sample_scene(rng, subject="dog", place="lake")
     text = "a dog by a lake"
     return replace(
-        situation(album, rng), original=text, kept=text, prompt=text, aim=scene, target=AffectPoint(8.0, 7.5)
+        situation(album, rng),
+        original=text,
+        kept=text,
+        known=True,
+        prompt=text,
+        aim=scene,
+        target=AffectPoint(8.0, 7.5),
     )
 
 
@@ -48,7 +54,7 @@ def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
     good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
     figures = agent_figures([good, Rewriting(situation=now, analysis="", prompt="")])
     assert figures["usable"] == 0.5
-    assert figures["keeps_subject"] == figures["toward_target"] == 1.0
+    assert figures["keeps_known_subject"] == figures["toward_target"] == 1.0
 
 
 def test_the_table_says_which_figures_are_reached() -> None:

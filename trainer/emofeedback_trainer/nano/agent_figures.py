@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from emofeedback.affect import distance
 from emofeedback.interfaces import Assessment, Decoding, Judge
@@ -87,15 +86,18 @@ async def rewritings(judge: Judge, situations: Sequence[Situation]) -> list[Rewr
 
 
 def agent_figures(done: Sequence[Rewriting]) -> dict[str, float]:
-    """Shares in [0, 1]; the second and third are of the usable replies."""
+    """Shares in [0, 1]; all but the first are of the usable replies. NaN where there was nothing to count."""
     usable = [one for one in done if one.usable]
-    sides = [side for one in usable if (side := one.toward_target) is not None]
     return {
         "usable": len(usable) / len(done),
-        "keeps_subject": float(np.mean([one.keeps_subject for one in usable])) if usable else 0.0,
-        "toward_target": float(np.mean(sides)) if sides else 0.0,
-        "asked_for_cues": float(len(sides)),
+        "keeps_known_subject": _share([one.keeps_subject for one in usable if one.situation.known]),
+        "keeps_unknown_subject": _share([one.keeps_subject for one in usable if not one.situation.known]),
+        "toward_target": _share([side for one in usable if (side := one.toward_target) is not None]),
     }
+
+
+def _share(verdicts: Sequence[bool]) -> float:
+    return sum(verdicts) / len(verdicts) if verdicts else math.nan
 
 
 def _read(parse: Callable[[str], str], reply: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Sequence
 
@@ -17,15 +18,25 @@ from emofeedback_trainer.nano.rendering import render
 from emofeedback_trainer.nano.scenes import Scene
 
 _REALISM_STEPS = 250
+_TOGETHER = 32
+"""Pictures asked for at a time, so that the generator can batch them."""
 
 
 async def painted(generator: Generator, scenes: Sequence[Scene], seed: int) -> list[bytes]:
     """A PNG for each scene, from a caption that names all of it."""
     rng = np.random.default_rng(seed)
-    images = []
-    for index, scene in enumerate(scenes):
-        request = GenerationRequest(prompt=emotional_caption(scene, rng), seeds=(seed + index,))
-        images += [event.data async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
+    requests = [
+        GenerationRequest(prompt=emotional_caption(scene, rng), seeds=(seed + index,))
+        for index, scene in enumerate(scenes)
+    ]
+
+    async def paint(request: GenerationRequest) -> bytes:
+        (data,) = [event.data async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
+        return data
+
+    images: list[bytes] = []
+    for start in range(0, len(requests), _TOGETHER):
+        images += await asyncio.gather(*map(paint, requests[start : start + _TOGETHER]))
     return images
 
 

@@ -127,6 +127,8 @@ class Situation:
     original: str
     kept: str
     """The part of the original that every rewrite keeps: its subject and place."""
+    known: bool
+    """False where subject or place are from outside the world."""
     prompt: str
     target: AffectPoint
     best: Scene
@@ -150,7 +152,8 @@ def situation(album: Album, rng: np.random.Generator) -> Situation:
         if subject and not re.match(rf"an? {subject}\b", kept):
             subject = ""
     original = kept
-    if subject == scene.subject and kept == core(scene):
+    known = kept == core(scene)
+    if known:
         original = emotional_caption(scene, rng) if rng.random() < 0.2 else neutral_caption(scene, rng)
         kept = depiction_start(original, kept)
     prompt, goal = original, target
@@ -163,6 +166,7 @@ def situation(album: Album, rng: np.random.Generator) -> Situation:
     return Situation(
         original=original,
         kept=kept,
+        known=known,
         prompt=prompt,
         target=target,
         best=pair[0],
