@@ -181,8 +181,8 @@ async def test_calls_at_the_same_time_dont_mix(judge: Judge) -> None:
 
 
 async def test_a_cancelled_call_leaves_the_judge_at_work(judge: Judge) -> None:
-    call = asyncio.create_task(judge.converse([QUESTION], Decoding(max_new_tokens=200, temperature=2.0)))
-    await asyncio.sleep(0.05)
+    call = asyncio.create_task(judge.converse([QUESTION] * 16, Decoding(max_new_tokens=200, temperature=2.0)))
+    await asyncio.sleep(0)  # it has begun, and is sure not to be over
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
