@@ -171,6 +171,7 @@ def serve_until_interrupted(
     """The services, until SIGINT or SIGTERM. `ready` is called with the address once they answer."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
     with local_services(profile, port=port, http_port=http_port, token=token) as address:
         ready(address)
         try:
