@@ -190,8 +190,9 @@ NANO_PROFILE = Profile(
     ),
     optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34),
     serving=ServingSettings(
-        generator=Scaling(cpus=0.5),
-        judge=Scaling(cpus=0.5),
+        # One thread each: a second gains nothing on models so small, and on two cores both services work at once.
+        generator=Scaling(cpus=0.5, threads=1),
+        judge=Scaling(cpus=0.5, threads=1),
         optimizer=Scaling(cpus=0.2, max_ongoing_requests=64),
     ),
 )

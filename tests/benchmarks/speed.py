@@ -75,7 +75,7 @@ async def paint(generator: Generator, seed: int = 0) -> None:
 
 
 async def painting_through_services(client: AsyncClient, runs: int) -> Row:
-    engine = GeneratorEngine.load(NANO_PROFILE.generator)
+    engine = GeneratorEngine.load(NANO_PROFILE.generator, threads=NANO_PROFILE.serving.generator.threads)
     try:
         served, local = await alternate(lambda: paint(client.generator), lambda: paint(engine), runs)
     finally:
@@ -160,10 +160,11 @@ async def short_scoring(runs: int, scenes: int) -> list[Row]:
         buffer = io.BytesIO()
         render(scene, 128).save(buffer, "PNG")
         pictures.append(buffer.getvalue())
-    judge = LocalJudge.load(NANO_PROFILE.judge)
+    judge = LocalJudge.load(NANO_PROFILE.judge, threads=NANO_PROFILE.serving.judge.threads)
 
     async def mean_error(*, reasoning: bool) -> float:
-        outcomes = await judge.assess(pictures, reasoning=reasoning)
+        calls = [pictures[start : start + IMAGES] for start in range(0, scenes, IMAGES)]
+        outcomes = [outcome for call in calls for outcome in await judge.assess(call, reasoning=reasoning)]
         errors = [
             abs(outcome.valence - affect(scene).valence) + abs(outcome.arousal - affect(scene).arousal)
             for outcome, scene in zip(outcomes, truth, strict=True)
