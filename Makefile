@@ -1,5 +1,5 @@
 # `make demo` and `make test` are all a newcomer needs; both set up .venv on first use.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -7,7 +7,7 @@ VLLM_VENV := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
-DEMO_OUT ?= runs/demo
+DEMO_ARGS ?= --out runs/demo
 
 .PHONY: help demo test lint types protos protos-check nano bench test-vllm clean
 
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP) ## Create .venv with the tested versions
 
 demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
-	@$(BIN)/python -m emofeedback.demo --out $(DEMO_OUT)
+	@$(BIN)/python -m emofeedback.demo $(DEMO_ARGS)
 
 test: $(STAMP) ## All tests but those of the vLLM engine
 	$(BIN)/python -m pytest

@@ -39,9 +39,9 @@ class GenerateRequest(_message.Message):
     guidance: _builtins.float
     """Classifier-free guidance scale, 1 (off) to 50; absent: the profile's default."""
     policy: _builtins.str
-    """Name of an adapter; empty: the profile's default."""
+    """Name of an adapter, at most 200 characters; empty: the profile's default."""
     request_id: _builtins.str
-    """A retry with the same id does not do the work twice."""
+    """At most 200 characters. A retry with the same id does not do the work twice."""
     @_builtins.property
     def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One image each, 1 to 64 of them, in [0, 2^63). The same prompt, seed and model give the same pixels."""

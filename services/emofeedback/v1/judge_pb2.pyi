@@ -344,6 +344,7 @@ class MessagePart(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
+    """At most 20,000 characters."""
     image: _builtins.bytes
     def __init__(
         self,
