@@ -65,8 +65,7 @@ class GeneratorDeployment(GeneratorServicer):
     def __init__(self, profile: Profile) -> None:
         from emofeedback.generator.engine import GeneratorEngine
 
-        engine = GeneratorEngine.load(profile.generator, threads=profile.serving.generator.threads)
-        super().__init__(engine, _token())
+        super().__init__(GeneratorEngine.load(profile.generator), _token())
 
 
 class JudgeDeployment(JudgeServicer):
@@ -75,7 +74,7 @@ class JudgeDeployment(JudgeServicer):
     def __init__(self, profile: Profile) -> None:
         from emofeedback.judge.assess import LocalJudge
 
-        super().__init__(LocalJudge.load(profile.judge, threads=profile.serving.judge.threads), _token())
+        super().__init__(LocalJudge.load(profile.judge), _token())
 
 
 class PromptOptimizerDeployment(PromptOptimizerServicer):
@@ -217,15 +216,16 @@ def _start_ray() -> None:
 def _deployment(servicer: type, scaling: Scaling) -> Any:
     from ray import serve
 
+    replicas: dict[str, Any] = {"num_replicas": scaling.min_replicas}
+    if scaling.max_replicas != scaling.min_replicas:
+        bounds = {"min_replicas": scaling.min_replicas, "max_replicas": scaling.max_replicas}
+        replicas = {"autoscaling_config": bounds}
     return serve.deployment(
         servicer,
         ray_actor_options={"num_cpus": scaling.cpus, "num_gpus": scaling.gpus},
-        autoscaling_config=None
-        if scaling.min_replicas == scaling.max_replicas
-        else {"min_replicas": scaling.min_replicas, "max_replicas": scaling.max_replicas},
-        num_replicas=scaling.min_replicas if scaling.min_replicas == scaling.max_replicas else None,
         max_ongoing_requests=scaling.max_ongoing_requests,
         max_queued_requests=scaling.max_queued_requests,
+        **replicas,
     )
 
 

@@ -80,6 +80,8 @@ class GeneratorSettings:
     dtype: Literal["float32", "bfloat16", "float16"]
     max_text_tokens: int
     """Tokens of the T5 encoder, where the checkpoint has one."""
+    threads: int = 0
+    """Torch threads of the process on a CPU; 0 leaves torch's own choice."""
     minimum_gpu_memory_gib: float = 0.0
     """Asked for before anything heavy starts; 0 asks for nothing."""
     policies: str = ""
@@ -106,6 +108,8 @@ class JudgeSettings:
     max_reasoning_tokens: int
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16", "float16"]
+    threads: int = 0
+    """Torch threads of the process on a CPU; 0 leaves torch's own choice."""
     minimum_gpu_memory_gib: float = 0.0
 
 
@@ -137,8 +141,6 @@ class Scaling:
     max_replicas: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
-    threads: int = 0
-    """Torch threads of a replica; 0 leaves torch's own choice."""
     max_ongoing_requests: int = 32
     max_queued_requests: int = 256
 
@@ -174,6 +176,8 @@ NANO_PROFILE = Profile(
         max_batch=4,
         device="cpu",
         dtype="float32",
+        # A second thread gains nothing on models so small, and on two cores generator and judge work at once.
+        threads=1,
         max_text_tokens=0,
         vocabulary=str(NANO / "generator" / "words.txt"),
     ),
@@ -187,12 +191,12 @@ NANO_PROFILE = Profile(
         max_reasoning_tokens=160,
         device="cpu",
         dtype="float32",
+        threads=1,
     ),
     optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34),
     serving=ServingSettings(
-        # One thread each: a second gains nothing on models so small, and on two cores both services work at once.
-        generator=Scaling(cpus=0.5, threads=1),
-        judge=Scaling(cpus=0.5, threads=1),
+        generator=Scaling(cpus=0.5),
+        judge=Scaling(cpus=0.5),
         optimizer=Scaling(cpus=0.2, max_ongoing_requests=64),
     ),
 )

@@ -75,7 +75,7 @@ async def paint(generator: Generator, seed: int = 0) -> None:
 
 
 async def painting_through_services(client: AsyncClient, runs: int) -> Row:
-    engine = GeneratorEngine.load(NANO_PROFILE.generator, threads=NANO_PROFILE.serving.generator.threads)
+    engine = GeneratorEngine.load(NANO_PROFILE.generator)
     try:
         served, local = await alternate(lambda: paint(client.generator), lambda: paint(engine), runs)
     finally:
@@ -160,7 +160,7 @@ async def short_scoring(runs: int, scenes: int) -> list[Row]:
         buffer = io.BytesIO()
         render(scene, 128).save(buffer, "PNG")
         pictures.append(buffer.getvalue())
-    judge = LocalJudge.load(NANO_PROFILE.judge, threads=NANO_PROFILE.serving.judge.threads)
+    judge = LocalJudge.load(NANO_PROFILE.judge)
 
     async def mean_error(*, reasoning: bool) -> float:
         calls = [pictures[start : start + IMAGES] for start in range(0, scenes, IMAGES)]

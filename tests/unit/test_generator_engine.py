@@ -34,7 +34,7 @@ def policies(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(tiny_sd3: Path, policies: Path) -> Iterator[GeneratorEngine]:
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies)), threads=1)
+    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1))
     yield engine
     engine.close()
 

@@ -78,7 +78,7 @@ class InProcess:
             from emofeedback.judge.assess import LocalJudge
         except ImportError as error:
             raise _not_installed(error) from error
-        return self._running_judge(LocalJudge.load(self._profile.judge, threads=self._profile.serving.judge.threads))
+        return self._running_judge(LocalJudge.load(self._profile.judge))
 
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
         try:
@@ -87,9 +87,9 @@ class InProcess:
             from emofeedback.judge.assess import LocalJudge
         except ImportError as error:
             raise _not_installed(error) from error
-        generator = GeneratorEngine.load(self._profile.generator, threads=self._profile.serving.generator.threads)
+        generator = GeneratorEngine.load(self._profile.generator)
         try:
-            judge = LocalJudge.load(self._profile.judge, threads=self._profile.serving.judge.threads)
+            judge = LocalJudge.load(self._profile.judge)
         except BaseException:
             generator.close()
             raise

@@ -99,15 +99,15 @@ class GeneratorEngine:
         self._painter.start()
 
     @classmethod
-    def load(cls, settings: GeneratorSettings, *, threads: int = 0) -> GeneratorEngine:
-        """Check, load and start. `threads` are torch's on a CPU, for the whole process; 0 leaves its own choice.
+    def load(cls, settings: GeneratorSettings) -> GeneratorEngine:
+        """Check, load and start.
 
         Raises:
             FailedPrecondition: see `layout.check`.
         """
         check(settings)
-        if threads:
-            torch.set_num_threads(threads)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
         return cls(load_models(settings), settings)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:

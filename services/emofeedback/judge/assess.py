@@ -82,11 +82,8 @@ class LocalJudge:
         self._reasoning = Decoding(max_new_tokens=settings.max_reasoning_tokens)
 
     @classmethod
-    def load(cls, settings: JudgeSettings, *, threads: int = 0) -> LocalJudge:
+    def load(cls, settings: JudgeSettings) -> LocalJudge:
         """The settings' models, ready to judge.
-
-        Args:
-            threads: torch threads of this process; 0 leaves torch's own choice.
 
         Raises:
             FailedPrecondition, InvalidRequest: as `check`, before any weights are read.
@@ -94,7 +91,7 @@ class LocalJudge:
         check(settings)
         folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
         info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
-        engine = _load_engine(settings, threads)
+        engine = _load_engine(settings)
         from emofeedback.judge.scorers import ClipScorer
 
         return cls(engine, ClipScorer.load(settings), info=info, settings=settings)
@@ -175,7 +172,7 @@ def _image_fields(conversation: Conversation, field: str) -> list[str]:
     ]
 
 
-def _load_engine(settings: JudgeSettings, threads: int) -> VisionLanguageEngine:
+def _load_engine(settings: JudgeSettings) -> VisionLanguageEngine:
     """The engine that the settings name; only here is anything heavy imported."""
     if settings.engine == "vllm":
         from emofeedback.judge.vllm_engine import VllmEngine
@@ -186,6 +183,6 @@ def _load_engine(settings: JudgeSettings, threads: int) -> VisionLanguageEngine:
     from emofeedback.judge.qwen import Qwen
     from emofeedback.judge.transformers_engine import TransformersEngine
 
-    if threads:
-        torch.set_num_threads(threads)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     return TransformersEngine(Qwen.load(settings), max_batch=settings.max_batch)
