@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from emofeedback.affect import AffectPoint, Emotion
+from emofeedback.tensors import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,84 @@ class GeneratedImage:
 GenerationEvent = GenerationQueued | GenerationStep | GeneratedImage
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoiseWindow:
+    """Which denoising steps of a trajectory add noise, and so have a probability that can be learned from."""
+
+    kind: Literal["sde", "cps"] = "sde"
+    """Flow-GRPO's stochastic step, or the coefficient-preserving one (`generator.stochastic`)."""
+    level: float = 0.7
+    """Noise level `a`; in (0, 1] for `cps`, above 0 for `sde`."""
+    first: int = 0
+    """Index of the first noisy step."""
+    length: int = 2
+    """Noisy steps; the others follow the ODE. The last step of a sampling is never noisy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrajectoryRequest:
+    """One group: a trajectory per seed, all from one prompt, one noise window and one policy version."""
+
+    prompt: str
+    seeds: tuple[int, ...]
+    """One trajectory each; in [0, 2**63). A seed fixes the first noise and that of the window's steps."""
+    window: NoiseWindow
+    steps: int
+    """Denoising steps; `window.first + window.length` is below it."""
+    negative_prompt: str = ""
+    guidance: float = 1.0
+    """Classifier-free guidance scale; 1 is off, as in training."""
+    policy: str = ""
+    """Name of an adapter; empty is the profile's default."""
+    request_id: str = ""
+    """Retried with the same id, the work is not done twice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """What the transformer reads of one prompt, so that a learner needs no text encoders."""
+
+    tokens: Tensor
+    """Shape (tokens, context width)."""
+    pooled: Tensor
+    """Shape (pooled width,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupStarted:
+    """What all trajectories of a group have in common; it comes before the first of them."""
+
+    conditioning: Conditioning
+    negative: Conditioning | None
+    """None where guidance is off."""
+    sigmas: Tensor
+    """float32, shape (steps + 1,): the exact noise levels."""
+    model: ModelInfo
+    """The base model and the policy's name."""
+    policy_digest: str
+    """`sha256:` and 64 hex digits over the adapter's file; empty for the base weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """One finished sample."""
+
+    index: int
+    """Position of its seed in the request."""
+    seed: int
+    latents: Tensor
+    """float32, shape (window.length + 1, channels, height, width): before and after each noisy step."""
+    log_probabilities: Tensor
+    """float32, shape (window.length,): of the noisy steps under the policy, mean over the latent's elements."""
+    final: Tensor
+    """float32, shape (channels, height, width): the latent that was decoded."""
+    image: bytes
+    """The picture, a PNG."""
+
+
+TrajectoryEvent = GenerationQueued | GroupStarted | Trajectory
+
+
 class Generator(Protocol):
     """Paints pictures from prompts."""
 
@@ -95,6 +174,15 @@ class Generator(Protocol):
             InvalidRequest: a field is out of its limits.
             NotFound: no such policy.
             ResourceExhausted: the queue is full.
+        """
+        ...
+
+    def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+        """Events until every trajectory of the group is there: `GenerationQueued`, `GroupStarted`, then trajectories
+        as they are finished. All come from one policy version. Closing the iterator stops the computation.
+
+        Raises:
+            As `generate`.
         """
         ...
 

@@ -42,12 +42,13 @@ class GeneratorRecipe:
     """How the base generator is trained."""
 
     scenes: int = 49_152
-    steps: int = 3050
+    steps: int = 6400
     batch: int = 64
     muon_rate: float = 2e-3
     adam_rate: float = 1e-3
     neutral_share: float = 0.4
-    target_share: float = 0.35
+    neutral_target_share: float = 0.6
+    emotional_target_share: float = 0.2
     target_spread: float = 1.7  # standard deviation of a numeric target around the scene's true valence and arousal
     empty_share: float = 0.1  # captions dropped for classifier-free guidance
     seed: int = 0
@@ -81,10 +82,11 @@ def training_caption(scene: Scene, rng: np.random.Generator, recipe: GeneratorRe
     if rng.random() < recipe.empty_share:
         return ""
     if rng.random() < recipe.neutral_share:
-        caption = neutral_caption(scene, rng)
+        caption, target_share = neutral_caption(scene, rng), recipe.neutral_target_share
     else:
         caption = emotional_caption(scene, rng, share=1.0 if rng.random() < 0.6 else 0.6)
-    if rng.random() < recipe.target_share:
+        target_share = recipe.emotional_target_share
+    if rng.random() < target_share:
         caption = with_target(caption, scene, rng, recipe.target_spread)
     return caption
 

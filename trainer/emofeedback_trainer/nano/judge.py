@@ -40,7 +40,7 @@ from emofeedback_trainer.nano.language import (
 from emofeedback_trainer.nano.scenes import Scene
 from emofeedback_trainer.nano.vocabulary import train_tokenizer
 
-STEPS = 2000
+STEPS = 2600
 _SEED = 40
 _RATE = 1.2e-3
 _TOWER_SHARE = 0.3
@@ -63,7 +63,7 @@ class Kind:
 
 
 KINDS = (
-    Kind(name="rating", count=12, weight=1.0, make=lambda album, rng: rating_lesson(album.any(rng), rng)),
+    Kind(name="rating", count=20, weight=1.0, make=lambda album, rng: rating_lesson(album.any(rng), rng)),
     Kind(name="reasoning", count=6, weight=1.0, make=lambda album, rng: reasoning_lesson(album.any(rng))),
     Kind(name="gradient", count=6, weight=1.0, make=lambda album, rng: gradient_lesson(situation(album, rng))),
     Kind(name="update", count=8, weight=1.0, make=lambda album, rng: update_lesson(situation(album, rng))),

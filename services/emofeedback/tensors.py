@@ -1,0 +1,57 @@
+"""Tensors as records: element type, shape, raw little-endian bytes. They need neither torch nor numpy to travel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+ElementType = Literal["float32", "float16", "bfloat16"]
+
+ELEMENT_BYTES: dict[ElementType, int] = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""The element types that travel, and how many bytes one takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """One tensor, in row-major order."""
+
+    element_type: ElementType
+    shape: tuple[int, ...]
+    data: bytes
+    """Little-endian; as many bytes as type and shape ask for."""
+
+    def __post_init__(self) -> None:
+        expected = ELEMENT_BYTES[self.element_type] * math.prod(self.shape)
+        if len(self.data) != expected:
+            raise ValueError(
+                f"a {self.element_type} tensor of shape {self.shape} has {expected} bytes, not {len(self.data)}"
+            )
+
+
+def from_torch(values: torch.Tensor) -> Tensor:
+    """A copy of a torch tensor.
+
+    Raises:
+        ValueError: its element type is none of `ELEMENT_BYTES`.
+    """
+    import torch
+
+    name = str(values.dtype).removeprefix("torch.")
+    if name not in ELEMENT_BYTES:
+        raise ValueError(f"tensors of {name} don't travel, these do: {', '.join(ELEMENT_BYTES)}")
+    flat = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return Tensor(element_type=name, shape=tuple(values.shape), data=flat.numpy().tobytes())
+
+
+def to_torch(tensor: Tensor) -> torch.Tensor:
+    """A torch tensor of its own on the CPU."""
+    import torch
+
+    element_type = getattr(torch, tensor.element_type)
+    if not tensor.data:
+        return torch.empty(tensor.shape, dtype=element_type)
+    return torch.frombuffer(bytearray(tensor.data), dtype=element_type).reshape(tensor.shape)

@@ -1,0 +1,57 @@
+"""What passes between the stages of one iteration: conditions in, groups of scored trajectories out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emofeedback.affect import AffectPoint, target_phrase
+from emofeedback.interfaces import Assessment, GroupStarted, NoiseWindow, Trajectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What one group is asked for."""
+
+    prompt: str
+    """A neutral prompt: subject and place, no mood."""
+    target: AffectPoint
+
+    @property
+    def caption(self) -> str:
+        """The prompt with the numeric target, as the generator reads it."""
+        return f"{self.prompt}, {target_phrase(self.target)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredTrajectory:
+    """One sample and what it earned."""
+
+    trajectory: Trajectory
+    assessment: Assessment
+    alignment: float
+    """Cosine of the picture with the neutral prompt, by the scorer."""
+    rewards: Mapping[str, float]
+    """By name, before normalisation: `valence`, `arousal`, `alignment`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredGroup:
+    """One whole group; a group of which a part failed does not come into being."""
+
+    condition: Condition
+    window: NoiseWindow
+    started: GroupStarted
+    samples: tuple[ScoredTrajectory, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """All groups of one iteration, from one policy version."""
+
+    iteration: int
+    policy: str
+    groups: tuple[ScoredGroup, ...]
+    dropped: Mapping[str, int]
+    """Groups that failed, by reason."""
+    seconds: float
