@@ -146,6 +146,34 @@ def test_the_confidence_of_a_reasoned_reply_is_its_emotion_tokens_share() -> Non
     assert outcome.confidence == pytest.approx(0.75)
 
 
+def reasoned(valence: dict[str, float], tenths: dict[str, float]) -> Completion:
+    """A reasoned reply whose valence has alternatives, the first of each being the written one."""
+    (whole, *_), (tenth, *_) = valence, tenths
+    text = WELL_FORMED.replace("6.4", f"{whole}.{tenth}")
+    before, after = text.split(f"{whole}.{tenth}")
+    tokens = (
+        TokenChoice(before, {before: 0.0}),
+        TokenChoice(whole, log(valence)),
+        TokenChoice(".", {".": 0.0}),
+        TokenChoice(tenth, log(tenths)),
+        TokenChoice(after, {after: 0.0}),
+    )
+    return Completion(text, tokens, True)
+
+
+def test_a_reasoned_rating_that_hesitates_lies_between_what_it_could_have_written() -> None:
+    outcome = parse_reasoning(reasoned({"7": 0.5, "5": 0.4, "the": 0.1}, {"0": 0.5, "8": 0.5}))
+    assert isinstance(outcome, Assessment)
+    assert outcome.valence == pytest.approx((7 * 0.5 + 5 * 0.4) / 0.9 + 0.4)
+    assert outcome.arousal == 3.1
+
+
+def test_a_reasoned_rating_never_leaves_the_scale() -> None:
+    outcome = parse_reasoning(reasoned({"9": 0.9, "8": 0.1}, {"0": 0.2, "9": 0.8}))
+    assert isinstance(outcome, Assessment)
+    assert outcome.valence == 9
+
+
 @given(st.text(max_size=200), st.booleans())
 def test_any_text_gives_an_outcome(text: str, finished: bool) -> None:
     for outcome in (parse_rating(certain(text, finished=finished)), parse_reasoning(certain(text))):

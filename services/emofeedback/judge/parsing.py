@@ -15,7 +15,8 @@ from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.interfaces import Assessment, AssessmentFailure, AssessmentOutcome
 from emofeedback.judge.completion import Completion
 
-_RATINGS = tuple(str(rating) for rating in range(int(SCALE_MIN), int(SCALE_MAX) + 1))
+_RATINGS = "".join(str(rating) for rating in range(int(SCALE_MIN), int(SCALE_MAX) + 1))
+_RATING_DIGITS = re.compile(rf"(?P<whole>[{_RATINGS}])(?:\.(?P<fraction>\d)(?P<rest>\d*))?")
 _QUOTED_CHARACTERS = 80
 
 _RATING_LINE = re.compile(
@@ -49,9 +50,10 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
 
 
 def parse_reasoning(completion: Completion) -> AssessmentOutcome:
-    """The reasoned reply, `<think>...</think><answer>{...}</answer>`, with its numbers as written.
+    """The reasoned reply, `<think>...</think><answer>{...}</answer>`, its numbers scored by probabilities.
 
-    The confidence is the share that the written emotion's first token had among the eight at its place.
+    What a reply writes must be on the scale, then each digit counts by its expected value (`_expected_number`). The
+    confidence is the share that the written emotion's first token had among the eight at its place.
     """
     text = completion.text
     start = _answer_start(text)
@@ -68,7 +70,7 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
                 f"{axis} {values[axis]['value'][:_QUOTED_CHARACTERS]!r} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]",
                 completion,
             )
-        ratings[axis] = rating
+        ratings[axis] = _expected_number(completion, values[axis].start("value"), values[axis]["value"])
     word = values["emotion"]["value"].strip(".!").lower()
     if word not in set(Emotion):
         return _failure(f"{word[:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
@@ -82,6 +84,23 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     )
 
 
+def _expected_number(completion: Completion, offset: int, written: str) -> float:
+    """A written rating such as `6.4`, with the expected value of its digit before and of the first after the point.
+
+    A model that hesitates between 5 and 7 writes one of them; what it expects is 6. The digit after the point was
+    chosen for the written one before it, and is taken for the others too. Where the engine doesn't say what else could
+    have stood there, the digits count as written.
+    """
+    digits = _RATING_DIGITS.fullmatch(written)
+    if digits is None:
+        return _number(written)
+    number = expected_rating(_alternatives(completion, offset, digits["whole"]))
+    if fraction := digits["fraction"]:
+        tenths = _alternatives(completion, offset + 2, fraction)
+        number += _expected_digit(tenths, "0123456789") / 10 + float(f"0.0{digits['rest']}")
+    return min(number, SCALE_MAX)
+
+
 def expected_rating(top: Mapping[str, float]) -> float:
     """Expected value in [1, 9] of the rating at one position, from its alternatives' log-probabilities.
 
@@ -90,14 +109,19 @@ def expected_rating(top: Mapping[str, float]) -> float:
     Raises:
         ValueError: none of the alternatives is a rating.
     """
-    mass = dict.fromkeys(_RATINGS, 0.0)
+    return _expected_digit(top, _RATINGS)
+
+
+def _expected_digit(top: Mapping[str, float], digits: str) -> float:
+    """Expected value of the digit at one position, all tokens but `digits` left out."""
+    mass = dict.fromkeys(digits, 0.0)
     for text, log_probability in top.items():
         if text.strip() in mass:
             mass[text.strip()] += math.exp(log_probability)
     total = sum(mass.values())
     if total == 0:
         raise ValueError(f"no rating among {', '.join(map(repr, top))}")
-    return sum(int(rating) * share for rating, share in mass.items()) / total
+    return sum(int(digit) * share for digit, share in mass.items()) / total
 
 
 def emotion_shares(top: Mapping[str, float]) -> dict[Emotion, float]:
