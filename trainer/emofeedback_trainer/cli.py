@@ -1,23 +1,45 @@
-"""The command `emofeedback-train`."""
+"""The command `emofeedback-train`.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from emofeedback.errors import EmoFeedbackError
+from emofeedback.errors import EmoFeedbackError, InvalidRequest
+
+COMMANDS = {
+    "nano": ("emofeedback_trainer.nano.cli", "the embedded models of the nano world"),
+    "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
+    "serve": ("emofeedback_trainer.service_cli", "the trainer service, until Ctrl-C"),
+    "runs": ("emofeedback_trainer.runs_cli", "start, list, watch and cancel runs of a trainer service"),
+}
+"""By name: the module whose `add_arguments(parser)` declares the options and the function `run`, and what it is for.
+Only the module of the command that is asked for is imported: a client of the service needs no PyTorch."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    from emofeedback_trainer.nano import cli as nano
-
+    words = sys.argv[1:] if words is None else words
+    asked = next((word for word in words if not word.startswith("-")), "")
     parser = argparse.ArgumentParser(prog="emofeedback-train", description="Train and measure EmoFeedback's models.")
     commands = parser.add_subparsers(dest="command", required=True)
-    nano.add_arguments(commands.add_parser("nano", help="the embedded models of the nano world"))
+    for name, (module, purpose) in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == asked:
+            import_module(module).add_arguments(command)
     arguments = parser.parse_args(words)
     try:
         arguments.run(arguments)
+    except InvalidRequest as error:
+        print(f"emofeedback-train: {error}", file=sys.stderr)
+        return 2
     except EmoFeedbackError as error:
         print(f"emofeedback-train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("emofeedback-train: interrupted", file=sys.stderr)
+        return 130
     return 0
