@@ -258,12 +258,19 @@ def load_profile(name: str) -> Profile:
     base = changes.pop("extends", "nano")
     if base not in PROFILES:
         raise InvalidRequest.of("profile.extends", f"{base!r} is not one of {', '.join(PROFILES)}")
-    profile: Profile = _changed(PROFILES[base], {"name": path.stem, **changes}, "profile")
+    profile: Profile = changed(PROFILES[base], {"name": path.stem, **changes}, "profile")
     return profile
 
 
-def _changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
-    """A copy of a settings dataclass with some keys replaced, tables descended into."""
+def changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
+    """A copy of a settings dataclass with some keys replaced, tables descended into.
+
+    Args:
+        where: what the dotted keys in messages start with.
+
+    Raises:
+        InvalidRequest: an unknown key, or a value of another type than the present one.
+    """
     assert dataclasses.is_dataclass(settings) and not isinstance(settings, type)
     known = {f.name for f in dataclasses.fields(settings)}
     replaced: dict[str, Any] = {}
@@ -275,7 +282,7 @@ def _changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise InvalidRequest.of(dotted, "must be a table")
-            replaced[key] = _changed(current, value, dotted)
+            replaced[key] = changed(current, value, dotted)
             continue
         if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
