@@ -6,6 +6,7 @@ Names are immutable: what was fetched once under a name is never fetched again.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 import threading
@@ -75,6 +76,13 @@ class Policies:
                 arriving.rename(self._file(name))
             except OSError as error:
                 raise Unavailable(f"policy {name!r} can't be fetched: {error}") from error
+
+    def digest(self, name: str) -> str:
+        """`sha256:` and 64 hex digits over a fetched policy's file; empty for the base weights."""
+        if not name:
+            return ""
+        with self._file(name).open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
     def use(self, name: str) -> None:
         """Make the transformer paint with a fetched policy, or with the base weights where `name` is empty.
