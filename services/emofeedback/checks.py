@@ -7,14 +7,24 @@ wrong with it, and the limit.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from emofeedback.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
 from emofeedback.errors import FieldViolation, InvalidRequest
-from emofeedback.interfaces import Assessment, AssessmentOutcome, Conversation, Decoding, GenerationRequest
+from emofeedback.interfaces import (
+    Assessment,
+    AssessmentOutcome,
+    Conversation,
+    Decoding,
+    GenerationRequest,
+    NoiseWindow,
+    TrajectoryRequest,
+)
 from emofeedback.rounds import OptimizationRequest, Resume
 from emofeedback.settings import LIMITS
 from emofeedback.steps import GradientRequest, LossRequest, UpdateRequest
+from emofeedback.training import RunRequest
 
 Violations = Iterator[FieldViolation]
 
@@ -28,6 +38,21 @@ def check_generation_request(request: GenerationRequest) -> None:
         _text("negative_prompt", request.negative_prompt, required=False),
         _optional("steps", request.steps, 1, LIMITS.steps),
         _optional("guidance", request.guidance, 1, LIMITS.guidance),
+        _name("policy", request.policy),
+        _name("request_id", request.request_id),
+    )
+
+
+def check_trajectory_request(request: TrajectoryRequest) -> None:
+    """One group of trajectories."""
+    _raise(
+        _text("prompt", request.prompt),
+        _count("seeds", len(request.seeds), LIMITS.images_per_call),
+        *(_number(f"seeds[{i}]", seed, 0, LIMITS.seed) for i, seed in enumerate(request.seeds)),
+        _number("steps", request.steps, 1, LIMITS.steps),
+        _window("window", request.window, request.steps),
+        _text("negative_prompt", request.negative_prompt, required=False),
+        _number("guidance", request.guidance, 1, LIMITS.guidance),
         _name("policy", request.policy),
         _name("request_id", request.request_id),
     )
@@ -111,6 +136,31 @@ def check_update_request(request: UpdateRequest) -> None:
     )
 
 
+def check_run_request(request: RunRequest) -> None:
+    """A training run to start or to go on with."""
+    _raise(
+        _run_name("name", request.name),
+        _text("config", request.config, required=not request.resume, limit=LIMITS.text_characters),
+        _left_out("config", request.config, "a run is resumed with its own") if request.resume else (),
+        _name("request_id", request.request_id),
+    )
+
+
+def check_run_name(name: str) -> None:
+    """The name of a training run."""
+    _raise(_run_name("name", name))
+
+
+def check_run_list(limit: int) -> None:
+    """How many training runs a list may hold."""
+    _raise(_number("limit", limit, 1, LIMITS.runs_per_list))
+
+
+def check_watch(name: str, from_iteration: int) -> None:
+    """A training run to watch from an iteration on."""
+    _raise(_run_name("name", name), _number("from_iteration", from_iteration, 0, 2**31 - 1))
+
+
 def target_point(valence: float, arousal: float) -> AffectPoint:
     """The point, where both coordinates lie on the scale."""
     _raise(
@@ -186,6 +236,32 @@ def _text(field: str, text: str, *, required: bool = True, limit: int = LIMITS.p
 
 def _name(field: str, name: str) -> Violations:
     yield from _text(field, name, required=False, limit=LIMITS.name_characters)
+
+
+def _run_name(field: str, name: str) -> Violations:
+    """It becomes the name of a folder and of policies, so it is plain and can't lead out of its folder."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) or len(name) > LIMITS.run_name_characters:
+        rule = f"1 to {LIMITS.run_name_characters} small letters, digits, '-', '_' and '.', a letter or digit first"
+        yield FieldViolation(field, f"is {name[: LIMITS.run_name_characters]!r}, it must be {rule}")
+
+
+def _left_out(field: str, text: str, reason: str) -> Violations:
+    if text:
+        yield FieldViolation(field, f"must be empty: {reason}")
+
+
+def _window(field: str, window: NoiseWindow, steps: int) -> Violations:
+    highest = LIMITS.cps_noise_level if window.kind == "cps" else LIMITS.sde_noise_level
+    yield from _number(f"{field}.level", window.level, LIMITS.smallest_noise_level, highest)
+    if window.first < 0:
+        yield FieldViolation(f"{field}.first", f"is {window.first}, it must not be negative")
+    if window.length < 0:
+        yield FieldViolation(f"{field}.length", f"is {window.length}, it must not be negative")
+    if 1 <= steps <= window.first + window.length:
+        last = window.first + window.length - 1
+        yield FieldViolation(
+            field, f"ends with step {last}, but the last of {steps} steps, {steps - 1}, is never noisy"
+        )
 
 
 def _image(field: str, image: bytes) -> Violations:

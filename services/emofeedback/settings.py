@@ -36,6 +36,11 @@ class Limits:
     rounds: int = 20
     steps: int = 200
     guidance: float = 50.0
+    smallest_noise_level: float = 0.001
+    """Of a trajectory's window: below it, rounding in float32 blurs how likely a step was."""
+    sde_noise_level: float = 2.0
+    cps_noise_level: float = 1.0
+    """All of the noise is fresh."""
     seed: int = 2**63 - 1
     image_pixels: int = 40_000_000
     """Refused from the header alone, before anything is decoded."""
@@ -45,7 +50,7 @@ class Limits:
     conversation_messages: int = 32
     message_parts: int = 32
     text_characters: int = 20_000
-    """An analysis, or one text of a conversation."""
+    """An analysis, one text of a conversation, or the configuration of a training run."""
     name_characters: int = 200
     """A policy's name or a request's id."""
     new_tokens: int = 2048
@@ -54,9 +59,15 @@ class Limits:
     message_bytes: int = 64 * 1024 * 1024
     queued_images: int = 512
     """Images that wait in one generator replica."""
+    run_name_characters: int = 64
+    runs_per_list: int = 1000
+    """Training runs in one reply."""
 
 
 LIMITS = Limits()
+
+BASE_POLICY = "base"
+"""What a request names to paint with the base weights, whatever policy the profile paints with by default."""
 
 TOKEN_VARIABLE = "EMOFEEDBACK_TOKEN"
 """Environment variable that holds the bearer token, for the services and for the command."""
@@ -85,7 +96,9 @@ class GeneratorSettings:
     minimum_gpu_memory_gib: float = 0.0
     """Asked for before anything heavy starts; 0 asks for nothing."""
     policies: str = ""
-    """fsspec URI of the folder of adapters; empty: none."""
+    """fsspec URI of the store of adapters (`generator.policy_store`); empty: none."""
+    policy: str = ""
+    """Name of the adapter that paints where a request names none; empty: the base weights."""
     vocabulary: str = ""
     """File of all words that a closed-vocabulary checkpoint knows, one a line; empty: open vocabulary."""
 

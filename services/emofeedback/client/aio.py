@@ -1,4 +1,4 @@
-"""The SDK for asyncio: one client for the three services."""
+"""The SDK for asyncio: one client for the services at an address."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from emofeedback.client.generator import GeneratorClient
 from emofeedback.client.judge import JudgeClient
 from emofeedback.client.progress import Creation, Progress, identity
 from emofeedback.client.services import OPTIMIZER
+from emofeedback.client.trainer import TrainerClient
 from emofeedback.errors import InternalError
 from emofeedback.rounds import OptimizationEvent, OptimizationFinished, OptimizationRequest
 from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
@@ -34,7 +35,8 @@ class AsyncClient:
         async with AsyncClient("127.0.0.1:9000") as client:
             creation = await client.create("a park bench", emotion="awe")
 
-    `generator` and `judge` are the same Protocols that the engines in process implement. Every method raises the
+    `generator` and `judge` are the same Protocols that the engines in process implement. `trainer` is for a client of
+    the trainer service, which answers at an address of its own (`emofeedback-train serve`). Every method raises the
     exceptions of `emofeedback.errors`, whichever side of the wire they come from. Cancelling a call, or leaving a
     stream, ends the work on the other side.
     """
@@ -56,6 +58,7 @@ class AsyncClient:
         self._connection = Connection(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
         self.generator = GeneratorClient(self._connection)
         self.judge = JudgeClient(self._connection)
+        self.trainer = TrainerClient(self._connection)
 
     async def __aenter__(self) -> Self:
         return self

@@ -22,10 +22,10 @@ Reply = TypeVar("Reply")
 
 @dataclass(frozen=True)
 class Service:
-    """One of the three."""
+    """One of them."""
 
     application: str
-    """Name of its Ray Serve application: Serve routes by this metadata."""
+    """Name of its Ray Serve application: Serve routes by this metadata, others don't look at it."""
     stub: Callable[[grpc.aio.Channel], Any]
 
 

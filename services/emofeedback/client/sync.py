@@ -15,6 +15,7 @@ from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.generator import GeneratorClient
 from emofeedback.client.judge import JudgeClient
 from emofeedback.client.progress import Creation
+from emofeedback.client.trainer import TrainerClient
 from emofeedback.interfaces import (
     AssessmentOutcome,
     Conversation,
@@ -25,6 +26,7 @@ from emofeedback.interfaces import (
 )
 from emofeedback.rounds import OptimizationEvent, OptimizationRequest
 from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
+from emofeedback.training import Run, RunEvent, RunRequest
 
 T = TypeVar("T")
 _END: Any = object()
@@ -53,6 +55,7 @@ class Client:
         self._client = AsyncClient(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
         self.generator = SyncGenerator(self._client.generator)
         self.judge = SyncJudge(self._client.judge)
+        self.trainer = SyncTrainer(self._client.trainer)
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +162,33 @@ class SyncJudge:
     def model(self) -> ModelInfo:
         """As `JudgeClient.model`."""
         return _wait(self._judge.model())
+
+
+class SyncTrainer:
+    """`TrainerClient`, blocking."""
+
+    def __init__(self, trainer: TrainerClient) -> None:
+        self._trainer = trainer
+
+    def create(self, request: RunRequest) -> Run:
+        """As `TrainerClient.create`."""
+        return _wait(self._trainer.create(request))
+
+    def get(self, name: str) -> Run:
+        """As `TrainerClient.get`."""
+        return _wait(self._trainer.get(name))
+
+    def list(self, *, limit: int = 100) -> Sequence[Run]:
+        """As `TrainerClient.list`."""
+        return _wait(self._trainer.list(limit=limit))
+
+    def cancel(self, name: str) -> Run:
+        """As `TrainerClient.cancel`."""
+        return _wait(self._trainer.cancel(name))
+
+    def watch(self, name: str, *, from_iteration: int = 0) -> Iterator[RunEvent]:
+        """As `TrainerClient.watch`."""
+        return _iterate(self._trainer.watch(name, from_iteration=from_iteration))
 
 
 _starting = threading.Lock()

@@ -44,6 +44,14 @@ from emofeedback.wire.optimizer import (
     update_request_to_proto,
 )
 from emofeedback.wire.optimizer_events import optimization_event_from_proto, optimization_event_to_proto
+from emofeedback.wire.trainer import (
+    run_event_from_proto,
+    run_event_to_proto,
+    run_from_proto,
+    run_request_from_proto,
+    run_request_to_proto,
+    run_to_proto,
+)
 
 __all__ = [
     "assess_request_from_proto",
@@ -77,6 +85,12 @@ __all__ = [
     "outcome_to_proto",
     "rewrite_from_proto",
     "rewrite_to_proto",
+    "run_event_from_proto",
+    "run_event_to_proto",
+    "run_from_proto",
+    "run_request_from_proto",
+    "run_request_to_proto",
+    "run_to_proto",
     "score_request_from_proto",
     "streamed_image_from_proto",
     "target_from_proto",

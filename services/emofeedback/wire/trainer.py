@@ -1,0 +1,118 @@
+"""Runs of the trainer and their events, to the wire and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from emofeedback import checks
+from emofeedback.errors import InvalidRequest
+from emofeedback.training import (
+    Alarm,
+    IterationDone,
+    PanelMeasured,
+    PolicyPublished,
+    Run,
+    RunEvent,
+    RunRequest,
+    RunState,
+    RunStateChanged,
+)
+from emofeedback.v1 import trainer_pb2 as pb
+
+_STATES = {state: pb.RunState.Value(f"RUN_STATE_{state.name}") for state in RunState}
+_KNOWN_STATES = {value: state for state, value in _STATES.items()}
+
+
+def run_request_to_proto(request: RunRequest) -> pb.CreateRunRequest:
+    return pb.CreateRunRequest(
+        name=request.name, config=request.config, resume=request.resume, request_id=request.request_id
+    )
+
+
+def run_request_from_proto(message: pb.CreateRunRequest) -> RunRequest:
+    """Raises `InvalidRequest` where a field is out of its limits."""
+    request = RunRequest(name=message.name, config=message.config, resume=message.resume, request_id=message.request_id)
+    checks.check_run_request(request)
+    return request
+
+
+def run_to_proto(run: Run) -> pb.Run:
+    return pb.Run(
+        name=run.name,
+        config=run.config,
+        state=_STATES[run.state],
+        iteration=run.iteration,
+        iterations=run.iterations,
+        figures=run.figures,
+        panel=run.panel,
+        created=_time_to_proto(run.created),
+        updated=_time_to_proto(run.updated),
+        message=run.message,
+        folder=run.folder,
+        policies=run.policies,
+    )
+
+
+def run_from_proto(message: pb.Run) -> Run:
+    """Raises `InvalidRequest` where the run is in a state that this version doesn't know."""
+    if message.state not in _KNOWN_STATES:
+        raise InvalidRequest.of("run.state", f"is {message.state}, this version doesn't know it")
+    return Run(
+        name=message.name,
+        config=message.config,
+        state=_KNOWN_STATES[message.state],
+        iteration=message.iteration,
+        iterations=message.iterations,
+        figures=dict(message.figures),
+        panel=dict(message.panel),
+        created=message.created.ToDatetime(UTC),
+        updated=message.updated.ToDatetime(UTC),
+        message=message.message,
+        folder=message.folder,
+        policies=message.policies,
+    )
+
+
+def run_event_to_proto(event: RunEvent) -> pb.WatchRunResponse:
+    match event:
+        case RunStateChanged():
+            return pb.WatchRunResponse(state_changed=pb.RunStateChanged(run=run_to_proto(event.run)))
+        case IterationDone():
+            finished = pb.IterationDone(iteration=event.iteration, figures=event.figures)
+            return pb.WatchRunResponse(iteration_done=finished)
+        case PanelMeasured():
+            measured = pb.PanelMeasured(iteration=event.iteration, figures=event.figures)
+            return pb.WatchRunResponse(panel_measured=measured)
+        case PolicyPublished():
+            published = pb.PolicyPublished(iteration=event.iteration, policy=event.policy)
+            return pb.WatchRunResponse(policy_published=published)
+        case Alarm():
+            return pb.WatchRunResponse(alarm=pb.Alarm(iteration=event.iteration, text=event.text))
+
+
+def run_event_from_proto(message: pb.WatchRunResponse) -> RunEvent:
+    """Raises `InvalidRequest` where the message holds no event that this version knows."""
+    match message.WhichOneof("event"):
+        case "state_changed":
+            return RunStateChanged(run=run_from_proto(message.state_changed.run))
+        case "iteration_done":
+            finished = message.iteration_done
+            return IterationDone(iteration=finished.iteration, figures=dict(finished.figures))
+        case "panel_measured":
+            measured = message.panel_measured
+            return PanelMeasured(iteration=measured.iteration, figures=dict(measured.figures))
+        case "policy_published":
+            published = message.policy_published
+            return PolicyPublished(iteration=published.iteration, policy=published.policy)
+        case "alarm":
+            return Alarm(iteration=message.alarm.iteration, text=message.alarm.text)
+        case _:
+            raise InvalidRequest.of("event", "is missing or of an unknown kind")
+
+
+def _time_to_proto(time: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
