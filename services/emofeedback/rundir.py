@@ -159,10 +159,11 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
 
 
-def _explained(error: OSError, path: Path) -> EmoFeedbackError:
+def explained(error: OSError, path: Path) -> EmoFeedbackError:
+    """What a failed write means: a full disk, or a folder that can't be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceExhausted(f"the disk is full, {path} could not be written; what was finished before is kept")
     return FailedPrecondition(f"{path} can't be written: {error.strerror}")
