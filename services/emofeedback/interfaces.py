@@ -93,11 +93,12 @@ class NoiseWindow:
     kind: Literal["sde", "cps"] = "sde"
     """Flow-GRPO's stochastic step, or the coefficient-preserving one (`generator.stochastic`)."""
     level: float = 0.7
-    """Noise level `a`; in (0, 1] for `cps`, above 0 for `sde`."""
+    """Noise level `a`; in [0.001, 2] for `sde`, [0.001, 1] for `cps`."""
     first: int = 0
     """Index of the first noisy step."""
     length: int = 2
-    """Noisy steps; the others follow the ODE. The last step of a sampling is never noisy."""
+    """Noisy steps; the others follow the ODE. 0 is a trajectory without noise. The last step of a sampling is never
+    noisy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,27 +8,28 @@ finish one batch after another, and the first ones are judged while the next are
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from itertools import groupby
+from math import prod
+from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from emofeedback.checks import check_generation_request
-from emofeedback.errors import EmoFeedbackError, ResourceExhausted, Unavailable
+from emofeedback.checks import check_generation_request, check_trajectory_request
+from emofeedback.errors import EmoFeedbackError, InvalidRequest, ResourceExhausted, Unavailable
+from emofeedback.generator.calls import Call, Event, Place, finished, group_started
 from emofeedback.generator.layout import check
 from emofeedback.generator.models import Models, load_models
 from emofeedback.generator.policies import Policies
-from emofeedback.generator.sampler import Recipe, Sample, advance, recipe, start
+from emofeedback.generator.sampler import Recipe, advance, recipe, start
 from emofeedback.generator.vocabulary import Vocabulary
 from emofeedback.interfaces import (
     GeneratedImage,
@@ -37,6 +38,9 @@ from emofeedback.interfaces import (
     GenerationRequest,
     GenerationStep,
     ModelInfo,
+    Trajectory,
+    TrajectoryEvent,
+    TrajectoryRequest,
 )
 from emofeedback.settings import LIMITS, GeneratorSettings
 
@@ -44,34 +48,6 @@ log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 0.1
 """A call hears of its steps at most this often: every step of every image would cost more than it tells."""
-
-
-@dataclass(eq=False, kw_only=True)
-class _Call:
-    """One request on its way through the painter."""
-
-    request: GenerationRequest
-    steps: int
-    guidance: float
-    deliver: Callable[[GenerationEvent | Exception], None]
-    """Hands something to the caller's event loop; from any thread."""
-    waiting: deque[int]
-    """Positions of the seeds that have no place in the batch yet."""
-    unfinished: int
-    abandoned: bool = False
-    """Set by the caller's side when nobody waits any more."""
-    recipe: Recipe | None = None
-    told: float = 0.0
-    """When the caller last heard of a step (monotonic clock)."""
-
-
-@dataclass(eq=False, kw_only=True)
-class _Place:
-    """One place of the batch."""
-
-    call: _Call
-    index: int
-    sample: Sample
 
 
 class GeneratorEngine:
@@ -85,14 +61,14 @@ class GeneratorEngine:
     def __init__(self, models: Models, settings: GeneratorSettings) -> None:
         self._models = models
         self._settings = settings
-        self._policies = Policies(settings.policies, models.transformer)
+        self._policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
         self._vocabulary = Vocabulary.read(settings.vocabulary)
         self._changed = threading.Condition()
         # Shared with the event loops, under the condition's lock:
-        self._calls: list[_Call] = []
+        self._calls: list[Call] = []
         self._closed = False
         # The painter's own:
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._seconds_per_image = 1.0
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
         self._painter = threading.Thread(target=self._paint, name="painter", daemon=True)
@@ -118,30 +94,26 @@ class GeneratorEngine:
             Unavailable: the engine is closed, or the policies can't be read.
         """
         check_generation_request(request)
-        if request.policy:
-            await asyncio.to_thread(self._policies.fetch, request.policy)
-        events: asyncio.Queue[GenerationEvent | Exception] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        call = _Call(
-            request=request,
-            steps=self._settings.steps if request.steps is None else request.steps,
-            guidance=self._settings.guidance if request.guidance is None else request.guidance,
-            deliver=lambda event: _call_soon(loop, events, event),
-            waiting=deque(range(len(request.seeds))),
-            unfinished=len(request.seeds),
-        )
-        ahead = self._enqueue(call)
-        try:
-            yield self._queued(request.prompt, ahead)
-            awaited = len(request.seeds)
-            while awaited:
-                event = await events.get()
-                if isinstance(event, Exception):
-                    raise event
-                awaited -= isinstance(event, GeneratedImage)
+        steps = self._settings.steps if request.steps is None else request.steps
+        guidance = self._settings.guidance if request.guidance is None else request.guidance
+        async with aclosing(self._serve(request, steps, guidance)) as events:
+            async for event in events:
                 yield event
-        finally:
-            self._abandon(call)
+
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+        """See `interfaces.Generator.sample_trajectories`.
+
+        Noise is drawn on the CPU from seed and step alone, and latents stay in float32, so on a CPU a trajectory is
+        the same to the bit whatever else is painted at the time.
+
+        Raises:
+            As `generate`.
+        """
+        check_trajectory_request(request)
+        self._check_size(request)
+        async with aclosing(self._serve(request, request.steps, request.guidance)) as events:
+            async for event in events:
+                yield event
 
     async def model(self) -> ModelInfo:
         """The base model."""
@@ -162,6 +134,47 @@ class GeneratorEngine:
 
     # --- on the event loops ---------------------------------------------------------------------------------------
 
+    async def _serve(
+        self, request: GenerationRequest | TrajectoryRequest, steps: int, guidance: float
+    ) -> AsyncGenerator[Any, None]:
+        """The events of a call, of the kind that its request asks for."""
+        policy = self._policies.resolve(request.policy)
+        await asyncio.to_thread(self._policies.fetch, policy)
+        events: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        call = Call(
+            request=request,
+            policy=policy,
+            steps=steps,
+            guidance=guidance,
+            deliver=lambda event: _call_soon(loop, events, event),
+            waiting=deque(range(len(request.seeds))),
+            unfinished=len(request.seeds),
+        )
+        ahead = self._enqueue(call)
+        try:
+            yield self._queued(request.prompt, ahead)
+            awaited = len(request.seeds)
+            while awaited:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    raise event
+                awaited -= isinstance(event, GeneratedImage | Trajectory)
+                yield event
+        finally:
+            self._abandon(call)
+
+    def _check_size(self, request: TrajectoryRequest) -> None:
+        """A trajectory has to fit into one message, wherever it is sampled."""
+        latent = 4 * prod(self._models.latent_shape)
+        picture = 3 * self._settings.width * self._settings.height
+        longest = (LIMITS.message_bytes - picture) // latent - 2
+        if request.window.length > longest:
+            raise InvalidRequest.of(
+                "window.length",
+                f"is {request.window.length}, at this model's size a message holds trajectories of up to {longest}",
+            )
+
     def _queued(self, prompt: str, ahead: int) -> GenerationQueued:
         shortened = self._models.prompts.shortened(prompt)
         return GenerationQueued(
@@ -170,7 +183,7 @@ class GeneratorEngine:
             shortened_prompt=shortened if shortened != prompt else "",
         )
 
-    def _enqueue(self, call: _Call) -> int:
+    def _enqueue(self, call: Call) -> int:
         """Line up; returns the number of unfinished images of the calls before."""
         with self._changed:
             if self._closed:
@@ -187,7 +200,7 @@ class GeneratorEngine:
             self._changed.notify()
             return ahead
 
-    def _abandon(self, call: _Call) -> None:
+    def _abandon(self, call: Call) -> None:
         call.abandoned = True
         with self._changed:
             self._changed.notify()
@@ -221,24 +234,30 @@ class GeneratorEngine:
         for call in calls:
             while call.waiting and len(self._places) < self._settings.max_batch:
                 try:
-                    call.recipe = call.recipe or self._recipe(call)
+                    call.recipe = call.recipe or self._start(call)
                     seed = call.request.seeds[call.waiting[0]]
                     sample = start(self._models, call.recipe, seed)
                 except Exception as error:
                     self._fail(call, error)
                     break
-                self._places.append(_Place(call=call, index=call.waiting.popleft(), sample=sample))
+                self._places.append(Place(call=call, index=call.waiting.popleft(), sample=sample))
 
-    def _recipe(self, call: _Call) -> Recipe:
-        return recipe(
+    def _start(self, call: Call) -> Recipe:
+        """The recipe of a call's samples, which those who ask for trajectories hear of."""
+        made = recipe(
             self._models,
             prompt=call.request.prompt,
             negative_prompt=call.request.negative_prompt,
             steps=call.steps,
             guidance=call.guidance,
+            window=call.window,
         )
+        if call.window is not None:
+            model = replace(self._models.info, policy=call.policy)
+            call.deliver(group_started(made, model, self._policies.digest(call.policy)))
+        return made
 
-    def _step(self, policy: str, places: list[_Place]) -> None:
+    def _step(self, policy: str, places: list[Place]) -> None:
         """One forward for the samples of one policy, and what follows from it for their callers."""
         began = time.monotonic()
         try:
@@ -247,7 +266,7 @@ class GeneratorEngine:
             for place in places:
                 if place.sample.finished:
                     picture = self._models.decode(place.sample.latent)
-                    self._encoder.submit(self._deliver_image, place, picture)
+                    self._encoder.submit(self._deliver, place, picture)
         except Exception as error:
             for call in {place.call for place in places}:
                 self._fail(call, error)
@@ -261,14 +280,14 @@ class GeneratorEngine:
         self._places = [place for place in self._places if not place.sample.finished]
 
     @staticmethod
-    def _tell_steps(call: _Call, places: list[_Place], now: float) -> None:
-        if now - call.told < _PROGRESS_SECONDS:
+    def _tell_steps(call: Call, places: list[Place], now: float) -> None:
+        if call.window is not None or now - call.told < _PROGRESS_SECONDS:
             return
         call.told = now
         for place in places:
             call.deliver(GenerationStep(index=place.index, step=place.sample.step, steps=call.steps))
 
-    def _fail(self, call: _Call, error: Exception) -> None:
+    def _fail(self, call: Call, error: Exception) -> None:
         """End one call; the others go on."""
         if not isinstance(error, EmoFeedbackError):
             log.error("a call of the generator failed", exc_info=error)
@@ -277,32 +296,23 @@ class GeneratorEngine:
 
     # --- on the encoder's thread ----------------------------------------------------------------------------------
 
-    def _deliver_image(self, place: _Place, picture: Tensor) -> None:
+    def _deliver(self, place: Place, picture: Tensor) -> None:
         if place.call.abandoned:
             return
-        request, (height, width, _) = place.call.request, picture.shape
-        png = io.BytesIO()
-        Image.fromarray(picture.numpy()).save(png, "PNG")
-        place.call.deliver(
-            GeneratedImage(
-                index=place.index,
-                seed=request.seeds[place.index],
-                data=png.getvalue(),
-                width=width,
-                height=height,
-                model=replace(self._models.info, policy=request.policy),
-            )
-        )
+        try:
+            place.call.deliver(finished(place, picture, self._models.info))
+        except Exception as error:
+            self._fail(place.call, error)
 
 
-def _policy(place: _Place) -> str:
-    return place.call.request.policy
+def _policy(place: Place) -> str:
+    return place.call.policy
 
 
 def _call_soon(
     loop: asyncio.AbstractEventLoop,
-    events: asyncio.Queue[GenerationEvent | Exception],
-    event: GenerationEvent | Exception,
+    events: asyncio.Queue[Event | Exception],
+    event: Event | Exception,
 ) -> None:
     """Put an event where its caller waits; a caller whose loop is closed waits no more."""
     with suppress(RuntimeError):

@@ -1,20 +1,24 @@
 """The sampler: one denoising step for a batch of samples that need not belong together.
 
 Each sample has its own prompt, noise level, number of steps and guidance, so samples join and leave between steps
-(continuous batching). Nothing here knows of requests, threads or queues.
+(continuous batching). A sample with a noise window is a trajectory: in its window it takes stochastic steps and keeps
+what a learner needs of them. Nothing here knows of requests, threads or queues.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from emofeedback.generator.flow import TRAIN_STEPS, guided, ode_step, sigma_schedule
 from emofeedback.generator.models import Models
 from emofeedback.generator.prompts import Embedding
+from emofeedback.generator.stochastic import cps_step, sde_step
+from emofeedback.interfaces import NoiseWindow
 
 MIN_ROWS = 4
 """Rows of the smallest forward on a CPU; fewer are filled up with copies.
@@ -34,6 +38,8 @@ class Recipe:
     guidance: float
     sigmas: Tensor
     """float32, shape (steps + 1,)."""
+    window: NoiseWindow | None = None
+    """The stochastic steps of trajectories; None for pictures."""
 
     @property
     def steps(self) -> int:
@@ -45,30 +51,68 @@ class Sample:
     """One image on its way from noise."""
 
     recipe: Recipe
+    seed: int
     latent: Tensor
     """float32 throughout, whatever the model computes in."""
     step: int = 0
     """Steps done."""
+    visited: list[Tensor] = field(default_factory=list)
+    """The latents before and after each stochastic step so far, of a trajectory."""
+    log_probabilities: list[Tensor] = field(default_factory=list)
+    """Of the stochastic steps so far, each of shape (1,)."""
 
     @property
     def finished(self) -> bool:
         return self.step == self.recipe.steps
 
+    @property
+    def noisy(self) -> bool:
+        """Whether the next step is a stochastic one."""
+        window = self.recipe.window
+        return window is not None and window.first <= self.step < window.first + window.length
 
-def recipe(models: Models, *, prompt: str, negative_prompt: str, steps: int, guidance: float) -> Recipe:
+    def remember(self) -> None:
+        """Keep the latent where it lies at an end of a stochastic step."""
+        window = self.recipe.window
+        if window is not None and window.first <= self.step <= window.first + window.length:
+            self.visited.append(self.latent)
+
+
+def recipe(
+    models: Models,
+    *,
+    prompt: str,
+    negative_prompt: str,
+    steps: int,
+    guidance: float,
+    window: NoiseWindow | None = None,
+) -> Recipe:
     """Encode the prompts of a request, once for all its images."""
     return Recipe(
         prompt=models.prompts.encode(prompt),
         negative=models.prompts.encode(negative_prompt) if guidance > 1 else None,
         guidance=guidance,
         sigmas=sigma_schedule(steps, models.shift),
+        window=window,
     )
 
 
 def start(models: Models, recipe: Recipe, seed: int) -> Sample:
     """A sample of pure noise, drawn on the CPU so that a seed means the same on every device."""
     noise = torch.randn(models.latent_shape, generator=torch.Generator().manual_seed(seed))
-    return Sample(recipe=recipe, latent=noise.to(models.device))
+    sample = Sample(recipe=recipe, seed=seed, latent=noise.to(models.device))
+    sample.remember()
+    return sample
+
+
+def step_noise(shape: tuple[int, ...], seed: int, step: int) -> Tensor:
+    """The noise that a trajectory adds at a step: it depends on seed and step alone, not on window or company.
+
+    Returns:
+        Standard normal, float32 on the CPU.
+    """
+    [mixed] = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(int(mixed)))
 
 
 @torch.inference_mode()
@@ -92,9 +136,28 @@ def advance(models: Models, samples: Sequence[Sample]) -> None:
     if with_negative:
         scales = torch.tensor([samples[i].recipe.guidance for i in with_negative], device=models.device)
         conditional[with_negative] = guided(unconditional, conditional[with_negative], scales)
-    for sample, latent in zip(samples, ode_step(latents, conditional, sigmas, next_sigmas), strict=True):
-        sample.latent = latent
+    straight = ode_step(latents, conditional, sigmas, next_sigmas)
+    for i, sample in enumerate(samples):
+        sample.latent = _stochastic_step(sample, conditional[i]) if sample.noisy else straight[i]
         sample.step += 1
+        sample.remember()
+
+
+def _stochastic_step(sample: Sample, velocity: Tensor) -> Tensor:
+    """The latent after a step of the window. One sample at a time: a mean over one of many may round otherwise."""
+    window = sample.recipe.window
+    assert window is not None
+    sigmas = sample.recipe.sigmas.to(velocity.device)
+    here, there = sigmas[sample.step, None], sigmas[sample.step + 1, None]
+    noise = step_noise(tuple(velocity.shape), sample.seed, sample.step).to(velocity.device)
+    if window.kind == "cps":
+        done = cps_step(sample.latent[None], velocity[None], here, there, window.level, noise[None])
+    else:
+        done = sde_step(
+            sample.latent[None], velocity[None], here, there, window.level, noise[None], first_sigma=sigmas[1]
+        )
+    sample.log_probabilities.append(done.log_probabilities)
+    return done.latents[0]
 
 
 def _forward(models: Models, latents: Tensor, sigmas: Tensor, embeddings: Sequence[Embedding]) -> Tensor:
