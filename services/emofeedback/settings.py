@@ -279,7 +279,8 @@ def changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
     """A copy of a settings dataclass with some keys replaced, tables descended into.
 
     Args:
-        where: what the dotted keys in messages start with.
+        changes: as TOML has them; a list replaces a tuple of texts.
+        where: what the dotted keys in messages start with; empty: the settings are the root.
 
     Raises:
         InvalidRequest: an unknown key, or a value of another type than the present one.
@@ -288,7 +289,7 @@ def changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
     known = {f.name for f in dataclasses.fields(settings)}
     replaced: dict[str, Any] = {}
     for key, value in changes.items():
-        dotted = f"{where}.{key}"
+        dotted = f"{where}.{key}" if where else key
         if key not in known:
             raise InvalidRequest.of(dotted, f"unknown key, known are {', '.join(sorted(known))}")
         current = getattr(settings, key)
@@ -299,6 +300,8 @@ def changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
             continue
         if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if isinstance(current, tuple) and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            value = tuple(value)
         if type(value) is not type(current):
             raise InvalidRequest.of(dotted, f"must be of type {type(current).__name__}, not {type(value).__name__}")
         replaced[key] = value
