@@ -1,0 +1,133 @@
+"""`emofeedback-train flow-grpo`: one training run in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from emofeedback.errors import InvalidRequest
+from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
+from emofeedback_trainer.flow_grpo.display import TrainingDisplay
+from emofeedback_trainer.flow_grpo.folder import RunFolder
+from emofeedback_trainer.flow_grpo.run import RunResult, train
+
+_EXAMPLES = """examples:
+  emofeedback-train flow-grpo --config nano --out runs/nano
+                                        the embedded generator learns from the embedded judge, in this process
+  emofeedback-train flow-grpo --out runs/nano --resume
+                                        go on where it was cut, with the configuration that it was started with
+  emofeedback-train flow-grpo --config nano --set rewards.alignment=0 --set iterations=40 --out runs/no-alignment
+  emofeedback-train flow-grpo --config mine.toml --address 127.0.0.1:9000 --out runs/mine
+                                        rollouts and rewards from running services, whose generator reads its
+                                        policies at the address that the configuration names as `policies`
+
+A configuration file starts from a built-in one and changes some keys:
+  extends = "nano"
+  iterations = 60
+  rewards.form = "continuous"
+  learner.learning_rate = 1e-4
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `emofeedback-train flow-grpo`."""
+    parser.description = "Teach the generator to paint what a target asks for, rewarded by the judge (Flow-GRPO)."
+    parser.epilog = _EXAMPLES
+    parser.add_argument(
+        "--config", help=f"a built-in configuration ({', '.join(CONFIGS)}) or a .toml file; default: nano"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--address", help="HOST:PORT of running services; default: engines in this process")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the configuration"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Trains to the end, or until Ctrl-C.
+
+    Raises:
+        InvalidRequest: the configuration or the folder is refused, before any model is loaded.
+        EmoFeedbackError: the run stopped; its last checkpoint is intact.
+        KeyboardInterrupt: as well.
+    """
+    config, files = _config(arguments), RunFolder(arguments.out)
+    files.require_free(resume=arguments.resume)
+    console = Console(markup=False, highlight=False, emoji=False)
+    try:
+        result = _trained(config, arguments.out, arguments.resume, console)
+    except BaseException:
+        if files.checkpoints.exists():
+            console.print(
+                f"The run is kept in {arguments.out}; `emofeedback-train flow-grpo --out {arguments.out} --resume` "
+                "goes on from its last iteration.",
+                soft_wrap=True,
+            )
+        raise
+    console.print(f"Policy: {result.policy} ({result.digest})", soft_wrap=True)
+    console.print(f"Finished in {result.seconds / 60:.1f} min.", soft_wrap=True)
+
+
+def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
+    from emofeedback_trainer.flow_grpo.engines import engines, load_learner
+
+    with console.status("loading the models"):
+        learner = load_learner(config)
+        running = engines(config, config.policies or RunFolder(folder).policies)
+
+    async def work() -> RunResult:
+        with TrainingDisplay(console) as display:
+            async with running as (generator, judge):
+                return await train(
+                    config,
+                    folder,
+                    generator=generator,
+                    judge=judge,
+                    learner=learner,
+                    resume=resume,
+                    on_event=display.show,
+                )
+
+    return asyncio.run(work())
+
+
+def _config(arguments: argparse.Namespace) -> FlowGrpoConfig:
+    """The configuration, with what the command line changes of it."""
+    if arguments.config is None and arguments.resume:
+        config = RunFolder(arguments.out).config()
+    else:
+        config = load_config(arguments.config or "nano")
+    changes: dict[str, Any] = {}
+    for change in arguments.set:
+        _merge(changes, _change(change))
+    if arguments.address is not None:
+        changes["address"] = arguments.address
+    return with_changes(config, changes)
+
+
+def _change(text: str) -> dict[str, Any]:
+    """`KEY=VALUE` as a nested table; a value that is no TOML is a text."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
+    for line in (f"{key} = {value}", f'{key} = "{value}"'):
+        try:
+            return tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            continue
+    raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
+
+
+def _merge(changes: dict[str, Any], more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(changes.get(key), dict):
+            _merge(changes[key], value)
+        else:
+            changes[key] = value

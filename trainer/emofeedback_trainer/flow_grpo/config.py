@@ -1,0 +1,225 @@
+"""The configuration of a Flow-GRPO run: a frozen tree, the built-in ones, and TOML files that change some keys.
+
+extends = "nano"
+iterations = 50
+learner.learning_rate = 1e-4
+[rewards]
+alignment = 0.0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from emofeedback.errors import FieldViolation, InvalidRequest
+from emofeedback.interfaces import NoiseWindow
+from emofeedback.settings import LIMITS, changed, load_profile
+from emofeedback_trainer.flow_grpo.conditions import NANO
+from emofeedback_trainer.flow_grpo.learner import LearnerConfig
+from emofeedback_trainer.flow_grpo.rewards import RewardConfig
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How trajectories are painted. Only noisy steps are trained; the others follow the ODE."""
+
+    steps: int = 10
+    """Denoising steps; the paper's."""
+    guidance: float = 1.0
+    """Classifier-free guidance scale in rollout and training; off, which halves the forwards."""
+    kind: Literal["sde", "cps"] = "sde"
+    """The stochastic step: see `NoiseWindow`."""
+    level: float = 0.7
+    """Its noise level."""
+    mode: Literal["window", "full"] = "window"
+    """A short window of noisy steps, or the paper's mode: all of them but the last, whose noise is too small."""
+    window_length: int = 2
+    """Noisy steps of a window."""
+    window_from: int = 0
+    """The earliest first step of a window; each group's is drawn from here to `window_to`."""
+    window_to: int = 3
+    """The latest first step of a window."""
+
+    @property
+    def windows(self) -> range:
+        """Where a group's window may begin."""
+        return range(1) if self.mode == "full" else range(self.window_from, self.window_to + 1)
+
+    def window(self, first: int) -> NoiseWindow:
+        """The noise window that begins at step `first`."""
+        length = self.steps - 1 if self.mode == "full" else self.window_length
+        return NoiseWindow(kind=self.kind, level=self.level, first=first, length=length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelConfig:
+    """How often the held-out panel is measured, and how large it is."""
+
+    every: int = 10
+    """Iterations between two measurements; the first comes before any training, the last after it."""
+    pairs: int = 16
+    """Held-out pairs of prompt and target."""
+    images: int = 2
+    """Pictures a pair, at the same seeds each time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowGrpoConfig:
+    """One run."""
+
+    name: str = "nano"
+    """Of the run; its policies are called `<name>-<iteration>` and `<name>-final`."""
+    profile: str = "nano"
+    """Name or TOML file of the profile whose generator learns and whose judge rewards."""
+    address: str = ""
+    """HOST:PORT of running services; empty: engines in this process."""
+    policies: str = ""
+    """fsspec URI where adapters are published and the generator fetches them; empty: `policies` in the run's folder."""
+    keep_policies: int = 3
+    """Newest policies of the run that stay in the store, besides those that the panel measured."""
+    prompts: str = NANO
+    """`nano` for the nano world's neutral captions, or a JSON lines file: see `conditions.read_wishes`."""
+    seed: int = 0
+    iterations: int = 120
+    groups: int = 8
+    """Groups of one iteration."""
+    group_size: int = 12
+    """Trajectories of one group: the same prompt, target and noise window, another first noise each."""
+    concurrent_groups: int = 2
+    """Groups that are asked for at once: one is painted while the one before is judged."""
+    patience: float = 1800.0
+    """Seconds that the run waits for a service that is away before it stops."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    panel: PanelConfig = field(default_factory=PanelConfig)
+
+
+MAY_CHANGE = frozenset(
+    {"address", "policies", "keep_policies", "concurrent_groups", "patience", "iterations", "panel.every"}
+)
+"""Dotted keys that a run may be resumed with another value of: they don't change what it computes."""
+
+CONFIGS: Mapping[str, FlowGrpoConfig] = {
+    "nano": FlowGrpoConfig(),
+    # The paper's: groups of 8, 16 images a step, 1000 steps, all ten sampling steps noisy.
+    "sd35-medium": FlowGrpoConfig(
+        name="sd35-medium",
+        profile="sd35-medium",
+        iterations=1000,
+        groups=2,
+        group_size=8,
+        sampling=SamplingConfig(mode="full"),
+    ),
+}
+"""The built-in configurations."""
+
+
+def load_config(source: str) -> FlowGrpoConfig:
+    """A built-in configuration by name, or one from a TOML file (see the module's docstring).
+
+    Raises:
+        InvalidRequest: no such configuration or file, an unknown key, a value of the wrong type or out of its range;
+            the dotted key is named.
+    """
+    if source in CONFIGS:
+        return CONFIGS[source]
+    path = Path(source)
+    if path.suffix != ".toml" or not path.is_file():
+        known = ", ".join(CONFIGS)
+        raise InvalidRequest.of("config", f"{source!r} is neither one of {known} nor an existing .toml file")
+    try:
+        changes = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest.of("config", f"{path} is not TOML: {error}") from error
+    base = changes.pop("extends", "nano")
+    if base not in CONFIGS:
+        raise InvalidRequest.of("config.extends", f"{base!r} is not one of {', '.join(CONFIGS)}")
+    return with_changes(CONFIGS[base], changes)
+
+
+def with_changes(config: FlowGrpoConfig, changes: Mapping[str, Any]) -> FlowGrpoConfig:
+    """The configuration with some keys replaced, tables descended into; raises as `load_config`."""
+    replaced = changed(config, changes, "")
+    check_config(replaced)
+    return replaced
+
+
+def check_config(config: FlowGrpoConfig) -> None:
+    """Every range, all at once.
+
+    Raises:
+        InvalidRequest: with one violation per field.
+    """
+    violations = [FieldViolation(key, problem) for key, problem in _problems(config)]
+    if violations:
+        raise InvalidRequest(*violations)
+    load_profile(config.profile)
+
+
+def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
+    """Dotted keys that are out of their ranges, each with what is wrong."""
+    values = flat(config)
+
+    def must(holds: Callable[[Any], bool], what: str, *keys: str) -> Iterator[tuple[str, str]]:
+        for key in keys:
+            if not holds(values[key]):
+                yield key, f"is {values[key]!r}, it must be {what}"
+
+    most = LIMITS.images_per_call
+    yield from must(
+        lambda name: bool(_NAME.fullmatch(name)), "letters, digits, '.', '_', '-', at most 100 of them", "name"
+    )
+    yield from must(lambda n: n >= 1, "at least 1", "iterations", "groups", "keep_policies", "concurrent_groups")
+    yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "group_size")
+    yield from must(lambda n: 0 <= n <= LIMITS.seed, f"in [0, {LIMITS.seed}]", "seed")
+    yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "patience")
+    yield from must(lambda n: n >= 1, "at least 1", "panel.every", "panel.pairs", "panel.images")
+    yield from must(lambda form: form in ("step", "continuous"), "'step' or 'continuous'", "rewards.form")
+    yield from must(lambda x: 0 < x < math.inf, "above 0", "rewards.threshold")
+    weights = ("rewards.valence", "rewards.arousal", "rewards.alignment")
+    yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", *weights)
+    if not any(values[key] for key in weights):
+        yield "rewards", "has no weight above 0"
+
+    sampling = config.sampling
+    yield from must(lambda n: 2 <= n <= LIMITS.steps, f"in [2, {LIMITS.steps}]", "sampling.steps")
+    yield from must(lambda x: 1 <= x <= LIMITS.guidance, f"in [1, {LIMITS.guidance:g}]", "sampling.guidance")
+    yield from must(lambda kind: kind in ("sde", "cps"), "'sde' or 'cps'", "sampling.kind")
+    if sampling.kind == "cps":
+        yield from must(lambda x: 0 < x <= 1, "in (0, 1] where sampling.kind is 'cps'", "sampling.level")
+    else:
+        yield from must(lambda x: 0 < x < math.inf, "above 0", "sampling.level")
+    yield from must(lambda mode: mode in ("window", "full"), "'window' or 'full'", "sampling.mode")
+    if sampling.mode == "window":
+        yield from must(lambda n: n >= 1, "at least 1", "sampling.window_length")
+        yield from must(lambda n: n >= 0, "0 or above", "sampling.window_from")
+        last = sampling.steps - 1 - sampling.window_length
+        limit = f"in [{sampling.window_from}, {last}]: from window_from, and the last step is never noisy"
+        yield from must(lambda n: sampling.window_from <= n <= last, limit, "sampling.window_to")
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of a configuration by their dotted keys."""
+    values: dict[str, Any] = {}
+    for each in dataclasses.fields(config):
+        value = getattr(config, each.name)
+        nested = flat(value, f"{prefix}{each.name}.") if dataclasses.is_dataclass(value) else None
+        values |= nested if nested is not None else {prefix + each.name: value}
+    return values
+
+
+def to_toml(config: FlowGrpoConfig) -> str:
+    """The whole configuration as TOML, one dotted key a line; `load_config` reads it back."""
+    # JSON writes texts, numbers, true and false as TOML does, where numbers are finite.
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in flat(config).items())

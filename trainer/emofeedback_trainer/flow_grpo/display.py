@@ -1,0 +1,127 @@
+"""What a training run looks like on a terminal, and, where there is none, a line for each iteration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from emofeedback_trainer.flow_grpo.events import (
+    Alarm,
+    GroupJudged,
+    IterationDone,
+    PanelMeasured,
+    RunEvent,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+)
+
+Figures = Mapping[str, float | str]
+
+
+class TrainingDisplay:
+    """Feed it every event of the run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
+        self._began = time.monotonic()
+        self._first, self._done, self._iterations = 0, 0, 0
+        self._judged, self._groups = 0, 1
+        self._curve: Figures = {}
+        self._panel: Figures = {}
+        self._pause = ""
+
+    def __enter__(self) -> TrainingDisplay:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, event: RunEvent) -> None:
+        """Brings the view up to date."""
+        match event:
+            case RunStarted():
+                self._first = self._done = event.iteration
+                self._iterations = event.iterations
+                self._began = time.monotonic()
+                if event.iteration:
+                    self._say(f"goes on after iteration {event.iteration} of {event.iterations}")
+            case GroupJudged():
+                self._judged, self._groups = event.done, event.groups
+            case IterationDone():
+                self._done, self._judged, self._curve = event.iteration, 0, event.figures
+                self._say(f"{self._done:>4}/{self._iterations}  {curve_line(event.figures)}  {self._left()}")
+            case PanelMeasured():
+                self._panel = event.figures
+                self._say(f"panel      {panel_line(event.figures)}")
+            case Alarm():
+                self._say(f"alarm: {event.text}", "bold red")
+            case RunPaused():
+                self._pause = event.reason
+                self._say(f"paused: {event.reason}", "yellow")
+            case RunResumed():
+                self._pause = ""
+                self._say(f"goes on after {event.seconds:.0f} s")
+        if self._live is not None:
+            self._live.update(self._view())
+
+    def _say(self, line: str, style: str = "") -> None:
+        self._console.print(line, style=style, soft_wrap=True)
+
+    def _left(self) -> str:
+        """How long the rest takes at the pace of this start of the run."""
+        if self._done == self._first:
+            return ""
+        pace = (time.monotonic() - self._began) / (self._done - self._first)
+        return f"{pace * (self._iterations - self._done) / 60:.0f} min left"
+
+    def _view(self) -> RenderableType:
+        bars = Table.grid(padding=(0, 1))
+        bars.add_row(
+            "iterations",
+            ProgressBar(self._iterations, self._done, width=32),
+            f"{self._done}/{self._iterations}  {self._left()}",
+        )
+        learning = "learning" if self._judged == self._groups else "painting and judging"
+        bars.add_row("groups", ProgressBar(self._groups, self._judged, width=32), f"{self._judged}/{self._groups}")
+        parts: list[RenderableType] = [bars, Text(self._pause or learning, "yellow" if self._pause else "dim")]
+        if self._panel:
+            parts.append(Text(f"panel: {panel_line(self._panel)}", "dim"))
+        return Group(*parts)
+
+
+def curve_line(figures: Figures) -> str:
+    """An iteration in one line; errors and spreads are by the judge, in points of the 1-9 scale."""
+    f = _numbers(figures)
+    return (
+        f"reward {f['reward']:.3f}  judge's error V {f['judge_valence_error']:.2f} A {f['judge_arousal_error']:.2f}  "
+        f"spread V {f['spread_valence']:.2f} A {f['spread_arousal']:.2f}  KL {f['kl']:.2g}  "
+        f"clipped {f['clip_fraction']:.0%}  {f['images_per_second']:.1f} images/s"
+    )
+
+
+def panel_line(figures: Figures) -> str:
+    """A measurement of the panel in one line; errors and correlations are by the critic."""
+    f = _numbers(figures)
+    return (
+        f"critic's error V {f['valence_error']:.2f} A {f['arousal_error']:.2f}  "
+        f"correlation V {f['valence_correlation']:.2f} A {f['arousal_correlation']:.2f}  "
+        f"subject {f['subject_accuracy']:.0%}  diversity {f['diversity']:.3f}"
+    )
+
+
+def _numbers(figures: Figures) -> Mapping[str, float]:
+    return {name: value for name, value in figures.items() if not isinstance(value, str)}

@@ -1,0 +1,268 @@
+"""The run: paint and judge, learn, save, publish; again and again.
+
+After every iteration the learner's state is saved, and only what is saved is published. So a run that is killed at any
+point goes on from its last whole iteration, publishes the same adapter under the same name again, and draws the batch
+that it would have drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from emofeedback.errors import EmoFeedbackError, FailedPrecondition
+from emofeedback.interfaces import Generator, Judge, ModelInfo
+from emofeedback_trainer.flow_grpo.batches import rollout_advantages
+from emofeedback_trainer.flow_grpo.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    require_same_config,
+    require_same_models,
+    save_checkpoint,
+)
+from emofeedback_trainer.flow_grpo.conditions import Wish, plan, read_wishes
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, flat
+from emofeedback_trainer.flow_grpo.events import (
+    GroupJudged,
+    IterationDone,
+    PolicyPublished,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+)
+from emofeedback_trainer.flow_grpo.figures import rollout_figures
+from emofeedback_trainer.flow_grpo.folder import RunFolder, State
+from emofeedback_trainer.flow_grpo.learner import UpdateFigures
+from emofeedback_trainer.flow_grpo.outage import Outage
+from emofeedback_trainer.flow_grpo.records import Rollout
+from emofeedback_trainer.flow_grpo.rollout import roll_out
+from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
+
+
+class PolicyLearner(Protocol):
+    """What a run needs of its learner; `learner.Learner` is the one in this process."""
+
+    def update(self, rollout: Rollout, advantages: list[list[float]]) -> UpdateFigures:
+        """Learns from one rollout."""
+        ...
+
+    def adapter(self, *, averaged: bool) -> Mapping[str, Tensor]:
+        """The policy's weights, or their running average."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Everything that a checkpoint needs of it."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a checkpoint."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a finished run leaves behind."""
+
+    policy: str
+    """Name of the final policy: the running average of the weights."""
+    digest: str
+    seconds: float
+    """All starts of the run together."""
+
+
+async def train(
+    config: FlowGrpoConfig,
+    folder: Path,
+    *,
+    generator: Generator,
+    judge: Judge,
+    learner: PolicyLearner,
+    resume: bool = False,
+    on_event: Callable[[RunEvent], None] = lambda event: None,
+) -> RunResult:
+    """Runs to the last iteration, everything kept in `folder`; with `resume`, from the last checkpoint on.
+
+    Cancelling it leaves the last checkpoint.
+
+    Raises:
+        InvalidRequest: the folder, or a configuration that differs from that of the run in it.
+        FailedPrecondition: another generator or judge than the run began with.
+        HonestyError: what was learned from is not what the policy painted.
+        ResourceExhausted: the disk is full.
+        EmoFeedbackError: a service was away for longer than the run's patience.
+    """
+    files = RunFolder(folder)
+    files.require_free(resume=resume)
+    wishes = read_wishes(config.prompts)
+    checkpoint = load_checkpoint(files.checkpoints)
+    if checkpoint is not None:
+        require_same_config(checkpoint, config)
+    files.keep_config(config)
+    run = _Run(config, files, wishes, generator, judge, learner, on_event)
+    try:
+        return await run.from_checkpoint(checkpoint)
+    except asyncio.CancelledError:
+        run.tell("canceled", "stopped; --resume goes on")
+        raise
+    except Exception as error:
+        run.fail(error)
+        raise
+
+
+class _Run:
+    """One start of a run."""
+
+    def __init__(
+        self,
+        config: FlowGrpoConfig,
+        files: RunFolder,
+        wishes: tuple[Wish, ...],
+        generator: Generator,
+        judge: Judge,
+        learner: PolicyLearner,
+        on_event: Callable[[RunEvent], None],
+    ) -> None:
+        self._config = config
+        self._files = files
+        self._wishes = wishes
+        self._generator = generator
+        self._judge = judge
+        self._learner = learner
+        self._on_event = on_event
+        self._outage = Outage(config.patience, self._away_or_back)
+        self._iteration = 0
+        self._seconds = 0.0
+
+    async def from_checkpoint(self, checkpoint: Checkpoint | None) -> RunResult:
+        base = await self._outage.outlast(self._generator.model)
+        judge = await self._outage.outlast(self._judge.model)
+        if checkpoint is None:
+            self._save(base, judge)
+        else:
+            require_same_models(checkpoint, base, judge)
+            self._learner.load_state(checkpoint.state)
+            self._iteration, self._seconds = checkpoint.iteration, checkpoint.seconds
+        self._files.cut_back(self._iteration)
+        self._on_event(RunStarted(iteration=self._iteration, iterations=self._config.iterations))
+        self.tell("running", "")
+        versions = Versions(config=self._config, store=self._config.policies or self._files.policies, base=base)
+        while self._iteration < self._config.iterations:
+            version = await self._published(versions.publish, averaged=False)
+            await self._iterate(version, judge)
+            self._save(base, judge)
+            await asyncio.to_thread(versions.forget, self._iteration)
+        final = await self._published(versions.publish_final, averaged=True)
+        return self._finish(final, judge)
+
+    async def _iterate(self, version: PolicyVersion, judge: ModelInfo) -> None:
+        """One rollout and one update."""
+        began = time.monotonic()
+        rollout = await self._roll_out(version)
+        if await self._outage.outlast(self._judge.model) != judge:
+            raise FailedPrecondition(f"the judge is not {judge.name} ({judge.digest}) any more: it is pinned for a run")
+        if not rollout.groups:
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in rollout.dropped.items())
+            raise FailedPrecondition(f"iteration {self._iteration + 1}: no group could be learned from ({reasons})")
+        rewards = self._config.rewards
+        advantages = rollout_advantages(rollout, rewards.weights, over=rewards.spread)
+        update = asdict(await asyncio.to_thread(self._learner.update, rollout, advantages))
+        seconds = time.monotonic() - began
+        self._iteration += 1
+        self._seconds += seconds
+        images = sum(len(group.samples) for group in rollout.groups)
+        figures: dict[str, float | str] = {
+            "iteration": self._iteration,
+            "seconds": round(seconds, 2),
+            "images_per_second": round(images / rollout.seconds, 2),
+            **rollout_figures(rollout, rewards),
+            **update,
+            "groups_dropped": update["groups_dropped"] + sum(rollout.dropped.values()),
+            "policy": version.name,
+        }
+        self._files.add_iteration(figures)
+        self._on_event(IterationDone(iteration=self._iteration, iterations=self._config.iterations, figures=figures))
+
+    async def _roll_out(self, version: PolicyVersion) -> Rollout:
+        config = self._config
+        plans = plan(
+            self._wishes,
+            seed=config.seed,
+            iteration=self._iteration,
+            groups=config.groups,
+            group_size=config.group_size,
+            windows=config.sampling.windows,
+        )
+        done = iter(range(1, len(plans) + 1))
+        return await roll_out(
+            plans,
+            iteration=self._iteration,
+            version=version,
+            config=config,
+            generator=self._generator,
+            judge=self._judge,
+            outage=self._outage,
+            on_group=lambda: self._on_event(GroupJudged(iteration=self._iteration, done=next(done), groups=len(plans))),
+        )
+
+    async def _published(
+        self, publish: Callable[[int, Mapping[str, Tensor]], PolicyVersion], *, averaged: bool
+    ) -> PolicyVersion:
+        version = await asyncio.to_thread(publish, self._iteration, self._learner.adapter(averaged=averaged))
+        self._on_event(PolicyPublished(name=version.name, digest=version.digest))
+        return version
+
+    def _save(self, base: ModelInfo, judge: ModelInfo) -> None:
+        checkpoint = Checkpoint(
+            iteration=self._iteration,
+            seconds=self._seconds,
+            config=flat(self._config),
+            generator=base,
+            judge=judge,
+            state=self._learner.state(),
+        )
+        save_checkpoint(self._files.checkpoints, checkpoint)
+        self.tell("running", "")
+
+    def _finish(self, final: PolicyVersion, judge: ModelInfo) -> RunResult:
+        result = {
+            "models": {
+                "generator": {"name": final.base.name, "digest": final.base.digest, "policy": final.name},
+                "judge": {"name": judge.name, "digest": judge.digest},
+            },
+            "policy": final.name,
+            "policy_digest": final.digest,
+            "iterations": self._iteration,
+            "seconds": round(self._seconds, 1),
+        }
+        self._files.finish(result)
+        self.tell("finished", f"the policy is {final.name}")
+        self._on_event(RunFinished(policy=final.name, digest=final.digest))
+        return RunResult(policy=final.name, digest=final.digest, seconds=self._seconds)
+
+    # --- what others are told ---------------------------------------------------------------------------------------
+
+    def tell(self, state: State, message: str) -> None:
+        self._files.tell(state, self._iteration, self._config.iterations, message)
+
+    def fail(self, error: Exception) -> None:
+        """Says why the run stopped, as far as the disk lets it."""
+        self._on_event(RunFailed(message=str(error)))
+        with contextlib.suppress(EmoFeedbackError):
+            self.tell("failed", str(error))
+
+    def _away_or_back(self, event: RunPaused | RunResumed) -> None:
+        if isinstance(event, RunPaused):
+            self.tell("paused", event.reason)
+        else:
+            self.tell("running", "")
+        self._on_event(event)

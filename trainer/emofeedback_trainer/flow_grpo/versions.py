@@ -1,0 +1,73 @@
+"""The versions of a run's policy: published under names that never change, the newest few kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from emofeedback.generator.policy_store import PolicyStore
+from emofeedback.interfaces import ModelInfo
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
+from emofeedback_trainer.policies import publish
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyVersion:
+    """One immutable version of the policy."""
+
+    base: ModelInfo
+    name: str
+    digest: str
+    """Of the adapter's file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Versions:
+    """Publishes a run's adapters in its store."""
+
+    config: FlowGrpoConfig
+    store: str
+    """fsspec URI."""
+    base: ModelInfo
+
+    def publish(self, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
+        """The policy after so many iterations; raises as `policies.publish`."""
+        return self._publish(f"{self.config.name}-{iteration:06d}", iteration, adapter)
+
+    def publish_final(self, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
+        """What the run leaves behind; raises as `policies.publish`."""
+        return self._publish(f"{self.config.name}-final", iteration, adapter)
+
+    def forget(self, iteration: int) -> None:
+        """Deletes the run's policies that are not among the newest after so many iterations, nor on the panel's record.
+
+        Raises:
+            Unavailable, FailedPrecondition: the store can't be reached or used.
+        """
+        ours = re.compile(rf"{re.escape(self.config.name)}-(\d{{6}})")
+        store = PolicyStore(self.store)
+        for name in store.names():
+            match = ours.fullmatch(name)
+            if match is None:
+                continue
+            age = int(match[1])
+            if age <= iteration - self.config.keep_policies and age % self.config.panel.every:
+                with store.opened() as (files, root):
+                    files.rm(f"{root}/{name}", recursive=True)
+
+    def _publish(self, name: str, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
+        learner = self.config.learner
+        published = publish(
+            self.store,
+            name,
+            adapter,
+            rank=learner.rank,
+            alpha=learner.alpha,
+            base=self.base,
+            run=self.config.name,
+            step=iteration,
+        )
+        return PolicyVersion(base=self.base, name=name, digest=published.digest)
