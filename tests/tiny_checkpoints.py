@@ -1,5 +1,6 @@
 """Random-weight checkpoints in exactly the formats of the real ones, small enough to save and load in a test."""
 
+import json
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,13 @@ from transformers import (
     T5TokenizerFast,
 )
 
+from emofeedback.checkpoints import digest
+from emofeedback.generator.layout import WEIGHTED
+from emofeedback.generator.policy_store import MANIFEST, Manifest, weights_digest
+from emofeedback.generator.policy_store import WEIGHTS as POLICY_WEIGHTS
+from emofeedback.interfaces import ModelInfo
 from emofeedback.settings import SD35_MEDIUM_PROFILE, GeneratorSettings
+from emofeedback_trainer.policies import publish
 
 CLIP_WIDTH = 16
 T5_WIDTH = 48
@@ -146,11 +153,31 @@ def tiny_sd3_settings(folder: Path, **changes: Any) -> GeneratorSettings:
 
 
 def save_tiny_policy(folder: Path, base: Path, *, seed: int = 1) -> Path:
-    """A LoRA of rank 2 on the attention of a tiny SD3, strong enough to change its pictures."""
+    """A policy of rank 2 on the attention of a tiny SD3, strong enough to change its pictures."""
     transformer = SD3Transformer2DModel.from_pretrained(base / "transformer")
     transformer.add_adapter(LoraConfig(r=2, lora_alpha=16, target_modules=["to_q", "to_v"], init_lora_weights=False))
     generator = torch.Generator().manual_seed(seed)
     weights = get_peft_model_state_dict(transformer)
     weights = {name: torch.randn(weight.shape, generator=generator) for name, weight in weights.items()}
-    StableDiffusion3Pipeline.save_lora_weights(folder, transformer_lora_layers=weights)
+    model = ModelInfo(name=base.name, digest=digest(base, WEIGHTED))
+    publish(str(folder.parent), folder.name, weights, rank=2, alpha=16, base=model, run="tiny", step=seed)
+    return folder
+
+
+def save_policy_of(folder: Path, base: Path, weights: bytes, **changes: Any) -> Path:
+    """A policy with any weights under a manifest that fits them, but for `changes`."""
+    folder.mkdir(parents=True)
+    (folder / POLICY_WEIGHTS).write_bytes(weights)
+    manifest = Manifest(
+        name=folder.name,
+        digest=weights_digest(folder / POLICY_WEIGHTS),
+        base_name=base.name,
+        base_digest=digest(base, WEIGHTED),
+        rank=2,
+        modules=8,
+        run="tiny",
+        step=0,
+        created="2026-01-01T00:00:00+00:00",
+    )
+    (folder / MANIFEST).write_text(json.dumps(replace(manifest, **changes).to_json()))
     return folder

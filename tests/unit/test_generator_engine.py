@@ -15,11 +15,10 @@ from PIL import Image
 from emofeedback.errors import FailedPrecondition, InvalidRequest, NotFound, ResourceExhausted, Unavailable
 from emofeedback.generator import engine as engine_module
 from emofeedback.generator.engine import GeneratorEngine
-from emofeedback.generator.policies import WEIGHTS
 from emofeedback.generator.sampler import Sample
 from emofeedback.interfaces import GeneratedImage, GenerationEvent, GenerationQueued, GenerationRequest, GenerationStep
-from emofeedback.settings import LIMITS
-from tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
+from emofeedback.settings import BASE_POLICY, LIMITS
+from tiny_checkpoints import save_policy_of, save_tiny_policy, tiny_sd3_settings
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,7 @@ def policies(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policies")
     save_tiny_policy(folder / "warm", tiny_sd3, seed=1)
     save_tiny_policy(folder / "cold", tiny_sd3, seed=2)
-    (folder / "broken").mkdir()
-    (folder / "broken" / WEIGHTS).write_bytes(b"not safetensors")
+    save_policy_of(folder / "broken", tiny_sd3, b"not safetensors")
     return folder
 
 
@@ -214,6 +212,18 @@ async def test_calls_with_different_policies_never_mix(engine: GeneratorEngine) 
     assert (alone[""] != alone["warm"]).any() and (alone["warm"] != alone["cold"]).any()
     image = (await events(engine, ask(policy="warm")))[-1]
     assert isinstance(image, GeneratedImage) and image.model.policy == "warm"
+
+
+async def test_where_a_request_names_no_policy_the_profiles_own_paints(tiny_sd3: Path, policies: Path) -> None:
+    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, policies=str(policies), policy="warm", threads=1))
+    try:
+        named, unnamed, base = [
+            (await events(engine, ask(policy=policy, steps=2)))[-1] for policy in ("warm", "", BASE_POLICY)
+        ]
+    finally:
+        engine.close()
+    assert [image.model.policy for image in (named, unnamed, base)] == ["warm", "warm", ""]
+    assert named.data == unnamed.data != base.data
 
 
 async def test_a_broken_policy_fails_its_own_call_only(engine: GeneratorEngine, forwards: list[int]) -> None:

@@ -1,41 +1,42 @@
-"""Policies: named LoRA adapters of the transformer, fetched on demand from a folder at any fsspec address.
+"""Policies in use: named LoRA adapters on one transformer, fetched on demand, the last few kept.
 
-A policy is a folder with `pytorch_lora_weights.safetensors` in the layout that diffusers' `save_lora_weights` writes.
-Names are immutable: what was fetched once under a name is never fetched again.
+Samples of several policies are painted in one engine: before a forward the transformer is switched to the policy of its
+samples. A switch takes well under a millisecond where the adapter is loaded, loading one about a step's time.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 import tempfile
 import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 
-from emofeedback.errors import FailedPrecondition, NotFound, Unavailable
+from emofeedback.errors import FailedPrecondition, NotFound
+from emofeedback.generator.policy_store import Manifest, PolicyStore
+from emofeedback.interfaces import ModelInfo
+from emofeedback.settings import BASE_POLICY
 
-WEIGHTS = "pytorch_lora_weights.safetensors"
-
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,127}")
 _LOADED = 4
-"""Adapters that stay on the transformer; the least recently used one leaves."""
+"""Adapters that stay on the transformer; the least recently used one leaves, with its file."""
 
 
 class Policies:
-    """The adapters of one transformer. `names` and `fetch` may be called from any thread, `use` from the painter's."""
+    """The adapters of one transformer. `use` is for the painter's thread, all else may be called from any."""
 
-    def __init__(self, uri: str, transformer: SD3Transformer2DModel) -> None:
-        """`uri` is a folder of policies; empty: there are none."""
-        self._uri = uri
+    def __init__(self, uri: str, transformer: SD3Transformer2DModel, base: ModelInfo, *, default: str = "") -> None:
+        """`uri` is the store, empty: there are no policies. `base` is whose transformer it is."""
+        self._store = PolicyStore(uri) if uri else None
         self._transformer = transformer
+        self._base = base
+        self._default = default
         self._files = tempfile.TemporaryDirectory(prefix="emofeedback-policies-")
         self._fetching = threading.Lock()
+        self._manifests: dict[str, Manifest] = {}
         self._loaded: OrderedDict[str, str] = OrderedDict()
         self._in_use: str | None = ""
         self._loads = 0
@@ -44,51 +45,44 @@ class Policies:
         """All policies, sorted.
 
         Raises:
-            Unavailable: the folder can't be read.
+            Unavailable: the store can't be read.
         """
-        if not self._uri:
-            return []
-        try:
-            files, root = fsspec.url_to_fs(self._uri)
-            folders = [Path(file).parent.name for file in files.glob(f"{root}/*/{WEIGHTS}")]
-        except OSError as error:
-            raise Unavailable(f"the folder of policies can't be read: {error}") from error
-        return sorted(name for name in folders if _NAME.fullmatch(name))
+        return self._store.names() if self._store else []
+
+    def resolve(self, name: str) -> str:
+        """The policy that a request means: the profile's default where it names none, "" for the base weights."""
+        name = name or self._default
+        return "" if name == BASE_POLICY else name
 
     def fetch(self, name: str) -> None:
-        """Bring a policy's weights to this machine.
+        """Bring a resolved policy's weights to this machine.
 
         Raises:
             NotFound: there is no such policy; the message names the known ones.
-            Unavailable: the folder can't be read.
+            FailedPrecondition: it is damaged, has changed under its name, or was made for another base model.
+            Unavailable: the store can't be read.
         """
-        if not name or self._file(name).is_file():
+        if not name:
             return
-        known = self.names()
-        if name not in known:
-            raise NotFound(f"policy {name!r} is unknown, known are: {', '.join(known) or 'none'}")
+        if self._store is None:
+            raise NotFound(f"policy {name!r} is unknown, known are: none")
+        if self._file(name).is_file():
+            return
         with self._fetching:
-            try:
-                files, root = fsspec.url_to_fs(self._uri)
-                arriving = self._file(name).with_suffix(".part")
-                arriving.parent.mkdir(exist_ok=True)
-                files.get_file(f"{root}/{name}/{WEIGHTS}", str(arriving))
-                arriving.rename(self._file(name))
-            except OSError as error:
-                raise Unavailable(f"policy {name!r} can't be fetched: {error}") from error
+            arriving = self._file(name).with_suffix(".part")
+            self._accept(name, self._store.fetch(name, arriving))
+            arriving.rename(self._file(name))
 
     def digest(self, name: str) -> str:
-        """`sha256:` and 64 hex digits over a fetched policy's file; empty for the base weights."""
-        if not name:
-            return ""
-        with self._file(name).open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        """`sha256:` and 64 hex digits over a fetched policy's weights; empty for the base weights."""
+        return self._manifests[name].digest if name else ""
 
     def use(self, name: str) -> None:
-        """Make the transformer paint with a fetched policy, or with the base weights where `name` is empty.
+        """Make the transformer paint with a resolved policy.
 
         Raises:
-            FailedPrecondition: the file is no adapter of this transformer.
+            FailedPrecondition: the file is no adapter of this transformer, or changes fewer layers than it says.
+            NotFound, Unavailable: as `fetch`, where the policy had left and is gone from the store.
         """
         if name == self._in_use:
             return
@@ -97,17 +91,30 @@ class Policies:
             self._load(name)
             self._transformer.set_adapter(self._loaded[name])
             self._transformer.enable_adapters()
-        elif hasattr(self._transformer, "peft_config"):
+        elif self._loaded:
             self._transformer.disable_adapters()
         self._in_use = name
 
     def close(self) -> None:
         self._files.cleanup()
 
+    def _accept(self, name: str, manifest: Manifest) -> None:
+        if manifest.base_digest != self._base.digest:
+            raise FailedPrecondition(
+                f"policy {name!r} was made for {manifest.base_name} ({manifest.base_digest}), "
+                f"this generator is {self._base.name} ({self._base.digest})"
+            )
+        known = self._manifests.setdefault(name, manifest)
+        if known.digest != manifest.digest:
+            raise FailedPrecondition(
+                f"policy {name!r} was {known.digest} and is {manifest.digest} now: it never may be"
+            )
+
     def _load(self, name: str) -> None:
         if name in self._loaded:
             self._loaded.move_to_end(name)
             return
+        self.fetch(name)  # it may have left since its call came in
         # PEFT keeps adapters as module names, where dots are not allowed; a number is always fine.
         adapter = f"policy{self._loads}"
         self._loads += 1
@@ -118,10 +125,15 @@ class Policies:
             )
         except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
             raise FailedPrecondition(f"policy {name!r} is not a LoRA adapter of this model: {error}") from error
+        bound = sum(adapter in module.lora_A for module in self._transformer.modules() if isinstance(module, LoraLayer))
+        if bound != (said := self._manifests[name].modules):
+            self._transformer.delete_adapters(adapter)
+            raise FailedPrecondition(f"policy {name!r} changes {bound} layers of this model, its manifest says {said}")
         self._loaded[name] = adapter
         if len(self._loaded) > _LOADED:
-            _, oldest = self._loaded.popitem(last=False)
+            left, oldest = self._loaded.popitem(last=False)
             self._transformer.delete_adapters(oldest)
+            self._file(left).unlink(missing_ok=True)
 
     def _read(self, name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
         weights, metadata = StableDiffusion3Pipeline.lora_state_dict(
@@ -132,4 +144,4 @@ class Policies:
         return weights, metadata
 
     def _file(self, name: str) -> Path:
-        return Path(self._files.name) / name / WEIGHTS
+        return Path(self._files.name) / f"{name}.safetensors"

@@ -1,0 +1,154 @@
+"""The store of policies: a folder for each, at any fsspec address (a local folder, S3, ...).
+
+    URI/<name>/policy.json                         the manifest, written first
+    URI/<name>/pytorch_lora_weights.safetensors    the weights, in the layout of diffusers' `save_lora_weights`
+
+A policy is there once its weights are. What lies under a name never changes. The trainer writes, replicas read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from emofeedback.errors import EmoFeedbackError, FailedPrecondition, NotFound, Unavailable
+
+MANIFEST = "policy.json"
+WEIGHTS = "pytorch_lora_weights.safetensors"
+
+POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+"""What a policy may be called; it is a folder's name, so it can't lead out of the store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What `policy.json` says of a policy."""
+
+    name: str
+    digest: str
+    """`sha256:` and 64 hex digits over the weights' file."""
+    base_name: str
+    base_digest: str
+    """As in the base model's `ModelInfo`: the adapter fits these weights and no others."""
+    rank: int
+    modules: int
+    """Linear layers that the adapter changes."""
+    run: str
+    """The training run that made it."""
+    step: int
+    """Updates that its weights have seen."""
+    created: str
+    """UTC, ISO 8601."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `policy.json`."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "base": {"name": self.base_name, "digest": self.base_digest},
+            "rank": self.rank,
+            "modules": self.modules,
+            "run": self.run,
+            "step": self.step,
+            "created": self.created,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Manifest:
+        """The manifest that `to_json` wrote.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is not such a content.
+        """
+        return cls(
+            name=str(content["name"]),
+            digest=str(content["digest"]),
+            base_name=str(content["base"]["name"]),
+            base_digest=str(content["base"]["digest"]),
+            rank=int(content["rank"]),
+            modules=int(content["modules"]),
+            run=str(content["run"]),
+            step=int(content["step"]),
+            created=str(content["created"]),
+        )
+
+
+class PolicyStore:
+    """Reads a store, from any thread. Every method raises `Unavailable` where it can't be reached, and
+    `FailedPrecondition` where it can't be used: a scheme that is not installed, a login that may not read."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def names(self) -> list[str]:
+        """All policies, sorted."""
+        with self.opened() as (files, root):
+            folders = [Path(file).parent.name for file in files.glob(f"{root}/*/{WEIGHTS}")]
+        return sorted(name for name in folders if POLICY_NAME.fullmatch(name))
+
+    def fetch(self, name: str, target: Path) -> Manifest:
+        """Bring a policy's weights to the local file `target`, check them, and return what is said of them.
+
+        Raises:
+            NotFound: there is no such policy; the message names the known ones.
+            FailedPrecondition: it has no readable manifest, or its weights are not those that the manifest names.
+        """
+        if not POLICY_NAME.fullmatch(name):
+            raise self._unknown(name)
+        try:
+            with self.opened() as (files, root):
+                files.get_file(f"{root}/{name}/{WEIGHTS}", str(target))
+        except FileNotFoundError as error:
+            raise self._unknown(name) from error
+        manifest = self.manifest(name)
+        if (found := weights_digest(target)) != manifest.digest:
+            raise FailedPrecondition(
+                f"policy {name!r} is damaged: its weights have the digest {found}, its manifest says {manifest.digest}"
+            )
+        return manifest
+
+    def manifest(self, name: str) -> Manifest:
+        """What `policy.json` says.
+
+        Raises:
+            FailedPrecondition: there is none, or it can't be read.
+        """
+        try:
+            with self.opened() as (files, root):
+                content = files.cat_file(f"{root}/{name}/{MANIFEST}")
+        except FileNotFoundError as error:
+            raise FailedPrecondition(f"policy {name!r} has no {MANIFEST}: publish it to say what it is") from error
+        try:
+            return Manifest.from_json(json.loads(content))
+        except (LookupError, TypeError, ValueError) as error:
+            raise FailedPrecondition(f"the {MANIFEST} of policy {name!r} can't be read: {error!r}") from error
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
+        """The file system and the store's path in it; errors inside become ours, but for a missing file."""
+        try:
+            # Without its cache of listings, which would hide what others publish.
+            yield fsspec.url_to_fs(self.uri, use_listings_cache=False)
+        except (EmoFeedbackError, FileNotFoundError):
+            raise
+        except (ImportError, PermissionError, ValueError) as error:
+            raise FailedPrecondition(f"the policies at {self.uri} can't be used: {error}") from error
+        except Exception as error:  # every file system brings errors of its own
+            raise Unavailable(f"the policies at {self.uri} can't be reached: {error}") from error
+
+    def _unknown(self, name: str) -> NotFound:
+        return NotFound(f"policy {name!r} is unknown, known are: {', '.join(self.names()) or 'none'}")
+
+
+def weights_digest(file: Path) -> str:
+    """`sha256:` and 64 hex digits over a file."""
+    with file.open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
