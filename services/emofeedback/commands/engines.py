@@ -74,7 +74,7 @@ class InProcess:
 
     def judge(self) -> AbstractAsyncContextManager[Judge]:
         try:
-            _silence_libraries()
+            silence_libraries()
             from emofeedback.judge.assess import LocalJudge
         except ImportError as error:
             raise _not_installed(error) from error
@@ -82,7 +82,7 @@ class InProcess:
 
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
         try:
-            _silence_libraries()
+            silence_libraries()
             from emofeedback.generator.engine import GeneratorEngine
             from emofeedback.judge.assess import LocalJudge
         except ImportError as error:
@@ -138,7 +138,7 @@ class AtAddress:
             yield client.optimize
 
 
-def _silence_libraries() -> None:
+def silence_libraries() -> None:
     """Keeps the bars, hints and warnings of libraries off the terminal: only errors are for the user."""
     import diffusers
     import transformers
