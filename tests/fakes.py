@@ -10,12 +10,12 @@ import asyncio
 import hashlib
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image, PngImagePlugin
 
 from emofeedback.affect import LEXICON, AffectPoint, distance
-from emofeedback.checks import check_generation_request
+from emofeedback.checks import check_generation_request, check_trajectory_request
 from emofeedback.errors import NotFound
 from emofeedback.interfaces import (
     Assessment,
@@ -29,9 +29,13 @@ from emofeedback.interfaces import (
     GenerationRequest,
     GenerationStep,
     ModelInfo,
+    TrajectoryEvent,
+    TrajectoryRequest,
 )
+from emofeedback.settings import BASE_POLICY
 
 GENERATOR_MODEL = ModelInfo(name="scripted-generator", digest="sha256:" + "1" * 64)
+POLICY_DIGEST = "sha256:" + "4" * 64
 JUDGE_MODEL = ModelInfo(name="scripted-judge", digest="sha256:" + "2" * 64)
 SCORER_MODEL = ModelInfo(name="scripted-scorer", digest="sha256:" + "3" * 64)
 UNREADABLE = AssessmentFailure(reason="the reply holds no rating")
@@ -77,9 +81,9 @@ def arbitrary_feeling(picture: Picture) -> AssessmentOutcome:
 
 @dataclass
 class ScriptedGenerator:
-    """A Generator whose pictures are made by `paint`.
+    """A Generator whose pictures are made by `paint`, and its trajectories by `scripted_trajectories`.
 
-    `requests` logs every call, `steps_done` counts denoising steps and `closed_early` the calls that were
+    `requests` and `groups` log every call, `steps_done` counts denoising steps and `closed_early` the calls that were
     closed or cancelled before their last image.
     """
 
@@ -91,10 +95,11 @@ class ScriptedGenerator:
     """Words that it can read."""
     known_policies: tuple[str, ...] = ()
     failures: Mapping[tuple[int, int], Exception] = field(default_factory=dict)
-    """What is raised instead of painting: by call, counted from 0, and position of the image in it."""
+    """What is raised instead of painting: by call, counted from 0 among its kind, and position of the image in it."""
     backwards: bool = False
     """Paints the last seed first, as a batch may finish in any order."""
     requests: list[GenerationRequest] = field(default_factory=list)
+    groups: list[TrajectoryRequest] = field(default_factory=list)
     steps_done: int = 0
     images_done: int = 0
     closed_early: int = 0
@@ -103,14 +108,10 @@ class ScriptedGenerator:
         call = len(self.requests)
         self.requests.append(request)
         check_generation_request(request)
-        if request.policy and request.policy not in self.known_policies:
-            raise NotFound(f"there is no policy {request.policy!r}")
+        model = self._model(request.policy)
         finished = False
         try:
-            words = tuple(word for word in request.prompt.split() if word in self.unknown_words)
-            too_long = len(request.prompt.split()) > self.longest_prompt
-            shortened = " ".join(request.prompt.split()[: self.longest_prompt]) if too_long else ""
-            yield GenerationQueued(images_ahead=0, unknown_words=words, shortened_prompt=shortened)
+            yield self._queued(request.prompt)
             for index in sorted(range(len(request.seeds)), reverse=self.backwards):
                 if (call, index) in self.failures:
                     raise self.failures[call, index]
@@ -121,8 +122,33 @@ class ScriptedGenerator:
                 seed = request.seeds[index]
                 data = paint(request.prompt, seed)
                 self.images_done += 1
-                model = ModelInfo(name=GENERATOR_MODEL.name, digest=GENERATOR_MODEL.digest, policy=request.policy)
                 yield GeneratedImage(index=index, seed=seed, data=data, width=16, height=16, model=model)
+            finished = True
+        finally:
+            self.closed_early += not finished
+
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+        # Torch is not for everybody who paints by script.
+        from scripted_trajectories import sample, start_group
+
+        call = len(self.groups)
+        self.groups.append(request)
+        check_trajectory_request(request)
+        model = self._model(request.policy)
+        finished = False
+        try:
+            yield self._queued(request.prompt)
+            group = start_group(request, model, POLICY_DIGEST if model.policy else "")
+            yield group
+            for index in sorted(range(len(request.seeds)), reverse=self.backwards):
+                if (call, index) in self.failures:
+                    raise self.failures[call, index]
+                for _ in range(request.steps):
+                    await asyncio.sleep(self.delay)
+                    self.steps_done += 1
+                self.images_done += 1
+                image = paint(request.prompt, request.seeds[index])
+                yield sample(request, group, index, image, bias=0.25 if model.policy else 0.0)
             finished = True
         finally:
             self.closed_early += not finished
@@ -132,6 +158,18 @@ class ScriptedGenerator:
 
     async def policies(self) -> Sequence[str]:
         return self.known_policies
+
+    def _model(self, policy: str) -> ModelInfo:
+        resolved = "" if policy == BASE_POLICY else policy
+        if resolved and resolved not in self.known_policies:
+            raise NotFound(f"there is no policy {policy!r}")
+        return replace(GENERATOR_MODEL, policy=resolved)
+
+    def _queued(self, prompt: str) -> GenerationQueued:
+        words = tuple(word for word in prompt.split() if word in self.unknown_words)
+        too_long = len(prompt.split()) > self.longest_prompt
+        shortened = " ".join(prompt.split()[: self.longest_prompt]) if too_long else ""
+        return GenerationQueued(images_ahead=0, unknown_words=words, shortened_prompt=shortened)
 
 
 @dataclass

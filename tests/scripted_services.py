@@ -131,6 +131,15 @@ class GeneratorServicer:
         async for event in self._generator.generate(wire.generation_request_from_proto(message)):
             yield wire.generation_event_to_proto(event)
 
+    @stream_rpc
+    async def SampleTrajectories(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        async for response in self._window.stream(request, lambda: self._sample(request)):
+            yield response
+
+    async def _sample(self, message: Any) -> AsyncIterator[Any]:
+        async for event in self._generator.sample_trajectories(wire.trajectory_request_from_proto(message)):
+            yield wire.trajectory_event_to_proto(event)
+
     @unary_rpc
     async def GetModel(self, request: Any, context: Any) -> Any:
         return generator_pb2.GeneratorServiceGetModelResponse(model=wire.model_to_proto(await self._generator.model()))

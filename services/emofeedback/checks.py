@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
 from emofeedback.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
 from emofeedback.errors import FieldViolation, InvalidRequest
@@ -18,6 +19,7 @@ from emofeedback.interfaces import (
     Conversation,
     Decoding,
     GenerationRequest,
+    NoiseKind,
     NoiseWindow,
     TrajectoryRequest,
 )
@@ -251,6 +253,8 @@ def _left_out(field: str, text: str, reason: str) -> Violations:
 
 
 def _window(field: str, window: NoiseWindow, steps: int) -> Violations:
+    if window.kind not in get_args(NoiseKind):
+        yield FieldViolation(f"{field}.kind", f"is {window.kind!r}, it must be one of {', '.join(get_args(NoiseKind))}")
     highest = LIMITS.cps_noise_level if window.kind == "cps" else LIMITS.sde_noise_level
     yield from _number(f"{field}.level", window.level, LIMITS.smallest_noise_level, highest)
     if window.first < 0:

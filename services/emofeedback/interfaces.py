@@ -86,11 +86,14 @@ class GeneratedImage:
 GenerationEvent = GenerationQueued | GenerationStep | GeneratedImage
 
 
+NoiseKind = Literal["sde", "cps"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoiseWindow:
     """Which denoising steps of a trajectory add noise, and so have a probability that can be learned from."""
 
-    kind: Literal["sde", "cps"] = "sde"
+    kind: NoiseKind = "sde"
     """Flow-GRPO's stochastic step, or the coefficient-preserving one (`generator.stochastic`)."""
     level: float = 0.7
     """Noise level `a`; in [0.001, 2] for `sde`, [0.001, 1] for `cps`."""

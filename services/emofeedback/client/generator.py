@@ -5,19 +5,25 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import AsyncGenerator, Hashable, Sequence
+from contextlib import aclosing
 
 from emofeedback import wire
-from emofeedback.checks import check_generation_request
+from emofeedback.checks import check_generation_request, check_trajectory_request
 from emofeedback.client.connection import Connection
 from emofeedback.client.encoding import encoded
 from emofeedback.client.services import GENERATOR
+from emofeedback.errors import FailedPrecondition
 from emofeedback.interfaces import (
     GeneratedImage,
     GenerationEvent,
     GenerationQueued,
     GenerationRequest,
     GenerationStep,
+    GroupStarted,
     ModelInfo,
+    Trajectory,
+    TrajectoryEvent,
+    TrajectoryRequest,
 )
 from emofeedback.v1 import generator_pb2 as pb
 
@@ -36,6 +42,28 @@ class GeneratorClient:
             GENERATOR, "Generate", lambda: message, wire.generation_event_from_proto, _identity
         ):
             yield event
+
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
+        """As `Generator.sample_trajectories`. A broken call goes on by the retry policy, each event is told once.
+
+        Raises:
+            FailedPrecondition: after a break the service samples from another model or policy; a group mixes none.
+        """
+        identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
+        message = encoded(wire.trajectory_request_to_proto, identified, check_trajectory_request)
+        group: GroupStarted | None = None
+        stream = self._connection.stream(
+            GENERATOR, "SampleTrajectories", lambda: message, wire.trajectory_event_from_proto, _trajectory_identity
+        )
+        async with aclosing(stream) as events:
+            async for event in events:
+                if isinstance(event, GroupStarted):
+                    if group is not None:
+                        raise FailedPrecondition(
+                            f"the group began with {_version(group)} and would go on with {_version(event)}"
+                        )
+                    group = event
+                yield event
 
     async def model(self) -> ModelInfo:
         """The base model behind it."""
@@ -59,3 +87,18 @@ def _identity(event: GenerationEvent) -> Hashable:
             return event.index, event.step
         case GeneratedImage():
             return event.index
+
+
+def _trajectory_identity(event: TrajectoryEvent) -> Hashable:
+    match event:
+        case GenerationQueued():
+            return "queued"
+        case GroupStarted():
+            return event.model, event.policy_digest
+        case Trajectory():
+            return event.index
+
+
+def _version(group: GroupStarted) -> str:
+    policy = f"policy {group.model.policy!r} ({group.policy_digest})" if group.model.policy else "base weights"
+    return f"{policy} of {group.model.name} ({group.model.digest})"

@@ -23,6 +23,8 @@ from emofeedback.interfaces import (
     GenerationEvent,
     GenerationRequest,
     ModelInfo,
+    TrajectoryEvent,
+    TrajectoryRequest,
 )
 from emofeedback.rounds import OptimizationEvent, OptimizationRequest
 from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
@@ -123,6 +125,10 @@ class SyncGenerator:
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
         """As `GeneratorClient.generate`."""
         return _iterate(self._generator.generate(request))
+
+    def sample_trajectories(self, request: TrajectoryRequest) -> Iterator[TrajectoryEvent]:
+        """As `GeneratorClient.sample_trajectories`."""
+        return _iterate(self._generator.sample_trajectories(request))
 
     def model(self) -> ModelInfo:
         """As `GeneratorClient.model`."""

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import cast
 
 from emofeedback import wire
-from emofeedback.interfaces import GenerationEvent, Generator
+from emofeedback.interfaces import GenerationEvent, Generator, TrajectoryEvent
 from emofeedback.rpc import RequestWindow, stream_rpc, unary_rpc
 from emofeedback.rpc.calls import Context
 from emofeedback.v1 import generator_pb2 as pb
@@ -24,6 +24,14 @@ class GeneratorServicer:
     @stream_rpc
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateResponse]:
         async with aclosing(self._window.stream(request, lambda: self._generate(request))) as responses:
+            async for response in responses:
+                yield response
+
+    @stream_rpc
+    async def SampleTrajectories(
+        self, request: pb.SampleTrajectoriesRequest, context: Context
+    ) -> AsyncIterator[pb.SampleTrajectoriesResponse]:
+        async with aclosing(self._window.stream(request, lambda: self._sample(request))) as responses:
             async for response in responses:
                 yield response
 
@@ -44,3 +52,10 @@ class GeneratorServicer:
         async with aclosing(painting) as events:
             async for event in events:
                 yield wire.generation_event_to_proto(event)
+
+    async def _sample(self, message: pb.SampleTrajectoriesRequest) -> AsyncIterator[pb.SampleTrajectoriesResponse]:
+        request = wire.trajectory_request_from_proto(message)
+        sampling = cast("AsyncGenerator[TrajectoryEvent, None]", self._generator.sample_trajectories(request))
+        async with aclosing(sampling) as events:
+            async for event in events:
+                yield wire.trajectory_event_to_proto(event)

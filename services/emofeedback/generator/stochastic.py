@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
+
+from emofeedback.interfaces import NoiseKind
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,7 +125,7 @@ def cps_moments(
     return mean, next_sigmas * torch.sin(angle)
 
 
-def log_probability(kind: Literal["sde", "cps"], next_latents: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def log_probability(kind: NoiseKind, next_latents: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """How likely a step was, as a mean over the latent's elements, so that its size does not grow with the picture.
 
     For `sde` the Gaussian log density with scale `std`. For `cps` `-(x' - mean)^2` alone: its authors drop the scale,
@@ -144,7 +145,7 @@ def log_probability(kind: Literal["sde", "cps"], next_latents: Tensor, mean: Ten
     return -squares / (2 * std**2) - torch.log(std) - math.log(2 * math.pi) / 2
 
 
-def _transition(kind: Literal["sde", "cps"], mean: Tensor, std: Tensor, noise: Tensor) -> Transition:
+def _transition(kind: NoiseKind, mean: Tensor, std: Tensor, noise: Tensor) -> Transition:
     latents = mean + _each(std) * noise
     return Transition(latents=latents, mean=mean, std=std, log_probabilities=log_probability(kind, latents, mean, std))
 

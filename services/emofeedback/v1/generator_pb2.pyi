@@ -5,9 +5,11 @@ isort:skip_file
 
 from collections import abc as _abc
 from emofeedback.v1 import affect_pb2 as _affect_pb2
+from emofeedback.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +20,27 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _NoiseKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NoiseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoiseKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOISE_KIND_UNSPECIFIED: _NoiseKind.ValueType  # 0
+    NOISE_KIND_SDE: _NoiseKind.ValueType  # 1
+    """Stochastic differential equation of Flow-GRPO (arXiv 2505.05470)."""
+    NOISE_KIND_CPS: _NoiseKind.ValueType  # 2
+    """Coefficient-preserving sampling (arXiv 2509.05952)."""
+
+class NoiseKind(_NoiseKind, metaclass=_NoiseKindEnumTypeWrapper): ...
+
+NOISE_KIND_UNSPECIFIED: NoiseKind.ValueType  # 0
+NOISE_KIND_SDE: NoiseKind.ValueType  # 1
+"""Stochastic differential equation of Flow-GRPO (arXiv 2505.05470)."""
+NOISE_KIND_CPS: NoiseKind.ValueType  # 2
+"""Coefficient-preserving sampling (arXiv 2509.05952)."""
+Global___NoiseKind: _TypeAlias = NoiseKind  # noqa: Y015
 
 @_typing.final
 class GenerateRequest(_message.Message):
@@ -39,7 +62,7 @@ class GenerateRequest(_message.Message):
     guidance: _builtins.float
     """Classifier-free guidance scale, 1 (off) to 50; absent: the profile's default."""
     policy: _builtins.str
-    """Name of an adapter, at most 200 characters; empty: the profile's default."""
+    """Name of an adapter, at most 200 characters; empty: the profile's default; "base": the base weights."""
     request_id: _builtins.str
     """At most 200 characters. A retry with the same id does not do the work twice."""
     @_builtins.property
@@ -195,6 +218,244 @@ class GeneratedImage(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GeneratedImage: _TypeAlias = GeneratedImage  # noqa: Y015
+
+@_typing.final
+class SampleTrajectoriesRequest(_message.Message):
+    """One group: a trajectory per seed, all from one prompt and one noise window."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    SEEDS_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    NEGATIVE_PROMPT_FIELD_NUMBER: _builtins.int
+    GUIDANCE_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    """1 to 2,000 characters, not only white space."""
+    steps: _builtins.int
+    """Denoising steps, 1 to 200."""
+    negative_prompt: _builtins.str
+    """At most 2,000 characters."""
+    guidance: _builtins.float
+    """Classifier-free guidance scale, 1 (off) to 50; absent: 1."""
+    policy: _builtins.str
+    """Name of an adapter, at most 200 characters; empty: the profile's default; "base": the base weights."""
+    request_id: _builtins.str
+    """At most 200 characters. A retry with the same id does not do the work twice."""
+    @_builtins.property
+    def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One trajectory each, 1 to 64 of them, in [0, 2^63). A seed fixes the first noise and that of the window's steps."""
+
+    @_builtins.property
+    def window(self) -> Global___NoiseWindow: ...
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        seeds: _abc.Iterable[_builtins.int] | None = ...,
+        window: Global___NoiseWindow | None = ...,
+        steps: _builtins.int = ...,
+        negative_prompt: _builtins.str = ...,
+        guidance: _builtins.float | None = ...,
+        policy: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "guidance", b"guidance", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "guidance", b"guidance", "negative_prompt", b"negative_prompt", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "seeds", b"seeds", "steps", b"steps", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__guidance: _TypeAlias = _typing.Literal["guidance"]  # noqa: Y015
+    _WhichOneofArgType__guidance: _TypeAlias = _typing.Literal["_guidance", b"_guidance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance) -> _WhichOneofReturnType__guidance | None: ...
+
+Global___SampleTrajectoriesRequest: _TypeAlias = SampleTrajectoriesRequest  # noqa: Y015
+
+@_typing.final
+class NoiseWindow(_message.Message):
+    """Which denoising steps of a trajectory add noise, and so have a probability that can be learned from. The others follow
+    the flow's ODE.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    kind: Global___NoiseKind.ValueType
+    level: _builtins.float
+    """Noise level a: 0.001 to 2 for SDE, 0.001 to 1 for CPS."""
+    first: _builtins.int
+    """Index of the first noisy step, from 0."""
+    length: _builtins.int
+    """Noisy steps; 0: none. first + length is below the request's steps: the last step is never noisy."""
+    def __init__(
+        self,
+        *,
+        kind: Global___NoiseKind.ValueType = ...,
+        level: _builtins.float = ...,
+        first: _builtins.int = ...,
+        length: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "kind", b"kind", "length", b"length", "level", b"level"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoiseWindow: _TypeAlias = NoiseWindow  # noqa: Y015
+
+@_typing.final
+class SampleTrajectoriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUED_FIELD_NUMBER: _builtins.int
+    STARTED_FIELD_NUMBER: _builtins.int
+    TRAJECTORY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queued(self) -> Global___GenerationQueued: ...
+    @_builtins.property
+    def started(self) -> Global___GroupStarted: ...
+    @_builtins.property
+    def trajectory(self) -> Global___Trajectory: ...
+    def __init__(
+        self,
+        *,
+        queued: Global___GenerationQueued | None = ...,
+        started: Global___GroupStarted | None = ...,
+        trajectory: Global___Trajectory | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "queued", b"queued", "started", b"started", "trajectory", b"trajectory"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "queued", b"queued", "started", b"started", "trajectory", b"trajectory"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["queued", "started", "trajectory"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___SampleTrajectoriesResponse: _TypeAlias = SampleTrajectoriesResponse  # noqa: Y015
+
+@_typing.final
+class GroupStarted(_message.Message):
+    """What the trajectories of a group have in common."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONDITIONING_FIELD_NUMBER: _builtins.int
+    NEGATIVE_FIELD_NUMBER: _builtins.int
+    SIGMAS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    POLICY_DIGEST_FIELD_NUMBER: _builtins.int
+    policy_digest: _builtins.str
+    """"sha256:" and 64 hex digits over the adapter's file; empty for the base weights."""
+    @_builtins.property
+    def conditioning(self) -> Global___Conditioning: ...
+    @_builtins.property
+    def negative(self) -> Global___Conditioning:
+        """Absent where guidance is off."""
+
+    @_builtins.property
+    def sigmas(self) -> _tensor_pb2.Tensor:
+        """float32, shape (steps + 1): the exact noise levels, from 1 to 0."""
+
+    @_builtins.property
+    def model(self) -> _affect_pb2.ModelInfo:
+        """The base model, with the policy's name."""
+
+    def __init__(
+        self,
+        *,
+        conditioning: Global___Conditioning | None = ...,
+        negative: Global___Conditioning | None = ...,
+        sigmas: _tensor_pb2.Tensor | None = ...,
+        model: _affect_pb2.ModelInfo | None = ...,
+        policy_digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conditioning", b"conditioning", "model", b"model", "negative", b"negative", "sigmas", b"sigmas"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditioning", b"conditioning", "model", b"model", "negative", b"negative", "policy_digest", b"policy_digest", "sigmas", b"sigmas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupStarted: _TypeAlias = GroupStarted  # noqa: Y015
+
+@_typing.final
+class Conditioning(_message.Message):
+    """What the transformer reads of one prompt, in the type that it computes in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    POOLED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tokens(self) -> _tensor_pb2.Tensor:
+        """Shape (tokens, context width)."""
+
+    @_builtins.property
+    def pooled(self) -> _tensor_pb2.Tensor:
+        """Shape (pooled width)."""
+
+    def __init__(
+        self,
+        *,
+        tokens: _tensor_pb2.Tensor | None = ...,
+        pooled: _tensor_pb2.Tensor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pooled", b"pooled", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pooled", b"pooled", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conditioning: _TypeAlias = Conditioning  # noqa: Y015
+
+@_typing.final
+class Trajectory(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    LATENTS_FIELD_NUMBER: _builtins.int
+    LOG_PROBABILITIES_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Position of its seed in the request."""
+    seed: _builtins.int
+    image: _builtins.bytes
+    """A PNG."""
+    @_builtins.property
+    def latents(self) -> _tensor_pb2.Tensor:
+        """float32, shape (window.length + 1, channels, height, width): before and after each noisy step."""
+
+    @_builtins.property
+    def log_probabilities(self) -> _tensor_pb2.Tensor:
+        """float32, shape (window.length): of the noisy steps under the policy, mean over the latent's elements."""
+
+    @_builtins.property
+    def final(self) -> _tensor_pb2.Tensor:
+        """float32, shape (channels, height, width): the latent that was decoded."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        seed: _builtins.int = ...,
+        latents: _tensor_pb2.Tensor | None = ...,
+        log_probabilities: _tensor_pb2.Tensor | None = ...,
+        final: _tensor_pb2.Tensor | None = ...,
+        image: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "latents", b"latents", "log_probabilities", b"log_probabilities"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "image", b"image", "index", b"index", "latents", b"latents", "log_probabilities", b"log_probabilities", "seed", b"seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trajectory: _TypeAlias = Trajectory  # noqa: Y015
 
 @_typing.final
 class GeneratorServiceGetModelRequest(_message.Message):

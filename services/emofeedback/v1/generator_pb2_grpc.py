@@ -40,6 +40,11 @@ class GeneratorServiceStub:
                 request_serializer=emofeedback_dot_v1_dot_generator__pb2.GenerateRequest.SerializeToString,
                 response_deserializer=emofeedback_dot_v1_dot_generator__pb2.GenerateResponse.FromString,
                 _registered_method=True)
+        self.SampleTrajectories = channel.unary_stream(
+                '/emofeedback.v1.GeneratorService/SampleTrajectories',
+                request_serializer=emofeedback_dot_v1_dot_generator__pb2.SampleTrajectoriesRequest.SerializeToString,
+                response_deserializer=emofeedback_dot_v1_dot_generator__pb2.SampleTrajectoriesResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/emofeedback.v1.GeneratorService/GetModel',
                 request_serializer=emofeedback_dot_v1_dot_generator__pb2.GeneratorServiceGetModelRequest.SerializeToString,
@@ -59,6 +64,14 @@ class GeneratorServiceServicer:
     def Generate(self, request, context):
         """Streams GenerationQueued once, then steps and images as they come. A call that is cancelled or out of time stops
         computing at the next denoising step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SampleTrajectories(self, request, context):
+        """Streams GenerationQueued once, GroupStarted once, then trajectories as they are finished, for reinforcement. All of
+        them come from one policy version. Cancelled, it stops as Generate does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +98,11 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     servicer.Generate,
                     request_deserializer=emofeedback_dot_v1_dot_generator__pb2.GenerateRequest.FromString,
                     response_serializer=emofeedback_dot_v1_dot_generator__pb2.GenerateResponse.SerializeToString,
+            ),
+            'SampleTrajectories': grpc.unary_stream_rpc_method_handler(
+                    servicer.SampleTrajectories,
+                    request_deserializer=emofeedback_dot_v1_dot_generator__pb2.SampleTrajectoriesRequest.FromString,
+                    response_serializer=emofeedback_dot_v1_dot_generator__pb2.SampleTrajectoriesResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -125,6 +143,33 @@ class GeneratorService:
             '/emofeedback.v1.GeneratorService/Generate',
             emofeedback_dot_v1_dot_generator__pb2.GenerateRequest.SerializeToString,
             emofeedback_dot_v1_dot_generator__pb2.GenerateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SampleTrajectories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/emofeedback.v1.GeneratorService/SampleTrajectories',
+            emofeedback_dot_v1_dot_generator__pb2.SampleTrajectoriesRequest.SerializeToString,
+            emofeedback_dot_v1_dot_generator__pb2.SampleTrajectoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,10 @@ class GeneratorServiceStub:
     """Streams GenerationQueued once, then steps and images as they come. A call that is cancelled or out of time stops
     computing at the next denoising step.
     """
+    SampleTrajectories: _grpc.UnaryStreamMultiCallable[_generator_pb2.SampleTrajectoriesRequest, _generator_pb2.SampleTrajectoriesResponse]
+    """Streams GenerationQueued once, GroupStarted once, then trajectories as they are finished, for reinforcement. All of
+    them come from one policy version. Cancelled, it stops as Generate does.
+    """
     GetModel: _grpc.UnaryUnaryMultiCallable[_generator_pb2.GeneratorServiceGetModelRequest, _generator_pb2.GeneratorServiceGetModelResponse]
     """The base model."""
     ListPolicies: _grpc.UnaryUnaryMultiCallable[_generator_pb2.ListPoliciesRequest, _generator_pb2.ListPoliciesResponse]
@@ -50,6 +54,10 @@ class GeneratorServiceAsyncStub(GeneratorServiceStub):
     Generate: _aio.UnaryStreamMultiCallable[_generator_pb2.GenerateRequest, _generator_pb2.GenerateResponse]  # type: ignore[assignment]
     """Streams GenerationQueued once, then steps and images as they come. A call that is cancelled or out of time stops
     computing at the next denoising step.
+    """
+    SampleTrajectories: _aio.UnaryStreamMultiCallable[_generator_pb2.SampleTrajectoriesRequest, _generator_pb2.SampleTrajectoriesResponse]  # type: ignore[assignment]
+    """Streams GenerationQueued once, GroupStarted once, then trajectories as they are finished, for reinforcement. All of
+    them come from one policy version. Cancelled, it stops as Generate does.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_generator_pb2.GeneratorServiceGetModelRequest, _generator_pb2.GeneratorServiceGetModelResponse]  # type: ignore[assignment]
     """The base model."""
@@ -67,6 +75,16 @@ class GeneratorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_generator_pb2.GenerateResponse], _abc.AsyncIterator[_generator_pb2.GenerateResponse]]:
         """Streams GenerationQueued once, then steps and images as they come. A call that is cancelled or out of time stops
         computing at the next denoising step.
+        """
+
+    @_abc_1.abstractmethod
+    def SampleTrajectories(
+        self,
+        request: _generator_pb2.SampleTrajectoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generator_pb2.SampleTrajectoriesResponse], _abc.AsyncIterator[_generator_pb2.SampleTrajectoriesResponse]]:
+        """Streams GenerationQueued once, GroupStarted once, then trajectories as they are finished, for reinforcement. All of
+        them come from one policy version. Cancelled, it stops as Generate does.
         """
 
     @_abc_1.abstractmethod

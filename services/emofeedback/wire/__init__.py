@@ -52,6 +52,12 @@ from emofeedback.wire.trainer import (
     run_request_to_proto,
     run_to_proto,
 )
+from emofeedback.wire.trajectories import (
+    trajectory_event_from_proto,
+    trajectory_event_to_proto,
+    trajectory_request_from_proto,
+    trajectory_request_to_proto,
+)
 
 __all__ = [
     "assess_request_from_proto",
@@ -95,6 +101,10 @@ __all__ = [
     "streamed_image_from_proto",
     "target_from_proto",
     "target_to_proto",
+    "trajectory_event_from_proto",
+    "trajectory_event_to_proto",
+    "trajectory_request_from_proto",
+    "trajectory_request_to_proto",
     "update_request_from_proto",
     "update_request_to_proto",
 ]

@@ -45,12 +45,7 @@ def generation_request_from_proto(message: pb.GenerateRequest) -> GenerationRequ
 def generation_event_to_proto(event: GenerationEvent) -> pb.GenerateResponse:
     match event:
         case GenerationQueued():
-            queued = pb.GenerationQueued(
-                images_ahead=event.images_ahead,
-                unknown_words=event.unknown_words,
-                shortened_prompt=event.shortened_prompt,
-            )
-            return pb.GenerateResponse(queued=queued)
+            return pb.GenerateResponse(queued=queued_to_proto(event))
         case GenerationStep():
             return pb.GenerateResponse(step=step_to_proto(event))
         case GeneratedImage():
@@ -61,18 +56,29 @@ def generation_event_from_proto(message: pb.GenerateResponse) -> GenerationEvent
     """Raises `InvalidRequest` where the message holds no event that this version knows."""
     match message.WhichOneof("event"):
         case "queued":
-            queued = message.queued
-            return GenerationQueued(
-                images_ahead=queued.images_ahead,
-                unknown_words=tuple(queued.unknown_words),
-                shortened_prompt=queued.shortened_prompt,
-            )
+            return queued_from_proto(message.queued)
         case "step":
             return step_from_proto(message.step)
         case "image":
             return image_from_proto(message.image)
         case _:
             raise InvalidRequest.of("event", "is missing or of an unknown kind")
+
+
+def queued_to_proto(queued: GenerationQueued) -> pb.GenerationQueued:
+    return pb.GenerationQueued(
+        images_ahead=queued.images_ahead,
+        unknown_words=queued.unknown_words,
+        shortened_prompt=queued.shortened_prompt,
+    )
+
+
+def queued_from_proto(message: pb.GenerationQueued) -> GenerationQueued:
+    return GenerationQueued(
+        images_ahead=message.images_ahead,
+        unknown_words=tuple(message.unknown_words),
+        shortened_prompt=message.shortened_prompt,
+    )
 
 
 def step_to_proto(step: GenerationStep) -> pb.GenerationStep:
