@@ -37,24 +37,35 @@ def test_a_rewrite_toward_the_target_keeps_every_word_of_subject_and_place(now: 
     good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
     assert good.usable
     assert good.keeps_subject
-    assert good.toward_target
+    assert good.on_targets_side
+    assert good.nearer
 
 
 def test_a_lost_subject_and_cues_on_the_wrong_side_count_against(now: Situation) -> None:
     bad = rewritten(now, "a crying cat by a lake under a foggy sky, with tombstones")
     assert not bad.keeps_subject
-    assert bad.toward_target is False
+    assert bad.on_targets_side is False
+    assert bad.nearer is False
+
+
+def test_cues_that_go_too_far_lie_on_the_targets_side_and_bring_no_nearer(now: Situation) -> None:
+    mild = replace(now, target=AffectPoint(7.0, 4.2))
+    much = rewritten(mild, "a smiling dog by a lake under a sunny sky, with rainbow and balloons and fireworks, vivid light")
+    assert much.on_targets_side
+    assert much.nearer is False
 
 
 def test_a_target_where_the_bare_prompt_lies_asks_for_no_cue(now: Situation) -> None:
-    assert rewritten(replace(now, target=AffectPoint(5.4, 4.5)), "a dog by a lake").toward_target is None
+    there = rewritten(replace(now, target=AffectPoint(5.4, 4.5)), "a dog by a lake")
+    assert there.on_targets_side is None
+    assert there.nearer is None
 
 
 def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
     good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
     figures = agent_figures([good, Rewriting(situation=now, analysis="", prompt="")])
     assert figures["usable"] == 0.5
-    assert figures["keeps_known_subject"] == figures["toward_target"] == 1.0
+    assert figures["keeps_known_subject"] == figures["on_targets_side"] == figures["nearer"] == 1.0
 
 
 def test_the_table_says_which_figures_are_reached() -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from emofeedback.affect import distance
+from emofeedback.affect import AffectPoint, distance
 from emofeedback.interfaces import Assessment, Decoding, Judge
 from emofeedback.optimizer.gradient import (
     UnreadableReply,
@@ -47,13 +47,31 @@ class Rewriting:
         return set(re.findall(r"[\w'-]+", self.situation.kept.lower())) <= words
 
     @property
-    def toward_target(self) -> bool | None:
-        """True where the cues that it names bring the scene nearer to the target; None where it is there anyway."""
-        bare = in_the_mood(self.situation.aim, "")
-        away = distance(affect(bare), self.situation.target)
-        if away < _FAR:
+    def on_targets_side(self) -> bool | None:
+        """True where the cues that it names move the scene into the target's half of the plane, seen from where the
+        bare scene lies; None where the bare scene is there anyway."""
+        if self._away < _FAR:
             return None
-        return distance(affect(in_the_mood(bare, self.prompt)), self.situation.target) < away
+        target, moved = self.situation.target, self._moved
+        d_valence, d_arousal = target.valence - self._bare.valence, target.arousal - self._bare.arousal
+        return (moved.valence - self._bare.valence) * d_valence + (moved.arousal - self._bare.arousal) * d_arousal > 0
+
+    @property
+    def nearer(self) -> bool | None:
+        """True where its cues bring the scene nearer to the target than it is without any; None as above."""
+        return None if self._away < _FAR else distance(self._moved, self.situation.target) < self._away
+
+    @property
+    def _bare(self) -> AffectPoint:
+        return affect(in_the_mood(self.situation.aim, ""))
+
+    @property
+    def _moved(self) -> AffectPoint:
+        return affect(in_the_mood(self.situation.aim, self.prompt))
+
+    @property
+    def _away(self) -> float:
+        return distance(self._bare, self.situation.target)
 
 
 async def rewritings(judge: Judge, situations: Sequence[Situation]) -> list[Rewriting]:
@@ -92,7 +110,8 @@ def agent_figures(done: Sequence[Rewriting]) -> dict[str, float]:
         "usable": len(usable) / len(done),
         "keeps_known_subject": _share([one.keeps_subject for one in usable if one.situation.known]),
         "keeps_unknown_subject": _share([one.keeps_subject for one in usable if not one.situation.known]),
-        "toward_target": _share([side for one in usable if (side := one.toward_target) is not None]),
+        "on_targets_side": _share([side for one in usable if (side := one.on_targets_side) is not None]),
+        "nearer": _share([nearer for one in usable if (nearer := one.nearer) is not None]),
     }
 
 

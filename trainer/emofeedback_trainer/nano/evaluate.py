@@ -75,7 +75,8 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("agent.usable", "agent: replies usable", 0.98, False),
     ("agent.keeps_known_subject", "agent: rewritten prompt keeps a known subject and place", 0.98, False),
     ("agent.keeps_unknown_subject", "agent: rewritten prompt keeps one from outside the world", None, False),
-    ("agent.toward_target", "agent: its cues lie on the target's side", 0.90, False),
+    ("agent.on_targets_side", "agent: its cues lie on the target's side", 0.90, False),
+    ("agent.nearer", "agent: its cues alone bring the scene nearer to the target", None, False),
     ("critic.valence_mae", "critic, rendered scenes: valence MAE", 0.30, True),
     ("critic.arousal_mae", "critic, rendered scenes: arousal MAE", 0.30, True),
 )
