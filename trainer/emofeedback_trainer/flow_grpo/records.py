@@ -43,6 +43,8 @@ class ScoredGroup:
     window: NoiseWindow
     started: GroupStarted
     samples: tuple[ScoredTrajectory, ...]
+    guidance: float = 1.0
+    """The classifier-free guidance scale it was painted with; read where `started.negative` is there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,299 @@
+"""The learner: turns a rollout and its advantages into one update of a LoRA adapter.
+
+It needs the transformer alone, since prompts arrive encoded. The reference policy is the same transformer with its
+adapter switched off. The old policy is the adapter as it is when a rollout arrives: its velocities are computed here,
+by the kernels and in the batches of the update itself, so that the first ratio is exactly 1. How far that is from what
+the generator recorded is measured, not corrected.
+
+Under `torch.distributed` every process learns from its share of the groups and gradients are summed, so N processes
+take the same step as one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import torch.distributed as dist
+from diffusers import SD3Transformer2DModel
+from torch import Tensor, nn
+
+from emofeedback.errors import FailedPrecondition, InvalidRequest
+from emofeedback_trainer.flow_grpo.adapter import AdaptedTransformer
+from emofeedback_trainer.flow_grpo.batches import (
+    LearnableGroup,
+    NoisedRows,
+    StepRows,
+    learnable_groups,
+    noised_batches,
+    step_batches,
+)
+from emofeedback_trainer.flow_grpo.learning import HonestyError, LearnerConfig, UpdateFigures
+from emofeedback_trainer.flow_grpo.records import Rollout
+from emofeedback_trainer.flow_grpo.terms import Before, Terms, diffusion_nft_terms, drift, grpo_terms
+
+__all__ = ["HonestyError", "Learner", "LearnerConfig", "UpdateFigures"]
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Of AdamW, for every weight."""
+
+
+class Learner:
+    """Owns the adapter, its average and the optimizer. Not thread-safe.
+
+    Args:
+        transformer: its weights are frozen, moved to `device` and converted to `dtype`, in which it computes; the
+            adapter, latents and all that follows from velocities are float32.
+        dtype: bfloat16 or float16 on a GPU, float32 on a CPU.
+
+    Raises:
+        As `AdaptedTransformer`.
+    """
+
+    def __init__(
+        self,
+        transformer: SD3Transformer2DModel,
+        config: LearnerConfig,
+        *,
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> None:
+        self.config = config
+        self._device, self._dtype = torch.device(device), dtype
+        self._policy = AdaptedTransformer(
+            transformer,
+            rank=config.rank,
+            alpha=config.alpha,
+            modules=config.modules,
+            seed=config.seed,
+            device=self._device,
+            dtype=dtype,
+        )
+        self._weights = self._policy.weights
+        self._averages = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        self._optimizer = torch.optim.AdamW(
+            self._weights.values(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._rank, self._world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.steps = 0
+        """Optimizer steps done."""
+
+    @property
+    def modules(self) -> int:
+        """Linear layers that the adapter changes."""
+        return self._policy.modules
+
+    def digest(self) -> str:
+        """Of the adapter as it is; see `AdaptedTransformer.digest`."""
+        return self._policy.digest()
+
+    def adapter(self, *, averaged: bool) -> dict[str, Tensor]:
+        """A copy of the adapter's weights, or of their running average: float32 on the CPU, by PEFT's names (what
+        diffusers' `save_lora_weights` takes as `transformer_lora_layers`)."""
+        weights = self._averages if averaged else self._weights
+        return {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+
+    def probe(self) -> Tensor:
+        """See `AdaptedTransformer.probe`."""
+        return self._policy.probe()
+
+    def update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateFigures:
+        """Learn from one rollout; where no group teaches anything, nothing changes.
+
+        Args:
+            advantages: of every sample of every group, in the rollout's order.
+
+        Raises:
+            HonestyError: the first ratio is not 1, a loss is not finite (in both cases that step is not taken), or the
+                steps did not move the model.
+            InvalidRequest: groups have fewer samples than there are optimizer steps, or see `learnable_groups`.
+        """
+        groups = learnable_groups(rollout, advantages)
+        dropped = len(rollout.groups) - len(groups)
+        if not groups:
+            return UpdateFigures(groups=0, groups_dropped=dropped)
+        if min(len(group.group.samples) for group in groups) < self.config.optimizer_steps:
+            raise InvalidRequest.of("learner.optimizer_steps", "a group must have at least one sample for each")
+        count = sum(self._rows(group) for group in groups)
+        digest, probe = self.digest(), self.probe()
+        share = groups[self._rank :: self._world]
+        before, drifts = self._before(share, rollout.iteration)
+        sums, norms, deviation = torch.zeros(3), [], 0.0
+        for step in range(self.config.optimizer_steps * self.config.inner_epochs):
+            part = step % self.config.optimizer_steps
+            rows = sum(self._rows(group, part) for group in groups)
+            of_step, largest = self._accumulate(share, rollout.iteration, part, before[part], rows)
+            if step == 0:
+                deviation = largest
+                self._require_ratio_one(largest)
+            norms.append(self._step(of_step))
+            sums += of_step * rows
+        self._require_moved(digest, probe)
+        loss, kl, clipped = (sums / (count * self.config.inner_epochs)).tolist()
+        return UpdateFigures(
+            loss=loss,
+            kl=kl,
+            clip_fraction=clipped,
+            ratio_deviation=deviation,
+            log_probability_drift=drifts / count,
+            gradient_norm=sum(norms) / len(norms),
+            groups=len(groups),
+            groups_dropped=dropped,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a resumed learner needs, as flat tensors on the CPU: adapter, average, optimizer, steps done."""
+        tensors = {"steps": torch.tensor(self.steps)}
+        for name, weight in self._weights.items():
+            tensors[f"adapter.{name}"] = weight.detach().cpu().clone()
+            tensors[f"average.{name}"] = self._averages[name].cpu().clone()
+            for moment in _MOMENTS if self.steps else ():
+                tensors[f"{moment}.{name}"] = self._optimizer.state[weight][moment].cpu().clone()
+        return tensors
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state()`: on a CPU the next weights are those of an uninterrupted learner, to the bit.
+
+        Raises:
+            FailedPrecondition: it is the state of a learner of another shape.
+        """
+        own = {name: tensor.shape for name, tensor in self.state().items() if not name.startswith(_MOMENTS)}
+        if any(name not in state or state[name].shape != shape for name, shape in own.items()):
+            raise FailedPrecondition("the checkpoint is of an adapter with another rank or other modules")
+        self.steps = int(state["steps"])
+        self._optimizer.state.clear()
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(state[f"adapter.{name}"])
+                self._averages[name].copy_(state[f"average.{name}"])
+                if self.steps:
+                    moments = {moment: state[f"{moment}.{name}"].to(self._device).clone() for moment in _MOMENTS}
+                    self._optimizer.state[weight] = {"step": torch.tensor(float(self.steps)), **moments}
+
+    # --- one pass, one step ---------------------------------------------------------------------------------------
+
+    def _rows(self, group: LearnableGroup, part: int | None = None) -> int:
+        """Rows of a group in one part of a pass, or in all of them."""
+        samples = len(group.group.samples)
+        if part is not None:
+            samples = len(range(part, samples, self.config.optimizer_steps))
+        of_sample = group.group.window.length if self.config.objective == "flow-grpo" else self.config.nft_levels
+        return samples * of_sample
+
+    def _batches(self, groups: Sequence[LearnableGroup], iteration: int, part: int) -> Iterator[StepRows | NoisedRows]:
+        """The same micro-batches whenever it is asked."""
+        parts, size = self.config.optimizer_steps, self.config.micro_batch
+        if self.config.objective == "flow-grpo":
+            return step_batches(groups, part=part, parts=parts, size=size, device=self._device)
+        return noised_batches(
+            groups,
+            part=part,
+            parts=parts,
+            size=size,
+            device=self._device,
+            levels=self.config.nft_levels,
+            seed=(self.config.seed, iteration),
+        )
+
+    @torch.no_grad()
+    def _before(self, groups: Sequence[LearnableGroup], iteration: int) -> tuple[list[list[Before]], float]:
+        """Old and reference velocities of every micro-batch of every part; and the sum of all rows' drifts."""
+        parts = range(self.config.optimizer_steps)
+        drifts = torch.zeros((), device=self._device)
+        old: list[list[Tensor]] = [[] for _ in parts]
+        for part in parts:
+            for batch in self._batches(groups, iteration, part):
+                old[part].append(self._policy.velocities(batch.inputs))
+                if isinstance(batch, StepRows):
+                    drifts += (batch.weights * drift(batch, old[part][-1])).sum()
+        reference: list[list[Tensor | None]] = [[None] * len(of_part) for of_part in old]
+        if self.config.kl_weight:
+            with self._policy.reference():
+                reference = [
+                    [self._policy.velocities(batch.inputs) for batch in self._batches(groups, iteration, part)]
+                    for part in parts
+                ]
+        before = [
+            [Before(old=velocities, reference=other) for velocities, other in zip(*of_part, strict=True)]
+            for of_part in zip(old, reference, strict=True)
+        ]
+        return before, self._over_all(drifts[None])[0].item()
+
+    def _accumulate(
+        self, groups: Sequence[LearnableGroup], iteration: int, part: int, before: Sequence[Before], rows: int
+    ) -> tuple[Tensor, float]:
+        """Gradients of one step, averaged over all `rows` of all processes.
+
+        Returns:
+            Means of loss, divergence and clipped rows, shape (3,) on the CPU; and the largest deviation of any row.
+        """
+        sums, largest = torch.zeros(3, device=self._device), torch.zeros(1, device=self._device)
+        self._optimizer.zero_grad(set_to_none=False)
+        scale = 1.0
+        for batch, known in zip(self._batches(groups, iteration, part), before, strict=True):
+            velocities = self._policy.velocities(batch.inputs)
+            terms = self._terms(batch, velocities, known)
+            losses = terms.loss + self.config.kl_weight * terms.kl
+            if self._dtype == torch.float16:
+                # Two means make a velocity's gradient tiny, too small for float16; without them it is about 1.
+                scale = float(rows * velocities[0].numel())
+            share = batch.weights / rows
+            ((losses * share).sum() * scale).backward()  # type: ignore[no-untyped-call]
+            sums += torch.stack([(figure.detach() * share).sum() for figure in (losses, terms.kl, terms.clipped)])
+            largest = torch.maximum(largest, terms.deviation.max())
+        gradients = [self._gradient(weight) for weight in self._weights.values()]
+        flat = self._over_all(torch.cat([gradient.flatten() for gradient in gradients]) / scale)
+        for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+        return self._over_all(sums).cpu(), self._over_all(largest, dist.ReduceOp.MAX).item()
+
+    def _step(self, means: Tensor) -> float:
+        """One step of optimizer and average along the accumulated gradients; returns their norm."""
+        norm = nn.utils.clip_grad_norm_(self._weights.values(), self.config.clip_norm).item()
+        if not means.isfinite().all() or not math.isfinite(norm):
+            raise HonestyError(f"step {self.steps + 1}: the loss or its gradient is not finite")
+        self._optimizer.step()
+        self.steps += 1
+        for name, weight in self._weights.items():
+            self._averages[name].lerp_(weight.detach(), 1 - self.config.ema_decay)
+        return norm
+
+    def _terms(self, batch: StepRows | NoisedRows, velocities: Tensor, before: Before) -> Terms:
+        if isinstance(batch, NoisedRows):
+            return diffusion_nft_terms(batch, velocities, before, strength=self.config.nft_strength)
+        return grpo_terms(
+            batch,
+            velocities,
+            before,
+            clip_range=self.config.clip_range,
+            ratio_normalization=self.config.ratio_normalization,
+        )
+
+    def _over_all(self, values: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:
+        """`values` of all processes together."""
+        if self._world > 1:
+            dist.all_reduce(values, operation)
+        return values
+
+    @staticmethod
+    def _gradient(weight: nn.Parameter) -> Tensor:
+        """Zeros where this process had no group to learn from."""
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        return weight.grad
+
+    # --- honesty --------------------------------------------------------------------------------------------------
+
+    def _require_ratio_one(self, deviation: float) -> None:
+        if not deviation <= self.config.ratio_tolerance:
+            raise HonestyError(
+                f"the first ratio is {deviation:.1e} away from 1, {self.config.ratio_tolerance:.1e} is allowed: "
+                "the model does not say the same twice"
+            )
+
+    def _require_moved(self, digest: str, probe: Tensor) -> None:
+        if self.digest() == digest:
+            raise HonestyError("the adapter is the same after an update as before it")
+        if torch.equal(self.probe(), probe):
+            raise HonestyError("the adapter has changed and the model's velocities have not: it is not bound")

@@ -1,0 +1,93 @@
+"""From velocities to what is minimized, for one micro-batch: the objectives applied to the rows of a rollout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from emofeedback.generator.stochastic import cps_moments, log_probability, sde_diffusion, sde_moments
+from emofeedback_trainer.flow_grpo.batches import NoisedRows, StepRows
+from emofeedback_trainer.flow_grpo.objective import kl_terms, nft_terms, normalized_log_ratios, policy_terms
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Before:
+    """Velocities that were there before the update, shape (rows, channels, height, width)."""
+
+    old: Tensor
+    """Of the policy that painted the rollout."""
+    reference: Tensor | None
+    """Of the base; None where nothing holds the policy to it."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Terms:
+    """What follows for each row; shape (rows,) each."""
+
+    loss: Tensor
+    """Without the divergence."""
+    kl: Tensor
+    """Divergence from the reference, 0 without one."""
+    clipped: Tensor
+    """bool."""
+    deviation: Tensor
+    """How far the policy is from the old one: |ratio - 1|, or the largest difference of a velocity."""
+
+
+def grpo_terms(
+    rows: StepRows, velocities: Tensor, before: Before, *, clip_range: float, ratio_normalization: bool
+) -> Terms:
+    """Flow-GRPO on noisy steps; its loss is divided by -dt where the ratio is normalized (GRPO-Guard)."""
+    means, scales = _moments(rows, velocities)
+    old_means, _ = _moments(rows, before.old)
+    if ratio_normalization:
+        log_ratios = normalized_log_ratios(means, old_means, rows.next_latents, scales)
+    else:
+        log_ratios = _log_probabilities(rows, means, scales) - _log_probabilities(rows, old_means, scales)
+    policy = policy_terms(log_ratios, rows.advantages, clip_range)
+    loss = policy.loss / (rows.inputs.sigmas - rows.next_sigmas) if ratio_normalization else policy.loss
+    kl = torch.zeros_like(loss)
+    if before.reference is not None:
+        reference_means, _ = _moments(rows, before.reference)
+        # The SDE's divergence is taken per unit of time, without sqrt(-dt): steps of every length weigh the same.
+        sde = rows.window.kind == "sde"
+        std = sde_diffusion(rows.inputs.sigmas, rows.window.level, first_sigma=rows.first_sigmas) if sde else scales
+        kl = kl_terms(means, reference_means, std)
+    return Terms(loss=loss, kl=kl, clipped=policy.clipped, deviation=(policy.ratio - 1).abs().detach())
+
+
+def drift(rows: StepRows, old: Tensor) -> Tensor:
+    """|log-probability by the learner's velocities - as the generator recorded it|, shape (rows,)."""
+    return (_log_probabilities(rows, *_moments(rows, old)) - rows.log_probabilities).abs()
+
+
+def diffusion_nft_terms(rows: NoisedRows, velocities: Tensor, before: Before, *, strength: float) -> Terms:
+    """DiffusionNFT on noised final latents; the divergence is the velocities' mean squared difference."""
+    loss = nft_terms(
+        velocities,
+        before.old,
+        rows.finals,
+        rows.inputs.latents,
+        rows.inputs.sigmas,
+        rows.advantages,
+        strength=strength,
+    )
+    kl = torch.zeros_like(loss)
+    if before.reference is not None:
+        kl = (velocities - before.reference).square().mean(dim=(1, 2, 3))
+    deviation = (velocities.detach() - before.old).abs().amax(dim=(1, 2, 3))
+    return Terms(loss=loss, kl=kl, clipped=torch.zeros_like(loss, dtype=torch.bool), deviation=deviation)
+
+
+def _moments(rows: StepRows, velocities: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of the noisy step and scale of its noise."""
+    latents, sigmas, level = rows.inputs.latents, rows.inputs.sigmas, rows.window.level
+    if rows.window.kind == "cps":
+        return cps_moments(latents, velocities, sigmas, rows.next_sigmas, level)
+    return sde_moments(latents, velocities, sigmas, rows.next_sigmas, level, first_sigma=rows.first_sigmas)
+
+
+def _log_probabilities(rows: StepRows, means: Tensor, scales: Tensor) -> Tensor:
+    return log_probability(rows.window.kind, rows.next_latents, means, scales)
