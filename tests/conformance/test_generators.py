@@ -1,49 +1,14 @@
 """What every Generator does, whoever it is: the engine in process, the client of a service, the scripted one."""
 
 import io
-from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-import pytest_asyncio
 from PIL import Image
 
-from emofeedback.client import AsyncClient
 from emofeedback.errors import InvalidRequest, NotFound
-from emofeedback.generator.engine import GeneratorEngine
-from emofeedback.generator.service import GeneratorServicer
 from emofeedback.interfaces import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
-from emofeedback.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
-from fakes import ScriptedGenerator
-from tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorEngine]:
-    policies = tmp_path_factory.mktemp("policies")
-    save_tiny_policy(policies / "warm", tiny_sd3)
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=2, policies=str(policies)))
-    yield engine
-    engine.close()
-
-
-@pytest_asyncio.fixture(params=["engine", "client", "scripted"])
-async def generator(request: pytest.FixtureRequest, engine: GeneratorEngine) -> AsyncIterator[Generator]:
-    if request.param == "engine":
-        yield engine
-    elif request.param == "scripted":
-        yield ScriptedGenerator(known_policies=("warm",))
-    else:
-        server = grpc.aio.server()
-        add_GeneratorServiceServicer_to_server(GeneratorServicer(engine, "secret"), server)  # type: ignore[arg-type]
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with AsyncClient(f"127.0.0.1:{port}", token="secret") as client:
-            yield client.generator
-        await server.stop(None)
 
 
 def ask(**changes: Any) -> GenerationRequest:
