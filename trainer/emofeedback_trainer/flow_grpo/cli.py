@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from emofeedback.commands.engines import silence_libraries
 from emofeedback.errors import InvalidRequest
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.display import TrainingDisplay
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
+    silence_libraries()
     from emofeedback_trainer.flow_grpo.engines import engines, load_learner
 
     with console.status("loading the models"):

@@ -1,0 +1,107 @@
+"""What the groups of a run are asked for."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from emofeedback.affect import AffectPoint
+from emofeedback.errors import InvalidRequest
+from emofeedback_trainer.flow_grpo.conditions import GroupPlan, Wish, is_held_out, plan, read_wishes
+from emofeedback_trainer.nano.language import core
+from emofeedback_trainer.nano.scenes import PLACES, SUBJECTS, sample_scene
+
+WISHES = tuple(Wish(prompt=f"prompt {number}") for number in range(10))
+
+
+def planned(
+    iteration: int, *, wishes: tuple[Wish, ...] = WISHES, seed: int = 3, groups: int = 6
+) -> tuple[GroupPlan, ...]:
+    return plan(wishes, seed=seed, iteration=iteration, groups=groups, group_size=4, windows=range(1, 5))
+
+
+def test_an_iterations_batch_follows_from_seed_and_iteration_alone() -> None:
+    assert planned(17) == planned(17)
+    assert planned(17) != planned(18)
+    assert planned(17) != planned(17, seed=4)
+
+
+def test_every_prompt_comes_once_in_a_pass_and_the_next_pass_has_another_order() -> None:
+    prompts = [group.condition.prompt for iteration in range(10) for group in planned(iteration)]
+    passes = [prompts[first : first + 10] for first in range(0, 60, 10)]
+    assert all(Counter(each) == Counter(wish.prompt for wish in WISHES) for each in passes)
+    assert len({tuple(each) for each in passes}) == 6
+
+
+def test_the_targets_of_one_iteration_spread_over_both_axes() -> None:
+    targets = np.array([[g.condition.target.valence, g.condition.target.arousal] for g in planned(0, groups=8)])
+    for axis in targets.T:
+        assert sorted((axis - 1) // 1) == list(range(8))
+    assert abs(np.corrcoef(np.concatenate([_targets(i) for i in range(50)]).T)[0, 1]) < 0.15
+
+
+def _targets(iteration: int) -> np.ndarray:
+    return np.array([[g.condition.target.valence, g.condition.target.arousal] for g in planned(iteration, groups=8)])
+
+
+def test_no_two_samples_of_a_run_share_a_seed() -> None:
+    seeds = [seed for iteration in range(20) for group in planned(iteration) for seed in group.seeds]
+    assert len(set(seeds)) == len(seeds) == 20 * 6 * 4
+
+
+def test_windows_move_from_group_to_group_within_their_range() -> None:
+    firsts = Counter(group.window_first for iteration in range(20) for group in planned(iteration))
+    assert set(firsts) == {1, 2, 3, 4}
+
+
+def test_a_target_in_the_file_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "a dog", "valence": 7, "arousal": 3.5}\n\n{"prompt": "a cat"}\n')
+    assert read_wishes(str(file)) == (Wish(prompt="a dog", target=AffectPoint(7.0, 3.5)), Wish(prompt="a cat"))
+    group = next(g for g in planned(0, wishes=read_wishes(str(file))) if g.condition.prompt == "a dog")
+    assert group.condition.caption == "a dog, valence 7, arousal 4"
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("a dog", "prompts[1]"),
+        ('["a dog"]', "prompts[1].prompt"),
+        ('{"prompt": " "}', "prompts[1].prompt"),
+        ('{"prompt": "a dog", "valence": 7}', "prompts[1].arousal"),
+        ('{"prompt": "a dog", "valence": 7, "arousal": true}', "prompts[1].arousal"),
+        ('{"prompt": "a dog", "valence": 7, "arousal": 12}', "prompts[1]"),
+    ],
+)
+def test_a_bad_line_is_named(line: str, field: str, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "a cat"}\n' + line)
+    with pytest.raises(InvalidRequest) as caught:
+        read_wishes(str(file))
+    assert caught.value.violations[0].field == field
+
+
+def test_a_missing_or_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n")
+    for name in ("empty.jsonl", "missing.jsonl"):
+        with pytest.raises(InvalidRequest, match=name):
+            read_wishes(str(tmp_path / name))
+
+
+def test_a_quarter_of_the_nano_world_is_never_trained_on() -> None:
+    held_out = [(subject, place) for subject in SUBJECTS for place in PLACES if is_held_out(subject, place)]
+    assert len(held_out) == len(SUBJECTS) * len(PLACES) // 4
+    assert {subject for subject, _ in held_out} == set(SUBJECTS)
+    assert {place for _, place in held_out} == set(PLACES)
+    prompts = [wish.prompt for wish in read_wishes("nano")]
+    trained = [pair for pair, text in _named_pairs().items() if any(prompt.endswith(text) for prompt in prompts)]
+    assert len(trained) == 72
+    assert not set(trained) & set(held_out)
+
+
+def _named_pairs() -> dict[tuple[str, str], str]:
+    """Every pair of subject and place, and how it is called: "a dog in a meadow"."""
+    rng = np.random.default_rng(0)
+    pairs = [(subject, place) for subject in SUBJECTS for place in PLACES]
+    return {(subject, place): core(sample_scene(rng, subject=subject, place=place)) for subject, place in pairs}
