@@ -96,10 +96,10 @@ class PanelMeasured:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyPublished:
-    """A new version of the adapter lies in the store."""
+    """A new version of the adapter lies in the store; told at the latest with the next iteration."""
 
     iteration: int
-    """The first one whose rollout it painted."""
+    """Finished iterations at that time."""
     policy: str
 
 

@@ -13,8 +13,8 @@ from emofeedback.errors import EmoFeedbackError, InvalidRequest
 COMMANDS = {
     "nano": ("emofeedback_trainer.nano.cli", "the embedded models of the nano world"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
-    "serve": ("emofeedback_trainer.service_cli", "the trainer service, until Ctrl-C"),
-    "runs": ("emofeedback_trainer.runs_cli", "start, list, watch and cancel runs of a trainer service"),
+    "serve": ("emofeedback_trainer.serving", "the trainer service, until Ctrl-C"),
+    "runs": ("emofeedback_trainer.runs.cli", "start, list, watch and cancel runs of a trainer service"),
 }
 """By name: the module whose `add_arguments(parser)` declares the options and the function `run`, and what it is for.
 Only the module of the command that is asked for is imported: a client of the service needs no PyTorch."""

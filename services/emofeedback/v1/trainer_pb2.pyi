@@ -512,12 +512,14 @@ Global___PanelMeasured: _TypeAlias = PanelMeasured  # noqa: Y015
 
 @_typing.final
 class PolicyPublished(_message.Message):
+    """A new version of the adapter lies in the store; told at the latest with the next iteration."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ITERATION_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     iteration: _builtins.int
-    """The first iteration whose rollout it painted."""
+    """Finished iterations at that time."""
     policy: _builtins.str
     def __init__(
         self,

@@ -1,0 +1,286 @@
+"""TrainerService over a real gRPC server, its runs as real processes that behave as their configuration says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emofeedback.client import AsyncClient, RetryPolicy
+from emofeedback.errors import (
+    EmoFeedbackError,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unauthenticated,
+)
+from emofeedback.training import (
+    Alarm,
+    IterationDone,
+    PanelMeasured,
+    PolicyPublished,
+    RunEvent,
+    RunRequest,
+    RunState,
+    RunStateChanged,
+)
+from emofeedback_trainer import serving as serving_module
+from emofeedback_trainer.runs import supervisor as supervisor_module
+from emofeedback_trainer.runs.processes import Processes
+from emofeedback_trainer.serving import serving
+
+SCRIPT = Path(__file__).parents[1] / "scripted_run.py"
+
+
+@pytest.fixture(autouse=True)
+def scripted_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes run the script, which reads keys of its own."""
+    monkeypatch.setattr(serving_module, "Processes", lambda: Processes([sys.executable, str(SCRIPT)]))
+    checked = supervisor_module.checked
+
+    def lenient(request: RunRequest) -> tuple[str, str]:
+        own = ("iterations", "pace", "stubborn", "fails_at", "away")
+        lines = request.config.splitlines()
+        config, policies = checked(
+            RunRequest(name=request.name, config="\n".join(line for line in lines if not line.startswith(own)))
+        )
+        return "\n".join([*(line for line in lines if line.startswith(own)), config]), policies
+
+    monkeypatch.setattr(supervisor_module, "checked", lenient)
+
+
+@asynccontextmanager
+async def trainer(folder: Path, **options: Any) -> AsyncIterator[AsyncClient]:
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serving(folder, interval=0.05, **options))
+        retry = RetryPolicy(initial_backoff=0.05)
+        yield await stack.enter_async_context(AsyncClient(address, token=options.get("token", ""), retry=retry))
+
+
+async def until(client: AsyncClient, name: str, *states: RunState, iteration: int = 0) -> None:
+    async with asyncio.timeout(20):
+        while (run := await client.trainer.get(name)).state not in states or run.iteration < iteration:
+            await asyncio.sleep(0.02)
+
+
+async def watched(client: AsyncClient, name: str, from_iteration: int = 0) -> list[RunEvent]:
+    async with asyncio.timeout(20):
+        return [event async for event in client.trainer.watch(name, from_iteration=from_iteration)]
+
+
+def states(events: list[RunEvent]) -> list[RunState]:
+    return [event.run.state for event in events if isinstance(event, RunStateChanged)]
+
+
+def iterations(events: list[RunEvent]) -> list[int]:
+    return [event.iteration for event in events if isinstance(event, IterationDone)]
+
+
+async def test_a_run_is_created_watched_and_finished(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        run = await client.trainer.create(RunRequest(name="calm", config="iterations = 4\n"))
+        assert run.state in (RunState.QUEUED, RunState.RUNNING)
+        assert run.folder == str(tmp_path / "calm") and run.policies == str(tmp_path / "calm" / "policies")
+        events = await watched(client, "calm")
+        assert states(events)[-1] is RunState.FINISHED and events[-1] == RunStateChanged(
+            run=await client.trainer.get("calm")
+        )
+        assert iterations(events) == [1, 2, 3, 4]
+        assert [e.policy for e in events if isinstance(e, PolicyPublished)] == [
+            *(f"calm-{i:06d}" for i in range(4)),
+            "calm-final",
+        ]
+        assert [e.iteration for e in events if isinstance(e, PanelMeasured)] == [0, 3]
+        assert Alarm(iteration=3, text="the reward rises, the panel falls") in events
+        finished = await client.trainer.get("calm")
+        assert (finished.iteration, finished.iterations) == (4, 4)
+        assert finished.figures == {"reward": pytest.approx(0.4)} and finished.panel == {"error": 4.5}
+        assert finished.config.endswith('name = "calm"') or 'name = "calm"' in finished.config
+
+
+async def test_a_watch_begins_where_it_is_asked_to_and_ends_with_a_run_that_is_over(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        await client.trainer.create(RunRequest(name="calm", config="iterations = 4\n"))
+        await until(client, "calm", RunState.FINISHED)
+        events = await watched(client, "calm", from_iteration=3)
+        assert states(events) == [RunState.FINISHED] and iterations(events) == [3, 4]
+        assert [e.iteration for e in events if isinstance(e, PanelMeasured)] == [3]
+
+
+async def test_runs_wait_for_their_turn_and_are_listed_newest_first(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        for name in ("first", "second", "third"):
+            await client.trainer.create(RunRequest(name=name, config="iterations = 3\npace = 0.3\n"))
+        found = await client.trainer.list()
+        assert [run.name for run in found] == ["third", "second", "first"]
+        assert [run.state for run in found] == [RunState.QUEUED, RunState.QUEUED, RunState.RUNNING]
+        assert all(run.config == "" for run in found)
+        assert [run.name for run in await client.trainer.list(limit=1)] == ["third"]
+        assert (await client.trainer.cancel("second")).state is RunState.CANCELED
+        events = await watched(client, "third")
+        assert states(events) == [RunState.QUEUED, RunState.RUNNING, RunState.FINISHED]
+        assert (await client.trainer.get("first")).state is RunState.FINISHED
+        assert not (tmp_path / "second").exists()
+
+
+async def test_two_runs_at_a_time_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with trainer(tmp_path, parallel=2) as client:
+        for name in ("first", "second"):
+            await client.trainer.create(RunRequest(name=name, config="pace = 60\n"))
+        await until(client, "second", RunState.RUNNING)
+        assert (await client.trainer.get("first")).state is RunState.RUNNING
+        for name in ("first", "second"):
+            await client.trainer.cancel(name)
+            await until(client, name, RunState.CANCELED)
+
+
+async def test_a_canceled_run_saves_its_work_and_goes_on_when_it_is_resumed(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        await client.trainer.create(RunRequest(name="calm", config="iterations = 6\npace = 0.1\n"))
+        await until(client, "calm", RunState.RUNNING, iteration=2)
+        assert (await client.trainer.cancel("calm")).message == "it is being canceled"
+        await until(client, "calm", RunState.CANCELED)
+        done = (await client.trainer.get("calm")).iteration
+        assert 2 <= done < 6
+        assert await client.trainer.cancel("calm") == await client.trainer.get("calm")  # nothing more to end
+        await client.trainer.create(RunRequest(name="calm", resume=True))
+        events = await watched(client, "calm")
+        assert states(events)[-1] is RunState.FINISHED and iterations(events) == [1, 2, 3, 4, 5, 6]
+        with pytest.raises(FailedPrecondition, match="'calm' is finished: only one that failed or was canceled"):
+            await client.trainer.create(RunRequest(name="calm", resume=True))
+
+
+async def test_a_run_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
+    async with trainer(tmp_path, grace=0.3) as client:
+        await client.trainer.create(RunRequest(name="calm", config="pace = 60\nstubborn = true\n"))
+        await until(client, "calm", RunState.RUNNING)
+        while not (tmp_path / "calm" / "status.json").exists():
+            await asyncio.sleep(0.02)
+        await client.trainer.cancel("calm")
+        await until(client, "calm", RunState.CANCELED)
+        assert "did not end by itself in time" in (await client.trainer.get("calm")).message
+
+
+async def test_a_killed_run_has_failed_and_can_be_resumed(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        await client.trainer.create(RunRequest(name="calm", config="iterations = 5\npace = 0.2\n"))
+        await until(client, "calm", RunState.RUNNING, iteration=1)
+        os.kill(int((tmp_path / ".service/calm/process").read_text()), signal.SIGKILL)
+        events = await watched(client, "calm")
+        assert states(events)[-1] is RunState.FAILED
+        message = (await client.trainer.get("calm")).message
+        assert "its process is gone" in message and "its last words: iteration" in message
+        await client.trainer.create(RunRequest(name="calm", resume=True))
+        assert iterations(await watched(client, "calm")) == [1, 2, 3, 4, 5]
+
+
+async def test_a_run_says_why_it_pauses_and_why_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "calm").mkdir()
+    away = tmp_path / "away"
+    away.touch()
+    async with trainer(tmp_path) as client:
+        with pytest.raises(FailedPrecondition, match="'calm' already"):  # somebody's folder is never written over
+            await client.trainer.create(RunRequest(name="calm", config="iterations = 5\n"))
+        await client.trainer.create(RunRequest(name="tense", config=f'fails_at = 2\naway = "{away}"\n'))
+        await until(client, "tense", RunState.PAUSED)
+        assert (await client.trainer.get("tense")).message == "the judge is away"
+        away.unlink()
+        assert states(await watched(client, "tense"))[-1] is RunState.FAILED
+        assert (await client.trainer.get("tense")).message == "the judge is another one"
+
+
+async def test_a_service_that_is_started_anew_goes_on_with_its_runs(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        await client.trainer.create(RunRequest(name="first", config="iterations = 8\npace = 0.15\n"))
+        await client.trainer.create(RunRequest(name="second", config="iterations = 2\n"))
+        await until(client, "first", RunState.RUNNING, iteration=1)
+        process = (tmp_path / ".service/first/process").read_text()
+    async with trainer(tmp_path) as client:
+        assert (await client.trainer.get("second")).state is RunState.QUEUED
+        events = await watched(client, "first")
+        assert states(events) == [RunState.RUNNING, RunState.FINISHED]
+        assert iterations(events) == list(range(1, 9))
+        assert (tmp_path / ".service/first/process").read_text() == process
+        await until(client, "second", RunState.FINISHED)
+
+
+async def test_a_watch_goes_on_when_the_service_is_started_anew(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serving(tmp_path))
+        retry = RetryPolicy(attempts=20, initial_backoff=0.1, multiplier=1.0)
+        async with AsyncClient(address, retry=retry) as client:
+            await client.trainer.create(RunRequest(name="calm", config="iterations = 8\npace = 0.2\n"))
+            events = []
+            watching = client.trainer.watch("calm")
+            async for event in watching:
+                events.append(event)
+                if isinstance(event, IterationDone) and event.iteration == 2:
+                    await stack.aclose()
+                    await stack.enter_async_context(serving(tmp_path, port=int(address.partition(":")[2])))
+            assert iterations(events) == list(range(1, 9))
+            assert states(events)[-1] is RunState.FINISHED and len(states(events)) == len(set(states(events)))
+
+
+async def test_a_retry_creates_no_second_run(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        request = RunRequest(name="calm", config="pace = 60\n", request_id="once")
+        await client.trainer.create(request)
+        assert (await client.trainer.create(request)).name == "calm"
+        assert len(await client.trainer.list()) == 1
+        with pytest.raises(FailedPrecondition, match="there is a run 'calm' already"):
+            await client.trainer.create(RunRequest(name="calm", config="pace = 60\n"))
+        await client.trainer.cancel("calm")
+        await until(client, "calm", RunState.CANCELED)
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "words"),
+    [
+        (lambda t: t.create(RunRequest(name="a/b", config="seed = 1")), InvalidRequest, "name: is 'a/b'"),
+        (lambda t: t.create(RunRequest(name="calm")), InvalidRequest, "config: is empty"),
+        (lambda t: t.create(RunRequest(name="calm", config="x = [")), InvalidRequest, "config: is not TOML"),
+        (lambda t: t.create(RunRequest(name="calm", config="colour = 1")), InvalidRequest, "config.colour"),
+        (lambda t: t.create(RunRequest(name="calm", config="group_size = 1")), InvalidRequest, "config.group_size"),
+        (lambda t: t.create(RunRequest(name="calm", config='extends = "x"')), InvalidRequest, "config.extends"),
+        (lambda t: t.create(RunRequest(name="calm", config='name = "b"')), InvalidRequest, "config.name"),
+        (lambda t: t.create(RunRequest(name="calm", resume=True)), NotFound, "nothing to resume"),
+        (lambda t: t.get("calm"), NotFound, "no run is called 'calm'"),
+        (lambda t: t.get("../calm"), InvalidRequest, "name: is '../calm'"),
+        (lambda t: t.cancel("calm"), NotFound, "no run is called 'calm'"),
+        (lambda t: t.list(limit=0), InvalidRequest, "limit: is 0"),
+    ],
+)
+async def test_what_cannot_be_done_is_said(
+    tmp_path: Path, ask: Callable[[Any], Any], kind: type[EmoFeedbackError], words: str
+) -> None:
+    async with trainer(tmp_path) as client:
+        with pytest.raises(kind, match=words):
+            await ask(client.trainer)
+        assert await client.trainer.list() == ()
+        with pytest.raises(NotFound):
+            await watched(client, "nobody")
+
+
+async def test_the_token_is_asked_for(tmp_path: Path) -> None:
+    async with trainer(tmp_path, token="secret") as client:
+        assert await client.trainer.list() == ()
+        async with AsyncClient(client._connection.address, token="guess") as stranger:
+            for asked in (stranger.trainer.list(), watched(stranger, "calm")):
+                with pytest.raises(Unauthenticated):
+                    await asked
+
+
+async def test_a_folder_and_a_port_belong_to_one_service(tmp_path: Path) -> None:
+    async with trainer(tmp_path / "one") as client:
+        with pytest.raises(FailedPrecondition, match="another trainer service has"):
+            await serving(tmp_path / "one").__aenter__()
+        port = int(client._connection.address.partition(":")[2])
+        with pytest.raises(FailedPrecondition, match="choose another with --port"):
+            await serving(tmp_path / "two", port=port).__aenter__()

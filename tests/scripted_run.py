@@ -1,0 +1,74 @@
+"""Stands in for `emofeedback-train`: a process that leaves the files of a run and behaves as its configuration says.
+
+python scripted_run.py flow-grpo --config FILE --out DIR [--resume]; the file's keys, all optional: `iterations`, `pace`
+(seconds an iteration), `stubborn` (ignores Ctrl-C), `fails_at`, `away` (a file: it
+pauses for as long as that exists).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+ALARM_AT = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command")
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    asked = parser.parse_args()
+    config = tomllib.loads(asked.config.read_text())
+    folder: Path = asked.out
+    checkpoint = folder / "checkpoint"
+    if checkpoint.exists() != asked.resume:
+        sys.exit("scripted_run: the folder holds a run" if checkpoint.exists() else "scripted_run: nothing to resume")
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    iterations = config.get("iterations", 3)
+    done = len((folder / "curve.jsonl").read_text().splitlines()) if (folder / "curve.jsonl").exists() else 0
+
+    def tell(state: str, message: str = "") -> None:
+        status = {"state": state, "iteration": done, "iterations": iterations, "message": message}
+        part = folder / f".status.{os.getpid()}"
+        part.write_text(json.dumps(status))
+        part.replace(folder / "status.json")
+
+    def add(name: str, **line: object) -> None:
+        with (folder / name).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN if config.get("stubborn") else signal.default_int_handler)
+    tell("running")
+    if not done:
+        add("panel.jsonl", iteration=0, error=4.0, alarm="")
+    try:
+        while done < iterations:
+            time.sleep(config.get("pace", 0.02))
+            if done == config.get("fails_at"):
+                tell("failed", "the judge is another one")
+                sys.exit("emofeedback-train: the judge is another one")
+            while Path(config.get("away", "/nowhere")).exists():
+                tell("paused", "the judge is away")
+                time.sleep(0.02)
+            done += 1
+            print(f"iteration {done}", flush=True)
+            add("curve.jsonl", iteration=done, reward=0.1 * done, policy=f"{config['name']}-{done - 1:06d}")
+            if done == ALARM_AT:
+                add("panel.jsonl", iteration=done, error=4.5, alarm="the reward rises, the panel falls")
+            tell("running")
+    except KeyboardInterrupt:
+        tell("canceled", "stopped; --resume goes on")
+        sys.exit(130)
+    (folder / "result.json").write_text(json.dumps({"iterations": iterations, "policy": f"{config['name']}-final"}))
+    tell("finished", "the policy is ready")
+
+
+main()

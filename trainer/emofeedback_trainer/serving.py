@@ -1,0 +1,107 @@
+"""`emofeedback-train serve`: the trainer service, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import grpc
+
+from emofeedback.errors import FailedPrecondition, InvalidRequest
+from emofeedback.settings import LIMITS, TOKEN_VARIABLE
+from emofeedback.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
+from emofeedback_trainer.runs.processes import Processes
+from emofeedback_trainer.runs.store import RunStore
+from emofeedback_trainer.runs.supervisor import Supervisor
+from emofeedback_trainer.service import TrainerServicer
+
+_EXAMPLES = """examples:
+  emofeedback-train serve --runs runs
+  EMOFEEDBACK_TOKEN=secret emofeedback-train serve --runs runs --port 9200 --parallel 2
+"""
+_END_SECONDS = 2.0
+"""Given to calls under way when the service ends."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `emofeedback-train serve`."""
+    parser.description = "Serve the trainer: runs are queued, started and watched. They outlive the service."
+    parser.epilog = _EXAMPLES
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of the runs")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
+    parser.add_argument("--port", type=int, default=9100, help="port to listen on (default: 9100)")
+    parser.add_argument("--parallel", type=int, default=1, help="runs at a time, the others wait (default: 1)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serves until SIGINT or SIGTERM. The bearer token that every call must bring is in `EMOFEEDBACK_TOKEN`."""
+    for name, value, low, high in (("port", arguments.port, 1, 65535), ("parallel", arguments.parallel, 1, 64)):
+        if not low <= value <= high:
+            raise InvalidRequest.of(f"--{name}", f"is {value}, it must lie in [{low}, {high}]")
+    asyncio.run(_serve_until_ended(arguments))
+
+
+async def _serve_until_ended(arguments: argparse.Namespace) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    async with serving(
+        arguments.runs, host=arguments.host, port=arguments.port, parallel=arguments.parallel, token=token
+    ) as address:
+        print(f"The trainer answers at {address}, runs in {arguments.runs}. Ctrl-C ends it, runs go on.", flush=True)
+        await ended.wait()
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    parallel: int = 1,
+    token: str = "",
+    grace: float = 60.0,
+    interval: float = 0.5,
+) -> AsyncIterator[str]:
+    """The service for as long as the context lasts; yields its address. Port 0 takes a free one, for the others see
+    `Supervisor`.
+
+    Raises:
+        FailedPrecondition: the port is taken, the folder can't be written, or another service has it.
+    """
+    store = RunStore(folder)
+    with _owned(store.service_directory() / ".lock"):
+        supervisor = Supervisor(store, Processes(), parallel=parallel, grace=grace, interval=interval)
+        options = [("grpc.max_receive_message_length", LIMITS.message_bytes), ("grpc.so_reuseport", 0)]
+        server = grpc.aio.server(options=options)
+        add_TrainerServiceServicer_to_server(TrainerServicer(supervisor, token), server)  # type: ignore[arg-type]
+        try:
+            port = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise FailedPrecondition(f"port {port} on {host} can't be used; choose another with --port") from error
+        await server.start()
+        tending = asyncio.create_task(supervisor.tend_forever())
+        try:
+            yield f"{host}:{port}"
+        finally:
+            tending.cancel()
+            await server.stop(_END_SECONDS)
+
+
+@contextmanager
+def _owned(path: Path) -> Iterator[None]:
+    """Two services over one folder would start its runs twice."""
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FailedPrecondition(f"another trainer service has {path.parents[1]}") from error
+        yield
