@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
 
+import fakes
 from emofeedback import AffectPoint, AsyncClient, Client, Deadlines, RetryPolicy
 from emofeedback.errors import (
     DeadlineExceeded,
@@ -27,7 +29,17 @@ from emofeedback.errors import (
     Unauthenticated,
     Unavailable,
 )
-from emofeedback.interfaces import Decoding, GeneratedImage, GenerationQueued, GenerationRequest, Message
+from emofeedback.interfaces import (
+    Decoding,
+    GeneratedImage,
+    GenerationQueued,
+    GenerationRequest,
+    GroupStarted,
+    Message,
+    NoiseWindow,
+    Trajectory,
+    TrajectoryRequest,
+)
 from emofeedback.rounds import (
     OptimizationFinished,
     OptimizationRequest,
@@ -42,6 +54,7 @@ from scripted_services import Fault, Services, serving
 QUICK = RetryPolicy(initial_backoff=0.01)
 UNAVAILABLE, INTERNAL = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
 PAINTING = GenerationRequest(prompt="a quiet harbor", seeds=(1, 2, 3))
+GROUP = TrajectoryRequest(prompt="a quiet harbor", seeds=(1, 2, 3), window=NoiseWindow(), steps=4)
 RUN = OptimizationRequest(prompt="a quiet harbor", target=AffectPoint(7, 3), rounds=2, images=2)
 
 
@@ -114,6 +127,13 @@ async def test_every_image_arrives_with_its_bytes_and_model(services: Services, 
     images = [event for event in events if isinstance(event, GeneratedImage)]
     assert [(image.index, image.seed, look(image.data).seed) for image in images] == [(0, 1, 1), (1, 2, 2), (2, 3, 3)]
     assert {image.model for image in images} == {GENERATOR_MODEL}
+
+
+async def test_trajectories_arrive_as_they_were_sampled(services: Services, connect: Any) -> None:
+    request = replace(GROUP, guidance=2.0)
+    events = await collect(connect(services.address).generator.sample_trajectories(request))
+    assert events == await collect(ScriptedGenerator().sample_trajectories(request))
+    assert [type(event) for event in events] == [GenerationQueued, GroupStarted] + [Trajectory] * 3
 
 
 async def test_the_generator_names_its_model_and_its_policies(connect: Any) -> None:
@@ -350,6 +370,30 @@ async def test_a_broken_painting_goes_on_and_tells_each_event_once(
     assert len(services.calls) == 2
     assert services.calls[0].request == services.calls[1].request
     assert events == await collect(ScriptedGenerator().generate(PAINTING))
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 5])
+async def test_a_broken_group_goes_on_and_tells_each_trajectory_once(
+    services: Services, connect: Any, after: int
+) -> None:
+    services.faults["SampleTrajectories"] = [Fault(UNAVAILABLE, after=after)]
+    events = await collect(connect(services.address).generator.sample_trajectories(GROUP))
+    assert events == await collect(ScriptedGenerator().sample_trajectories(GROUP))
+    assert len({call.request.request_id for call in services.asked("SampleTrajectories")}) == 1
+
+
+async def test_a_group_that_would_go_on_with_another_model_is_given_up(
+    services: Services, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a retry reaches a replica that was rolled out anew in between."""
+    services.faults["SampleTrajectories"] = [Fault(UNAVAILABLE, after=3)]
+    told = []
+    with pytest.raises(FailedPrecondition, match=r"began with base weights of scripted-generator .* go on with"):
+        async for event in connect(services.address).generator.sample_trajectories(GROUP):
+            told.append(event)
+            if isinstance(event, Trajectory):
+                monkeypatch.setattr(fakes, "GENERATOR_MODEL", replace(GENERATOR_MODEL, digest="sha256:" + "9" * 64))
+    assert [type(event) for event in told] == [GenerationQueued, GroupStarted, Trajectory]
 
 
 async def test_a_stream_that_makes_progress_may_break_more_often_than_attempts(

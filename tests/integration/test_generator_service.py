@@ -74,7 +74,7 @@ async def generate(stub: Any, request: pb.GenerateRequest, token: str = TOKEN) -
         raise error_from_rpc(error, "Generate", "the test") from error
 
 
-def kinds(responses: Sequence[pb.GenerateResponse]) -> list[str | None]:
+def kinds(responses: Sequence[Any]) -> list[str | None]:
     return [response.WhichOneof("event") for response in responses]
 
 
@@ -196,3 +196,67 @@ async def test_a_defect_leaves_a_reference_and_no_stack(stub: Any, monkeypatch: 
             await generate(stub, ask())
     assert failed.value.code == "INTERNAL" and "secret" not in str(failed.value)
     assert kinds(await generate(stub, ask()))[-1] == "image"
+
+
+def group(**changes: Any) -> pb.SampleTrajectoriesRequest:
+    window = pb.NoiseWindow(kind=pb.NOISE_KIND_SDE, level=0.7, first=0, length=2)
+    return pb.SampleTrajectoriesRequest(**{"prompt": "a dog", "seeds": [1, 2], "window": window, "steps": 4, **changes})
+
+
+async def sample(stub: Any, request: pb.SampleTrajectoriesRequest, token: str = TOKEN) -> list[Any]:
+    call = stub.SampleTrajectories(request, metadata=[("authorization", f"Bearer {token}")])
+    try:
+        return [response async for response in call]
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error, "SampleTrajectories", "the test") from error
+
+
+async def test_a_group_comes_over_the_wire_with_its_model_before_its_trajectories(stub: Any) -> None:
+    responses = await sample(stub, group())
+    assert kinds(responses) == ["queued", "started", "trajectory", "trajectory"]
+    started, trajectory = responses[1].started, responses[2].trajectory
+    assert started.model.name == "tiny-sd3" and not started.HasField("negative")
+    assert list(trajectory.latents.shape) == [3, 4, 12, 8] and trajectory.image.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("window", "field"),
+    [
+        (pb.NoiseWindow(), "window.kind"),
+        (pb.NoiseWindow(kind=pb.NOISE_KIND_CPS, level=1.5, length=1), "window.level"),
+        (pb.NoiseWindow(kind=pb.NOISE_KIND_SDE, level=0.7, first=3, length=1), "window"),
+    ],
+)
+async def test_a_bad_window_is_named_and_nothing_is_sampled(
+    stub: Any, forwards: list[int], window: pb.NoiseWindow, field: str
+) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await sample(stub, group(window=window))
+    assert [violation.field for violation in refused.value.violations] == [field]
+    assert not forwards
+
+
+async def test_a_group_with_the_same_id_is_not_sampled_twice(stub: Any, forwards: list[int]) -> None:
+    first = await sample(stub, group(request_id="group"))
+    steps = len(forwards)
+    assert await sample(stub, group(request_id="group")) == first
+    assert len(forwards) == steps
+    with pytest.raises(InvalidRequest, match="request_id"):
+        await sample(stub, group(request_id="group", seeds=[3]))
+
+
+@pytest.mark.parametrize("request_id", ["", "left"])
+async def test_a_learner_that_goes_away_stops_the_sampling(stub: Any, forwards: list[int], request_id: str) -> None:
+    call = stub.SampleTrajectories(group(steps=200, request_id=request_id), metadata=AUTHORIZED)
+    async for response in call:
+        if response.WhichOneof("event") == "started":
+            break
+    call.cancel()
+    assert await stopped(forwards) and 0 < len(forwards) < 50
+    assert kinds(await sample(stub, group()))[-1] == "trajectory"
+
+
+async def test_without_the_token_nothing_is_sampled(stub: Any, forwards: list[int]) -> None:
+    with pytest.raises(Unauthenticated):
+        await sample(stub, group(), "wrong")
+    assert not forwards
