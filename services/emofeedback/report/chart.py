@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from emofeedback.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
+from emofeedback.affect import AffectPoint
 from emofeedback.interfaces import Assessment
+from emofeedback.report.ground import MARGIN, SIDE, emotion_words, place, plane_ground
 from emofeedback.rounds import Answer, Candidate, Round
 
-_SIDE = 400
-_MARGIN = 44
 _RAMP = ((88, 104, 222), (158, 76, 202), (218, 80, 146), (240, 138, 66))
 """From the first round (cool) to the last (warm)."""
-_LABEL_ANCHORS = {Emotion.CONTENTMENT: ("end", -6, 4), Emotion.FEAR: ("start", 6, -2)}
-"""Words whose neighbours would cover them in the usual place, right of their point."""
 
 
 def round_color(index: int, rounds: int) -> str:
@@ -32,18 +29,18 @@ def round_color(index: int, rounds: int) -> str:
 
 def plane_svg(target: AffectPoint, rounds: Sequence[Round], answer: Answer | None) -> str:
     """Every judged candidate as a dot, the best of each round joined to a path, the target as a cross-hair."""
-    parts = [_plane_ground(), *_emotion_words(), _cross_hair(target)]
+    parts = [plane_ground(), *emotion_words(), _cross_hair(target)]
     best_points = []
     for finished in rounds:
         color = round_color(finished.index, len(rounds))
         for candidate in finished.candidates:
             if isinstance(candidate.outcome, Assessment):
-                x, y = _place(candidate.outcome.point)
+                x, y = place(candidate.outcome.point)
                 title = _candidate_title(finished, candidate, candidate.outcome)
                 parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}">{title}</circle>')
         best = None if finished.best is None else finished.candidates[finished.best].outcome
         if isinstance(best, Assessment):
-            best_points.append((finished, _place(best.point)))
+            best_points.append((finished, place(best.point)))
     path = " ".join(f"{x:.1f},{y:.1f}" for _, (x, y) in best_points)
     parts.append(f'<polyline class="path" points="{path}"/>')
     for finished, (x, y) in best_points:
@@ -55,7 +52,7 @@ def plane_svg(target: AffectPoint, rounds: Sequence[Round], answer: Answer | Non
             f'<circle class="node" cx="{x:.1f}" cy="{y:.1f}" r="9.5" fill="{color}"/>'
             f'<text class="number" x="{x:.1f}" y="{y + 4:.1f}">{finished.index + 1}</text>'
         )
-    size = _SIDE + 2 * _MARGIN
+    size = SIDE + 2 * MARGIN
     label = f"The plane of valence and arousal with the target at {target.valence:g}, {target.arousal:g}"
     return f'<svg class="plane" viewBox="0 0 {size} {size}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
@@ -67,12 +64,12 @@ def losses_svg(rounds: Sequence[Round]) -> str:
     highest = max((loss for of_round in losses for loss in of_round), default=1.0) or 1.0
     step = (width - left) / max(len(rounds), 1)
 
-    def place(index: int, loss: float) -> tuple[float, float]:
+    def spot(index: int, loss: float) -> tuple[float, float]:
         return left + step * (index + 0.5), top + (height - top - bottom) * (1 - loss / highest)
 
     parts = []
     for tick in _ticks(highest):
-        _, y = place(0, tick)
+        _, y = spot(0, tick)
         parts.append(
             f'<line class="grid" x1="{left}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="tick" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
@@ -82,14 +79,14 @@ def losses_svg(rounds: Sequence[Round]) -> str:
         color = round_color(index, len(rounds))
         spread = min(6.0, step / (len(of_round) + 2))
         for position, loss in enumerate(of_round):
-            x, y = place(index, loss)
+            x, y = spot(index, loss)
             x += (position - (len(of_round) - 1) / 2) * spread
             parts.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>')
-        x, _ = place(index, 0)
+        x, _ = spot(index, 0)
         parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 6}" text-anchor="middle">round {index + 1}</text>')
         best_loss = None if finished.best is None else finished.candidates[finished.best].loss
         if best_loss is not None:
-            best_points.append((index, place(index, best_loss)))
+            best_points.append((index, spot(index, best_loss)))
     path = " ".join(f"{x:.1f},{y:.1f}" for _, (x, y) in best_points)
     parts.append(f'<polyline class="path" points="{path}"/>')
     for index, (x, y) in best_points:
@@ -99,61 +96,9 @@ def losses_svg(rounds: Sequence[Round]) -> str:
     return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def _place(point: AffectPoint) -> tuple[float, float]:
-    """Where a point lies in the drawing: valence to the right, arousal up."""
-    span = SCALE_MAX - SCALE_MIN
-    return (
-        _MARGIN + _SIDE * (point.valence - SCALE_MIN) / span,
-        _MARGIN + _SIDE * (SCALE_MAX - point.arousal) / span,
-    )
-
-
-def _plane_ground() -> str:
-    """The frame, tinted toward each corner's feeling, with ticks and the names of the axes."""
-    low, high, middle = _MARGIN, _MARGIN + _SIDE, _MARGIN + _SIDE // 2
-    corners = {"tense": (low, low), "thrilled": (high, low), "gloomy": (low, high), "serene": (high, high)}
-    parts = ["<defs>"]
-    for name, (corner_x, corner_y) in corners.items():
-        center = f'cx="{corner_x}" cy="{corner_y}" r="{_SIDE * 0.85:g}"'
-        parts.append(
-            f'<radialGradient id="{name}" gradientUnits="userSpaceOnUse" {center}>'
-            f'<stop class="{name}" offset="0"/><stop class="{name}" offset="1" stop-opacity="0"/></radialGradient>'
-        )
-    parts.append("</defs>")
-    frame = f'x="{low}" y="{low}" width="{_SIDE}" height="{_SIDE}" rx="6"'
-    parts.extend(f'<rect {frame} fill="url(#{name})" opacity="0.28"/>' for name in corners)
-    for value in range(int(SCALE_MIN), int(SCALE_MAX) + 1, 2):
-        x, y = _place(AffectPoint(value, value))
-        parts.append(
-            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{low}" y2="{high}"/>'
-            f'<line class="grid" x1="{low}" x2="{high}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="tick" x="{x:.1f}" y="{high + 17}" text-anchor="middle">{value}</text>'
-            f'<text class="tick" x="{low - 9}" y="{y + 4:.1f}" text-anchor="end">{value}</text>'
-        )
-    parts.append(
-        f'<rect class="frame" {frame}/>'
-        f'<text class="axis" x="{middle}" y="{high + 36}">unpleasant ← valence → pleasant</text>'
-        f'<text class="axis" transform="translate({low - 30} {middle}) rotate(-90)">calm ← arousal → stirred</text>'
-    )
-    return "".join(parts)
-
-
-def _emotion_words() -> list[str]:
-    """The eight emotions where the lexicon puts their words, as landmarks."""
-    words = []
-    for emotion, statistics in LEXICON.items():
-        x, y = _place(statistics.point)
-        anchor, dx, dy = _LABEL_ANCHORS.get(emotion, ("start", 6, 4))
-        words.append(
-            f'<circle class="landmark" cx="{x:.1f}" cy="{y:.1f}" r="1.8"/>'
-            f'<text class="word" x="{x + dx:.1f}" y="{y + dy:.1f}" text-anchor="{anchor}">{emotion}</text>'
-        )
-    return words
-
-
 def _cross_hair(target: AffectPoint) -> str:
-    x, y = _place(target)
-    low, high = _MARGIN, _MARGIN + _SIDE
+    x, y = place(target)
+    low, high = MARGIN, MARGIN + SIDE
     return (
         f'<g class="target"><line x1="{x:.1f}" x2="{x:.1f}" y1="{low}" y2="{high}"/>'
         f'<line x1="{low}" x2="{high}" y1="{y:.1f}" y2="{y:.1f}"/>'

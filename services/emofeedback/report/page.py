@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable
 from difflib import SequenceMatcher
@@ -12,12 +11,12 @@ from pathlib import Path
 from emofeedback.affect import describe
 from emofeedback.interfaces import Assessment, ModelInfo
 from emofeedback.report.chart import losses_svg, plane_svg, round_color
+from emofeedback.report.document import document, picture
 from emofeedback.rounds import Answer, Candidate, Rejection, Round
 from emofeedback.rundir import RunDirectory, write_whole
 from emofeedback.runs import Criticism, Run
 
 REPORT = "report.html"
-_STYLE = Path(__file__).with_name("style.css")
 
 ImageReader = Callable[[Answer], bytes]
 """Gives the PNG of an image of a finished round."""
@@ -36,18 +35,8 @@ def write_report(directory: RunDirectory) -> Path:
 
 def render_report(run: Run, read_image: ImageReader) -> str:
     """The page as a whole."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(run.prompt)} · EmoFeedback</title>"
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head>\n<body><main>"
-        f"{_head(run)}{_hero(run, read_image)}{_figures(run)}"
-        f"{''.join(_round(run, finished, read_image) for finished in run.rounds)}"
-        f"{_foot(run)}</main></body></html>\n"
-    )
+    rounds = "".join(_round(run, finished, read_image) for finished in run.rounds)
+    return document(run.prompt, f"{_head(run)}{_hero(run, read_image)}{_figures(run)}{rounds}{_foot(run)}")
 
 
 def prompt_diff(before: str, after: str) -> str:
@@ -231,9 +220,7 @@ def _rejections(rejected: tuple[Rejection, ...]) -> str:
 
 
 def _image(run: Run, answer: Answer, read_image: ImageReader) -> str:
-    data = base64.b64encode(read_image(answer)).decode()
-    alt = f"{_name(answer)}: {_judgement(run.candidate(answer))}"
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
+    return picture(read_image(answer), f"{_name(answer)}: {_judgement(run.candidate(answer))}")
 
 
 def _name(answer: Answer) -> str:
