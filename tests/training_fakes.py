@@ -13,7 +13,7 @@ from emofeedback.errors import NotFound
 from emofeedback.generator.policy_store import PolicyStore
 from emofeedback.interfaces import GroupStarted, ModelInfo, TrajectoryEvent, TrajectoryRequest
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, PanelConfig, SamplingConfig
-from emofeedback_trainer.flow_grpo.learner import LearnerConfig, UpdateFigures
+from emofeedback_trainer.flow_grpo.learning import LearnerConfig, UpdateFigures
 from emofeedback_trainer.flow_grpo.records import Rollout
 from emofeedback_trainer.flow_grpo.rewards import RewardConfig
 from fakes import GENERATOR_MODEL, ScriptedGenerator

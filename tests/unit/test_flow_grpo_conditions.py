@@ -35,10 +35,16 @@ def test_every_prompt_comes_once_in_a_pass_and_the_next_pass_has_another_order()
 
 
 def test_the_targets_of_one_iteration_spread_over_both_axes() -> None:
-    targets = np.array([[g.condition.target.valence, g.condition.target.arousal] for g in planned(0, groups=8)])
-    for axis in targets.T:
-        assert sorted((axis - 1) // 1) == list(range(8))
-    assert abs(np.corrcoef(np.concatenate([_targets(i) for i in range(50)]).T)[0, 1]) < 0.15
+    for axis in _targets(0).T:
+        assert all(abs(value - middle) <= 1 for value, middle in zip(sorted(axis), np.arange(1.5, 9), strict=True))
+    both = np.concatenate([_targets(iteration) for iteration in range(50)])
+    assert abs(np.corrcoef(both.T)[0, 1]) < 0.15
+
+
+def test_a_target_is_what_the_generator_reads() -> None:
+    for group in planned(0, groups=8):
+        target = group.condition.target
+        assert group.condition.caption.endswith(f"valence {target.valence:g}, arousal {target.arousal:g}")
 
 
 def _targets(iteration: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from emofeedback.interfaces import AssessmentOutcome
 from emofeedback_trainer.flow_grpo import outage as outages
 from emofeedback_trainer.flow_grpo.conditions import plan, read_wishes
 from emofeedback_trainer.flow_grpo.events import RunPaused, RunResumed
-from emofeedback_trainer.flow_grpo.learner import HonestyError
+from emofeedback_trainer.flow_grpo.learning import HonestyError
 from emofeedback_trainer.flow_grpo.outage import Outage
 from emofeedback_trainer.flow_grpo.records import Rollout
 from emofeedback_trainer.flow_grpo.rollout import roll_out

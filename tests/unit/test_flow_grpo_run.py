@@ -13,9 +13,12 @@ from emofeedback.errors import FailedPrecondition, InvalidRequest, ResourceExhau
 from emofeedback.generator.policy_store import PolicyStore
 from emofeedback_trainer.flow_grpo import checkpoint as checkpoints
 from emofeedback_trainer.flow_grpo import outage as outages
+from emofeedback_trainer.flow_grpo import run as runs
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, PanelConfig, load_config
 from emofeedback_trainer.flow_grpo.events import (
+    Alarm,
     IterationDone,
+    PanelMeasured,
     PolicyPublished,
     RunEvent,
     RunFailed,
@@ -24,6 +27,7 @@ from emofeedback_trainer.flow_grpo.events import (
     RunResumed,
     RunStarted,
 )
+from emofeedback_trainer.flow_grpo.panel import Panel
 from emofeedback_trainer.flow_grpo.run import RunResult, train
 from fakes import UNREADABLE, ScriptedJudge
 from training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
@@ -46,6 +50,7 @@ async def trained(
         generator=StoreGenerator(store=config.policies or store_of(folder)),
         judge=judge or ScriptedJudge(),
         learner=learner or SummingLearner(),
+        panel=Panel(pairs=2, images=2, rewards=config.rewards, critic=None),
         resume=resume,
         on_event=on_event,
     )
@@ -90,6 +95,28 @@ async def test_a_line_of_the_curve_says_everything_that_the_page_needs(tmp_path:
     }
 
 
+def panel(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "panel.jsonl").read_text().splitlines()]
+
+
+async def test_the_panel_is_measured_before_on_the_way_and_after(tmp_path: Path) -> None:
+    told: list[RunEvent] = []
+    await trained(tmp_path, replace(SMALL, panel=PanelConfig(every=2)), on_event=told.append)
+    assert [line["iteration"] for line in panel(tmp_path)] == [0, 2, 4]
+    assert [event.iteration for event in told if isinstance(event, PanelMeasured)] == [0, 2, 4]
+    policies = [json.loads((tmp_path / f"panel/{n:06d}/pairs.json").read_text())["policy"] for n in (0, 2, 4)]
+    assert policies == ["small-000000", "small-000002", "small-final"]
+    assert panel(tmp_path)[0]["alarm"] == ""
+
+
+async def test_an_alarm_of_the_panel_is_told(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(runs, "alarm", lambda history: "the pictures go dark" if len(history) > 1 else "")
+    told: list[RunEvent] = []
+    await trained(tmp_path, on_event=told.append)
+    assert [event for event in told if isinstance(event, Alarm)] == [Alarm(iteration=4, text="the pictures go dark")]
+    assert panel(tmp_path)[-1]["alarm"] == "the pictures go dark"
+
+
 @pytest.mark.parametrize("cut_at", [0, 1, 3])
 async def test_a_run_that_was_cut_ends_as_the_uninterrupted_one(cut_at: int, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -100,6 +127,7 @@ async def test_a_run_that_was_cut_ends_as_the_uninterrupted_one(cut_at: int, tmp
     assert status(cut)["iteration"] == cut_at
     assert await trained(cut, resume=True) == replace(result, seconds=pytest.approx(result.seconds, abs=60))
     assert curve(cut) == curve(whole)
+    assert panel(cut) == panel(whole)
 
 
 async def test_a_resumed_run_draws_the_batch_that_it_would_have_had(tmp_path: Path) -> None:
@@ -204,8 +232,14 @@ async def test_a_judge_that_changes_stops_the_run(tmp_path: Path) -> None:
 
 
 async def test_a_judge_that_can_read_nothing_stops_the_run(tmp_path: Path) -> None:
+    judge = ScriptedJudge()
+
+    def on_event(event: RunEvent) -> None:
+        if isinstance(event, PanelMeasured):
+            judge.feeling = lambda picture: UNREADABLE
+
     with pytest.raises(FailedPrecondition, match="unreadable assessment: 3"):
-        await trained(tmp_path, judge=ScriptedJudge(feeling=lambda picture: UNREADABLE))
+        await trained(tmp_path, judge=judge, on_event=on_event)
 
 
 async def test_an_unreachable_store_stops_the_run_with_its_checkpoint_intact(tmp_path: Path) -> None:

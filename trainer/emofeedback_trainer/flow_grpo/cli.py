@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
+    # A command in the background of a script ignores Ctrl-C, and a cluster that moves a run sends SIGTERM.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     config, files = _config(arguments), RunFolder(arguments.out)
     files.require_free(resume=arguments.resume)
     console = Console(markup=False, highlight=False, emoji=False)
@@ -78,10 +82,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
     silence_libraries()
-    from emofeedback_trainer.flow_grpo.engines import engines, load_learner
+    from emofeedback_trainer.flow_grpo.engines import engines, load_learner, load_panel
 
     with console.status("loading the models"):
         learner = load_learner(config)
+        panel = load_panel(config)
         running = engines(config, config.policies or RunFolder(folder).policies)
 
     async def work() -> RunResult:
@@ -93,6 +98,7 @@ def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Consol
                     generator=generator,
                     judge=judge,
                     learner=learner,
+                    panel=panel,
                     resume=resume,
                     on_event=display.show,
                 )

@@ -93,7 +93,8 @@ def plan(
     """
     strata = np.random.default_rng((seed, _TARGETS, iteration))
     levels = np.stack([strata.permutation(groups) for _ in range(2)], axis=1) + strata.random((groups, 2))
-    targets = SCALE_MIN + (SCALE_MAX - SCALE_MIN) * levels / groups
+    # Whole numbers: what the generator reads is then exactly what it is rewarded for.
+    targets = np.rint(SCALE_MIN + (SCALE_MAX - SCALE_MIN) * levels / groups)
     first_windows = np.random.default_rng((seed, _WINDOWS, iteration)).choice(windows, groups)
     return tuple(
         GroupPlan(

@@ -23,7 +23,8 @@ from emofeedback.errors import FieldViolation, InvalidRequest
 from emofeedback.interfaces import NoiseWindow
 from emofeedback.settings import LIMITS, changed, load_profile
 from emofeedback_trainer.flow_grpo.conditions import NANO
-from emofeedback_trainer.flow_grpo.learner import LearnerConfig
+from emofeedback_trainer.flow_grpo.held_out import PANEL_PAIRS
+from emofeedback_trainer.flow_grpo.learning import LearnerConfig
 from emofeedback_trainer.flow_grpo.rewards import RewardConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
@@ -184,7 +185,9 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "group_size")
     yield from must(lambda n: 0 <= n <= LIMITS.seed, f"in [0, {LIMITS.seed}]", "seed")
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "patience")
-    yield from must(lambda n: n >= 1, "at least 1", "panel.every", "panel.pairs", "panel.images")
+    yield from must(lambda n: n >= 1, "at least 1", "panel.every")
+    yield from must(lambda n: 1 <= n <= len(PANEL_PAIRS), f"in [1, {len(PANEL_PAIRS)}]", "panel.pairs")
+    yield from must(lambda n: 1 <= n <= most, f"in [1, {most}]", "panel.images")
     yield from must(lambda form: form in ("step", "continuous"), "'step' or 'continuous'", "rewards.form")
     yield from must(lambda x: 0 < x < math.inf, "above 0", "rewards.threshold")
     weights = ("rewards.valence", "rewards.arousal", "rewards.alignment")

@@ -114,13 +114,15 @@ def curve_line(figures: Figures) -> str:
 
 
 def panel_line(figures: Figures) -> str:
-    """A measurement of the panel in one line; errors and correlations are by the critic."""
+    """A measurement of the panel in one line; errors and correlations are the critic's, where there is one."""
     f = _numbers(figures)
-    return (
-        f"critic's error V {f['valence_error']:.2f} A {f['arousal_error']:.2f}  "
-        f"correlation V {f['valence_correlation']:.2f} A {f['arousal_correlation']:.2f}  "
-        f"subject {f['subject_accuracy']:.0%}  diversity {f['diversity']:.3f}"
+    line = (
+        f"error V {f['valence_error']:.2f} A {f['arousal_error']:.2f}  "
+        f"correlation V {f['valence_correlation']:.2f} A {f['arousal_correlation']:.2f}"
     )
+    if "subject_accuracy" in f:
+        line = f"critic's {line}  subject {f['subject_accuracy']:.0%}"
+    return f"{line}  diversity {f['diversity']:.3f}" if "diversity" in f else line
 
 
 def _numbers(figures: Figures) -> Mapping[str, float]:

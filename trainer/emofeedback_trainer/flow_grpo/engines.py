@@ -20,8 +20,11 @@ from emofeedback.generator.layout import INDEX
 from emofeedback.interfaces import Generator, Judge
 from emofeedback.judge.assess import LocalJudge
 from emofeedback.settings import TOKEN_VARIABLE, JudgeSettings, Profile, load_profile
+from emofeedback_trainer.flow_grpo.conditions import NANO
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.learner import Learner
+from emofeedback_trainer.flow_grpo.panel import Panel
+from emofeedback_trainer.nano.critic import load_critic
 
 _PART = "transformer"
 
@@ -41,6 +44,16 @@ def load_learner(config: FlowGrpoConfig) -> Learner:
         folder / _PART, dtype=dtype, use_safetensors=True, local_files_only=True
     )
     return Learner(transformer, config.learner, device=settings.device, dtype=dtype)
+
+
+def load_panel(config: FlowGrpoConfig) -> Panel:
+    """The held-out panel; the critic looks only where the pictures are of the world that it knows."""
+    return Panel(
+        pairs=config.panel.pairs,
+        images=config.panel.images,
+        rewards=config.rewards,
+        critic=load_critic() if config.prompts == NANO else None,
+    )
 
 
 def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[tuple[Generator, Judge]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from emofeedback_trainer.flow_grpo.records import Rollout
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
@@ -21,6 +23,15 @@ class GroupJudged:
     iteration: int
     done: int
     groups: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutPainted:
+    """All groups of an iteration are there, to look at before they are learned from."""
+
+    iteration: int
+    """The one under way, from 1."""
+    rollout: Rollout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +103,7 @@ class RunFailed:
 RunEvent = (
     RunStarted
     | GroupJudged
+    | RolloutPainted
     | IterationDone
     | PanelMeasured
     | Alarm

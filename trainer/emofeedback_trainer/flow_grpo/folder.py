@@ -38,6 +38,10 @@ class RunFolder:
         return self.path / "checkpoint"
 
     @property
+    def panel(self) -> Path:
+        return self.path / "panel"
+
+    @property
     def policies(self) -> str:
         """The default store of adapters."""
         return str((self.path / "policies").resolve())

@@ -26,7 +26,7 @@ from emofeedback.optimizer.streams import Channel, both, cancel, closing
 from emofeedback.tensors import Tensor, to_torch
 from emofeedback_trainer.flow_grpo.conditions import GroupPlan
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
-from emofeedback_trainer.flow_grpo.learner import HonestyError
+from emofeedback_trainer.flow_grpo.learning import HonestyError
 from emofeedback_trainer.flow_grpo.outage import Outage
 from emofeedback_trainer.flow_grpo.records import Rollout, ScoredGroup, ScoredTrajectory
 from emofeedback_trainer.flow_grpo.rewards import rewards

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.interfaces import Generator, Judge, ModelInfo
+from emofeedback_trainer.flow_grpo.alarm import alarm
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.checkpoint import (
     Checkpoint,
@@ -30,9 +31,12 @@ from emofeedback_trainer.flow_grpo.checkpoint import (
 from emofeedback_trainer.flow_grpo.conditions import Wish, plan, read_wishes
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, flat
 from emofeedback_trainer.flow_grpo.events import (
+    Alarm,
     GroupJudged,
     IterationDone,
+    PanelMeasured,
     PolicyPublished,
+    RolloutPainted,
     RunEvent,
     RunFailed,
     RunFinished,
@@ -42,8 +46,9 @@ from emofeedback_trainer.flow_grpo.events import (
 )
 from emofeedback_trainer.flow_grpo.figures import rollout_figures
 from emofeedback_trainer.flow_grpo.folder import RunFolder, State
-from emofeedback_trainer.flow_grpo.learner import UpdateFigures
+from emofeedback_trainer.flow_grpo.learning import UpdateFigures
 from emofeedback_trainer.flow_grpo.outage import Outage
+from emofeedback_trainer.flow_grpo.panel import Panel
 from emofeedback_trainer.flow_grpo.records import Rollout
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
@@ -87,6 +92,7 @@ async def train(
     generator: Generator,
     judge: Judge,
     learner: PolicyLearner,
+    panel: Panel,
     resume: bool = False,
     on_event: Callable[[RunEvent], None] = lambda event: None,
 ) -> RunResult:
@@ -108,7 +114,7 @@ async def train(
     if checkpoint is not None:
         require_same_config(checkpoint, config)
     files.keep_config(config)
-    run = _Run(config, files, wishes, generator, judge, learner, on_event)
+    run = _Run(config, files, wishes, generator, judge, learner, panel, on_event)
     try:
         return await run.from_checkpoint(checkpoint)
     except asyncio.CancelledError:
@@ -130,6 +136,7 @@ class _Run:
         generator: Generator,
         judge: Judge,
         learner: PolicyLearner,
+        panel: Panel,
         on_event: Callable[[RunEvent], None],
     ) -> None:
         self._config = config
@@ -138,6 +145,7 @@ class _Run:
         self._generator = generator
         self._judge = judge
         self._learner = learner
+        self._panel = panel
         self._on_event = on_event
         self._outage = Outage(config.patience, self._away_or_back)
         self._iteration = 0
@@ -158,16 +166,20 @@ class _Run:
         versions = Versions(config=self._config, store=self._config.policies or self._files.policies, base=base)
         while self._iteration < self._config.iterations:
             version = await self._published(versions.publish, averaged=False)
+            if self._iteration % self._config.panel.every == 0:
+                await self._measure(version)
             await self._iterate(version, judge)
             self._save(base, judge)
             await asyncio.to_thread(versions.forget, self._iteration)
         final = await self._published(versions.publish_final, averaged=True)
+        await self._measure(final)
         return self._finish(final, judge)
 
     async def _iterate(self, version: PolicyVersion, judge: ModelInfo) -> None:
         """One rollout and one update."""
         began = time.monotonic()
         rollout = await self._roll_out(version)
+        self._on_event(RolloutPainted(iteration=self._iteration + 1, rollout=rollout))
         if await self._outage.outlast(self._judge.model) != judge:
             raise FailedPrecondition(f"the judge is not {judge.name} ({judge.digest}) any more: it is pinned for a run")
         if not rollout.groups:
@@ -213,6 +225,22 @@ class _Run:
             outage=self._outage,
             on_group=lambda: self._on_event(GroupJudged(iteration=self._iteration, done=next(done), groups=len(plans))),
         )
+
+    async def _measure(self, version: PolicyVersion) -> None:
+        """The held-out panel, once after so many iterations; its pictures stay in `panel/`."""
+        history = self._files.measurements()
+        if history and history[-1]["iteration"] == self._iteration:
+            return
+        pictures = self._files.panel / f"{self._iteration:06d}"
+        measured = await self._outage.outlast(
+            lambda: self._panel.measure(self._generator, self._judge, version.name, folder=pictures)
+        )
+        line: dict[str, float | str] = {"iteration": self._iteration, **measured.to_line()}
+        line["alarm"] = alarm([*history, line])
+        self._files.add_measurement(line)
+        self._on_event(PanelMeasured(iteration=self._iteration, figures=line))
+        if line["alarm"]:
+            self._on_event(Alarm(iteration=self._iteration, text=str(line["alarm"])))
 
     async def _published(
         self, publish: Callable[[int, Mapping[str, Tensor]], PolicyVersion], *, averaged: bool
