@@ -16,7 +16,15 @@ import pytest
 
 from emofeedback import AffectPoint, AsyncClient, Client
 from emofeedback.errors import InvalidRequest, NotFound, Unauthenticated
-from emofeedback.interfaces import GeneratedImage, GenerationRequest, GenerationStep
+from emofeedback.interfaces import (
+    GeneratedImage,
+    GenerationRequest,
+    GenerationStep,
+    NoiseWindow,
+    Trajectory,
+    TrajectoryEvent,
+    TrajectoryRequest,
+)
 from emofeedback.rounds import OptimizationFinished, OptimizationRequest
 from emofeedback.settings import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, judge_pb2, optimizer_pb2
@@ -106,6 +114,25 @@ def test_the_services_paint_the_same_pixels_as_the_engines_in_process(services: 
         served = [event for event in client.generator.generate(request) if isinstance(event, GeneratedImage)]
     served.sort(key=lambda image: image.index)
     assert [image.data for image in served] == asyncio.run(in_process())
+
+
+def test_the_services_sample_the_same_trajectories_as_the_engine_in_process(services: Services) -> None:
+    from emofeedback.generator.engine import GeneratorEngine
+
+    window = NoiseWindow(kind="sde", level=0.7, first=1, length=2)
+    request = TrajectoryRequest(prompt="a cat in a forest at night", seeds=(3, 4, 5), window=window, steps=6)
+
+    async def in_process() -> list[TrajectoryEvent]:
+        engine = GeneratorEngine.load(NANO_PROFILE.generator)
+        try:
+            return [event async for event in engine.sample_trajectories(request)]
+        finally:
+            engine.close()
+
+    with Client(services.address, token=TOKEN) as client:
+        served = list(client.generator.sample_trajectories(request))
+    assert served == asyncio.run(in_process())
+    assert [type(event) for event in served[2:]] == [Trajectory] * 3
 
 
 def test_the_loop_runs_through_the_three_services(services: Services) -> None:
