@@ -110,7 +110,7 @@ def learnable_groups(rollout: Rollout, advantages: Sequence[Sequence[float]]) ->
             advantages=torch.tensor(of_group),
         )
         for group, of_group in zip(rollout.groups, advantages, strict=True)
-        if max(map(abs, of_group), default=0.0) > _NO_SPREAD
+        if not all(abs(advantage) <= _NO_SPREAD for advantage in of_group)
     ]
 
 

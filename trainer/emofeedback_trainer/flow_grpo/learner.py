@@ -3,7 +3,8 @@
 It needs the transformer alone, since prompts arrive encoded. The reference policy is the same transformer with its
 adapter switched off. The old policy is the adapter as it is when a rollout arrives: its velocities are computed here,
 by the kernels and in the batches of the update itself, so that the first ratio is exactly 1. How far that is from what
-the generator recorded is measured, not corrected.
+the generator recorded is measured, not corrected. Rows of the first step take their own velocities for the old ones,
+which they are; only its first micro-batch is computed twice, to show that they are.
 
 Under `torch.distributed` every process learns from its share of the groups and gradients are summed, so N processes
 take the same step as one.
@@ -31,7 +32,7 @@ from emofeedback_trainer.flow_grpo.batches import (
 )
 from emofeedback_trainer.flow_grpo.learning import HonestyError, LearnerConfig, UpdateFigures
 from emofeedback_trainer.flow_grpo.records import Rollout
-from emofeedback_trainer.flow_grpo.terms import Before, Terms, diffusion_nft_terms, drift, grpo_terms
+from emofeedback_trainer.flow_grpo.terms import Before, Terms, diffusion_nft_terms, grpo_terms
 
 __all__ = ["HonestyError", "Learner", "LearnerConfig", "UpdateFigures"]
 
@@ -107,7 +108,8 @@ class Learner:
         Raises:
             HonestyError: the first ratio is not 1, a loss is not finite (in both cases that step is not taken), or the
                 steps did not move the model.
-            InvalidRequest: groups have fewer samples than there are optimizer steps, or see `learnable_groups`.
+            InvalidRequest: groups have fewer samples than there are optimizer steps, or no noisy steps; or see
+                `learnable_groups`.
         """
         groups = learnable_groups(rollout, advantages)
         dropped = len(rollout.groups) - len(groups)
@@ -116,10 +118,12 @@ class Learner:
         if min(len(group.group.samples) for group in groups) < self.config.optimizer_steps:
             raise InvalidRequest.of("learner.optimizer_steps", "a group must have at least one sample for each")
         count = sum(self._rows(group) for group in groups)
+        if not count:
+            raise InvalidRequest.of("learner.objective", "flow-grpo learns from noisy steps, and the rollout has none")
         digest, probe = self.digest(), self.probe()
         share = groups[self._rank :: self._world]
-        before, drifts = self._before(share, rollout.iteration)
-        sums, norms, deviation = torch.zeros(3), [], 0.0
+        before = self._before(share, rollout.iteration)
+        sums, norms, deviation = torch.zeros(4), [], 0.0
         for step in range(self.config.optimizer_steps * self.config.inner_epochs):
             part = step % self.config.optimizer_steps
             rows = sum(self._rows(group, part) for group in groups)
@@ -130,13 +134,13 @@ class Learner:
             norms.append(self._step(of_step))
             sums += of_step * rows
         self._require_moved(digest, probe)
-        loss, kl, clipped = (sums / (count * self.config.inner_epochs)).tolist()
+        loss, kl, clipped, drift = (sums / (count * self.config.inner_epochs)).tolist()
         return UpdateFigures(
             loss=loss,
             kl=kl,
             clip_fraction=clipped,
             ratio_deviation=deviation,
-            log_probability_drift=drifts / count,
+            log_probability_drift=drift,
             gradient_norm=sum(norms) / len(norms),
             groups=len(groups),
             groups_dropped=dropped,
@@ -197,28 +201,21 @@ class Learner:
         )
 
     @torch.no_grad()
-    def _before(self, groups: Sequence[LearnableGroup], iteration: int) -> tuple[list[list[Before]], float]:
-        """Old and reference velocities of every micro-batch of every part; and the sum of all rows' drifts."""
-        parts = range(self.config.optimizer_steps)
-        drifts = torch.zeros((), device=self._device)
-        old: list[list[Tensor]] = [[] for _ in parts]
-        for part in parts:
-            for batch in self._batches(groups, iteration, part):
-                old[part].append(self._policy.velocities(batch.inputs))
-                if isinstance(batch, StepRows):
-                    drifts += (batch.weights * drift(batch, old[part][-1])).sum()
-        reference: list[list[Tensor | None]] = [[None] * len(of_part) for of_part in old]
+    def _before(self, groups: Sequence[LearnableGroup], iteration: int) -> list[list[Before]]:
+        """What must be known of every micro-batch of every part before the weights change."""
+        before = [
+            [
+                Before(old=self._policy.velocities(batch.inputs) if part or not number else None, reference=None)
+                for number, batch in enumerate(self._batches(groups, iteration, part))
+            ]
+            for part in range(self.config.optimizer_steps)
+        ]
         if self.config.kl_weight:
             with self._policy.reference():
-                reference = [
-                    [self._policy.velocities(batch.inputs) for batch in self._batches(groups, iteration, part)]
-                    for part in parts
-                ]
-        before = [
-            [Before(old=velocities, reference=other) for velocities, other in zip(*of_part, strict=True)]
-            for of_part in zip(old, reference, strict=True)
-        ]
-        return before, self._over_all(drifts[None])[0].item()
+                for part, of_part in enumerate(before):
+                    for known, batch in zip(of_part, self._batches(groups, iteration, part), strict=True):
+                        known.reference = self._policy.velocities(batch.inputs)
+        return before
 
     def _accumulate(
         self, groups: Sequence[LearnableGroup], iteration: int, part: int, before: Sequence[Before], rows: int
@@ -226,21 +223,24 @@ class Learner:
         """Gradients of one step, averaged over all `rows` of all processes.
 
         Returns:
-            Means of loss, divergence and clipped rows, shape (3,) on the CPU; and the largest deviation of any row.
+            Means of loss, divergence, clipped rows and drift, shape (4,) on the CPU; and the largest deviation.
         """
-        sums, largest = torch.zeros(3, device=self._device), torch.zeros(1, device=self._device)
+        sums, largest = torch.zeros(4, device=self._device), torch.zeros(1, device=self._device)
         self._optimizer.zero_grad(set_to_none=False)
         scale = 1.0
         for batch, known in zip(self._batches(groups, iteration, part), before, strict=True):
             velocities = self._policy.velocities(batch.inputs)
-            terms = self._terms(batch, velocities, known)
+            if known.old is None:
+                known.old = velocities.detach()
+            terms = self._terms(batch, velocities, known.old, known.reference)
             losses = terms.loss + self.config.kl_weight * terms.kl
             if self._dtype == torch.float16:
                 # Two means make a velocity's gradient tiny, too small for float16; without them it is about 1.
                 scale = float(rows * velocities[0].numel())
             share = batch.weights / rows
             ((losses * share).sum() * scale).backward()  # type: ignore[no-untyped-call]
-            sums += torch.stack([(figure.detach() * share).sum() for figure in (losses, terms.kl, terms.clipped)])
+            figures = (losses, terms.kl, terms.clipped, terms.drift)
+            sums += torch.stack([(figure.detach() * share).sum() for figure in figures])
             largest = torch.maximum(largest, terms.deviation.max())
         gradients = [self._gradient(weight) for weight in self._weights.values()]
         flat = self._over_all(torch.cat([gradient.flatten() for gradient in gradients]) / scale)
@@ -259,13 +259,14 @@ class Learner:
             self._averages[name].lerp_(weight.detach(), 1 - self.config.ema_decay)
         return norm
 
-    def _terms(self, batch: StepRows | NoisedRows, velocities: Tensor, before: Before) -> Terms:
+    def _terms(self, batch: StepRows | NoisedRows, velocities: Tensor, old: Tensor, reference: Tensor | None) -> Terms:
         if isinstance(batch, NoisedRows):
-            return diffusion_nft_terms(batch, velocities, before, strength=self.config.nft_strength)
+            return diffusion_nft_terms(batch, velocities, old, reference, strength=self.config.nft_strength)
         return grpo_terms(
             batch,
             velocities,
-            before,
+            old,
+            reference,
             clip_range=self.config.clip_range,
             ratio_normalization=self.config.ratio_normalization,
         )

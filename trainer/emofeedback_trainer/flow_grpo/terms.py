@@ -12,12 +12,13 @@ from emofeedback_trainer.flow_grpo.batches import NoisedRows, StepRows
 from emofeedback_trainer.flow_grpo.objective import kl_terms, nft_terms, normalized_log_ratios, policy_terms
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class Before:
-    """Velocities that were there before the update, shape (rows, channels, height, width)."""
+    """Velocities for a micro-batch as they were before the update, shape (rows, channels, height, width)."""
 
-    old: Tensor
-    """Of the policy that painted the rollout."""
+    old: Tensor | None
+    """Of the policy that painted the rollout. None: not computed yet, and the first step will do it, since it begins
+    with that very policy."""
     reference: Tensor | None
     """Of the base; None where nothing holds the policy to it."""
 
@@ -32,42 +33,60 @@ class Terms:
     """Divergence from the reference, 0 without one."""
     clipped: Tensor
     """bool."""
+    drift: Tensor
+    """|log-probability under the old policy here - as the generator recorded it|; 0 where there is none."""
     deviation: Tensor
     """How far the policy is from the old one: |ratio - 1|, or the largest difference of a velocity."""
 
 
 def grpo_terms(
-    rows: StepRows, velocities: Tensor, before: Before, *, clip_range: float, ratio_normalization: bool
+    rows: StepRows,
+    velocities: Tensor,
+    old: Tensor,
+    reference: Tensor | None,
+    *,
+    clip_range: float,
+    ratio_normalization: bool,
 ) -> Terms:
-    """Flow-GRPO on noisy steps; its loss is divided by -dt where the ratio is normalized (GRPO-Guard)."""
+    """Flow-GRPO on noisy steps; its loss is divided by -dt where the ratio is normalized (GRPO-Guard).
+
+    Args:
+        velocities: of the policy.
+        old: as in `Before`.
+        reference: as in `Before`.
+    """
     means, scales = _moments(rows, velocities)
-    old_means, _ = _moments(rows, before.old)
+    old_means, _ = _moments(rows, old)
+    old_log_probabilities = log_probability(rows.window.kind, rows.next_latents, old_means, scales)
     if ratio_normalization:
         log_ratios = normalized_log_ratios(means, old_means, rows.next_latents, scales)
     else:
-        log_ratios = _log_probabilities(rows, means, scales) - _log_probabilities(rows, old_means, scales)
+        log_ratios = log_probability(rows.window.kind, rows.next_latents, means, scales) - old_log_probabilities
     policy = policy_terms(log_ratios, rows.advantages, clip_range)
     loss = policy.loss / (rows.inputs.sigmas - rows.next_sigmas) if ratio_normalization else policy.loss
     kl = torch.zeros_like(loss)
-    if before.reference is not None:
-        reference_means, _ = _moments(rows, before.reference)
+    if reference is not None:
+        reference_means, _ = _moments(rows, reference)
         # The SDE's divergence is taken per unit of time, without sqrt(-dt): steps of every length weigh the same.
         sde = rows.window.kind == "sde"
         std = sde_diffusion(rows.inputs.sigmas, rows.window.level, first_sigma=rows.first_sigmas) if sde else scales
         kl = kl_terms(means, reference_means, std)
-    return Terms(loss=loss, kl=kl, clipped=policy.clipped, deviation=(policy.ratio - 1).abs().detach())
+    return Terms(
+        loss=loss,
+        kl=kl,
+        clipped=policy.clipped,
+        drift=(old_log_probabilities - rows.log_probabilities).abs(),
+        deviation=(policy.ratio - 1).abs().detach(),
+    )
 
 
-def drift(rows: StepRows, old: Tensor) -> Tensor:
-    """|log-probability by the learner's velocities - as the generator recorded it|, shape (rows,)."""
-    return (_log_probabilities(rows, *_moments(rows, old)) - rows.log_probabilities).abs()
-
-
-def diffusion_nft_terms(rows: NoisedRows, velocities: Tensor, before: Before, *, strength: float) -> Terms:
+def diffusion_nft_terms(
+    rows: NoisedRows, velocities: Tensor, old: Tensor, reference: Tensor | None, *, strength: float
+) -> Terms:
     """DiffusionNFT on noised final latents; the divergence is the velocities' mean squared difference."""
     loss = nft_terms(
         velocities,
-        before.old,
+        old,
         rows.finals,
         rows.inputs.latents,
         rows.inputs.sigmas,
@@ -75,10 +94,11 @@ def diffusion_nft_terms(rows: NoisedRows, velocities: Tensor, before: Before, *,
         strength=strength,
     )
     kl = torch.zeros_like(loss)
-    if before.reference is not None:
-        kl = (velocities - before.reference).square().mean(dim=(1, 2, 3))
-    deviation = (velocities.detach() - before.old).abs().amax(dim=(1, 2, 3))
-    return Terms(loss=loss, kl=kl, clipped=torch.zeros_like(loss, dtype=torch.bool), deviation=deviation)
+    if reference is not None:
+        kl = (velocities - reference).square().mean(dim=(1, 2, 3))
+    deviation = (velocities.detach() - old).abs().amax(dim=(1, 2, 3))
+    nothing = torch.zeros_like(loss)
+    return Terms(loss=loss, kl=kl, clipped=nothing.bool(), drift=nothing, deviation=deviation)
 
 
 def _moments(rows: StepRows, velocities: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,7 +107,3 @@ def _moments(rows: StepRows, velocities: Tensor) -> tuple[Tensor, Tensor]:
     if rows.window.kind == "cps":
         return cps_moments(latents, velocities, sigmas, rows.next_sigmas, level)
     return sde_moments(latents, velocities, sigmas, rows.next_sigmas, level, first_sigma=rows.first_sigmas)
-
-
-def _log_probabilities(rows: StepRows, means: Tensor, scales: Tensor) -> Tensor:
-    return log_probability(rows.window.kind, rows.next_latents, means, scales)
