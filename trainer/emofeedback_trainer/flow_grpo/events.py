@@ -56,7 +56,8 @@ class PanelMeasured:
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """The panel gets worse while the reward rises: the policy exploits its judge."""
+    """Something that a person should look at: the panel gets worse while the reward rises, so the policy exploits its
+    judge; or generator and learner don't agree on what was painted."""
 
     iteration: int
     text: str

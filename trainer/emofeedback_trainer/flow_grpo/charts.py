@@ -1,0 +1,107 @@
+"""Which figures of a run belong together, and what they are called: for the curves and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Source = Literal["curve", "panel"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A few figures over the iterations, on one axis."""
+
+    title: str
+    note: str
+    """What they are and in which unit."""
+    series: Mapping[str, tuple[Source, str]]
+    """By label: the file of the run and the key in its lines."""
+    relative: bool = False
+    """Drawn as multiples of their first value: they have units of their own."""
+
+    @property
+    def tag(self) -> str:
+        """The title as TensorBoard takes it."""
+        return "".join(letter if letter.isalnum() else "_" for letter in self.title.lower())
+
+
+CHARTS = (
+    Chart(
+        title="Reward",
+        note="mean over a rollout, before it is normalized in its group",
+        series={
+            "sum": ("curve", "reward"),
+            "valence": ("curve", "reward_valence"),
+            "arousal": ("curve", "reward_arousal"),
+            "alignment": ("curve", "reward_alignment"),
+        },
+    ),
+    Chart(
+        title="Critic's error",
+        note="held-out panel, mean |result - target|, points of the 1-9 scale",
+        series={
+            "sum": ("panel", "error"),
+            "valence": ("panel", "valence_error"),
+            "arousal": ("panel", "arousal_error"),
+        },
+    ),
+    Chart(
+        title="Judge's error",
+        note="rollout, mean |result - target|, points of the 1-9 scale",
+        series={"valence": ("curve", "judge_valence_error"), "arousal": ("curve", "judge_arousal_error")},
+    ),
+    Chart(
+        title="Obedience by the critic",
+        note="held-out panel, correlation of result with target; slope 1 follows it all the way",
+        series={
+            "valence r": ("panel", "valence_correlation"),
+            "arousal r": ("panel", "arousal_correlation"),
+            "valence slope": ("panel", "valence_slope"),
+            "arousal slope": ("panel", "arousal_slope"),
+        },
+    ),
+    Chart(
+        title="Obedience by the judge",
+        note="rollout, correlation of result with target",
+        series={
+            "valence r": ("curve", "judge_valence_correlation"),
+            "arousal r": ("curve", "judge_arousal_correlation"),
+        },
+    ),
+    Chart(
+        title="Pictures against the first",
+        note="held-out panel, multiples of what they were before training; reward hacking shows here",
+        series={
+            "brightness": ("panel", "brightness"),
+            "saturation": ("panel", "saturation"),
+            "edges": ("panel", "edges"),
+            "diversity": ("panel", "diversity"),
+        },
+        relative=True,
+    ),
+    Chart(
+        title="Subject and alignment",
+        note="held-out panel, share of pictures with their subject; cosine with the neutral prompt",
+        series={"subject kept": ("panel", "subject_accuracy"), "alignment": ("panel", "alignment")},
+    ),
+    Chart(
+        title="Spread within a group",
+        note="rollout, standard deviation of the judged points, points of the 1-9 scale",
+        series={"valence": ("curve", "spread_valence"), "arousal": ("curve", "spread_arousal")},
+    ),
+    Chart(title="KL", note="divergence from the base", series={"KL": ("curve", "kl")}),
+    Chart(
+        title="Clipped", note="share of the ratios that were clipped", series={"clipped": ("curve", "clip_fraction")}
+    ),
+    Chart(
+        title="Honesty",
+        note="first inner step: largest |ratio - 1|; mean |log p by the learner - log p by the generator|",
+        series={"ratio": ("curve", "ratio_deviation"), "log p": ("curve", "log_probability_drift")},
+    ),
+    Chart(title="Gradient", note="norm before it is clipped", series={"norm": ("curve", "gradient_norm")}),
+    Chart(title="Loss", note="of the objective", series={"loss": ("curve", "loss")}),
+    Chart(title="Dropped groups", note="failed, or without spread", series={"dropped": ("curve", "groups_dropped")}),
+    Chart(title="Speed", note="images of a rollout a second", series={"images/s": ("curve", "images_per_second")}),
+)
