@@ -61,6 +61,7 @@ class SummingLearner:
     rollouts: list[Rollout] = field(default_factory=list)
     fails_at: int = -1
     """Number of the update, counted from 0, that raises."""
+    drift: float = 0.0
 
     def __post_init__(self) -> None:
         self._weights = {
@@ -81,7 +82,9 @@ class SummingLearner:
         for name, weight in self._weights.items():
             weight.mul_(0.5).add_(seen + rollout.iteration)
             self._averages[name].lerp_(weight, 0.3)
-        return UpdateFigures(loss=float(seen), groups=len(rollout.groups), groups_dropped=0)
+        return UpdateFigures(
+            loss=float(seen), log_probability_drift=self.drift, groups=len(rollout.groups), groups_dropped=0
+        )
 
     def adapter(self, *, averaged: bool) -> Mapping[str, Tensor]:
         return {name: weight.clone() for name, weight in (self._averages if averaged else self._weights).items()}

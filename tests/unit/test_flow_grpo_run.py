@@ -117,6 +117,12 @@ async def test_an_alarm_of_the_panel_is_told(tmp_path: Path, monkeypatch: Any) -
     assert panel(tmp_path)[-1]["alarm"] == "the pictures go dark"
 
 
+async def test_a_learner_that_disagrees_with_the_generator_raises_an_alarm(tmp_path: Path) -> None:
+    told: list[RunEvent] = []
+    await trained(tmp_path, replace(SMALL, iterations=1), learner=SummingLearner(drift=3e-4), on_event=told.append)
+    assert ["same weights" in event.text for event in told if isinstance(event, Alarm)] == [True]
+
+
 @pytest.mark.parametrize("cut_at", [0, 1, 3])
 async def test_a_run_that_was_cut_ends_as_the_uninterrupted_one(cut_at: int, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"

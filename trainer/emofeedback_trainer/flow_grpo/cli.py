@@ -15,6 +15,7 @@ from emofeedback.commands.engines import silence_libraries
 from emofeedback.errors import InvalidRequest
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.display import TrainingDisplay
+from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.run import RunResult, train
 
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
     silence_libraries()
+    from emofeedback_trainer.flow_grpo.curves import Curves
     from emofeedback_trainer.flow_grpo.engines import engines, load_learner, load_panel
 
     with console.status("loading the models"):
@@ -90,7 +92,12 @@ def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Consol
         running = engines(config, config.policies or RunFolder(folder).policies)
 
     async def work() -> RunResult:
-        with TrainingDisplay(console) as display:
+        with Curves(folder, every=config.panel.every) as curves, TrainingDisplay(console) as display:
+
+            def on_event(event: RunEvent) -> None:
+                curves.show(event)
+                display.show(event)
+
             async with running as (generator, judge):
                 return await train(
                     config,
@@ -100,7 +107,7 @@ def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Consol
                     learner=learner,
                     panel=panel,
                     resume=resume,
-                    on_event=display.show,
+                    on_event=on_event,
                 )
 
     return asyncio.run(work())
