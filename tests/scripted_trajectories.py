@@ -42,7 +42,8 @@ def start_group(request: TrajectoryRequest, model: ModelInfo, policy_digest: str
 def sample(request: TrajectoryRequest, group: GroupStarted, index: int, image: bytes, bias: float) -> Trajectory:
     """One trajectory; `bias` is what a policy adds to the velocity."""
     seed, window, sigmas = request.seeds[index], request.window, tensors.to_torch(group.sigmas)
-    latent = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(seed))
+    start_seed = seed if request.start_seed is None else request.start_seed
+    latent = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(start_seed))
     visited, log_probabilities = [], [torch.empty(0)]
     for step in range(request.steps):
         if window.first <= step <= window.first + window.length:

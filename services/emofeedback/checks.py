@@ -52,6 +52,7 @@ def check_trajectory_request(request: TrajectoryRequest) -> None:
         _count("seeds", len(request.seeds), LIMITS.images_per_call),
         *(_number(f"seeds[{i}]", seed, 0, LIMITS.seed) for i, seed in enumerate(request.seeds)),
         _number("steps", request.steps, 1, LIMITS.steps),
+        _optional("start_seed", request.start_seed, 0, LIMITS.seed),
         _window("window", request.window, request.steps),
         _text("negative_prompt", request.negative_prompt, required=False),
         _number("guidance", request.guidance, 1, LIMITS.guidance),

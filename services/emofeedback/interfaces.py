@@ -110,10 +110,14 @@ class TrajectoryRequest:
 
     prompt: str
     seeds: tuple[int, ...]
-    """One trajectory each; in [0, 2**63). A seed fixes the first noise and that of the window's steps."""
+    """One trajectory each; in [0, 2**63). A seed fixes the first noise and that of the window's steps, but see
+    `start_seed`."""
     window: NoiseWindow
     steps: int
     """Denoising steps; `window.first + window.length` is below it."""
+    start_seed: int | None = None
+    """Seed of the first noise of all trajectories, in [0, 2**63); None: each has its own seed's. With a common start,
+    what a group's rewards differ by is what the window's noise did."""
     negative_prompt: str = ""
     guidance: float = 1.0
     """Classifier-free guidance scale; 1 is off, as in training."""

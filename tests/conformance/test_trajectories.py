@@ -160,6 +160,19 @@ async def test_seeds_that_share_the_steps_before_the_window_part_in_it(generator
     assert not torch.equal(to_torch(one.final), to_torch(other.final))
 
 
+async def test_with_a_common_start_trajectories_differ_by_the_windows_noise_alone(generator: Generator) -> None:
+    _, apart = await group(generator, ask())
+    _, together = await group(generator, ask(start_seed=3))
+    entries = [to_torch(trajectory.latents)[0] for trajectory in together]
+    assert all(torch.equal(entry, entries[0]) for entry in entries)
+    assert together[0] == apart[0]  # whose own seed is the common one
+    assert len({trajectory.final.data for trajectory in (*together, *apart[1:])}) == 5
+    _, [alone] = await group(generator, ask(start_seed=3, seeds=(4,)))
+    assert replace(alone, index=2) == together[2]
+    _, straight = await group(generator, ask(start_seed=3, window=NoiseWindow(first=2, length=0)))
+    assert len({trajectory.final.data for trajectory in straight}) == 1
+
+
 @pytest.mark.parametrize("kind", ["sde", "cps"])
 async def test_with_next_to_no_noise_the_picture_is_that_of_the_ode(generator: Generator, kind: Any) -> None:
     _, [straight] = await group(generator, ask(seeds=(7,), window=NoiseWindow(length=0)))
@@ -193,6 +206,7 @@ BAD_REQUESTS = {
     "no seeds": ({"seeds": ()}, "seeds"),
     "too many seeds": ({"seeds": tuple(range(65))}, "seeds"),
     "negative seed": ({"seeds": (0, -1)}, "seeds[1]"),
+    "a negative start": ({"start_seed": -1}, "start_seed"),
     "no steps": ({"steps": 0}, "steps"),
     "too many steps": ({"steps": 201}, "steps"),
     "guidance below 1": ({"guidance": 0.5}, "guidance"),

@@ -143,9 +143,9 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def ask(seeds: int = 3, **changes: Any) -> TrajectoryRequest:
+def ask(count: int = 3, **changes: Any) -> TrajectoryRequest:
     return TrajectoryRequest(
-        **{"prompt": "a dog", "seeds": tuple(range(seeds)), "window": WINDOW, "steps": 5, **changes}
+        **{"prompt": "a dog", "seeds": tuple(range(count)), "window": WINDOW, "steps": 5, **changes}
     )
 
 
@@ -163,7 +163,7 @@ async def test_each_trajectory_is_delivered_as_soon_as_it_is_decoded(
 ) -> None:
     done_at = [
         (event.index, len(forwards))
-        async for event in engine.sample_trajectories(ask(seeds=6))
+        async for event in engine.sample_trajectories(ask(6))
         if isinstance(event, Trajectory)
     ]
     assert forwards == [4] * 5 + [2] * 5
@@ -171,10 +171,35 @@ async def test_each_trajectory_is_delivered_as_soon_as_it_is_decoded(
     assert done_at[0][1] <= 6
 
 
-async def test_pictures_and_trajectories_share_one_forward(engine: GeneratorEngine, forwards: list[int]) -> None:
-    alone = await events(engine, ask(seeds=2, steps=12))
+async def test_what_comes_before_the_window_is_computed_once_for_a_common_start(
+    engine: GeneratorEngine, forwards: list[int]
+) -> None:
+    window = NoiseWindow(first=2, length=2)
+    together = await events(engine, ask(6, window=window, start_seed=9))
+    assert forwards == [1, 1, 4, 4, 4, 2, 2, 2]
+    assert isinstance(together[1], GroupStarted)
     forwards.clear()
-    group = asyncio.create_task(events(engine, ask(seeds=2, steps=12)))
+    [*_, alone] = await events(engine, ask(window=window, start_seed=9, seeds=(5,)))
+    assert isinstance(alone, Trajectory) and replace(alone, index=5) in together
+    assert len(forwards) == 5
+
+
+async def test_others_are_served_while_a_group_has_not_entered_its_window(
+    engine: GeneratorEngine, forwards: list[int]
+) -> None:
+    window = NoiseWindow(first=20, length=2)
+    held_up = asyncio.create_task(events(engine, ask(4, window=window, start_seed=9, steps=24)))
+    while len(forwards) < 3:
+        await asyncio.sleep(0.005)
+    await paint(engine, seeds=(1, 2, 3))
+    assert not held_up.done() and forwards.count(4) == 3
+    assert sum(isinstance(event, Trajectory) for event in await held_up) == 4
+
+
+async def test_pictures_and_trajectories_share_one_forward(engine: GeneratorEngine, forwards: list[int]) -> None:
+    alone = await events(engine, ask(2, steps=12))
+    forwards.clear()
+    group = asyncio.create_task(events(engine, ask(2, steps=12)))
     while len(forwards) < 3:
         await asyncio.sleep(0.005)
     queued, *_, picture = await paint(engine)
@@ -185,8 +210,8 @@ async def test_pictures_and_trajectories_share_one_forward(engine: GeneratorEngi
 
 
 async def test_groups_of_two_policies_at_once_do_not_mix(engine: GeneratorEngine) -> None:
-    alone = {policy: await events(engine, ask(seeds=2, policy=policy)) for policy in ("base", "warm", "cold")}
-    together = await asyncio.gather(*(events(engine, ask(seeds=2, policy=policy)) for policy in alone))
+    alone = {policy: await events(engine, ask(2, policy=policy)) for policy in ("base", "warm", "cold")}
+    together = await asyncio.gather(*(events(engine, ask(2, policy=policy)) for policy in alone))
     digests = set()
     for of_policy, (policy, expected) in zip(together, alone.items(), strict=True):
         assert of_policy[1:] == expected[1:], policy
@@ -197,7 +222,7 @@ async def test_groups_of_two_policies_at_once_do_not_mix(engine: GeneratorEngine
 
 
 async def test_closing_the_iterator_stops_at_the_next_step(engine: GeneratorEngine, forwards: list[int]) -> None:
-    async with aclosing(engine.sample_trajectories(ask(seeds=4, steps=200))) as stream:  # type: ignore[type-var]
+    async with aclosing(engine.sample_trajectories(ask(4, steps=200))) as stream:  # type: ignore[type-var]
         async for event in stream:
             if isinstance(event, GroupStarted):
                 break
@@ -213,7 +238,7 @@ async def test_trajectories_count_for_the_queue(
     engine: GeneratorEngine, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, queued_images=8))
-    group = asyncio.create_task(events(engine, ask(seeds=8, steps=9)))
+    group = asyncio.create_task(events(engine, ask(8, steps=9)))
     while not forwards:
         await asyncio.sleep(0.005)
     with pytest.raises(ResourceExhausted, match="4 images wait to be painted, 8 may"):
@@ -270,7 +295,7 @@ async def test_every_kind_of_checkpoint_gives_what_a_learner_needs(
     folder = save_tiny_sd3(tmp_path / "tiny", **checkpoint)
     engine = GeneratorEngine.load(tiny_sd3_settings(folder, threads=1))
     try:
-        _, started, *trajectories = await events(engine, ask(seeds=2, guidance=3.0, negative_prompt="fog"))
+        _, started, *trajectories = await events(engine, ask(2, guidance=3.0, negative_prompt="fog"))
     finally:
         engine.close()
     assert isinstance(started, GroupStarted) and started.negative is not None and len(trajectories) == 2

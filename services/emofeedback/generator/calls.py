@@ -47,6 +47,8 @@ class Call:
     abandoned: bool = False
     """Set by the caller's side when nobody waits any more."""
     recipe: Recipe | None = None
+    trunk: Sample | None = None
+    """The sample of a common start from which the others branch off."""
     told: float = 0.0
     """When the caller last heard of a step (monotonic clock)."""
 
@@ -54,6 +56,16 @@ class Call:
     def window(self) -> NoiseWindow | None:
         """The stochastic steps of a request for trajectories."""
         return self.request.window if isinstance(self.request, TrajectoryRequest) else None
+
+    @property
+    def start_seed(self) -> int | None:
+        """Of trajectories with a common start."""
+        return self.request.start_seed if isinstance(self.request, TrajectoryRequest) else None
+
+    @property
+    def held_up(self) -> bool:
+        """Whether its next sample has to wait until the trunk has entered the window."""
+        return self.trunk is not None and not self.trunk.visited
 
 
 @dataclass(eq=False, kw_only=True)

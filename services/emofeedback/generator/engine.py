@@ -29,7 +29,7 @@ from emofeedback.generator.calls import Call, Event, Place, finished, group_star
 from emofeedback.generator.layout import check
 from emofeedback.generator.models import Models, load_models
 from emofeedback.generator.policies import Policies
-from emofeedback.generator.sampler import Recipe, advance, recipe, start
+from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
 from emofeedback.generator.vocabulary import Vocabulary
 from emofeedback.interfaces import (
     GeneratedImage,
@@ -232,15 +232,23 @@ class GeneratorEngine:
         with self._changed:
             calls = list(self._calls)
         for call in calls:
-            while call.waiting and len(self._places) < self._settings.max_batch:
+            while call.waiting and not call.held_up and len(self._places) < self._settings.max_batch:
                 try:
-                    call.recipe = call.recipe or self._start(call)
-                    seed = call.request.seeds[call.waiting[0]]
-                    sample = start(self._models, call.recipe, seed)
+                    sample = self._next_sample(call)
                 except Exception as error:
                     self._fail(call, error)
                     break
                 self._places.append(Place(call=call, index=call.waiting.popleft(), sample=sample))
+
+    def _next_sample(self, call: Call) -> Sample:
+        seed = call.request.seeds[call.waiting[0]]
+        if call.trunk is not None:
+            return branch(call.trunk, seed)
+        call.recipe = call.recipe or self._start(call)
+        sample = start(self._models, call.recipe, seed)
+        if call.start_seed is not None:
+            call.trunk = sample
+        return sample
 
     def _start(self, call: Call) -> Recipe:
         """The recipe of a call's samples, which those who ask for trajectories hear of."""
@@ -251,6 +259,7 @@ class GeneratorEngine:
             steps=call.steps,
             guidance=call.guidance,
             window=call.window,
+            start_seed=call.start_seed,
         )
         if call.window is not None:
             model = replace(self._models.info, policy=call.policy)

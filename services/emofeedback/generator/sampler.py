@@ -40,6 +40,8 @@ class Recipe:
     """float32, shape (steps + 1,)."""
     window: NoiseWindow | None = None
     """The stochastic steps of trajectories; None for pictures."""
+    start_seed: int | None = None
+    """Seed of the first noise of trajectories with a common start; None: each sample's own."""
 
     @property
     def steps(self) -> int:
@@ -86,6 +88,7 @@ def recipe(
     steps: int,
     guidance: float,
     window: NoiseWindow | None = None,
+    start_seed: int | None = None,
 ) -> Recipe:
     """Encode the prompts of a request, once for all its images."""
     return Recipe(
@@ -94,15 +97,27 @@ def recipe(
         guidance=guidance,
         sigmas=sigma_schedule(steps, models.shift),
         window=window,
+        start_seed=start_seed,
     )
 
 
 def start(models: Models, recipe: Recipe, seed: int) -> Sample:
     """A sample of pure noise, drawn on the CPU so that a seed means the same on every device."""
-    noise = torch.randn(models.latent_shape, generator=torch.Generator().manual_seed(seed))
+    start_seed = seed if recipe.start_seed is None else recipe.start_seed
+    noise = torch.randn(models.latent_shape, generator=torch.Generator().manual_seed(start_seed))
     sample = Sample(recipe=recipe, seed=seed, latent=noise.to(models.device))
     sample.remember()
     return sample
+
+
+def branch(trunk: Sample, seed: int) -> Sample:
+    """Another sample of a common start, from where `trunk` has entered the window.
+
+    Before it no step adds noise, so what the trunk did until there would only be done again.
+    """
+    entry, window = trunk.visited[0], trunk.recipe.window
+    assert window is not None
+    return Sample(recipe=trunk.recipe, seed=seed, latent=entry, step=window.first, visited=[entry])
 
 
 def step_noise(shape: tuple[int, ...], seed: int, step: int) -> Tensor:

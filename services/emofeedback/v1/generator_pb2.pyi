@@ -233,6 +233,7 @@ class SampleTrajectoriesRequest(_message.Message):
     GUIDANCE_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    START_SEED_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """1 to 2,000 characters, not only white space."""
     steps: _builtins.int
@@ -245,9 +246,15 @@ class SampleTrajectoriesRequest(_message.Message):
     """Name of an adapter, at most 200 characters; empty: the profile's default; "base": the base weights."""
     request_id: _builtins.str
     """At most 200 characters. A retry with the same id does not do the work twice."""
+    start_seed: _builtins.int
+    """Seed of the first noise of all trajectories, in [0, 2^63), so that they differ by the window's noise alone; absent:
+    each has its own seed's.
+    """
     @_builtins.property
     def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """One trajectory each, 1 to 64 of them, in [0, 2^63). A seed fixes the first noise and that of the window's steps."""
+        """One trajectory each, 1 to 64 of them, in [0, 2^63). A seed fixes the first noise and that of the window's steps, but
+        see start_seed.
+        """
 
     @_builtins.property
     def window(self) -> Global___NoiseWindow: ...
@@ -262,14 +269,20 @@ class SampleTrajectoriesRequest(_message.Message):
         guidance: _builtins.float | None = ...,
         policy: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        start_seed: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "guidance", b"guidance", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_start_seed", b"_start_seed", "guidance", b"guidance", "start_seed", b"start_seed", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "guidance", b"guidance", "negative_prompt", b"negative_prompt", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "seeds", b"seeds", "steps", b"steps", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_start_seed", b"_start_seed", "guidance", b"guidance", "negative_prompt", b"negative_prompt", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "seeds", b"seeds", "start_seed", b"start_seed", "steps", b"steps", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__guidance: _TypeAlias = _typing.Literal["guidance"]  # noqa: Y015
     _WhichOneofArgType__guidance: _TypeAlias = _typing.Literal["_guidance", b"_guidance"]  # noqa: Y015
+    _WhichOneofReturnType__start_seed: _TypeAlias = _typing.Literal["start_seed"]  # noqa: Y015
+    _WhichOneofArgType__start_seed: _TypeAlias = _typing.Literal["_start_seed", b"_start_seed"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance) -> _WhichOneofReturnType__guidance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_seed) -> _WhichOneofReturnType__start_seed | None: ...
 
 Global___SampleTrajectoriesRequest: _TypeAlias = SampleTrajectoriesRequest  # noqa: Y015
 
