@@ -142,6 +142,9 @@ class OptimizerSettings:
     """On the 1-9 scale."""
     max_prompt_tokens: int = 75
     """CLIP reads 77 tokens, two of them its own; a rewrite past this is shortened at a phrase boundary."""
+    numeric_target: bool = False
+    """Write the target's numbers behind every prompt that is painted (`affect.target_phrase`), for a generator that has
+    learned to read them; the agent never sees them."""
     max_analysis_tokens: int = 512
     max_rewrite_tokens: int = 256
 

@@ -580,3 +580,22 @@ def test_the_scripted_pictures_are_what_these_tests_take_them_for():
     picture = look(paint("a boat", 12))
     assert (picture.prompt, picture.seed) == ("a boat", 12)
     assert isinstance(ScriptedJudge().feeling(picture), Assessment)
+
+
+async def test_a_generator_that_reads_numbers_is_told_the_target_and_the_agent_is_not():
+    generator, judge = ScriptedGenerator(), ScriptedJudge(rewrites=["<prompt>a boat in the sun</prompt>"])
+    events = await run(replace(REQUEST, rounds=2), generator, judge, replace(SETTINGS, numeric_target=True))
+    assert [request.prompt for request in generator.requests] == [
+        "a boat, valence 7, arousal 3",
+        "a boat in the sun, valence 7, arousal 3",
+    ]
+    assert [finished.prompt for finished in finished_rounds(events)] == ["a boat", "a boat in the sun"]
+    assert not any("valence 7, arousal 3" in prompt for prompt in judge.compared)
+
+
+async def test_a_rewrite_leaves_room_for_the_targets_numbers():
+    judge = ScriptedJudge(rewrites=["<prompt>a boat, red light, blue light, warm light</prompt>"])
+    asked = replace(SETTINGS, numeric_target=True, max_prompt_tokens=12)
+    generator = ScriptedGenerator()
+    await run(replace(REQUEST, rounds=2), generator, judge, asked)
+    assert generator.requests[1].prompt == "a boat, red light, valence 7, arousal 3"

@@ -16,7 +16,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
+from emofeedback.affect import target_phrase
 from emofeedback.checks import check_optimization_request
 from emofeedback.interfaces import Assessment, GenerationRequest, Generator, Judge
 from emofeedback.optimizer.agent import (
@@ -26,6 +28,7 @@ from emofeedback.optimizer.agent import (
     reason_aloud,
     update_prompt,
 )
+from emofeedback.optimizer.length import estimated_tokens
 from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
 from emofeedback.optimizer.painting import paint_and_judge
 from emofeedback.optimizer.streams import both
@@ -65,6 +68,8 @@ async def optimize(
         EmoFeedbackError: whatever the generator or the judge raised, after the events before it were delivered.
     """
     check_optimization_request(request)
+    numbers = f", {target_phrase(request.target)}" if settings.numeric_target else ""
+    settings = replace(settings, max_prompt_tokens=settings.max_prompt_tokens - estimated_tokens(numbers))
     resume = request.resume or Resume(rounds=(), best_image=b"")
     rounds = list(resume.rounds)
     judged = [with_losses(finished.candidates, request.target) for finished in rounds]
@@ -80,7 +85,8 @@ async def optimize(
         yield RoundStarted(round=index, prompt=prompt)
 
         # Paint from the prompt, and judge each picture while the next is painted.
-        painting = GenerationRequest(prompt=prompt, seeds=_seeds(request, prompt, rounds), policy=request.policy)
+        seeds = _seeds(request, prompt, rounds)
+        painting = GenerationRequest(prompt=prompt + numbers, seeds=seeds, policy=request.policy)
         floor = drift_floor(judged[0], settings) if judged else _NO_FLOOR
         candidates: list[Candidate] = []
         async with aclosing(

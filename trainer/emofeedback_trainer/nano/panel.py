@@ -72,11 +72,13 @@ async def run_panel(
     profile: Profile,
     generator: Generator,
     judge: Judge,
+    policy: str = "",
     done: Callable[[Task, Run], None] = lambda task, run: None,
 ) -> list[Run]:
     """The runs of these tasks, as they lie in `folder`; those that are missing or were cut are run first.
 
     Args:
+        policy: what they are painted with; empty is the profile's default.
         done: is told of every finished run.
 
     Raises:
@@ -97,6 +99,7 @@ async def run_panel(
                 rounds=ROUNDS,
                 images=IMAGES,
                 seed=task.seed,
+                policy=policy,
                 resume=directory.resume_point(),
             )
             async with aclosing(
