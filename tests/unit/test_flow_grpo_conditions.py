@@ -18,7 +18,9 @@ WISHES = tuple(Wish(prompt=f"prompt {number}") for number in range(10))
 def planned(
     iteration: int, *, wishes: tuple[Wish, ...] = WISHES, seed: int = 3, groups: int = 6
 ) -> tuple[GroupPlan, ...]:
-    return plan(wishes, seed=seed, iteration=iteration, groups=groups, group_size=4, windows=range(1, 5))
+    return plan(
+        wishes, seed=seed, iteration=iteration, groups=groups, group_size=4, windows=range(1, 5), common_start=True
+    )
 
 
 def test_an_iterations_batch_follows_from_seed_and_iteration_alone() -> None:
@@ -54,6 +56,16 @@ def _targets(iteration: int) -> np.ndarray:
 def test_no_two_samples_of_a_run_share_a_seed() -> None:
     seeds = [seed for iteration in range(20) for group in planned(iteration) for seed in group.seeds]
     assert len(set(seeds)) == len(seeds) == 20 * 6 * 4
+
+
+def test_a_group_starts_from_a_noise_of_its_own() -> None:
+    starts = [group.start_seed for iteration in range(20) for group in planned(iteration)]
+    assert len(set(starts)) == len(starts)
+    seeds = [seed for iteration in range(20) for group in planned(iteration) for seed in group.seeds]
+    assert not set(starts) & set(seeds)
+    apart = plan(WISHES, seed=3, iteration=17, groups=6, group_size=4, windows=range(1, 5), common_start=False)
+    assert [group.start_seed for group in apart] == [None] * 6
+    assert [group.seeds for group in apart] == [group.seeds for group in planned(17)]
 
 
 def test_windows_move_from_group_to_group_within_their_range() -> None:

@@ -21,7 +21,7 @@ from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 from fakes import GENERATOR_MODEL, UNREADABLE, Picture, ScriptedJudge, arbitrary_feeling, assessment, look
 from training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
 
-PLANS = plan(read_wishes("nano"), seed=0, iteration=0, groups=3, group_size=2, windows=range(2))
+PLANS = plan(read_wishes("nano"), seed=0, iteration=0, groups=3, group_size=2, windows=range(2), common_start=True)
 SPOILED = PLANS[1].seeds[1]
 
 
@@ -90,6 +90,7 @@ async def test_the_generator_reads_the_target_and_the_scorer_does_not(
     asked: list[str] = []
     judge = ScriptedJudge(alignment=lambda picture, prompt: asked.append(prompt) or 0.5)
     await rolled(version, generator, judge)
+    assert {group.start_seed for group in generator.groups} == {each.start_seed for each in PLANS}
     assert {group.prompt for group in generator.groups} == {each.condition.caption for each in PLANS}
     assert set(asked) == {each.condition.prompt for each in PLANS}
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import tomllib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +85,21 @@ def run(arguments: argparse.Namespace) -> None:
 def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
     silence_libraries()
     from emofeedback_trainer.flow_grpo.curves import Curves
-    from emofeedback_trainer.flow_grpo.engines import engines, load_learner, load_panel
+    from emofeedback_trainer.flow_grpo.engines import engines, learner_of, load_panel
 
-    with console.status("loading the models"):
-        learner = load_learner(config)
-        panel = load_panel(config)
-        running = engines(config, config.policies or RunFolder(folder).policies)
+    with ExitStack() as stack:
+        with console.status("loading the models"):
+            learner = stack.enter_context(learner_of(config))
+            panel = load_panel(config)
+            running = engines(config, config.policies or RunFolder(folder).policies)
+        curves = stack.enter_context(Curves(folder, every=config.panel.every))
+        display = stack.enter_context(TrainingDisplay(console))
 
-    async def work() -> RunResult:
-        with Curves(folder, every=config.panel.every) as curves, TrainingDisplay(console) as display:
+        def on_event(event: RunEvent) -> None:
+            curves.show(event)
+            display.show(event)
 
-            def on_event(event: RunEvent) -> None:
-                curves.show(event)
-                display.show(event)
-
+        async def work() -> RunResult:
             async with running as (generator, judge):
                 return await train(
                     config,
@@ -110,7 +112,7 @@ def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Consol
                     on_event=on_event,
                 )
 
-    return asyncio.run(work())
+        return asyncio.run(work())
 
 
 def _config(arguments: argparse.Namespace) -> FlowGrpoConfig:

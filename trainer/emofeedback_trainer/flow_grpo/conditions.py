@@ -46,6 +46,9 @@ class GroupPlan:
     window_first: int
     """Index of the first noisy step."""
     seeds: tuple[int, ...]
+    """One a sample."""
+    start_seed: int | None
+    """Of the first noise of all samples; None: each has its own."""
 
 
 def is_held_out(subject: str, place: str) -> bool:
@@ -83,13 +86,21 @@ def read_wishes(source: str) -> tuple[Wish, ...]:
 
 
 def plan(
-    wishes: tuple[Wish, ...], *, seed: int, iteration: int, groups: int, group_size: int, windows: range
+    wishes: tuple[Wish, ...],
+    *,
+    seed: int,
+    iteration: int,
+    groups: int,
+    group_size: int,
+    windows: range,
+    common_start: bool,
 ) -> tuple[GroupPlan, ...]:
     """The groups of one iteration.
 
     Args:
         windows: where a noise window may begin; drawn once for a whole group, as samples of one group that were noised
             at different steps can't be compared.
+        common_start: the samples of a group share their first noise.
     """
     strata = np.random.default_rng((seed, _TARGETS, iteration))
     levels = np.stack([strata.permutation(groups) for _ in range(2)], axis=1) + strata.random((groups, 2))
@@ -100,10 +111,12 @@ def plan(
         GroupPlan(
             condition=Condition(prompt=wish.prompt, target=wish.target or AffectPoint(*targets[group].tolist())),
             window_first=int(first_windows[group]),
-            seeds=_seeds(seed, iteration, group, group_size),
+            seeds=tuple(seeds),
+            start_seed=start_seed if common_start else None,
         )
         for group in range(groups)
         for wish in [_wish_at(wishes, seed, iteration * groups + group)]
+        for start_seed, *seeds in [_seeds(seed, iteration, group, 1 + group_size)]
     )
 
 

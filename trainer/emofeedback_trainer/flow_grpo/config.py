@@ -50,6 +50,8 @@ class SamplingConfig:
     """The earliest first step of a window; each group's is drawn from here to `window_to`."""
     window_to: int = 3
     """The latest first step of a window."""
+    common_start: bool = True
+    """All samples of a group start from one noise, so that what their rewards differ by is what the noisy steps did."""
 
     @property
     def windows(self) -> range:
@@ -98,6 +100,8 @@ class FlowGrpoConfig:
     """Trajectories of one group: the same prompt, target and noise window, another first noise each."""
     concurrent_groups: int = 2
     """Groups that are asked for at once: one is painted while the one before is judged."""
+    workers: int = 1
+    """Processes that learn, on Ray; 1 learns in this process, without Ray."""
     patience: float = 1800.0
     """Seconds that the run waits for a service that is away before it stops."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -107,9 +111,9 @@ class FlowGrpoConfig:
 
 
 MAY_CHANGE = frozenset(
-    {"address", "policies", "keep_policies", "concurrent_groups", "patience", "iterations", "panel.every"}
+    {"address", "policies", "keep_policies", "concurrent_groups", "workers", "patience", "iterations", "panel.every"}
 )
-"""Dotted keys that a run may be resumed with another value of: they don't change what it computes."""
+"""Dotted keys that a run may be resumed with another value of: but for rounding they don't change what it computes."""
 
 CONFIGS: Mapping[str, FlowGrpoConfig] = {
     # The continuous reward, since a small model's groups hold few hits; a rank at which the adapter stays under 1 MB.
@@ -187,7 +191,9 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     yield from must(
         lambda name: bool(_NAME.fullmatch(name)), "letters, digits, '.', '_', '-', at most 100 of them", "name"
     )
-    yield from must(lambda n: n >= 1, "at least 1", "iterations", "groups", "keep_policies", "concurrent_groups")
+    yield from must(
+        lambda n: n >= 1, "at least 1", *("iterations", "groups", "keep_policies", "concurrent_groups", "workers")
+    )
     yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "group_size")
     yield from must(lambda n: 0 <= n <= LIMITS.seed, f"in [0, {LIMITS.seed}]", "seed")
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "patience")

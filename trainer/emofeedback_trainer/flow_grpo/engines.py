@@ -6,9 +6,10 @@ Everything heavy is loaded when these functions are called, before any event loo
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from diffusers import SD3Transformer2DModel
@@ -24,6 +25,8 @@ from emofeedback_trainer.flow_grpo.conditions import NANO
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.panel import Panel
+from emofeedback_trainer.flow_grpo.run import PolicyLearner
+from emofeedback_trainer.flow_grpo.workers import distributed_learner
 from emofeedback_trainer.nano.critic import load_critic
 
 _PART = "transformer"
@@ -44,6 +47,18 @@ def load_learner(config: FlowGrpoConfig) -> Learner:
         folder / _PART, dtype=dtype, use_safetensors=True, local_files_only=True
     )
     return Learner(transformer, config.learner, device=settings.device, dtype=dtype)
+
+
+@contextmanager
+def learner_of(config: FlowGrpoConfig) -> Iterator[PolicyLearner]:
+    """The run's learner, in this process or in `workers` others, for as long as the context lasts; raises as
+    `load_learner`, and Unavailable where the workers don't start."""
+    if config.workers == 1:
+        yield load_learner(config)
+        return
+    gpus = load_profile(config.profile).generator.device == "cuda"
+    with distributed_learner(partial(load_learner, config), workers=config.workers, gpus=gpus) as learner:
+        yield learner
 
 
 def load_panel(config: FlowGrpoConfig) -> Panel:

@@ -83,6 +83,7 @@ async def _group(
     request = TrajectoryRequest(
         prompt=plan.condition.caption,
         seeds=plan.seeds,
+        start_seed=plan.start_seed,
         window=config.sampling.window(plan.window_first),
         steps=config.sampling.steps,
         guidance=config.sampling.guidance,

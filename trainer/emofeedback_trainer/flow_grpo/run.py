@@ -219,6 +219,7 @@ class _Run:
             groups=config.groups,
             group_size=config.group_size,
             windows=config.sampling.windows,
+            common_start=config.sampling.common_start,
         )
         done = iter(range(1, len(plans) + 1))
         return await roll_out(
