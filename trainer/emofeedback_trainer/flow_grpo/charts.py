@@ -18,6 +18,8 @@ class Chart:
     """What they are and in which unit."""
     series: Mapping[str, tuple[Source, str]]
     """By label: the file of the run and the key in its lines."""
+    first_color: int = 0
+    """Of the first series, the others follow: valence is 1 and arousal 2 wherever they are."""
     relative: bool = False
     """Drawn as multiples of their first value: they have units of their own."""
 
@@ -51,24 +53,25 @@ CHARTS = (
         title="Judge's error",
         note="rollout, mean |result - target|, points of the 1-9 scale",
         series={"valence": ("curve", "judge_valence_error"), "arousal": ("curve", "judge_arousal_error")},
+        first_color=1,
     ),
     Chart(
         title="Obedience by the critic",
-        note="held-out panel, correlation of result with target; slope 1 follows it all the way",
-        series={
-            "valence r": ("panel", "valence_correlation"),
-            "arousal r": ("panel", "arousal_correlation"),
-            "valence slope": ("panel", "valence_slope"),
-            "arousal slope": ("panel", "arousal_slope"),
-        },
+        note="held-out panel, correlation of result with target",
+        series={"valence": ("panel", "valence_correlation"), "arousal": ("panel", "arousal_correlation")},
+        first_color=1,
+    ),
+    Chart(
+        title="Slope by the critic",
+        note="held-out panel, result against target: 1 follows it all the way, 0 not at all",
+        series={"valence": ("panel", "valence_slope"), "arousal": ("panel", "arousal_slope")},
+        first_color=1,
     ),
     Chart(
         title="Obedience by the judge",
         note="rollout, correlation of result with target",
-        series={
-            "valence r": ("curve", "judge_valence_correlation"),
-            "arousal r": ("curve", "judge_arousal_correlation"),
-        },
+        series={"valence": ("curve", "judge_valence_correlation"), "arousal": ("curve", "judge_arousal_correlation")},
+        first_color=1,
     ),
     Chart(
         title="Pictures against the first",
@@ -90,6 +93,7 @@ CHARTS = (
         title="Spread within a group",
         note="rollout, standard deviation of the judged points, points of the 1-9 scale",
         series={"valence": ("curve", "spread_valence"), "arousal": ("curve", "spread_arousal")},
+        first_color=1,
     ),
     Chart(title="KL", note="divergence from the base", series={"KL": ("curve", "kl")}),
     Chart(

@@ -31,7 +31,7 @@ def sample_grid(rollout: Rollout) -> Image.Image:
 def _draw(grid: Image.Image, group: ScoredGroup, *, top: int, side: int, columns: int) -> None:
     pen, font = ImageDraw.Draw(grid), ImageFont.load_default(11)
     target = group.condition.target
-    title = f"{group.condition.prompt}  →  V {target.valence:.1f}  A {target.arousal:.1f}"
+    title = f"{group.condition.prompt}, asked for V {target.valence:.1f}  A {target.arousal:.1f}"
     pen.text((_GAP, top), title, _INK, font)
     samples = sorted(
         group.samples[:columns],
