@@ -129,7 +129,7 @@ def _pairs(ends: Sequence[tuple[int, Sequence[PaintedPair]]]) -> str:
     cards = "".join(
         _pair(dict(zip(iterations, row, strict=True))) for row in rows if any(pair.pictures for pair in row)
     )
-    title = "<h2>The same seeds<small>held-out prompts and targets, errors by the critic</small></h2>"
+    title = "<h2>The same seeds<small>held-out prompts and targets; the error in bold</small></h2>"
     return f'<section>{title}<div class="pairs">{cards}</div></section>' if cards else ""
 
 
