@@ -1,0 +1,74 @@
+"""`emofeedback-train flow-grpo-evaluate` with the embedded models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import SD3Transformer2DModel
+from peft import LoraConfig, get_peft_model_state_dict
+from PIL import Image
+
+from emofeedback.checkpoints import digest
+from emofeedback.generator.layout import WEIGHTED
+from emofeedback.interfaces import ModelInfo
+from emofeedback.settings import NANO
+from emofeedback_trainer.cli import main
+from emofeedback_trainer.flow_grpo import plane_picture
+from emofeedback_trainer.policies import publish
+
+BASE = NANO / "generator"
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Policies of the embedded generator: one that changes nothing, and one that changes much."""
+    folder = tmp_path_factory.mktemp("policies")
+    transformer = SD3Transformer2DModel.from_pretrained(BASE / "transformer")
+    transformer.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["attn.to_q", "attn.to_v"]))
+    untrained = {name: weight.detach() for name, weight in get_peft_model_state_dict(transformer).items()}
+    torch.manual_seed(0)
+    strong = {name: torch.randn_like(weight) for name, weight in untrained.items()}
+    model = ModelInfo(name=BASE.name, digest=digest(BASE, WEIGHTED))
+    for name, weights in (("still", untrained), ("strong", strong)):
+        publish(str(folder), name, weights, rank=2, alpha=2, base=model, run="test", step=0)
+    return folder
+
+
+def figures(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, float]]:
+    assert main(["flow-grpo-evaluate", *words, "--limit", "2", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["pairs"] == 2 and content["policy"] == words[1]
+    return {figure["what"]: figure for figure in content["figures"]}
+
+
+def test_an_adapter_that_changes_nothing_measures_as_the_base(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = figures(["--policy", "still", "--policies", str(shelf)], capsys)
+    for name in ("error abs(dV) + abs(dA)", "diversity within a group", "edges"):
+        assert found[name]["policy"] == found[name]["base"]
+
+
+def test_an_unknown_policy_is_said(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["flow-grpo-evaluate", "--policy", "cold", "--policies", str(shelf), "--limit", "2"]) == 1
+    assert "policy 'cold' is unknown, known are: still, strong" in capsys.readouterr().err
+
+
+def test_the_tables_and_the_picture_are_kept(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plane_picture, "_GRID", 2)
+    out = tmp_path / "evaluation"
+    found = figures(["--policy", "strong", "--policies", str(shelf), "--out", str(out)], capsys)
+    assert found["edges"]["policy"] != found["edges"]["base"]
+    assert {file.name for file in out.iterdir()} == {"table.md", "figures.json", "plane.png"}
+    assert "| valence: correlation of result with target |" in (out / "table.md").read_text()
+    picture = Image.open(out / "plane.png")
+    left, right = (np.asarray(picture.crop(box)) for box in halves(picture))
+    assert left.shape == right.shape and (left != right).any()
+
+
+def halves(picture: Image.Image) -> list[tuple[int, int, int, int]]:
+    """The base's plane and the policy's, without what lies between them."""
+    width = (picture.width - 24) // 2
+    return [(0, 100, width, picture.height), (picture.width - width, 100, picture.width, picture.height)]
