@@ -6,18 +6,19 @@ import argparse
 import asyncio
 import signal
 import tomllib
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from emofeedback.commands.engines import silence_libraries
-from emofeedback.errors import InvalidRequest
+from emofeedback.errors import EmoFeedbackError, InvalidRequest
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.display import TrainingDisplay
-from emofeedback_trainer.flow_grpo.events import RunEvent
+from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
+from emofeedback_trainer.flow_grpo.report import write_report
 from emofeedback_trainer.flow_grpo.run import RunResult, train
 
 _EXAMPLES = """examples:
@@ -70,16 +71,29 @@ def run(arguments: argparse.Namespace) -> None:
     console = Console(markup=False, highlight=False, emoji=False)
     try:
         result = _trained(config, arguments.out, arguments.resume, console)
+        report = write_report(arguments.out)
     except BaseException:
-        if files.checkpoints.exists():
-            console.print(
-                f"The run is kept in {arguments.out}; `emofeedback-train flow-grpo --out {arguments.out} --resume` "
-                "goes on from its last iteration.",
-                soft_wrap=True,
-            )
+        _say_what_is_kept(files, console)
         raise
-    console.print(f"Policy: {result.policy} ({result.digest})", soft_wrap=True)
-    console.print(f"Finished in {result.seconds / 60:.1f} min.", soft_wrap=True)
+    for line in (
+        f"Policy: {result.policy} ({result.digest})",
+        f"Report: {report}",
+        f"Finished in {result.seconds / 60:.1f} min.",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+def _say_what_is_kept(files: RunFolder, console: Console) -> None:
+    """After a cut: the report of what there is, and how to go on."""
+    if not files.checkpoints.exists():
+        return
+    with suppress(EmoFeedbackError):
+        write_report(files.path)
+    console.print(
+        f"The run is kept in {files.path}; `emofeedback-train flow-grpo --out {files.path} --resume` goes on from its "
+        "last iteration.",
+        soft_wrap=True,
+    )
 
 
 def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
@@ -98,6 +112,8 @@ def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Consol
         def on_event(event: RunEvent) -> None:
             curves.show(event)
             display.show(event)
+            if isinstance(event, PanelMeasured):
+                write_report(folder)
 
         async def work() -> RunResult:
             async with running as (generator, judge):
