@@ -127,19 +127,12 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
     _require_free(http_port, "--http-port")
     if token:
         os.environ[TOKEN_VARIABLE] = token
-    # Ray reads these when it is imported: its usage reports off, its ports closed to whoever lacks the token.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_SERVE_GRPC_MAX_MESSAGE_SIZE"] = str(LIMITS.message_bytes)
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-    from ray import serve
-    from ray.serve.config import gRPCOptions
-
+    os.environ["RAY_SERVE_GRPC_MAX_MESSAGE_SIZE"] = str(LIMITS.message_bytes)  # read when Ray is imported
     address = f"{_LOOPBACK}:{port}"
-    before = _descendants()
-    try:
-        _start_ray()
+    with local_cluster(setup=listen_on_loopback):
+        from ray import serve
+        from ray.serve.config import gRPCOptions
+
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
             http_options={"host": _LOOPBACK, "port": http_port},
@@ -153,6 +146,25 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
             ]
         )
         yield address
+
+
+@contextmanager
+def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
+    """Ray on this machine, on loopback, for as long as the context lasts; `setup` runs at every worker's start.
+
+    Raises:
+        Unavailable: Ray did not start.
+    """
+    # Ray reads these when it is imported: its usage reports off, its ports closed to whoever lacks the token.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    before = _descendants()
+    try:
+        _start_ray(setup)
+        yield
     finally:
         # Serve's own shutdown takes up to ten seconds; ending Ray ends every process that it started, but for some
         # of its agents when it is interrupted while it starts: they would notice only later.
@@ -193,7 +205,7 @@ def _descendants() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
 
-def _start_ray() -> None:
+def _start_ray(setup: Callable[[], None] | None) -> None:
     import ray
 
     try:
@@ -205,7 +217,7 @@ def _start_ray() -> None:
             num_cpus=max(4, os.cpu_count() or 1),
             object_store_memory=_OBJECT_STORE_BYTES,
             _node_ip_address=_LOOPBACK,
-            runtime_env={"worker_process_setup_hook": listen_on_loopback},
+            runtime_env={"worker_process_setup_hook": setup} if setup else {},
         )
     except Exception as error:  # Ray raises bare exceptions when its processes don't come up in time
         raise Unavailable(
