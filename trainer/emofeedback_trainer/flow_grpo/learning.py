@@ -41,7 +41,7 @@ class LearnerConfig:
     """Largest norm of a gradient."""
     clip_range: float = 1e-5
     """Of the ratio: 1e-5 for a window of two or three steps, 1e-4 for all of them, 3e-6 for the normalized ratio. These
-    are for 65,536 latent elements (512 pixels); with fewer a mean over them varies more, and the range must be wider."""
+    are for 65,536 latent elements (512 pixels); a mean over fewer varies more, and the range must be wider."""
     ratio_normalization: bool = False
     """GRPO-Guard's ratio: one clip range fits steps of different noise, as moving windows have."""
     kl_weight: float = 0.1
