@@ -23,8 +23,8 @@ class ScriptedEngines:
     profile: str | None = "nano"
     opened: int = 0
 
-    def connect(self, profile: str | None, address: str | None, token: str) -> ScriptedEngines:
-        connect(profile, address, token)
+    def connect(self, profile: str | None, address: str | None, token: str, policies: str) -> ScriptedEngines:
+        connect(profile, address, token, policies)
         return self
 
     def judge(self) -> AbstractAsyncContextManager[Judge]:

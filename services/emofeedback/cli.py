@@ -21,7 +21,7 @@ from emofeedback.commands.engines import Connect, Engines, connect
 from emofeedback.commands.serve import serve
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest
 from emofeedback.rounds import OptimizationRequest
-from emofeedback.settings import PROFILES, TOKEN_VARIABLE
+from emofeedback.settings import BASE_POLICY, PROFILES, TOKEN_VARIABLE
 
 _FIELD_OPTIONS = {
     "prompt": "PROMPT",
@@ -31,8 +31,8 @@ _FIELD_OPTIONS = {
     "target.emotion": "--emotion",
     "time_budget_seconds": "--time-budget",
     "http_port": "--http-port",
-    **{name: f"--{name}" for name in ("address", "grid", "images", "out", "policy", "port", "profile")},
-    **{name: f"--{name}" for name in ("rounds", "seed", "tolerance")},
+    **{name: f"--{name}" for name in ("address", "grid", "images", "out", "port", "profile")},
+    **{name: f"--{name}" for name in ("policies", "policy", "rounds", "seed", "tolerance")},
 }
 """What a field of a request is called on the command line."""
 
@@ -41,6 +41,7 @@ _CREATE_EXAMPLES = """examples:
   emofeedback create "a dog in the city" --emotion fear --rounds 5 --images 4 --out runs/dog
   emofeedback create "a boat" --emotion awe --address 127.0.0.1:9000 --out runs/boat
   emofeedback create "a boat" --emotion awe --out runs/boat --resume
+  emofeedback create "a boat" --emotion awe --policy nano-final --policies runs/nano/policies --out runs/learned
 """
 _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
@@ -92,7 +93,7 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
     if options.command == "serve":
         serve(options.profile, port=options.port, http_port=options.http_port, token=options.token, consoles=consoles)
         return True
-    engines: Engines = connect(options.profile, options.address, options.token)
+    engines: Engines = connect(options.profile, options.address, options.token, options.policies)
     match options.command:
         case "create":
             create(_request(options), out=options.out, resume=options.resume, engines=engines, consoles=consoles)
@@ -163,8 +164,10 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     _add_loop(loop, rounds=3, images=8)
     loop.add_argument("--tolerance", type=float, metavar="T", help="stop once the error |dV| + |dA| is at most this")
     loop.add_argument("--time-budget", type=float, metavar="S", help="seconds after which no new round starts")
-    loop.add_argument("--policy", default="", metavar="NAME", help="an adapter of the generator")
     _add_engines(parser)
+    policy = parser.add_argument_group("what the generator has learned")
+    policy.add_argument("--policy", default="", metavar="NAME", help=_POLICY_HELP)
+    policy.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
     _add_out(parser)
 
 
@@ -191,6 +194,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_token(parser, "what every call must bring")
 
 
+_POLICY_HELP = f"a trained policy; {BASE_POLICY!r}: the base weights (default: the profile's own)"
+_POLICIES_HELP = "folder or fsspec URI of the policies (default: the profile's own)"
 _PROFILE_HELP = f"{', '.join(PROFILES)} (default: nano), or a .toml file"
 
 
@@ -201,6 +206,7 @@ def _add_loop(group: argparse._ArgumentGroup, *, rounds: int, images: int) -> No
 
 
 def _add_engines(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(policies="")
     engines = parser.add_argument_group("where the work is done")
     engines.add_argument("--profile", help=f"models in this process: {_PROFILE_HELP}")
     engines.add_argument("--address", metavar="HOST:PORT", help="services to use instead, as `emofeedback serve` runs")

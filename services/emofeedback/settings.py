@@ -278,6 +278,12 @@ def load_profile(name: str) -> Profile:
     return profile
 
 
+def with_policies(profile: Profile, uri: str) -> Profile:
+    """The profile with the adapters of another store. Its own default one is not in there: where a request names no
+    policy, the base weights paint."""
+    return dataclasses.replace(profile, generator=dataclasses.replace(profile.generator, policies=uri, policy=""))
+
+
 def changed(settings: T, changes: Mapping[str, Any], where: str) -> T:
     """A copy of a settings dataclass with some keys replaced, tables descended into.
 

@@ -203,6 +203,13 @@ def test_an_unwritable_folder_is_refused(
     assert engines.opened == 0
 
 
+def test_a_store_of_policies_beside_an_address_is_refused(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*CREATE, "--address", "127.0.0.1:9000", "--policies", "shelf") == 2
+    assert "error: --policies: has no effect beside --address" in capsys.readouterr().err
+
+
 def test_an_unknown_policy_is_named(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*CREATE, "--policy", "happier") == 1
     assert "error: there is no policy 'happier'" in capsys.readouterr().err

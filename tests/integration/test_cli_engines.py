@@ -14,6 +14,7 @@ from PIL import Image
 
 from emofeedback.cli import main
 from emofeedback.rundir import read_run
+from tiny_checkpoints import save_tiny_policy
 from tiny_judges import save_tiny_clip, save_tiny_qwen25vl
 
 
@@ -71,6 +72,25 @@ def test_the_same_seed_paints_the_same_pixels_and_no_library_chatters(
     assert len(pictures) == 4
     for picture in pictures:
         assert picture.read_bytes() == (tmp_path / "two" / picture.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_a_policy_of_a_named_store_paints_and_the_run_says_so(
+    profile: str, tiny_sd3: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf = tmp_path / "policies"
+    save_tiny_policy(shelf / "warm", tiny_sd3)
+    create = ["create", "a boat", "--emotion", "awe", "--rounds", "1", "--images", "1", "--profile", profile]
+    for name, words in (("warm", ["--policy", "warm"]), ("unnamed", []), ("base", ["--policy", "base"])):
+        assert main([*create, "--policies", str(shelf), *words, "--out", str(tmp_path / name)]) == 0
+    warm, unnamed, base = (
+        (tmp_path / name / "round-1" / "image-1.png").read_bytes() for name in ("warm", "unnamed", "base")
+    )
+    assert warm != base == unnamed
+    result = json.loads((tmp_path / "warm" / "result.json").read_text())
+    assert result["generator"]["policy"] == "warm"
+    assert "policy warm" in (tmp_path / "warm" / "report.html").read_text()
+    assert main([*create, "--policies", str(shelf), "--policy", "cold", "--out", str(tmp_path / "cold")]) == 1
+    assert "error: policy 'cold' is unknown, known are: warm" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_is_not_there_is_one_clear_line(
