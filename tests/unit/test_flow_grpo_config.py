@@ -50,6 +50,7 @@ def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) ->
         ("sampling.window_to = 9", "sampling.window_to"),
         ("sampling = { window_from = 3, window_to = 2 }", "sampling.window_to"),
         ("panel.every = 0", "panel.every"),
+        ('address = "127.0.0.1:9000"', "policies"),
         ("panel.pairs = 49", "panel.pairs"),
         ('profile = "huge"', "profile"),
         ("extends = 3", "config.extends"),

@@ -19,7 +19,7 @@ from emofeedback_trainer.flow_grpo.display import TrainingDisplay
 from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.report import write_report
-from emofeedback_trainer.flow_grpo.run import RunResult, train
+from emofeedback_trainer.flow_grpo.run import RunResult, prepare, train
 
 _EXAMPLES = """examples:
   emofeedback-train flow-grpo --config nano --out runs/nano
@@ -27,9 +27,9 @@ _EXAMPLES = """examples:
   emofeedback-train flow-grpo --out runs/nano --resume
                                         go on where it was cut, with the configuration that it was started with
   emofeedback-train flow-grpo --config nano --set rewards.alignment=0 --set iterations=40 --out runs/no-alignment
-  emofeedback-train flow-grpo --config mine.toml --address 127.0.0.1:9000 --out runs/mine
-                                        rollouts and rewards from running services, whose generator reads its
-                                        policies at the address that the configuration names as `policies`
+  emofeedback-train flow-grpo --address 127.0.0.1:9000 --set policies=s3://bucket/policies --out runs/far
+                                        rollouts and rewards from running services, whose generator takes its
+                                        policies from there
 
 A configuration file starts from a built-in one and changes some keys:
   extends = "nano"
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     config, files = _config(arguments), RunFolder(arguments.out)
-    files.require_free(resume=arguments.resume)
+    prepare(config, files, resume=arguments.resume)
     console = Console(markup=False, highlight=False, emoji=False)
     try:
         result = _trained(config, arguments.out, arguments.resume, console)

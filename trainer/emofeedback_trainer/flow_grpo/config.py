@@ -85,7 +85,8 @@ class FlowGrpoConfig:
     profile: str = "nano"
     """Name or TOML file of the profile whose generator learns and whose judge rewards."""
     address: str = ""
-    """HOST:PORT of running services; empty: engines in this process."""
+    """HOST:PORT of running services; empty: engines in this process. With it, `policies` names the very folder from
+    which the generator there takes its own."""
     policies: str = ""
     """fsspec URI where adapters are published and the generator fetches them; empty: `policies` in the run's folder."""
     keep_policies: int = 3
@@ -201,6 +202,8 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "group_size")
     yield from must(lambda n: 0 <= n <= LIMITS.seed, f"in [0, {LIMITS.seed}]", "seed")
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "patience")
+    if config.address and not config.policies:
+        yield "policies", f"must name the address where the generator at {config.address} reads its policies"
     yield from must(lambda n: n >= 1, "at least 1", "panel.every")
     yield from must(lambda n: 1 <= n <= len(PANEL_PAIRS), f"in [1, {len(PANEL_PAIRS)}]", "panel.pairs")
     yield from must(lambda n: 1 <= n <= most, f"in [1, {most}]", "panel.images")

@@ -89,6 +89,21 @@ class RunResult:
     """All starts of the run together."""
 
 
+def prepare(config: FlowGrpoConfig, files: RunFolder, *, resume: bool) -> tuple[tuple[Wish, ...], Checkpoint | None]:
+    """What a run starts from: its prompts, and the checkpoint of the run in the folder. Nothing is written.
+
+    Raises:
+        InvalidRequest: the folder, the prompts, or a configuration that differs from that of the run in the folder.
+        FailedPrecondition: the checkpoint can't be read.
+    """
+    files.require_free(resume=resume)
+    wishes = read_wishes(config.prompts)
+    checkpoint = load_checkpoint(files.checkpoints)
+    if checkpoint is not None:
+        require_same_config(checkpoint, config)
+    return wishes, checkpoint
+
+
 async def train(
     config: FlowGrpoConfig,
     folder: Path,
@@ -105,18 +120,14 @@ async def train(
     Cancelling it leaves the last checkpoint.
 
     Raises:
-        InvalidRequest: the folder, or a configuration that differs from that of the run in it.
-        FailedPrecondition: another generator or judge than the run began with.
+        InvalidRequest: as `prepare`.
+        FailedPrecondition: as `prepare`, or another generator or judge than the run began with.
         HonestyError: what was learned from is not what the policy painted.
         ResourceExhausted: the disk is full.
         EmoFeedbackError: a service was away for longer than the run's patience.
     """
     files = RunFolder(folder)
-    files.require_free(resume=resume)
-    wishes = read_wishes(config.prompts)
-    checkpoint = load_checkpoint(files.checkpoints)
-    if checkpoint is not None:
-        require_same_config(checkpoint, config)
+    wishes, checkpoint = prepare(config, files, resume=resume)
     files.keep_config(config)
     run = _Run(config, files, wishes, generator, judge, learner, panel, on_event)
     try:
