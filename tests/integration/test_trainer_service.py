@@ -32,6 +32,7 @@ from emofeedback.training import (
     RunStateChanged,
 )
 from emofeedback_trainer import serving as serving_module
+from emofeedback_trainer.cli import main
 from emofeedback_trainer.runs import supervisor as supervisor_module
 from emofeedback_trainer.runs.processes import Processes
 from emofeedback_trainer.serving import serving
@@ -284,3 +285,30 @@ async def test_a_folder_and_a_port_belong_to_one_service(tmp_path: Path) -> None
         port = int(client._connection.address.partition(":")[2])
         with pytest.raises(FailedPrecondition, match="choose another with --port"):
             await serving(tmp_path / "two", port=port).__aenter__()
+
+
+async def test_the_command_creates_lists_shows_watches_and_cancels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with trainer(tmp_path) as client:
+
+        async def says(*words: str) -> str:
+            address = ["--address", client._connection.address]
+            assert await asyncio.to_thread(main, ["runs", *words, *address]) == 0
+            return capsys.readouterr().out
+
+        changes = ["--set", "seed=7", "--set", 'rewards.form = "step"']
+        assert "folder " in await says("create", "calm", "--config", "nano", *changes)
+        told = await says("watch", "calm")
+        assert "iteration 3: reward 0.3\n" in told and "ALARM after 3: the reward rises" in told
+        assert told.endswith("calm is finished, 3 of 3 iterations done: the policy is ready\n")
+        assert "iteration 2" not in await says("watch", "calm", "--from", "3")
+        shown = await says("show", "calm")
+        assert 'extends = "nano"\nseed = 7\nrewards.form = "step"' in shown and "reward 0.3" in shown
+        assert "3/3" in await says("list")
+        assert "calm is finished" in await says("cancel", "calm")
+        address = client._connection.address
+        assert await asyncio.to_thread(main, ["runs", "create", "calm", "--address", address]) == 2
+        assert await asyncio.to_thread(main, ["runs", "show", "nobody", "--address", address]) == 1
+        said = capsys.readouterr().err
+        assert "--config: is missing" in said and "no run is called 'nobody'" in said

@@ -193,3 +193,9 @@ def test_a_built_in_configuration_is_sent_with_what_changes(tmp_path: Path) -> N
 def test_an_event_is_told_in_one_line() -> None:
     assert told(IterationDone(iteration=3, figures={"reward": 0.5, "kl": 0.01})) == "iteration 3: reward 0.5, KL 0.01"
     assert told(Alarm(iteration=3, text="it falls")) == "ALARM after 3: it falls"
+
+
+def test_a_client_of_the_service_needs_no_pytorch() -> None:
+    script = "import sys; from emofeedback_trainer.cli import main\ntry: main(['runs', '--help'])\n"
+    script += "except SystemExit: assert 'grpc' in sys.modules and not {'torch', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -63,10 +63,9 @@ def _head(name: str, status: Status | None, result: Mapping[str, Any], lines: Ma
     facts = []
     if status is not None:
         facts.append(f"<b>{status.state}</b> after {status.iteration} of {status.iterations} iterations")
-    if "seconds" in result:
-        facts.append(f"in {float(result['seconds']) / 60:.0f} min")
-    elif lines["curve"]:
-        facts.append(f"in {sum(float(line.get('seconds', 0)) for line in lines['curve']) / 60:.0f} min")
+    seconds = float(result.get("seconds", sum(float(line.get("seconds", 0)) for line in lines["curve"])))
+    if seconds:
+        facts.append(f"in {seconds / 60:.0f} min" if seconds > 90 else f"in {seconds:.0f} s")
     message = f'<p class="note">{escape(status.message)}</p>' if status and status.message else ""
     return (
         f'<header><p class="brand">EmoFeedback · reward feedback</p><h1>{escape(name)}</h1>'
@@ -85,9 +84,10 @@ def _gains(panel: Lines) -> str:
     if not panel:
         return '<p class="note">The held-out panel has not been measured yet.</p>'
     first, last = panel[0], panel[-1]
+    observer = "critic" if "subject_accuracy" in first else "judge"  # who can't see subjects is no critic
     tiles = []
     for key, label, form in (
-        ("error", "error |ΔV| + |ΔA| by the critic", "{:.2f}"),
+        ("error", f"error |ΔV| + |ΔA| by the {observer}", "{:.2f}"),
         ("valence_correlation", "valence: result with target, r", "{:.2f}"),
         ("arousal_correlation", "arousal: result with target, r", "{:.2f}"),
         ("subject_accuracy", "pictures with their subject", "{:.0%}"),
