@@ -55,6 +55,7 @@ _SWEEP_EXAMPLES = """examples:
 _SERVE_EXAMPLES = """examples:
   emofeedback serve
   emofeedback serve --profile sd35-medium --port 9100
+  emofeedback serve --policies runs/nano/policies
   EMOFEEDBACK_TOKEN=secret emofeedback serve
 """
 
@@ -91,7 +92,14 @@ def main(arguments: Sequence[str] | None = None, *, connect: Connect = connect) 
 def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> bool:
     """True where everything that was asked for was done."""
     if options.command == "serve":
-        serve(options.profile, port=options.port, http_port=options.http_port, token=options.token, consoles=consoles)
+        serve(
+            options.profile,
+            policies=options.policies,
+            port=options.port,
+            http_port=options.http_port,
+            token=options.token,
+            consoles=consoles,
+        )
         return True
     engines: Engines = connect(options.profile, options.address, options.token, options.policies)
     match options.command:
@@ -189,6 +197,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="nano", help=_PROFILE_HELP)
+    parser.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
     parser.add_argument("--port", type=int, default=9000, help="gRPC port on loopback (default %(default)s)")
     parser.add_argument("--http-port", type=int, default=8000, help="Ray Serve's HTTP port (default %(default)s)")
     _add_token(parser, "what every call must bring")

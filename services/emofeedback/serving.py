@@ -36,7 +36,7 @@ from emofeedback.generator.service import GeneratorServicer
 from emofeedback.judge.assess import check as check_judge
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
-from emofeedback.settings import LIMITS, TOKEN_VARIABLE, Profile, Scaling, load_profile
+from emofeedback.settings import LIMITS, TOKEN_VARIABLE, Profile, Scaling, load_profile, with_policies
 
 SERVICER_FUNCTIONS = [
     "emofeedback.v1.generator_pb2_grpc.add_GeneratorServiceServicer_to_server",
@@ -55,6 +55,8 @@ class AppArgs(BaseModel):
     """Arguments of an application in a Serve config."""
 
     profile: str = "nano"
+    policies: str = ""
+    """fsspec URI of a store of policies that the generator takes instead of the profile's."""
     address: str = f"{_LOOPBACK}:9000"
     """Where the optimizer finds the other two: by default the proxy on its own node."""
 
@@ -88,6 +90,7 @@ class PromptOptimizerDeployment(PromptOptimizerServicer):
 def generator_app(args: AppArgs) -> Any:
     """The application "generator"."""
     profile = load_profile(args.profile)
+    profile = with_policies(profile, args.policies) if args.policies else profile
     return _deployment(GeneratorDeployment, profile.serving.generator).bind(profile)
 
 
@@ -111,8 +114,13 @@ APPLICATIONS: dict[str, Callable[[AppArgs], Any]] = {
 
 
 @contextmanager
-def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, token: str = "") -> Iterator[str]:
+def local_services(
+    profile: str, *, policies: str = "", port: int = 9000, http_port: int = 8000, token: str = ""
+) -> Iterator[str]:
     """Run the three services on this machine for as long as the context lasts; yields their address.
+
+    Args:
+        policies: fsspec URI of a store of policies; empty: the profile's own.
 
     Raises:
         FailedPrecondition: a port is taken, and the message names the option that changes it; or this machine or its
@@ -138,7 +146,7 @@ def local_services(profile: str, *, port: int = 9000, http_port: int = 8000, tok
             http_options={"host": _LOOPBACK, "port": http_port},
             grpc_options=gRPCOptions(port=port, grpc_servicer_functions=SERVICER_FUNCTIONS),
         )
-        args = AppArgs(profile=profile, address=address)
+        args = AppArgs(profile=profile, policies=policies, address=address)
         serve.run_many(
             [
                 serve.RunTarget(target=build(args), name=name, route_prefix=f"/{name}")
@@ -177,13 +185,19 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
 
 
 def serve_until_interrupted(
-    profile: str, *, port: int = 9000, http_port: int = 8000, token: str = "", ready: Callable[[str], None]
+    profile: str,
+    *,
+    policies: str = "",
+    port: int = 9000,
+    http_port: int = 8000,
+    token: str = "",
+    ready: Callable[[str], None],
 ) -> None:
     """The services, until SIGINT or SIGTERM. `ready` is called with the address once they answer."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
-    with local_services(profile, port=port, http_port=http_port, token=token) as address:
+    with local_services(profile, policies=policies, port=port, http_port=http_port, token=token) as address:
         ready(address)
         try:
             stop.wait()

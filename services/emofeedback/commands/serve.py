@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 from emofeedback.commands.consoles import Consoles
 from emofeedback.errors import FailedPrecondition, InvalidRequest
@@ -11,8 +12,11 @@ from emofeedback.settings import load_profile
 _PORTS = (1, 65535)
 
 
-def serve(profile: str, *, port: int, http_port: int, token: str, consoles: Consoles) -> None:
+def serve(profile: str, *, policies: str, port: int, http_port: int, token: str, consoles: Consoles) -> None:
     """Runs the services and says where they are.
+
+    Args:
+        policies: folder or fsspec URI of a store of policies; empty: the profile's own.
 
     Raises:
         InvalidRequest: no such profile, or no such port.
@@ -31,4 +35,6 @@ def serve(profile: str, *, port: int, http_port: int, token: str, consoles: Cons
         consoles.say(f"Generator, judge and optimizer answer at {address} (profile {profile}). Ctrl-C ends them.")
 
     consoles.note("starting the services")
-    serve_until_interrupted(profile, port=port, http_port=http_port, token=token, ready=ready)
+    if policies and "://" not in policies:
+        policies = str(Path(policies).resolve())  # replicas have a working directory of their own
+    serve_until_interrupted(profile, policies=policies, port=port, http_port=http_port, token=token, ready=ready)
