@@ -47,8 +47,9 @@ protos-check: protos ## The committed stubs are those of the protos
 nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 	$(BIN)/emofeedback-train nano all --out nano-build
 
-bench: $(STAMP) ## The ratios of the README's speed table
+bench: $(STAMP) ## The ratios of the README's speed tables
 	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/reinforcement.py
 
 # torchaudio and torchcodec, which vLLM asks for and the judge doesn't use, can't be imported beside a CPU-only torch.
 $(VLLM_STAMP): pyproject.toml constraints-vllm.txt

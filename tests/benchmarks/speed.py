@@ -224,8 +224,12 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=128, help="scenes of the error figure (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
-    rows = asyncio.run(measure(options.runs, options.calls, options.scenes))
-    if options.json:
+    show(asyncio.run(measure(options.runs, options.calls, options.scenes)), as_json=options.json)
+
+
+def show(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Print the rows as a Markdown table, or as JSON."""
+    if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
     print("| what | ours | peer | ratio |\n|---|---|---|---|")

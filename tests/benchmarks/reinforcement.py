@@ -1,0 +1,192 @@
+"""Speed of Flow-GRPO's two halves on the nano models, each figure beside a peer measured in the same run.
+
+Rollouts are those of a run: trajectories from the engine, judged and scored. Windows against the paper's mode (all
+steps noisy and trained, every sample from a noise of its own), rewards streamed against all at the end, one learning
+process against two. As in `speed.py` the two sides of a comparison take turns, so trust the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from speed import Row, alternate, show
+
+from emofeedback.commands.engines import silence_libraries
+from emofeedback.interfaces import (
+    GenerationEvent,
+    GenerationRequest,
+    Generator,
+    Judge,
+    ModelInfo,
+    Trajectory,
+    TrajectoryEvent,
+    TrajectoryRequest,
+)
+from emofeedback_trainer.flow_grpo.batches import rollout_advantages
+from emofeedback_trainer.flow_grpo.conditions import plan, read_wishes
+from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.engines import engines, load_learner
+from emofeedback_trainer.flow_grpo.outage import Outage
+from emofeedback_trainer.flow_grpo.records import Rollout
+from emofeedback_trainer.flow_grpo.rollout import roll_out
+from emofeedback_trainer.flow_grpo.run import PolicyLearner
+from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
+from emofeedback_trainer.flow_grpo.workers import distributed_learner
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Engines with one published policy."""
+
+    generator: Generator
+    judge: Judge
+    version: PolicyVersion
+
+    async def roll_out(self, config: FlowGrpoConfig, generator: Generator | None = None) -> Rollout:
+        """One iteration's rollout, always of the same plan."""
+        plans = plan(
+            read_wishes(config.prompts),
+            seed=config.seed,
+            iteration=0,
+            groups=config.groups,
+            group_size=config.group_size,
+            windows=config.sampling.windows,
+            common_start=config.sampling.common_start,
+        )
+        return await roll_out(
+            plans,
+            iteration=0,
+            version=self.version,
+            config=config,
+            generator=generator or self.generator,
+            judge=self.judge,
+            outage=Outage(0.0, lambda event: None),
+        )
+
+
+class PaintAllFirst:
+    """A generator that holds its trajectories back until all groups are painted: nothing is judged meanwhile."""
+
+    def __init__(self, generator: Generator, groups: int) -> None:
+        self._generator = generator
+        self._unpainted = groups
+        self._painted = asyncio.Event()
+
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+        held: list[Trajectory] = []
+        async for event in self._generator.sample_trajectories(request):
+            if isinstance(event, Trajectory):
+                held.append(event)
+            else:
+                yield event
+        self._unpainted -= 1
+        if not self._unpainted:
+            self._painted.set()
+        await self._painted.wait()
+        for trajectory in held:
+            yield trajectory
+
+    def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        return self._generator.generate(request)
+
+    async def model(self) -> ModelInfo:
+        return await self._generator.model()
+
+    async def policies(self) -> Sequence[str]:
+        return await self._generator.policies()
+
+
+async def rolling_out(bench: Bench, windowed: FlowGrpoConfig, full: FlowGrpoConfig, runs: int) -> Row:
+    images = windowed.groups * windowed.group_size
+    ours, peer = await alternate(lambda: bench.roll_out(windowed), lambda: bench.roll_out(full), runs)
+    return Row(
+        what="rollout, images/s: window of 2 noisy steps / all of them",
+        ours=f"{images / ours:.2f}",
+        peer=f"{images / peer:.2f}",
+        ratio=f"{peer / ours:.2f}",
+    )
+
+
+async def streaming_rewards(bench: Bench, config: FlowGrpoConfig, runs: int) -> Row:
+    images = config.groups * config.group_size
+    at_once = replace(config, concurrent_groups=config.groups)
+
+    async def batched() -> None:
+        await bench.roll_out(at_once, PaintAllFirst(bench.generator, config.groups))
+
+    ours, peer = await alternate(lambda: bench.roll_out(config), batched, runs)
+    return Row(
+        what="rollout, images/s: judged while painting / paint all, then judge all",
+        ours=f"{images / ours:.2f}",
+        peer=f"{images / peer:.2f}",
+        ratio=f"{peer / ours:.2f}",
+    )
+
+
+async def learning(windowed: Rollout, full: Rollout, ours: FlowGrpoConfig, peer: FlowGrpoConfig, runs: int) -> Row:
+    images = ours.groups * ours.group_size
+    of_window, of_all = load_learner(ours), load_learner(peer)
+    fast, slow = await alternate(lambda: update(of_window, windowed, ours), lambda: update(of_all, full, peer), runs)
+    return Row(
+        what="learning, images/s: window of 2 steps trained / all of them",
+        ours=f"{images / fast:.2f}",
+        peer=f"{images / slow:.2f}",
+        ratio=f"{slow / fast:.2f}",
+    )
+
+
+async def learning_in_two(rollout: Rollout, config: FlowGrpoConfig, runs: int) -> Row:
+    images = config.groups * config.group_size
+    with distributed_learner(partial(load_learner, config), workers=2) as two:
+        one = load_learner(config)
+        fast, slow = await alternate(lambda: update(two, rollout, config), lambda: update(one, rollout, config), runs)
+    return Row(
+        what="learning, images/s: two processes / one",
+        ours=f"{images / fast:.2f}",
+        peer=f"{images / slow:.2f}",
+        ratio=f"{slow / fast:.2f}",
+    )
+
+
+async def update(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfig) -> None:
+    advantages = rollout_advantages(rollout, config.rewards.weights, over=config.rewards.spread)
+    await asyncio.to_thread(learner.update, rollout, advantages)
+
+
+async def measure(runs: int, groups: int, group_size: int) -> list[Row]:
+    windowed = replace(CONFIGS["nano"], groups=groups, group_size=group_size)
+    full = replace(windowed, sampling=replace(windowed.sampling, mode="full", common_start=False))
+    with tempfile.TemporaryDirectory(prefix="emofeedback-bench-") as store:
+        async with engines(windowed, store) as (generator, judge):
+            versions = Versions(config=windowed, store=store, base=await generator.model())
+            learner = load_learner(windowed)
+            bench = Bench(
+                generator=generator, judge=judge, version=versions.publish(0, learner.adapter(averaged=False))
+            )
+            rows = [await rolling_out(bench, windowed, full, runs), await streaming_rewards(bench, windowed, runs)]
+            rollouts = await bench.roll_out(windowed), await bench.roll_out(full)
+    # The engines are gone: learning has the machine for itself.
+    rows.append(await learning(*rollouts, windowed, full, runs))
+    rows.append(await learning_in_two(rollouts[0], windowed, runs))
+    return rows
+
+
+def main() -> None:
+    """Measure and print a Markdown table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="counted turns of each comparison (default %(default)s)")
+    parser.add_argument("--groups", type=int, default=4, help="of a rollout (default %(default)s)")
+    parser.add_argument("--group-size", type=int, default=8, help="trajectories of a group (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    silence_libraries()
+    show(asyncio.run(measure(options.runs, options.groups, options.group_size)), as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
