@@ -86,7 +86,8 @@ class TrainingDisplay:
         if self._done == self._first:
             return ""
         pace = (time.monotonic() - self._began) / (self._done - self._first)
-        return f"{pace * (self._iterations - self._done) / 60:.0f} min left"
+        left = pace * (self._iterations - self._done)
+        return f"{left:.0f} s left" if left < 100 else f"{left / 60:.0f} min left"
 
     def _view(self) -> RenderableType:
         bars = Table.grid(padding=(0, 1))

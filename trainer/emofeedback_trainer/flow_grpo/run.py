@@ -133,10 +133,11 @@ async def train(
     try:
         return await run.from_checkpoint(checkpoint)
     except asyncio.CancelledError:
-        run.tell("canceled", "stopped; --resume goes on")
+        run.end("canceled", "stopped; --resume goes on")
         raise
     except Exception as error:
-        run.fail(error)
+        on_event(RunFailed(message=str(error)))
+        run.end("failed", str(error))
         raise
 
 
@@ -301,11 +302,10 @@ class _Run:
     def tell(self, state: State, message: str) -> None:
         self._files.tell(state, self._iteration, self._config.iterations, message)
 
-    def fail(self, error: Exception) -> None:
+    def end(self, state: State, message: str) -> None:
         """Says why the run stopped, as far as the disk lets it."""
-        self._on_event(RunFailed(message=str(error)))
         with contextlib.suppress(EmoFeedbackError):
-            self.tell("failed", str(error))
+            self.tell(state, message)
 
     def _away_or_back(self, event: RunPaused | RunResumed) -> None:
         if isinstance(event, RunPaused):
