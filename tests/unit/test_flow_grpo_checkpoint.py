@@ -122,7 +122,13 @@ def test_a_run_does_not_go_on_as_another_one(change: dict[str, Any], tmp_path: P
 
 def test_what_does_not_change_the_result_may_differ(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, checkpoint(3))
-    change = {"address": "127.0.0.1:9000", "iterations": 500, "patience": 5.0, "panel": {"every": 3}}
+    change = {
+        "address": "127.0.0.1:9000",
+        "policies": "s3://here/policies",
+        "iterations": 500,
+        "patience": 5.0,
+        "panel": {"every": 3},
+    }
     require_same_config(loaded(tmp_path), with_changes(CONFIG, change))
 
 
