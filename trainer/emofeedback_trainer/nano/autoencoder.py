@@ -29,7 +29,7 @@ _RAW_SCALE = 0.4  # of the encoder's latents: the decoder squashes what is far b
 class AutoencoderRecipe:
     """How the autoencoder is trained."""
 
-    steps: int = 4000
+    steps: int = 6500
     renders: int = 8  # scenes in a step
     crops: int = 16  # cut from them
     crop_size: int = 64

@@ -42,7 +42,7 @@ class GeneratorRecipe:
     """How the base generator is trained."""
 
     scenes: int = 49_152
-    steps: int = 6400
+    steps: int = 5600
     batch: int = 64
     muon_rate: float = 2e-3
     adam_rate: float = 1e-3

@@ -2,7 +2,8 @@
 
 Each step is one optimizer step over a batch of every kind of lesson; the loss is the cross-entropy of the replies
 only. A rating's two digits are learned against both neighboring whole numbers, weighted by how near they are: the
-expected value over the digits, by which the service scores, then is the true one.
+expected value over the digits, by which the service scores, then is the true one. The answer after a reasoning counts
+more than its words.
 """
 
 from __future__ import annotations
@@ -40,12 +41,15 @@ from emofeedback_trainer.nano.language import (
 from emofeedback_trainer.nano.scenes import Scene
 from emofeedback_trainer.nano.vocabulary import train_tokenizer
 
-STEPS = 2600
+STEPS = 2400
 _SEED = 40
 _RATE = 1.2e-3
 _TOWER_SHARE = 0.3
 """The pre-trained tower learns at this share of the rate."""
 _UNLABELED = -100
+_ANSWER = "<answer>"
+_ANSWER_WEIGHT = 8.0
+"""Of each token from there on: two numbers would hardly count among eighty words of reasoning."""
 _DIGIT_PLACES = (0, 2)
 """Tokens of a short reply that are its ratings: `7`, ` `, `3`, ` awe`."""
 
@@ -84,6 +88,8 @@ class Batch:
     """Where a rating stands: the other whole number beside the true value."""
     shares: Tensor
     """The neighbor's share of the label, in [0, 1]."""
+    weights: Tensor
+    """How much each label counts in the mean."""
     pictures: Tensor
     """uint8 [N, 3, 112, 112], in the order of the lessons."""
 
@@ -121,35 +127,38 @@ class Collator:
         ids = torch.full((len(rows), length), self._tokenizer.pad_token_id)
         attention = torch.zeros_like(ids)
         labels = torch.full_like(ids, _UNLABELED)
-        neighbors, shares = torch.zeros_like(ids), torch.zeros(ids.shape)
-        for row, (tokens, start, others) in enumerate(rows):
+        neighbors, shares, weights = torch.zeros_like(ids), torch.zeros(ids.shape), torch.ones(ids.shape)
+        for row, (tokens, start, answer, others) in enumerate(rows):
             ids[row, : len(tokens)] = torch.tensor(tokens)
             attention[row, : len(tokens)] = 1
             labels[row, start - 1 : len(tokens) - 1] = torch.tensor(tokens[start:])
+            weights[row, answer - 1 :] = _ANSWER_WEIGHT
             for place, (neighbor, share) in others.items():
                 neighbors[row, start - 1 + place], shares[row, start - 1 + place] = neighbor, share
         seen = [self._index[scene] for lesson in lessons for scene in lesson.pictures]
         images = mirrored(self._pixels[seen], rng) if seen else np.empty((0, 3, SEEN_SIZE, SEEN_SIZE), np.uint8)
-        parts = (ids, attention, labels, neighbors, shares, torch.from_numpy(images))
+        parts = (ids, attention, labels, neighbors, shares, weights, torch.from_numpy(images))
         return Batch(*(part.to(device) for part in parts))
 
-    def _row(self, lesson: Lesson) -> tuple[list[int], int, dict[int, tuple[int, float]]]:
-        """Tokens, where the reply begins in them, and the ratings' neighbors by place in the reply."""
+    def _row(self, lesson: Lesson) -> tuple[list[int], int, int, dict[int, tuple[int, float]]]:
+        """Tokens, where in them the reply and its answer begin, and the ratings' neighbors by place in the reply."""
         tokens: list[int] = []
         for token in encode(self._tokenizer, chat(lesson.conversation)):
             tokens += [token] * (VISUAL_TOKENS if token == self._image_token else 1)
         reply = [*self._tokenizer(lesson.reply)["input_ids"], self._tokenizer.eos_token_id]
+        thoughts, mark, _ = lesson.reply.partition(_ANSWER)
+        answer = len(tokens) + (len(self._tokenizer(thoughts)["input_ids"]) if mark else len(reply))
         others = {}
         if lesson.point is not None:
             for place, true in zip(_DIGIT_PLACES, (lesson.point.valence, lesson.point.arousal), strict=True):
                 written = self._digits.index(reply[place])
                 neighbor = written + (1 if true > written else -1)
                 others[place] = (self._digits[neighbor], abs(true - written)) if true != written else (0, 0.0)
-        return tokens + reply, len(tokens), others
+        return tokens + reply, len(tokens), answer, others
 
 
 def reply_loss(model: Any, batch: Batch, image_token: int) -> Tensor:
-    """Mean cross-entropy over the replies' tokens."""
+    """Weighted mean of the cross-entropy over the replies' tokens."""
     seen = {}
     if len(batch.pictures):
         seen = {
@@ -168,7 +177,8 @@ def reply_loss(model: Any, batch: Batch, image_token: int) -> Tensor:
     share = batch.shares[place]
     written = scores.gather(1, batch.labels[place][:, None])[:, 0]
     neighbor = scores.gather(1, batch.neighbors[place][:, None])[:, 0]
-    return -((1 - share) * written + share * neighbor).mean()
+    weight = batch.weights[place]
+    return -(weight * ((1 - share) * written + share * neighbor)).sum() / weight.sum()
 
 
 def tokenizer_for(folder: Path, album: Album) -> Any:

@@ -30,7 +30,7 @@ from emofeedback_trainer.nano.vocabulary import train_clip_tokenizer
 CONTEXT = 77
 _TOKENS = 1200
 _WIDTH = 128
-STEPS = 1200
+STEPS = 900
 _SEED = 50
 _RATE = 1.5e-3
 _BATCH = 64
