@@ -133,6 +133,16 @@ def test_several_steps_on_one_rollout_leave_its_policy_and_are_clipped(rollout: 
     assert 0.0 < figures.clip_fraction < 1.0
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_finds_nearly_the_same_gradient(rollout: Rollout, dtype: torch.dtype) -> None:
+    exact = _update(_learner(), rollout)
+    halved = Learner(tiny_transformer(), SMALL, device="cpu", dtype=dtype)
+    figures = _update(halved, rollout)
+    assert figures.ratio_deviation == 0.0
+    assert figures.gradient_norm == pytest.approx(exact.gradient_norm, rel=0.02)
+    assert all(weight.dtype == torch.float32 for weight in halved.adapter(averaged=False).values())
+
+
 def test_the_normalized_ratio_learns_too(rollout: Rollout) -> None:
     learner = _learner(ratio_normalization=True, clip_range=3e-6, inner_epochs=2)
     figures = _update(learner, rollout)
