@@ -12,6 +12,7 @@ from PIL import Image
 
 from emofeedback.checkpoints import digest
 from emofeedback.generator.layout import WEIGHTED
+from emofeedback.generator.policy_store import PolicyStore
 from emofeedback.interfaces import ModelInfo
 from emofeedback.settings import NANO
 from emofeedback_trainer.cli import main
@@ -40,6 +41,7 @@ def figures(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, d
     assert main(["flow-grpo-evaluate", *words, "--limit", "2", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["pairs"] == 2 and content["policy"] == words[1]
+    assert content["policy_digest"] == PolicyStore(words[3]).manifest(words[1]).digest
     return {figure["what"]: figure for figure in content["figures"]}
 
 

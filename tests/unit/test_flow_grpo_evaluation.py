@@ -116,6 +116,7 @@ def test_the_record_says_with_what_it_was_measured() -> None:
     found = Evaluation(
         profile="nano",
         policy="calm-final",
+        policy_digest="sha256:" + "a" * 64,
         base=GENERATOR_MODEL,
         steps=14,
         guidance=2.5,

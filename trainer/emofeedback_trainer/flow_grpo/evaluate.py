@@ -19,6 +19,7 @@ from typing import Any
 
 from emofeedback.commands.engines import silence_libraries
 from emofeedback.errors import InvalidRequest
+from emofeedback.generator.policy_store import PolicyStore
 from emofeedback.interfaces import ModelInfo
 from emofeedback.rundir import write_json, write_whole
 from emofeedback.settings import BASE_POLICY, Profile, load_profile
@@ -51,6 +52,7 @@ class Evaluation:
 
     profile: str
     policy: str
+    policy_digest: str
     base: ModelInfo
     steps: int
     guidance: float
@@ -64,6 +66,7 @@ class Evaluation:
             "command": command,
             "profile": self.profile,
             "policy": self.policy,
+            "policy_digest": self.policy_digest,
             "base": {"name": self.base.name, "digest": self.base.digest},
             "steps": self.steps,
             "guidance": self.guidance,
@@ -77,9 +80,9 @@ class Evaluation:
         """The tables, with what they were measured with."""
         parts = [
             f"`{command}`",
-            f"Policy {self.policy} on {self.base.name}: {self.pairs} held-out pairs, {IMAGES} pictures each, by the "
-            f"profile's {self.steps} steps and guidance {self.guidance:g}, one round, no textual feedback; feelings "
-            "and subjects as the critic sees them.",
+            f"Policy {self.policy} ({self.policy_digest[:19]}) on {self.base.name} ({self.base.digest[:19]}): "
+            f"{self.pairs} held-out pairs, {IMAGES} pictures each, by the profile's {self.steps} steps and guidance "
+            f"{self.guidance:g}, one round, no textual feedback; feelings and subjects as the critic sees them.",
             comparison.markdown(self.rows),
         ]
         return "\n\n".join(parts + ([ablation.markdown(self.ablation)] if self.ablation else []))
@@ -162,6 +165,7 @@ async def evaluate(
         return Evaluation(
             profile=profile.name,
             policy=policy,
+            policy_digest=PolicyStore(profile.generator.policies).manifest(policy).digest,
             base=await generator.model(),
             steps=profile.generator.steps,
             guidance=profile.generator.guidance,
