@@ -20,6 +20,13 @@ def test_what_a_run_keeps_of_its_configuration_is_read_back_as_it_was(name: str,
     assert load_config(written(tmp_path, to_toml(CONFIGS[name]))) == CONFIGS[name]
 
 
+def test_only_diffusion_nft_learns_without_noisy_steps(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, 'learner.objective = "nft"\nsampling.window_length = 0\n'))
+    assert config.sampling.window(0).length == 0
+    with pytest.raises(InvalidRequest, match="window_length"):
+        load_config(written(tmp_path, 'learner.objective = "flow-grpo"\nsampling.window_length = 0\n'))
+
+
 def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) -> None:
     text = (
         'extends = "sd35-medium"\niterations = 7\nlearner = { rank = 8, modules = ["to_q"] }\n[rewards]\nvalence = 1\n'

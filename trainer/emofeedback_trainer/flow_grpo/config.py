@@ -45,7 +45,7 @@ class SamplingConfig:
     mode: Literal["window", "full"] = "window"
     """A short window of noisy steps, or the paper's mode: all of them but the last, whose noise is too small."""
     window_length: int = 2
-    """Noisy steps of a window."""
+    """Noisy steps of a window; 0, all steps follow the ODE, where the objective is `nft`, which needs no noise."""
     window_from: int = 0
     """The earliest first step of a window; each group's is drawn from here to `window_to`."""
     window_to: int = 3
@@ -224,7 +224,9 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     yield from must(lambda x: low <= x <= high, f"in [{low:g}, {high:g}] for {sampling.kind}", "sampling.level")
     yield from must(lambda mode: mode in ("window", "full"), "'window' or 'full'", "sampling.mode")
     if sampling.mode == "window":
-        yield from must(lambda n: n >= 1, "at least 1", "sampling.window_length")
+        fewest = 0 if config.learner.objective == "nft" else 1
+        needed = f"at least {fewest} with learner.objective {config.learner.objective!r}"
+        yield from must(lambda n: n >= fewest, needed, "sampling.window_length")
         yield from must(lambda n: n >= 0, "0 or above", "sampling.window_from")
         last = sampling.steps - 1 - sampling.window_length
         limit = f"in [{sampling.window_from}, {last}]: from window_from, and the last step is never noisy"
