@@ -57,6 +57,7 @@ class Bench:
             group_size=config.group_size,
             windows=config.sampling.windows,
             common_start=config.sampling.common_start,
+            gap=config.target_gap,
         )
         return await roll_out(
             plans,

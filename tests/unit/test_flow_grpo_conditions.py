@@ -16,10 +16,23 @@ WISHES = tuple(Wish(prompt=f"prompt {number}") for number in range(10))
 
 
 def planned(
-    iteration: int, *, wishes: tuple[Wish, ...] = WISHES, seed: int = 3, groups: int = 6
+    iteration: int,
+    *,
+    wishes: tuple[Wish, ...] = WISHES,
+    seed: int = 3,
+    groups: int = 6,
+    common_start: bool = True,
+    gap: float = 0.0,
 ) -> tuple[GroupPlan, ...]:
     return plan(
-        wishes, seed=seed, iteration=iteration, groups=groups, group_size=4, windows=range(1, 5), common_start=True
+        wishes,
+        seed=seed,
+        iteration=iteration,
+        groups=groups,
+        group_size=4,
+        windows=range(1, 5),
+        common_start=common_start,
+        gap=gap,
     )
 
 
@@ -43,14 +56,22 @@ def test_the_targets_of_one_iteration_spread_over_both_axes() -> None:
     assert abs(np.corrcoef(both.T)[0, 1]) < 0.15
 
 
+def test_targets_keep_away_from_the_middle_on_both_sides_of_each_axis() -> None:
+    drawn = np.concatenate([_targets(iteration, gap=2.0) for iteration in range(50)])
+    assert {float(value) for value in np.unique(drawn)} == {1.0, 2.0, 3.0, 7.0, 8.0, 9.0}
+    for axis in _targets(0, gap=2.0).T:
+        assert sum(axis < 5) == sum(axis > 5) == 4
+
+
 def test_a_target_is_what_the_generator_reads() -> None:
     for group in planned(0, groups=8):
         target = group.condition.target
         assert group.condition.caption.endswith(f"valence {target.valence:g}, arousal {target.arousal:g}")
 
 
-def _targets(iteration: int) -> np.ndarray:
-    return np.array([[g.condition.target.valence, g.condition.target.arousal] for g in planned(iteration, groups=8)])
+def _targets(iteration: int, gap: float = 0.0) -> np.ndarray:
+    targets = [group.condition.target for group in planned(iteration, groups=8, gap=gap)]
+    return np.array([[target.valence, target.arousal] for target in targets])
 
 
 def test_no_two_samples_of_a_run_share_a_seed() -> None:
@@ -63,7 +84,7 @@ def test_a_group_starts_from_a_noise_of_its_own() -> None:
     assert len(set(starts)) == len(starts)
     seeds = [seed for iteration in range(20) for group in planned(iteration) for seed in group.seeds]
     assert not set(starts) & set(seeds)
-    apart = plan(WISHES, seed=3, iteration=17, groups=6, group_size=4, windows=range(1, 5), common_start=False)
+    apart = planned(17, common_start=False)
     assert [group.start_seed for group in apart] == [None] * 6
     assert [group.seeds for group in apart] == [group.seeds for group in planned(17)]
 

@@ -47,6 +47,7 @@ def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) ->
         ("group_size = 65", "group_size"),
         ("iterations = 0", "iterations"),
         ("seed = -1", "seed"),
+        ("target_gap = 4.5", "target_gap"),
         ('name = "../run"', "name"),
         ('rewards.form = "stairs"', "rewards.form"),
         ("rewards.alignment = -1.0", "rewards.alignment"),

@@ -2,7 +2,7 @@
 
 Everything follows from (seed, iteration), so a resumed run goes on with the very batch it would have had. Prompts come
 in a new order in every pass over them, none twice in one pass. Targets are stratified: the groups of one iteration
-spread evenly over valence and over arousal.
+spread evenly over both sides of valence and of arousal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, AffectPoint
+from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE, AffectPoint
 from emofeedback.errors import InvalidRequest
 from emofeedback.settings import LIMITS
 from emofeedback_trainer.flow_grpo.records import Condition
@@ -94,6 +94,7 @@ def plan(
     group_size: int,
     windows: range,
     common_start: bool,
+    gap: float,
 ) -> tuple[GroupPlan, ...]:
     """The groups of one iteration.
 
@@ -101,11 +102,14 @@ def plan(
         windows: where a noise window may begin; drawn once for a whole group, as samples of one group that were noised
             at different steps can't be compared.
         common_start: the samples of a group share their first noise.
+        gap: least distance of a drawn target from the middle of the scale, per axis.
     """
     strata = np.random.default_rng((seed, _TARGETS, iteration))
     levels = np.stack([strata.permutation(groups) for _ in range(2)], axis=1) + strata.random((groups, 2))
+    sides = 2 * levels / groups - 1
+    offsets = np.where(sides < 0, -1, 1) * (gap + (SCALE_MAX - SCALE_MIDDLE - gap) * np.abs(sides))
     # Whole numbers: what the generator reads is then exactly what it is rewarded for.
-    targets = np.rint(SCALE_MIN + (SCALE_MAX - SCALE_MIN) * levels / groups)
+    targets = np.rint(SCALE_MIDDLE + offsets)
     first_windows = np.random.default_rng((seed, _WINDOWS, iteration)).choice(windows, groups)
     return tuple(
         GroupPlan(

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE
 from emofeedback.errors import FieldViolation, InvalidRequest
 from emofeedback.interfaces import NoiseWindow
 from emofeedback.settings import LIMITS, changed, load_profile
@@ -93,6 +94,9 @@ class FlowGrpoConfig:
     """Newest policies of the run that stay in the store, besides those that the panel measured."""
     prompts: str = NANO
     """`nano` for the nano world's neutral captions, or a JSON lines file: see `conditions.read_wishes`."""
+    target_gap: float = 2.0
+    """Least distance of a drawn target from the middle of the scale, per axis, in its points. Near the middle a group
+    earns most where its samples are all alike: such targets teach to paint the middle whatever is asked for."""
     seed: int = 0
     iterations: int = 120
     groups: int = 8
@@ -201,6 +205,8 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     )
     yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "group_size")
     yield from must(lambda n: 0 <= n <= LIMITS.seed, f"in [0, {LIMITS.seed}]", "seed")
+    widest = SCALE_MAX - SCALE_MIDDLE
+    yield from must(lambda x: 0 <= x <= widest, f"in [0, {widest:g}]", "target_gap")
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "patience")
     if config.address and not config.policies:
         yield "policies", f"must name the address where the generator at {config.address} reads its policies"

@@ -232,6 +232,7 @@ class _Run:
             group_size=config.group_size,
             windows=config.sampling.windows,
             common_start=config.sampling.common_start,
+            gap=config.target_gap,
         )
         done = iter(range(1, len(plans) + 1))
         return await roll_out(
