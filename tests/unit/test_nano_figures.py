@@ -50,7 +50,8 @@ def test_a_lost_subject_and_cues_on_the_wrong_side_count_against(now: Situation)
 
 def test_cues_that_go_too_far_lie_on_the_targets_side_and_bring_no_nearer(now: Situation) -> None:
     mild = replace(now, target=AffectPoint(7.0, 4.2))
-    much = rewritten(mild, "a smiling dog by a lake under a sunny sky, with rainbow and balloons and fireworks, vivid light")
+    cues = "under a sunny sky, with rainbow and balloons and fireworks, vivid light"
+    much = rewritten(mild, f"a smiling dog by a lake {cues}")
     assert much.on_targets_side
     assert much.nearer is False
 
