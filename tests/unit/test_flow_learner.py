@@ -238,6 +238,7 @@ def test_the_adapter_is_on_every_named_layer() -> None:
     # attention has 4.
     assert _learner(transformer).modules == 8 + 4 + 7
     assert _learner(modules=("to_q",)).modules == 3
+    assert _learner(modules=("context_embedder",)).modules == 1
 
 
 def test_a_layer_that_is_not_there_is_named() -> None:

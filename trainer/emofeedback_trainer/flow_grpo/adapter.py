@@ -122,9 +122,9 @@ def _bind(
 ) -> dict[str, nn.Parameter]:
     layers = [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
     for module in modules:
-        if not any(name.endswith(f".{module}") for name in layers):
+        if not any(f".{name}".endswith(f".{module}") for name in layers):
             raise InvalidRequest.of("learner.modules", f"the transformer has no linear layer {module!r}")
-    expected = {name for name in layers if name.endswith(tuple(f".{module}" for module in modules))}
+    expected = {name for name in layers if f".{name}".endswith(tuple(f".{module}" for module in modules))}
     transformer.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), init_lora_weights="gaussian")
     with torch.random.fork_rng():
