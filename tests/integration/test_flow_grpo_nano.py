@@ -45,7 +45,7 @@ def test_the_policy_moves_and_stays_honest(whole: Path) -> None:
     assert [line["iteration"] for line in curve] == [1, 2, 3]
     assert all(line["ratio_deviation"] == 0.0 for line in curve)
     assert all(line["log_probability_drift"] < 1e-5 for line in curve)
-    assert curve[0]["kl"] == 0.0 < min(curve[1]["kl"], curve[2]["kl"])
+    assert 0.0 < curve[0]["kl"] < curve[2]["kl"]
     store = PolicyStore(str(whole / "policies"))
     digests = {store.manifest(name).digest for name in store.names()}
     assert len(digests) == len(store.names()) > 2
