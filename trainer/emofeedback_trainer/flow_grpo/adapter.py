@@ -121,10 +121,12 @@ def _bind(
     transformer: SD3Transformer2DModel, rank: int, alpha: int, modules: Sequence[str], seed: int
 ) -> dict[str, nn.Parameter]:
     layers = [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
+    expected: set[str] = set()
     for module in modules:
-        if not any(f".{name}".endswith(f".{module}") for name in layers):
+        meant = {name for name in layers if f".{name}".endswith(f".{module}")}
+        if not meant:
             raise InvalidRequest.of("learner.modules", f"the transformer has no linear layer {module!r}")
-    expected = {name for name in layers if f".{name}".endswith(tuple(f".{module}" for module in modules))}
+        expected |= meant
     transformer.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), init_lora_weights="gaussian")
     with torch.random.fork_rng():
