@@ -60,6 +60,8 @@ class Sample:
     """The source's emotions, most felt first."""
     votes: tuple[tuple[str, ...], ...] = ()
     """The emotions that each annotator named, in that person's order."""
+    comments: tuple[str, ...] = ()
+    """Why it feels so, in the words of people who looked at it (of a drawn scene: of who drew it)."""
     split: str = ""
     """`train`, `val` or `test`; empty where the source isn't split."""
 
