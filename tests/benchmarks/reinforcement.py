@@ -49,16 +49,7 @@ class Bench:
 
     async def roll_out(self, config: FlowGrpoConfig, generator: Generator | None = None) -> Rollout:
         """One iteration's rollout, always of the same plan."""
-        plans = plan(
-            read_wishes(config.prompts),
-            seed=config.seed,
-            iteration=0,
-            groups=config.groups,
-            group_size=config.group_size,
-            windows=config.sampling.windows,
-            common_start=config.sampling.common_start,
-            gap=config.target_gap,
-        )
+        plans = plan(read_wishes(config.prompts), config, 0)
         return await roll_out(
             plans,
             iteration=0,
@@ -160,7 +151,7 @@ async def update(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfi
 
 
 async def measure(runs: int, groups: int, group_size: int) -> list[Row]:
-    windowed = replace(CONFIGS["nano"], groups=groups, group_size=group_size)
+    windowed = replace(CONFIGS["nano-window"], groups=groups, group_size=group_size)
     full = replace(windowed, sampling=replace(windowed.sampling, mode="full", common_start=False))
     with tempfile.TemporaryDirectory(prefix="emofeedback-bench-") as store:
         async with engines(windowed, store) as (generator, judge):

@@ -22,7 +22,8 @@ TIMES = ("seconds", "images_per_second")
 
 def command(out: Path, *more: str) -> list[str]:
     changes = [word for change in SMALL for word in ("--set", change)]
-    return [sys.executable, "-m", "emofeedback_trainer", "flow-grpo", *changes, "--out", str(out), *more]
+    config = ("--config", "nano-window")
+    return [sys.executable, "-m", "emofeedback_trainer", "flow-grpo", *config, *changes, "--out", str(out), *more]
 
 
 def lines(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -36,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
     done = subprocess.run(command(folder), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "nano-final" in done.stdout
+    assert "nano-window-final" in done.stdout
     return folder
 
 
@@ -55,7 +56,7 @@ def test_a_run_leaves_its_curves_pictures_and_report(whole: Path) -> None:
     assert [line["iteration"] for line in lines(whole, "panel.jsonl")] == [0, 2, 3]
     assert [grid.name for grid in sorted((whole / "samples").iterdir())] == ["000001.png", "000002.png"]
     assert list((whole / "tensorboard").iterdir())
-    assert "nano-final" in (whole / "report.html").read_text()
+    assert "nano-window-final" in (whole / "report.html").read_text()
     assert json.loads((whole / "status.json").read_text())["state"] == "finished"
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from emofeedback.affect import AffectPoint
 from emofeedback.errors import InvalidRequest
-from emofeedback_trainer.flow_grpo.conditions import GroupPlan, Wish, is_held_out, plan, read_wishes
+from emofeedback_trainer.flow_grpo.conditions import GroupPlan, Wish, plan, read_wishes
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, SamplingConfig
+from emofeedback_trainer.flow_grpo.held_out import is_held_out
 from emofeedback_trainer.nano.language import core
 from emofeedback_trainer.nano.scenes import PLACES, SUBJECTS, sample_scene
 
@@ -24,16 +26,14 @@ def planned(
     common_start: bool = True,
     gap: float = 0.0,
 ) -> tuple[GroupPlan, ...]:
-    return plan(
-        wishes,
+    config = FlowGrpoConfig(
         seed=seed,
-        iteration=iteration,
         groups=groups,
         group_size=4,
-        windows=range(1, 5),
-        common_start=common_start,
-        gap=gap,
+        target_gap=gap,
+        sampling=SamplingConfig(window_from=1, window_to=4, common_start=common_start),
     )
+    return plan(wishes, config, iteration)
 
 
 def test_an_iterations_batch_follows_from_seed_and_iteration_alone() -> None:

@@ -55,7 +55,7 @@ def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) ->
         ("rewards = { valence = 0, arousal = 0, alignment = 0 }", "rewards"),
         ("sampling.guidance = 0.5", "sampling.guidance"),
         ('sampling = { kind = "cps", level = 1.5 }', "sampling.level"),
-        ("sampling.window_to = 9", "sampling.window_to"),
+        ("sampling.window_to = 10", "sampling.window_to"),
         ("sampling = { window_from = 3, window_to = 2 }", "sampling.window_to"),
         ("panel.every = 0", "panel.every"),
         ('address = "127.0.0.1:9000"', "policies"),
@@ -73,13 +73,13 @@ def test_a_bad_key_is_named(line: str, key: str, tmp_path: Path) -> None:
 
 def test_all_bad_ranges_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        load_config(written(tmp_path, "groups = 0\nsampling.steps = 1\npatience = -1.0\nsampling.window_length = 0"))
+        load_config(written(tmp_path, "groups = 0\nsampling.steps = 1\npatience = -1.0\nsampling.window_length = -1"))
     fields = {violation.field for violation in caught.value.violations}
     assert {"groups", "sampling.steps", "patience", "sampling.window_length"} <= fields
 
 
 def test_a_name_that_is_neither_built_in_nor_a_file_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="nano, sd35-medium"):
+    with pytest.raises(InvalidRequest, match="nano, nano-window, sd35-medium"):
         load_config("giga")
 
 

@@ -21,9 +21,7 @@ from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 from fakes import GENERATOR_MODEL, UNREADABLE, Picture, ScriptedJudge, arbitrary_feeling, assessment, look
 from training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
 
-PLANS = plan(
-    read_wishes("nano"), seed=0, iteration=0, groups=3, group_size=2, windows=range(2), common_start=True, gap=0.0
-)
+PLANS = plan(read_wishes("nano"), replace(SMALL, groups=3, group_size=2), 0)
 SPOILED = PLANS[1].seeds[1]
 
 

@@ -17,12 +17,11 @@ import numpy as np
 from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE, AffectPoint
 from emofeedback.errors import InvalidRequest
 from emofeedback.settings import LIMITS
+from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.held_out import is_held_out
 from emofeedback_trainer.flow_grpo.records import Condition
 from emofeedback_trainer.nano.captions import neutral_caption
 from emofeedback_trainer.nano.scenes import PLACES, SUBJECTS, sample_scene
-
-NANO = "nano"
-"""Names the nano world's neutral captions instead of a file."""
 
 _PROMPTS, _TARGETS, _WINDOWS, _SEEDS = range(4)
 """Random streams of a run, so that one is not moved by another."""
@@ -51,14 +50,6 @@ class GroupPlan:
     """Of the first noise of all samples; None: each has its own."""
 
 
-def is_held_out(subject: str, place: str) -> bool:
-    """True for the quarter of the nano world's pairs of subject and place that no policy is trained on.
-
-    Every subject is held out in two places and every place with three subjects.
-    """
-    return (SUBJECTS.index(subject) + PLACES.index(place)) % 4 == 0
-
-
 def read_wishes(source: str) -> tuple[Wish, ...]:
     """The prompts of the nano world that are not held out, or those of a JSON lines file.
 
@@ -85,42 +76,27 @@ def read_wishes(source: str) -> tuple[Wish, ...]:
     return wishes
 
 
-def plan(
-    wishes: tuple[Wish, ...],
-    *,
-    seed: int,
-    iteration: int,
-    groups: int,
-    group_size: int,
-    windows: range,
-    common_start: bool,
-    gap: float,
-) -> tuple[GroupPlan, ...]:
-    """The groups of one iteration.
-
-    Args:
-        windows: where a noise window may begin; drawn once for a whole group, as samples of one group that were noised
-            at different steps can't be compared.
-        common_start: the samples of a group share their first noise.
-        gap: least distance of a drawn target from the middle of the scale, per axis.
-    """
+def plan(wishes: tuple[Wish, ...], config: FlowGrpoConfig, iteration: int) -> tuple[GroupPlan, ...]:
+    """The groups of one iteration. A group has one noise window: samples that were noised at different steps can't be
+    compared."""
+    seed, groups, gap = config.seed, config.groups, config.target_gap
     strata = np.random.default_rng((seed, _TARGETS, iteration))
     levels = np.stack([strata.permutation(groups) for _ in range(2)], axis=1) + strata.random((groups, 2))
     sides = 2 * levels / groups - 1
     offsets = np.where(sides < 0, -1, 1) * (gap + (SCALE_MAX - SCALE_MIDDLE - gap) * np.abs(sides))
     # Whole numbers: what the generator reads is then exactly what it is rewarded for.
     targets = np.rint(SCALE_MIDDLE + offsets)
-    first_windows = np.random.default_rng((seed, _WINDOWS, iteration)).choice(windows, groups)
+    first_windows = np.random.default_rng((seed, _WINDOWS, iteration)).choice(config.sampling.windows, groups)
     return tuple(
         GroupPlan(
             condition=Condition(prompt=wish.prompt, target=wish.target or AffectPoint(*targets[group].tolist())),
             window_first=int(first_windows[group]),
             seeds=tuple(seeds),
-            start_seed=start_seed if common_start else None,
+            start_seed=start_seed if config.sampling.common_start else None,
         )
         for group in range(groups)
         for wish in [_wish_at(wishes, seed, iteration * groups + group)]
-        for start_seed, *seeds in [_seeds(seed, iteration, group, 1 + group_size)]
+        for start_seed, *seeds in [_seeds(seed, iteration, group, 1 + config.group_size)]
     )
 
 

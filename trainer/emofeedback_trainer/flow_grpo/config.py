@@ -23,10 +23,12 @@ from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE
 from emofeedback.errors import FieldViolation, InvalidRequest
 from emofeedback.interfaces import NoiseWindow
 from emofeedback.settings import LIMITS, changed, load_profile
-from emofeedback_trainer.flow_grpo.conditions import NANO
 from emofeedback_trainer.flow_grpo.held_out import PANEL_PAIRS
-from emofeedback_trainer.flow_grpo.learning import LearnerConfig
+from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
 from emofeedback_trainer.flow_grpo.rewards import RewardConfig
+
+NANO = "nano"
+"""Names the nano world's neutral captions instead of a file of prompts."""
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
@@ -121,10 +123,29 @@ MAY_CHANGE = frozenset(
 """Dotted keys that a run may be resumed with another value of: but for rounding they don't change what it computes."""
 
 CONFIGS: Mapping[str, FlowGrpoConfig] = {
-    # The continuous reward, since a small model's groups hold few hits; a rank at which the adapter stays under 1 MB.
-    # The clip range is that of a window, times 16: a log-probability is a mean over 4,096 elements here, over 65,536 in
-    # the latent of a 512-pixel image.
+    # What made the embedded generator's policy. DiffusionNFT on the layers that read the text, which keeps a group's
+    # diversity where windows lose it; no noisy steps, since it needs none. The continuous reward, since a small model's
+    # groups hold few hits; a rank at which the adapter stays under 1 MB.
     "nano": FlowGrpoConfig(
+        groups=12,
+        group_size=8,
+        sampling=SamplingConfig(window_length=0, common_start=False),
+        rewards=RewardConfig(form="continuous", alignment=0.25),
+        learner=LearnerConfig(
+            rank=8,
+            alpha=16,
+            modules=TEXT_SIDE,
+            objective="nft",
+            learning_rate=2e-3,
+            kl_weight=0.01,
+            optimizer_steps=2,
+        ),
+        panel=PanelConfig(every=15),
+    ),
+    # Flow-GRPO itself, in a window. The clip range is that of a window, times 16: a log-probability is a mean over
+    # 4,096 elements here, over 65,536 in the latent of a 512-pixel image.
+    "nano-window": FlowGrpoConfig(
+        name="nano-window",
         rewards=RewardConfig(form="continuous", alignment=0.5),
         learner=LearnerConfig(
             rank=16, alpha=32, learning_rate=1e-3, kl_weight=0.01, clip_range=1.5e-4, optimizer_steps=2

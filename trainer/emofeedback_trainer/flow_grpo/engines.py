@@ -21,8 +21,7 @@ from emofeedback.generator.layout import INDEX
 from emofeedback.interfaces import Generator, Judge
 from emofeedback.judge.assess import LocalJudge
 from emofeedback.settings import TOKEN_VARIABLE, JudgeSettings, Profile, load_profile
-from emofeedback_trainer.flow_grpo.conditions import NANO
-from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.panel import Panel
 from emofeedback_trainer.flow_grpo.run import PolicyLearner

@@ -1,6 +1,6 @@
 """What policies are measured on: pairs of a neutral prompt and a target that no policy was trained on.
 
-Prompts are the nano world's subjects in places that training leaves out (`conditions.is_held_out`), 24 of them. Targets
+Prompts are the nano world's subjects in places that training leaves out (`is_held_out`), 24 of them. Targets
 are a grid over the plane without its middle, whole numbers as the generator reads them. Both are fixed.
 """
 
@@ -12,13 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from emofeedback.affect import SCALE_MIDDLE, AffectPoint
-from emofeedback_trainer.flow_grpo.conditions import is_held_out
 from emofeedback_trainer.flow_grpo.records import Condition
 from emofeedback_trainer.nano.language import core
 from emofeedback_trainer.nano.scenes import PLACES, SUBJECTS, sample_scene
 
 _LEVELS = (2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
 MIDDLE = AffectPoint(SCALE_MIDDLE, SCALE_MIDDLE)
+
+
+def is_held_out(subject: str, place: str) -> bool:
+    """True for the quarter of the nano world's pairs of subject and place that no policy is trained on.
+
+    Every subject is held out in two places and every place with three subjects.
+    """
+    return (SUBJECTS.index(subject) + PLACES.index(place)) % 4 == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,16 @@ ATTENTION: tuple[str, ...] = (
 )
 """The linear layers of SD3's joint attention, for the image and for the text."""
 
+TEXT_SIDE: tuple[str, ...] = (
+    "add_k_proj",
+    "add_v_proj",
+    "add_q_proj",
+    "context_embedder",
+    "text_embedder.linear_1",
+    "text_embedder.linear_2",
+)
+"""The linear layers through which the text comes in: an adapter there changes what a prompt means, not how to paint."""
+
 
 class HonestyError(EmoFeedbackError):
     """What is learned is not what it should be; going on would only look like training."""

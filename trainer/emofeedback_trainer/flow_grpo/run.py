@@ -224,16 +224,7 @@ class _Run:
 
     async def _roll_out(self, version: PolicyVersion) -> Rollout:
         config = self._config
-        plans = plan(
-            self._wishes,
-            seed=config.seed,
-            iteration=self._iteration,
-            groups=config.groups,
-            group_size=config.group_size,
-            windows=config.sampling.windows,
-            common_start=config.sampling.common_start,
-            gap=config.target_gap,
-        )
+        plans = plan(self._wishes, config, self._iteration)
         done = iter(range(1, len(plans) + 1))
         return await roll_out(
             plans,
