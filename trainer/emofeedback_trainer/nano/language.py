@@ -95,16 +95,20 @@ def rating_lesson(scene: Scene, rng: np.random.Generator) -> Lesson:
 
 
 def reasoning_lesson(scene: Scene) -> Lesson:
-    """Names every part of the scene that carries a feeling, the strongest first."""
+    """The thoughts about the scene, then its numbers and its emotion."""
     point = affect(scene)
-    moods = [f"{cue} ({felt})" for cue, effect in cues(scene).items() if (felt := _felt(effect))]
-    thoughts = f"It shows {depiction(core(scene), scene)}. The mood comes from {_listed(moods)}."
     answer = f'{{"valence": {point.valence:.1f}, "arousal": {point.arousal:.1f}, "emotion": "{emotion(scene)}"}}'
     return Lesson(
         pictures=(scene,),
         conversation=reasoning_conversation(_NO_IMAGE),
-        reply=f"<think>{thoughts}</think><answer>{answer}</answer>",
+        reply=f"<think>{thoughts(scene)}</think><answer>{answer}</answer>",
     )
+
+
+def thoughts(scene: Scene) -> str:
+    """What the scene shows, and every part of it that carries a feeling, the strongest first."""
+    moods = [f"{cue} ({felt})" for cue, effect in cues(scene).items() if (felt := _felt(effect))]
+    return f"It shows {depiction(core(scene), scene)}. The mood comes from {_listed(moods)}."
 
 
 def caption_lesson(scene: Scene) -> Lesson:

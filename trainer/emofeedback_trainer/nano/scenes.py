@@ -243,8 +243,9 @@ def affect(scene: Scene) -> AffectPoint:
     return AffectPoint(valence=min(9.0, max(1.0, valence)), arousal=min(9.0, max(1.0, arousal)))
 
 
-def emotion(scene: Scene) -> Emotion:
-    """The emotion of the scene: nearest on the plane; every attribute that speaks of an emotion draws it nearer."""
+def leanings(scene: Scene) -> dict[Emotion, float]:
+    """How near each emotion lies, at most a few points above 0: minus its distance on the plane; every attribute that
+    speaks of an emotion draws it nearer."""
     point = affect(scene)
     nearness = {
         name: -float(np.hypot(point.valence - anchor.valence, point.arousal - anchor.arousal))
@@ -253,6 +254,12 @@ def emotion(scene: Scene) -> Emotion:
     for _, _, feeling in _attributes(scene):
         if feeling.emotion is not None:
             nearness[feeling.emotion] += _LEANING_WEIGHT
+    return nearness
+
+
+def emotion(scene: Scene) -> Emotion:
+    """The emotion of the scene: the nearest one."""
+    nearness = leanings(scene)
     return max(nearness, key=lambda name: nearness[name])
 
 
