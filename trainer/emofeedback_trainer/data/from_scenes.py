@@ -17,9 +17,8 @@ from emofeedback.errors import InvalidRequest
 from emofeedback_trainer.data.card import Card, Show, begin, finish
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.storage import SPLITS, write_split
-from emofeedback_trainer.nano.album import RENDERED_SIZE, weathered
+from emofeedback_trainer.nano.album import RENDERED_SIZE, WORN, weathered
 from emofeedback_trainer.nano.captions import emotional_caption, neutral_caption
-from emofeedback_trainer.nano.eyes import WORN
 from emofeedback_trainer.nano.language import thoughts
 from emofeedback_trainer.nano.rendering import render
 from emofeedback_trainer.nano.scenes import Scene, affect, emotion, leanings, sample_scene

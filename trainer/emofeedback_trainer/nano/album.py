@@ -14,6 +14,8 @@ from emofeedback_trainer.nano.rendering import render
 
 RENDERED_SIZE = 128
 """What the generator paints, and so what the judge is shown."""
+WORN = 0.5
+"""Share of the pictures to learn from that get the flaws of painted ones."""
 SEEN_SIZE = 112
 """What the judge and the scorer scale a picture to: a whole number of 14-pixel patches."""
 

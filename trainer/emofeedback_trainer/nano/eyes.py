@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emofeedback_trainer.nano.album import mirrored, pictures
+from emofeedback_trainer.nano.album import WORN, mirrored, pictures
 from emofeedback_trainer.nano.checkpoints import TrainingState, cosine, set_rates
 from emofeedback_trainer.nano.datasets import scene_at
 from emofeedback_trainer.nano.judge_model import VISUAL_TOKENS, WIDTH, build_model, grids, patches
@@ -19,7 +19,6 @@ from emofeedback_trainer.nano.parts import OUTPUTS, naming_losses, parts_of
 
 STEPS = 1300
 PICTURES = 32_000
-WORN = 0.5
 _BATCH = 64
 _SEED = 4
 _RATE = 1.5e-3

@@ -22,10 +22,10 @@ from transformers import AutoTokenizer, GenerationConfig, Qwen2VLImageProcessorP
 
 from emofeedback.interfaces import Conversation
 from emofeedback.judge.engines import Chat, encode
-from emofeedback_trainer.nano.album import SEEN_SIZE, mirrored, pictures
+from emofeedback_trainer.nano.album import SEEN_SIZE, WORN, mirrored, pictures
 from emofeedback_trainer.nano.checkpoints import TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.datasets import scene_at
-from emofeedback_trainer.nano.eyes import PICTURES, WORN
+from emofeedback_trainer.nano.eyes import PICTURES
 from emofeedback_trainer.nano.judge_model import VISUAL_TOKENS, build_model, grids, patches
 from emofeedback_trainer.nano.language import (
     Album,

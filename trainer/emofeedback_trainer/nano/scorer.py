@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from emofeedback_trainer.nano.album import SEEN_SIZE, mirrored, pictures
+from emofeedback_trainer.nano.album import SEEN_SIZE, WORN, mirrored, pictures
 from emofeedback_trainer.nano.checkpoints import TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.contrasts import caption, fits, mentioned, one_word_changed, rewrite
 from emofeedback_trainer.nano.datasets import scene_at
-from emofeedback_trainer.nano.eyes import PICTURES, WORN
+from emofeedback_trainer.nano.eyes import PICTURES
 from emofeedback_trainer.nano.judge_model import CLIP_MEAN, CLIP_STD
 from emofeedback_trainer.nano.parts import OUTPUTS, naming_losses, parts_of
 from emofeedback_trainer.nano.scenes import Scene
