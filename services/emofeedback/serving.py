@@ -37,6 +37,7 @@ from emofeedback.judge.assess import check as check_judge
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
 from emofeedback.settings import LIMITS, TOKEN_VARIABLE, Profile, Scaling, load_profile, with_policies
+from emofeedback.telemetry import watch_replica
 
 SERVICER_FUNCTIONS = [
     "emofeedback.v1.generator_pb2_grpc.add_GeneratorServiceServicer_to_server",
@@ -67,6 +68,7 @@ class GeneratorDeployment(GeneratorServicer):
     def __init__(self, profile: Profile) -> None:
         from emofeedback.generator.engine import GeneratorEngine
 
+        watch_replica("generator", device=profile.generator.device)
         super().__init__(GeneratorEngine.load(profile.generator), _token())
 
 
@@ -76,6 +78,7 @@ class JudgeDeployment(JudgeServicer):
     def __init__(self, profile: Profile) -> None:
         from emofeedback.judge.assess import LocalJudge
 
+        watch_replica("judge", device=profile.judge.device)
         super().__init__(LocalJudge.load(profile.judge), _token())
 
 
@@ -83,6 +86,7 @@ class PromptOptimizerDeployment(PromptOptimizerServicer):
     """A replica of the agent: a gRPC client of the other two."""
 
     def __init__(self, profile: Profile, address: str) -> None:
+        watch_replica("optimizer")
         client = AsyncClient(address, token=_token())
         super().__init__(client.generator, client.judge, profile.optimizer, _token())
 

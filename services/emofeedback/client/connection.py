@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.failures import error_from_rpc, timed_out, too_large
 from emofeedback.errors import EmoFeedbackError, InternalError, InvalidRequest
 from emofeedback.settings import LIMITS
+from emofeedback.tracing import outgoing
 
 Event = TypeVar("Event")
 Reply = TypeVar("Reply")
@@ -26,7 +27,13 @@ class Service:
 
     application: str
     """Name of its Ray Serve application: Serve routes by this metadata, others don't look at it."""
-    stub: Callable[[grpc.aio.Channel], Any]
+    stub: type
+    """Made of a channel."""
+
+    @property
+    def name(self) -> str:
+        """As traces call it: `GeneratorService`."""
+        return self.stub.__name__.removesuffix("Stub")
 
 
 class Connection:
@@ -60,11 +67,12 @@ class Connection:
         _check_size(method, request)
         effort = self.effort()
         while True:
-            call = self._start(service, method, request, effort.unary_timeout())
             try:
-                return _read(read, await call)
-            except grpc.aio.AioRpcError as failure:
-                await effort.pause_after(error_from_rpc(failure, method, self.address))
+                reply = await self._reply(service, method, request, effort.unary_timeout())
+            except EmoFeedbackError as error:
+                await effort.pause_after(error)
+            else:
+                return _read(read, reply)
 
     async def stream(
         self,
@@ -100,32 +108,46 @@ class Connection:
         self, service: Service, method: str, request: Message | AsyncIterator[Message], effort: Effort
     ) -> AsyncGenerator[Any, None]:
         """The messages of one try, empty ones left out: they only carry Ray's statuses. Raises `EmoFeedbackError`."""
-        call = self._start(service, method, request, effort.remaining())
-        responses = aiter(call)
-        try:
-            while True:
-                response = await asyncio.wait_for(anext(responses, None), self._deadlines.attempt)
-                if response is None:
-                    return
-                if response.ByteSize():
-                    yield response
-        except TimeoutError:
-            raise timed_out(method, self.address, self._deadlines.attempt or 0) from None
-        except grpc.aio.AioRpcError as failure:
-            raise error_from_rpc(failure, method, self.address) from None
-        finally:
-            call.cancel()
+        with outgoing(f"{service.name}/{method}") as carrier:
+            call = self._start(service, method, request, effort.remaining(), carrier)
+            responses = aiter(call)
+            try:
+                while True:
+                    response = await asyncio.wait_for(anext(responses, None), self._deadlines.attempt)
+                    if response is None:
+                        return
+                    if response.ByteSize():
+                        yield response
+            except TimeoutError:
+                raise timed_out(method, self.address, self._deadlines.attempt or 0) from None
+            except grpc.aio.AioRpcError as failure:
+                raise error_from_rpc(failure, method, self.address) from None
+            finally:
+                call.cancel()
+
+    async def _reply(self, service: Service, method: str, request: Message, timeout: float | None) -> Any:
+        """The message of one try. Raises `EmoFeedbackError`."""
+        with outgoing(f"{service.name}/{method}") as carrier:
+            try:
+                return await self._start(service, method, request, timeout, carrier)
+            except grpc.aio.AioRpcError as failure:
+                raise error_from_rpc(failure, method, self.address) from None
 
     def effort(self) -> Effort:
         """The tries of one call, from now on."""
         return Effort(self._retry, self._deadlines)
 
     def _start(
-        self, service: Service, method: str, request: Message | AsyncIterator[Message], timeout: float | None
+        self,
+        service: Service,
+        method: str,
+        request: Message | AsyncIterator[Message],
+        timeout: float | None,
+        carrier: Sequence[tuple[str, str]],
     ) -> Any:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
-        metadata = [("application", service.application)]
+        metadata = [("application", service.application), *carrier]
         if self._token:
             metadata.append(("authorization", f"Bearer {self._token}"))
         call = getattr(service.stub(self._channel), method)

@@ -53,6 +53,11 @@ class Call:
     """When the caller last heard of a step (monotonic clock)."""
 
     @property
+    def kind(self) -> str:
+        """The class that it is counted in: picture or trajectory."""
+        return "trajectory" if isinstance(self.request, TrajectoryRequest) else "picture"
+
+    @property
     def window(self) -> NoiseWindow | None:
         """The stochastic steps of a request for trajectories."""
         return self.request.window if isinstance(self.request, TrajectoryRequest) else None

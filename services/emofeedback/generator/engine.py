@@ -42,7 +42,8 @@ from emofeedback.interfaces import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
-from emofeedback.settings import LIMITS, GeneratorSettings
+from emofeedback.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
+from emofeedback.settings import BASE_POLICY, LIMITS, GeneratorSettings
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class GeneratorEngine:
         # The painter's own:
         self._places: list[Place] = []
         self._seconds_per_image = 1.0
+        self._painted_with: set[str] = set()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
         self._painter = threading.Thread(target=self._paint, name="painter", daemon=True)
         self._painter.start()
@@ -122,6 +124,14 @@ class GeneratorEngine:
     async def policies(self) -> Sequence[str]:
         """Names of the adapters at the profile's address."""
         return await asyncio.to_thread(self._policies.names)
+
+    @property
+    def pending_image_steps(self) -> int:
+        """Denoising steps that the images of all calls still need."""
+        with self._changed:
+            waiting = sum(len(call.waiting) * call.steps for call in self._calls if not call.abandoned)
+        places = self._places
+        return waiting + sum(place.call.steps - place.sample.step for place in places if not place.call.abandoned)
 
     def close(self) -> None:
         """Stop painting at the next step; calls that still wait end with Unavailable. May be called twice."""
@@ -197,8 +207,15 @@ class GeneratorEngine:
                 )
             ahead = sum(other.unfinished for other in self._calls if not other.abandoned)
             self._calls.append(call)
+            self._record_queue()
             self._changed.notify()
             return ahead
+
+    def _record_queue(self) -> None:
+        """Under the condition's lock."""
+        for kind in ("picture", "trajectory"):
+            unfinished = (call.unfinished for call in self._calls if call.kind == kind and not call.abandoned)
+            QUEUE_LENGTH.record(sum(unfinished), kind=kind)
 
     def _abandon(self, call: Call) -> None:
         call.abandoned = True
@@ -211,6 +228,7 @@ class GeneratorEngine:
         while self._wait_for_calls():
             self._drop_abandoned()
             self._fill_places()
+            self._record_policies()
             by_policy = sorted(self._places, key=_policy)
             for policy, places in groupby(by_policy, key=_policy):
                 self._step(policy, list(places))
@@ -227,6 +245,7 @@ class GeneratorEngine:
         self._places = [place for place in self._places if not place.call.abandoned]
         with self._changed:
             self._calls = [call for call in self._calls if call.unfinished and not call.abandoned]
+            self._record_queue()
 
     def _fill_places(self) -> None:
         with self._changed:
@@ -266,6 +285,13 @@ class GeneratorEngine:
             call.deliver(group_started(made, model, self._policies.digest(call.policy)))
         return made
 
+    def _record_policies(self) -> None:
+        painting = {place.call.policy for place in self._places} or self._painted_with
+        for policy in painting ^ self._painted_with:
+            digest = self._policies.digest(policy)
+            POLICY_IN_USE.record(float(policy in painting), policy=policy or BASE_POLICY, digest=digest)
+        self._painted_with = painting
+
     def _step(self, policy: str, places: list[Place]) -> None:
         """One forward for the samples of one policy, and what follows from it for their callers."""
         began = time.monotonic()
@@ -281,6 +307,8 @@ class GeneratorEngine:
                 self._fail(call, error)
             return
         now = time.monotonic()
+        STEP_SECONDS.record(now - began)
+        IMAGE_STEPS.record(len(places))
         self._seconds_per_image = (now - began) / len(places) * places[0].call.steps
         for call, of_call in groupby(places, key=lambda place: place.call):
             self._tell_steps(call, [place for place in of_call if not place.sample.finished], now)
@@ -310,6 +338,7 @@ class GeneratorEngine:
             return
         try:
             place.call.deliver(finished(place, picture, self._models.info))
+            IMAGES.record(1, kind=place.call.kind)
         except Exception as error:
             self._fail(place.call, error)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Protocol
@@ -15,17 +16,20 @@ from typing import Protocol
 from emofeedback.checkpoints import check_available, check_device, digest, fetch, model_name
 from emofeedback.checks import check_comparison, check_conversations, check_images, check_scoring
 from emofeedback.errors import FailedPrecondition, InvalidRequest
-from emofeedback.interfaces import AssessmentOutcome, Conversation, Decoding, ModelInfo
+from emofeedback.interfaces import AssessmentFailure, AssessmentOutcome, Conversation, Decoding, ModelInfo
+from emofeedback.judge.completion import Completion
 from emofeedback.judge.engines import (
     CHECKPOINT_FILES,
     CHECKPOINT_MARKER,
     Chat,
     VisionLanguageEngine,
+    expected_tokens,
     prepare,
 )
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
 from emofeedback.judge.prompts import RATING_MAX_NEW_TOKENS, rating_conversation, reasoning_conversation
 from emofeedback.judge.streaming import as_completed
+from emofeedback.metrics import JUDGE_TOKENS, PARSE_FAILURES, QUEUE_LENGTH, REPLIES
 from emofeedback.settings import LIMITS, JudgeSettings
 
 
@@ -80,6 +84,9 @@ class LocalJudge:
         self._max_pixels = settings.max_pixels
         self._rating = Decoding(max_new_tokens=RATING_MAX_NEW_TOKENS)
         self._reasoning = Decoding(max_new_tokens=settings.max_reasoning_tokens)
+        self._pending_tokens = 0
+        self._unanswered: Counter[str] = Counter()
+        """Chats, by class."""
 
     @classmethod
     def load(cls, settings: JudgeSettings) -> LocalJudge:
@@ -132,7 +139,7 @@ class LocalJudge:
             await self._prepared(conversation, _image_fields(conversation, f"conversations[{c}]"))
             for c, conversation in enumerate(conversations)
         ]
-        return [completion.text for completion in await self._engine.complete(chats, decoding)]
+        return [reply.text for reply in await self._complete("conversation", chats, decoding)]
 
     async def model(self) -> ModelInfo:
         """See `Judge`."""
@@ -141,6 +148,11 @@ class LocalJudge:
     async def scorer(self) -> ModelInfo:
         """The model behind `score` and `compare_texts`."""
         return self._scorer.info
+
+    @property
+    def pending_tokens(self) -> int:
+        """Tokens that the chats which wait or are being answered cost at most (`expected_tokens`)."""
+        return self._pending_tokens
 
     def close(self) -> None:
         """Frees the models; calls that still wait are cancelled."""
@@ -154,8 +166,30 @@ class LocalJudge:
             if reasoning
             else (rating_conversation, self._rating, parse_rating)
         )
+        kind = "reasoning" if reasoning else "rating"
         chats = [await self._prepared(ask(image), [field]) for field, image in images.items()]
-        return [parse(reply) for reply in await self._engine.complete(chats, decoding, top_logprobs=True)]
+        outcomes = [parse(reply) for reply in await self._complete(kind, chats, decoding, top_logprobs=True)]
+        REPLIES.record(len(outcomes), kind=kind)
+        PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=kind)
+        return outcomes
+
+    async def _complete(
+        self, kind: str, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+    ) -> list[Completion]:
+        """The engine's replies to chats of a class, counted while they wait and when they are there."""
+        tokens = sum(expected_tokens(chat, decoding) for chat in chats)
+        self._pending_tokens += tokens
+        self._unanswered[kind] += len(chats)
+        QUEUE_LENGTH.record(self._unanswered[kind], kind=kind)
+        try:
+            replies = await self._engine.complete(chats, decoding, top_logprobs=top_logprobs)
+        finally:
+            self._pending_tokens -= tokens
+            self._unanswered[kind] -= len(chats)
+            QUEUE_LENGTH.record(self._unanswered[kind], kind=kind)
+        JUDGE_TOKENS.record(sum(reply.read for reply in replies), direction="read")
+        JUDGE_TOKENS.record(sum(reply.written for reply in replies), direction="written")
+        return replies
 
     async def _prepared(self, conversation: Conversation, image_fields: Sequence[str]) -> Chat:
         # In a thread: a picture of 40 megapixels takes half a second to decode.

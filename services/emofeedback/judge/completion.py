@@ -31,3 +31,7 @@ class Completion:
     """In order; joined, their texts are `text`."""
     finished: bool
     """False where the reply was cut at the token limit."""
+    read: int = 0
+    """Tokens of the chat, those of its pictures included."""
+    written: int = 0
+    """Tokens of the reply, without the one that ends it."""

@@ -20,6 +20,11 @@ CHECKPOINT_MARKER = "config.json"
 CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 """What is fetched of it; nothing that would have to be unpickled."""
 
+_PIXELS_PER_TOKEN = 28 * 28
+"""Of Qwen2.5-VL: two by two patches of 14 pixels."""
+_CHARACTERS_PER_TOKEN = 4
+"""Of English text in its tokenizer, roughly."""
+
 
 @dataclass(frozen=True)
 class Chat:
@@ -77,6 +82,13 @@ def prepare(conversation: Conversation, image_fields: Sequence[str], max_pixels:
     return Chat(tuple(messages), tuple(images))
 
 
+def expected_tokens(chat: Chat, decoding: Decoding) -> int:
+    """Tokens that a chat costs at most, near enough to weigh one against another before any tokenizer has seen it."""
+    pixels = sum(image.width * image.height for image in chat.images)
+    characters = sum(len(part.get("text", "")) for message in chat.messages for part in message["content"])
+    return pixels // _PIXELS_PER_TOKEN + characters // _CHARACTERS_PER_TOKEN + decoding.max_new_tokens
+
+
 def _without_control_tokens(text: str) -> str:
     """Text that can't end its own turn or claim an image, as `<|im_end|>` and `<|image_pad|>` in a prompt would."""
     return text.replace("<|", "< |")
@@ -89,18 +101,21 @@ class Detokenizer:
         self._tokenizer = tokenizer
         self._texts: dict[int, str] = {}
 
-    def completion(self, ids: Sequence[int], tops: Sequence[Mapping[int, float]], *, finished: bool) -> Completion:
+    def completion(
+        self, ids: Sequence[int], tops: Sequence[Mapping[int, float]], *, finished: bool, read: int
+    ) -> Completion:
         """A reply.
 
         Args:
             ids: its tokens, without the one that ends it.
             tops: log-probabilities of the likeliest token ids at each position; empty where nobody asked.
+            read: tokens of the chat that it answers.
         """
         tokens = tuple(
             TokenChoice(text, {self._text(id): logprob for id, logprob in top.items()})
             for text, top in zip(self._pieces(ids), tops, strict=False)
         )
-        return Completion(self._decode(ids), tokens, finished)
+        return Completion(self._decode(ids), tokens, finished, read, len(ids))
 
     def _pieces(self, ids: Sequence[int]) -> list[str]:
         """The text that each token adds; a character made of several tokens counts for its last one."""

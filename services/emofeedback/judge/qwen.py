@@ -126,7 +126,8 @@ class Qwen:
                 lambda ids, scores: torch.tensor([not wanted(row) for row in range(len(ids))], device=device)
             ],
         )
-        return [self._completion(ids, choice.tops(row)) for row, ids in enumerate(sequences[:, start:].tolist())]
+        replies = zip(chats, sequences[:, start:].tolist(), strict=True)
+        return [self._completion(chat, ids, choice.tops(row)) for row, (chat, ids) in enumerate(replies)]
 
     def _inputs(self, chats: Sequence[EncodedChat]) -> Mapping[str, Tensor]:
         """A batch, padded on the left: replies begin at the same place."""
@@ -144,9 +145,9 @@ class Qwen:
             inputs["image_grid_thw"] = torch.cat([chat.grids for chat in pictured])
         return {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
 
-    def _completion(self, ids: list[int], tops: Sequence[Mapping[int, float]]) -> Completion:
+    def _completion(self, chat: EncodedChat, ids: list[int], tops: Sequence[Mapping[int, float]]) -> Completion:
         end = next((position for position, id in enumerate(ids) if id in self._ends), len(ids))
-        return self._detokenizer.completion(ids[:end], tops, finished=end < len(ids))
+        return self._detokenizer.completion(ids[:end], tops, finished=end < len(ids), read=len(chat.ids))
 
 
 class NextToken:

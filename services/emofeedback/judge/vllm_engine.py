@@ -100,11 +100,11 @@ class VllmEngine:
                 (reply,) = output.outputs
         except VLLMValidationError as error:
             raise InvalidRequest.of("conversations", f"one can't be read by the model: {error}") from error
-        return self._completion(reply)
+        return self._completion(reply, len(output.prompt_token_ids))
 
-    def _completion(self, reply: Any) -> Completion:
+    def _completion(self, reply: Any, read: int) -> Completion:
         """What vLLM says of a reply, without the token that ended it."""
         finished = reply.finish_reason == "stop"
         ids = list(reply.token_ids)[: -1 if finished else None]
         tops = [{id: choice.logprob for id, choice in step.items()} for step in reply.logprobs or ()]
-        return self._detokenizer.completion(ids, tops, finished=finished)
+        return self._detokenizer.completion(ids, tops, finished=finished, read=read)

@@ -7,10 +7,11 @@ little warmer, a bounded number of times; whatever was not used is kept with its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emofeedback.interfaces import Assessment, Conversation, Decoding, Judge
+from emofeedback.metrics import PARSE_FAILURES, REPLIES
 from emofeedback.optimizer.gradient import (
     UnreadableReply,
     gradient_conversation,
@@ -59,7 +60,7 @@ async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings:
     for attempt in range(_GRADIENT_ATTEMPTS):
         reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge)
         try:
-            return TextualGradient(analysis=parse_gradient(reply), rejected=tuple(rejected))
+            return TextualGradient(analysis=_read("analysis", parse_gradient, reply), rejected=tuple(rejected))
         except UnreadableReply as error:
             rejected.append(Rejection(prompt=reply, reason=str(error)))
     return TextualGradient(rejected=tuple(rejected))
@@ -85,7 +86,7 @@ async def update_prompt(
     for attempt in range(settings.rewrite_attempts if request.analysis else 0):
         reply = await _reply(conversation, attempt, settings.max_rewrite_tokens, judge)
         try:
-            rewrite = parse_update(reply)
+            rewrite = _read("rewrite", parse_update, reply)
         except UnreadableReply as error:
             rejected.append(Rejection(prompt=reply, reason=str(error)))
             continue
@@ -103,6 +104,16 @@ async def _reply(conversation: Conversation, attempt: int, max_new_tokens: int, 
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=_WARMING * attempt, seed=attempt)
     [reply] = await judge.converse([conversation], decoding)
     return reply
+
+
+def _read(kind: str, parse: Callable[[str], str], reply: str) -> str:
+    """What `parse` reads from a reply of a class, counted."""
+    REPLIES.record(1, kind=kind)
+    try:
+        return parse(reply)
+    except UnreadableReply:
+        PARSE_FAILURES.record(1, kind=kind)
+        raise
 
 
 async def _objection(

@@ -21,6 +21,7 @@ from dataclasses import replace
 from emofeedback.affect import target_phrase
 from emofeedback.checks import check_optimization_request
 from emofeedback.interfaces import Assessment, GenerationRequest, Generator, Judge
+from emofeedback.metrics import ANSWER_ERROR, OPTIMIZATIONS, ROUNDS_TO_TOLERANCE
 from emofeedback.optimizer.agent import (
     PromptUpdate,
     TextualGradient,
@@ -47,6 +48,7 @@ from emofeedback.rounds import (
     Round,
     RoundFinished,
     RoundStarted,
+    StopReason,
 )
 from emofeedback.settings import LIMITS, OptimizerSettings
 from emofeedback.steps import GradientRequest, UpdateRequest
@@ -149,6 +151,11 @@ async def optimize(
         prompt = update.prompt
         images = {_place(best): images[_place(best)]} if best else {}
 
+    OPTIMIZATIONS.record(1, stopped_because=stop)
+    if stop is StopReason.TOLERANCE:
+        ROUNDS_TO_TOLERANCE.record(len(rounds))
+    if best:
+        ANSWER_ERROR.record(best.loss)
     yield OptimizationFinished(
         answer=best,
         stopped_because=stop,

@@ -1,4 +1,5 @@
-"""Decorators for servicer methods: bearer token in, typed errors out, nothing else escapes.
+"""Decorators for servicer methods: bearer token in, typed errors out, nothing else escapes; each call is a span of
+its caller's trace, and its time and status code are counted.
 
 A decorated method serves under a bare `grpc.aio` server and under Ray Serve alike. Ray dictates three things: the
 context parameter is called `grpc_context`; an error is set on the context and the method then *returns*, because
@@ -12,14 +13,17 @@ import functools
 import hmac
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
+from emofeedback import tracing
 from emofeedback.errors import EmoFeedbackError, InternalError, Unauthenticated
+from emofeedback.metrics import CALL_SECONDS
 from emofeedback.wire.status import MAX_DETAILS, STATUS_KEY, status_from_error
 
 log = logging.getLogger(__name__)
@@ -53,12 +57,10 @@ def unary_rpc(method: Method) -> Method:
     """
 
     async def call(self: Guarded, request: Any, grpc_context: Context) -> Any:
-        try:
+        with _answering(method, grpc_context):
             _authenticate(self.token, grpc_context)
             return await method(self, request, grpc_context)
-        except Exception as error:
-            _fail(grpc_context, error, method)
-            return Empty()
+        return Empty()
 
     return _as(method, call)
 
@@ -70,15 +72,14 @@ def stream_rpc(method: Method) -> Method:
     """
 
     async def call(self: Guarded, request: Any, grpc_context: Context) -> AsyncIterator[Any]:
-        try:
+        with _answering(method, grpc_context):
             _authenticate(self.token, grpc_context)
             async with aclosing(method(self, request, grpc_context)) as responses:
                 async for response in responses:
                     yield response
-        except Exception as error:
-            _fail(grpc_context, error, method)
-            if not hasattr(grpc_context, "write"):  # Ray's: the status needs a message to travel with
-                yield Empty()
+            return
+        if not hasattr(grpc_context, "write"):  # Ray's: the status needs a message to travel with
+            yield Empty()
 
     return _as(method, call)
 
@@ -88,6 +89,24 @@ def _as(method: Method, call: Callable[..., Any]) -> Method:
     named = functools.update_wrapper(call, method)
     del named.__wrapped__
     return cast(Method, named)
+
+
+@contextmanager
+def _answering(method: Callable[..., Any], context: Context) -> Iterator[None]:
+    """Around one call: its errors end here, on the context; its span and its time are told on every way out."""
+    name = method.__qualname__.replace("Servicer.", "Service/")
+    began, code = time.monotonic(), "CANCELLED"
+    try:
+        with tracing.incoming(name, context.invocation_metadata() or ()) as span:
+            try:
+                yield
+                code = "OK"
+            except Exception as error:
+                told = _fail(context, error, method)
+                code = told.code
+                tracing.mark_failed(span, code, str(told))
+    finally:
+        CALL_SECONDS.record(time.monotonic() - began, method=name, code=code)
 
 
 def _authenticate(token: str | None, context: Context) -> None:
@@ -100,8 +119,8 @@ def _authenticate(token: str | None, context: Context) -> None:
         raise Unauthenticated("the token is wrong")
 
 
-def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> None:
-    """Puts the error on the context, as a status that clients of every language can read."""
+def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> EmoFeedbackError:
+    """Puts the error on the context, as a status that clients of every language can read; returns what they get."""
     if not isinstance(error, EmoFeedbackError):
         reference = secrets.token_hex(4)
         log.error(
@@ -115,6 +134,7 @@ def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> Non
     context.set_code(grpc.StatusCode[error.code])
     context.set_details(str(error)[:MAX_DETAILS])
     context.set_trailing_metadata([(STATUS_KEY, status_from_error(error).SerializeToString())])
+    return error
 
 
 def _metadata(context: Context, name: str) -> str:
