@@ -12,6 +12,7 @@ from emofeedback.errors import EmoFeedbackError, InvalidRequest
 
 COMMANDS = {
     "nano": ("emofeedback_trainer.nano.cli", "the embedded models of the nano world"),
+    "data": ("emofeedback_trainer.data.cli", "read, check and build data sets of pictures and feelings"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
     "flow-grpo-evaluate": ("emofeedback_trainer.flow_grpo.evaluate", "measure a policy on pairs it never trained on"),
     "serve": ("emofeedback_trainer.serving", "the trainer service, until Ctrl-C"),
