@@ -8,14 +8,17 @@ import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import grpc
 
 from emofeedback.errors import FailedPrecondition, InvalidRequest
+from emofeedback.metrics import export_over_http
 from emofeedback.settings import LIMITS, TOKEN_VARIABLE
+from emofeedback.tracing import export_traces
 from emofeedback.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
+from emofeedback_trainer.runs.gauges import record_forever
 from emofeedback_trainer.runs.processes import Processes
 from emofeedback_trainer.runs.store import RunStore
 from emofeedback_trainer.runs.supervisor import Supervisor
@@ -37,15 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, default=9100, help="port to listen on (default: 9100)")
     parser.add_argument("--parallel", type=int, default=1, help="runs at a time, the others wait (default: 1)")
+    parser.add_argument(
+        "--metrics-port", type=int, default=0, help="port of a page of Prometheus metrics (default: 0, there is none)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Serves until SIGINT or SIGTERM. The bearer token that every call must bring is in `EMOFEEDBACK_TOKEN`."""
-    for name, value, low, high in (("port", arguments.port, 1, 65535), ("parallel", arguments.parallel, 1, 64)):
+    for name, value, low, high in (
+        ("port", arguments.port, 1, 65535),
+        ("metrics-port", arguments.metrics_port, 0, 65535),
+        ("parallel", arguments.parallel, 1, 64),
+    ):
         if not low <= value <= high:
             raise InvalidRequest.of(f"--{name}", f"is {value}, it must lie in [{low}, {high}]")
-    asyncio.run(_serve_until_ended(arguments))
+    export_traces("trainer")
+    metrics = export_over_http(arguments.host, arguments.metrics_port) if arguments.metrics_port else nullcontext()
+    with metrics:
+        asyncio.run(_serve_until_ended(arguments))
 
 
 async def _serve_until_ended(arguments: argparse.Namespace) -> None:
@@ -89,10 +102,12 @@ async def serving(
             raise FailedPrecondition(f"port {port} on {host} can't be used; choose another with --port") from error
         await server.start()
         tending = asyncio.create_task(supervisor.tend_forever())
+        recording = asyncio.create_task(record_forever(supervisor))
         try:
             yield f"{host}:{port}"
         finally:
             tending.cancel()
+            recording.cancel()
             await server.stop(_END_SECONDS)
 
 
