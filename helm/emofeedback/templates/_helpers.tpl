@@ -1,0 +1,156 @@
+{{- define "emofeedback.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Prefix of every object's name; short, because KubeRay appends to it and a name has 63 characters. */}}
+{{- define "emofeedback.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "emofeedback.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "emofeedback.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What a pod is known by. Takes a dict of root and component. Nothing that a mere upgrade changes may stand here:
+     another label is another pod template, and KubeRay would bring up another cluster. */}}
+{{- define "emofeedback.selectorLabels" -}}
+{{ include "emofeedback.releaseLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* What all pods of the release have. */}}
+{{- define "emofeedback.releaseLabels" -}}
+app.kubernetes.io/name: {{ include "emofeedback.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Labels of an object that is not a pod. Takes a dict of root and component. */}}
+{{- define "emofeedback.labels" -}}
+{{ include "emofeedback.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{/* Takes a dict of root and image. */}}
+{{- define "emofeedback.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{- if eq .image.tag "latest" -}}
+{{- fail (printf "image.tag of %s is latest, which says nothing about what runs: name a version, or set image.digest" .image.repository) -}}
+{{- end -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The two halves of the Pod Security Standard "restricted". */}}
+{{- define "emofeedback.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "emofeedback.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* What every container of ours is told. The root file system is read-only: all that is written lies under /tmp, in
+     the model cache, or in the runs' folder. */}}
+{{- define "emofeedback.env" -}}
+- name: HOME
+  value: /tmp
+- name: HF_HOME
+  value: {{ .Values.modelCache.enabled | ternary "/models" "/tmp/huggingface" }}
+- name: RAY_USAGE_STATS_ENABLED
+  value: "0"
+- name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE
+  value: {{ include "emofeedback.messageBytes" . | quote }}
+{{- with include "emofeedback.apiTokenEnv" . }}
+{{ . }}
+{{- end }}
+{{- with .Values.hubToken }}
+{{- if .existingSecret }}
+- name: HF_TOKEN
+  valueFrom:
+    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}
+{{- end }}
+{{- end }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .sampleRatio | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "emofeedback.apiTokenEnv" -}}
+{{- with .Values.apiToken -}}
+{{- if .existingSecret -}}
+- name: EMOFEEDBACK_TOKEN
+  valueFrom:
+    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* `Limits.message_bytes` of the services: Serve's proxy must take what they take. */}}
+{{- define "emofeedback.messageBytes" -}}
+67108864
+{{- end -}}
+
+{{- define "emofeedback.envFrom" -}}
+{{- with .Values.store.existingSecret }}
+- secretRef: {name: {{ . }}}
+{{- end }}
+{{- end -}}
+
+{{- define "emofeedback.volumes" -}}
+- name: tmp
+  emptyDir: {}
+{{- if .Values.modelCache.enabled }}
+- name: models
+  persistentVolumeClaim:
+    claimName: {{ .Values.modelCache.existingClaim | default (printf "%s-models" (include "emofeedback.fullname" .)) }}
+{{- end }}
+{{- if .Values.profile.inline }}
+- name: profile
+  configMap:
+    name: {{ include "emofeedback.fullname" . }}-profile
+{{- end }}
+{{- end -}}
+
+{{- define "emofeedback.volumeMounts" -}}
+- name: tmp
+  mountPath: /tmp
+{{- if .Values.modelCache.enabled }}
+- name: models
+  mountPath: /models
+{{- end }}
+{{- if .Values.profile.inline }}
+- name: profile
+  mountPath: /etc/emofeedback
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* What `--profile` and the applications' arguments name. */}}
+{{- define "emofeedback.profile" -}}
+{{- .Values.profile.inline | empty | ternary .Values.profile.name "/etc/emofeedback/profile.toml" -}}
+{{- end -}}

@@ -1,0 +1,95 @@
+{{/* The Serve configuration: the same that `emofeedback deploy render` prints for a profile, which a test compares. */}}
+{{- define "emofeedback.serveConfig" -}}
+proxy_location: EveryNode
+http_options:
+  host: 0.0.0.0
+  port: {{ .Values.ports.http }}
+grpc_options:
+  port: {{ .Values.ports.grpc }}
+  grpc_servicer_functions:
+    - emofeedback.v1.generator_pb2_grpc.add_GeneratorServiceServicer_to_server
+    - emofeedback.v1.judge_pb2_grpc.add_JudgeServiceServicer_to_server
+    - emofeedback.v1.optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server
+applications:
+  {{- $profile := include "emofeedback.profile" . }}
+  - name: generator
+    route_prefix: /generator
+    import_path: emofeedback.serving:generator_app
+    args:
+      profile: {{ $profile }}
+      {{- with .Values.store.uri }}
+      policies: {{ . | quote }}
+      {{- end }}
+    deployments:
+      - name: GeneratorDeployment
+        {{- include "emofeedback.deployment" (dict "root" . "name" "generator" "metric" "image_steps") | nindent 8 }}
+  - name: judge
+    route_prefix: /judge
+    import_path: emofeedback.serving:judge_app
+    args:
+      profile: {{ $profile }}
+    deployments:
+      - name: JudgeDeployment
+        {{- include "emofeedback.deployment" (dict "root" . "name" "judge" "metric" "tokens") | nindent 8 }}
+  - name: optimizer
+    route_prefix: /optimizer
+    import_path: emofeedback.serving:optimizer_app
+    args:
+      profile: {{ $profile }}
+      # The proxy on the replica's own node.
+      address: 127.0.0.1:{{ .Values.ports.grpc }}
+    deployments:
+      - name: PromptOptimizerDeployment
+        {{- include "emofeedback.deployment" (dict "root" . "name" "optimizer") | nindent 8 }}
+{{- end -}}
+
+{{/* Options of one application's deployment. Takes a dict of root, name and metric: the work it is scaled by; without
+     one, calls are its work. */}}
+{{- define "emofeedback.deployment" -}}
+{{- $application := index .root.Values.applications .name -}}
+{{- if ne (int $application.minReplicas) (int $application.maxReplicas) -}}
+{{- if lt (int $application.maxReplicas) (max 1 $application.minReplicas | int) -}}
+{{- fail (printf "applications.%s.maxReplicas is %v, it must be at least minReplicas (%v) and at least 1" .name $application.maxReplicas $application.minReplicas) -}}
+{{- end -}}
+autoscaling_config:
+  min_replicas: {{ $application.minReplicas }}
+  max_replicas: {{ $application.maxReplicas }}
+  look_back_period_s: {{ $application.lookBackSeconds }}
+  upscale_delay_s: {{ $application.upscaleDelaySeconds }}
+  downscale_delay_s: {{ $application.downscaleDelaySeconds }}
+  {{- if .metric }}
+  policy:
+    policy_function: emofeedback.scaling:WorkPolicy
+    policy_kwargs:
+      metric: {{ .metric }}
+      target: {{ $application.targetWork }}
+  {{- else }}
+  target_ongoing_requests: {{ $application.targetWork }}
+  {{- end }}
+{{- else -}}
+num_replicas: {{ $application.minReplicas }}
+{{- end }}
+max_ongoing_requests: {{ $application.maxOngoingRequests }}
+max_queued_requests: {{ $application.maxQueuedRequests }}
+graceful_shutdown_timeout_s: {{ $application.drainSeconds }}
+max_surge_percent: {{ $application.surgePercent }}
+ray_actor_options:
+  num_cpus: {{ $application.cpus }}
+  num_gpus: {{ $application.gpus }}
+  {{- with $application.pool }}
+  {{- if not (index $.root.Values.pools .).enabled }}
+  {{- fail (printf "applications.%s.pool is %s, and pools.%s.enabled is false" $.name . .) }}
+  {{- end }}
+  label_selector:
+    emofeedback.io/pool: {{ . }}
+  {{- end }}
+{{- end -}}
+
+{{/* A pod that is told to end may take so long: the longest drain, and a minute for Ray. */}}
+{{- define "emofeedback.graceSeconds" -}}
+{{- $longest := 0 -}}
+{{- range .Values.applications -}}
+{{- $longest = max $longest .drainSeconds -}}
+{{- end -}}
+{{- add $longest 60 -}}
+{{- end -}}
