@@ -31,7 +31,6 @@ from emofeedback.training import (
     RunState,
     RunStateChanged,
 )
-from emofeedback_trainer import serving as serving_module
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.runs import supervisor as supervisor_module
 from emofeedback_trainer.runs.processes import Processes
@@ -42,8 +41,7 @@ SCRIPT = Path(__file__).parents[1] / "scripted_run.py"
 
 @pytest.fixture(autouse=True)
 def scripted_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes run the script, which reads keys of its own."""
-    monkeypatch.setattr(serving_module, "Processes", lambda: Processes([sys.executable, str(SCRIPT)]))
+    """The script, which stands in for a training run, reads keys of its own."""
     checked = supervisor_module.checked
 
     def lenient(request: RunRequest) -> tuple[str, str]:
@@ -57,10 +55,14 @@ def scripted_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "checked", lenient)
 
 
+def processes() -> Processes:
+    return Processes([sys.executable, str(SCRIPT)])
+
+
 @asynccontextmanager
 async def trainer(folder: Path, **options: Any) -> AsyncIterator[AsyncClient]:
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serving(folder, interval=0.05, **options))
+        address = await stack.enter_async_context(serving(folder, processes(), interval=0.05, **options))
         retry = RetryPolicy(initial_backoff=0.05)
         yield await stack.enter_async_context(AsyncClient(address, token=options.get("token", ""), retry=retry))
 
@@ -214,7 +216,7 @@ async def test_a_service_that_is_started_anew_goes_on_with_its_runs(tmp_path: Pa
 
 async def test_a_watch_goes_on_when_the_service_is_started_anew(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serving(tmp_path))
+        address = await stack.enter_async_context(serving(tmp_path, processes()))
         retry = RetryPolicy(attempts=20, initial_backoff=0.1, multiplier=1.0)
         async with AsyncClient(address, retry=retry) as client:
             await client.trainer.create(RunRequest(name="calm", config="iterations = 8\npace = 0.2\n"))
@@ -224,7 +226,7 @@ async def test_a_watch_goes_on_when_the_service_is_started_anew(tmp_path: Path) 
                 events.append(event)
                 if isinstance(event, IterationDone) and event.iteration == 2:
                     await stack.aclose()
-                    await stack.enter_async_context(serving(tmp_path, port=int(address.partition(":")[2])))
+                    await stack.enter_async_context(serving(tmp_path, processes(), port=int(address.partition(":")[2])))
             assert iterations(events) == list(range(1, 9))
             assert states(events)[-1] is RunState.FINISHED and len(states(events)) == len(set(states(events)))
 
@@ -281,10 +283,10 @@ async def test_the_token_is_asked_for(tmp_path: Path) -> None:
 async def test_a_folder_and_a_port_belong_to_one_service(tmp_path: Path) -> None:
     async with trainer(tmp_path / "one") as client:
         with pytest.raises(FailedPrecondition, match="another trainer service has"):
-            await serving(tmp_path / "one").__aenter__()
+            await serving(tmp_path / "one", processes()).__aenter__()
         port = int(client._connection.address.partition(":")[2])
         with pytest.raises(FailedPrecondition, match="choose another with --port"):
-            await serving(tmp_path / "two", port=port).__aenter__()
+            await serving(tmp_path / "two", processes(), port=port).__aenter__()
 
 
 async def test_the_command_creates_lists_shows_watches_and_cancels(

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from emofeedback.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
+from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.training import Alarm, IterationDone, PanelMeasured, PolicyPublished, RunState
+from emofeedback_trainer.runs.backend import Sight
 from emofeedback_trainer.runs.cli import configuration, told
 from emofeedback_trainer.runs.history import History, Status, read_lines, read_status
 from emofeedback_trainer.runs.processes import Processes
@@ -43,14 +44,22 @@ def status(state: str, message: str = "") -> Status:
         ({"started": True, "canceled": 2.0}, status("finished"), False, RunState.FINISHED, ""),  # it was faster
         ({"started": True}, status("running"), False, RunState.FAILED, "its process is gone (its last words: oh)"),
         ({"started": True}, None, False, RunState.FAILED, "can be resumed"),
+        ({"started": True, "refused": "may not"}, None, False, RunState.FAILED, "may not"),
+        ({"started": True, "canceled": 2.0}, None, False, RunState.CANCELED, ""),
     ],
 )
 def test_a_run_stands_as_its_record_its_words_and_its_process_say(
     decided: dict[str, Any], said: Status | None, alive: bool, state: RunState, message: str
 ) -> None:
-    found, why = standing(record(**decided), said, alive=alive, last_words="oh")
+    found, why = standing(record(**decided), said, Sight(alive=alive, words="" if alive else "oh"))
     assert found is state
     assert message in why and bool(message) == bool(why)
+
+
+def test_a_run_that_waits_for_room_in_a_cluster_is_queued_and_says_what_it_waits_for() -> None:
+    waits = Sight(alive=True, words="0/3 nodes have a GPU to spare")
+    assert standing(record(started=True), None, waits) == (RunState.QUEUED, waits.words)
+    assert standing(record(started=True), status("running"), waits)[0] is RunState.RUNNING
 
 
 def write(folder: Path, name: str, *lines: dict[str, Any], cut: str = "") -> None:
@@ -133,7 +142,7 @@ class Sleeper:
 
     def started(self, folder: Path) -> Processes:
         self.processes.start(folder, [])
-        until(lambda: self.processes.last_words(folder) == "hello")
+        until(lambda: "hello" in (folder / "output.log").read_text())
         return self.processes
 
 
@@ -147,12 +156,13 @@ def until(holds: Any, seconds: float = 20.0) -> None:
 def test_a_process_is_known_to_whoever_asks_and_only_as_long_as_it_lives(tmp_path: Path) -> None:
     processes = Sleeper("time.sleep(60)").started(tmp_path)
     another = Processes()  # as after a restart of the service
-    assert processes.is_alive(tmp_path) and another.is_alive(tmp_path)
-    with pytest.raises(ResourceExhausted, match="still alive"):
-        another.start(tmp_path, [])
+    assert processes.look(tmp_path) == another.look(tmp_path) == Sight(alive=True)
+    first = (tmp_path / "process").read_text()
+    another.start(tmp_path, [])  # a service that was cut before it knew that it had started the run
+    assert (tmp_path / "process").read_text() == first
     another.interrupt(tmp_path)
-    until(lambda: not another.is_alive(tmp_path) and not processes.is_alive(tmp_path))
-    assert processes.last_words(tmp_path) == "KeyboardInterrupt"
+    until(lambda: not another.look(tmp_path).alive and not processes.look(tmp_path).alive)
+    assert another.look(tmp_path) == Sight(alive=False, words="KeyboardInterrupt")
     another.kill(tmp_path)  # nobody is there any more: nothing happens
 
 
@@ -161,9 +171,9 @@ def test_a_process_that_ignores_the_request_is_killed_with_what_it_has_started(t
     processes = Sleeper(child, prepare="signal.signal(signal.SIGINT, signal.SIG_IGN)").started(tmp_path)
     processes.interrupt(tmp_path)
     time.sleep(0.2)
-    assert processes.is_alive(tmp_path)
+    assert processes.look(tmp_path).alive
     processes.kill(tmp_path)
-    until(lambda: not processes.is_alive(tmp_path))
+    until(lambda: not processes.look(tmp_path).alive)
     group = int((tmp_path / "process").read_text())
     until(lambda: not subprocess.run(["pgrep", "-g", str(group)], capture_output=True, check=False).stdout)
 
@@ -171,7 +181,7 @@ def test_a_process_that_ignores_the_request_is_killed_with_what_it_has_started(t
 def test_a_command_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="can be started: No such file"):
         Processes(["/nowhere/python"]).start(tmp_path, [])
-    assert not Processes().is_alive(tmp_path)
+    assert Processes().look(tmp_path) == Sight(alive=False)
 
 
 def test_a_built_in_configuration_is_sent_with_what_changes(tmp_path: Path) -> None:

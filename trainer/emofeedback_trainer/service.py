@@ -30,18 +30,18 @@ class TrainerServicer:
     @unary_rpc
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
         check_run_name(request.name)
-        return pb.GetRunResponse(run=wire.run_to_proto(self._supervisor.get(request.name)))
+        return pb.GetRunResponse(run=wire.run_to_proto(await self._supervisor.get(request.name)))
 
     @unary_rpc
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
         limit = request.limit if request.HasField("limit") else _LISTED
         check_run_list(limit)
-        return pb.ListRunsResponse(runs=map(wire.run_to_proto, self._supervisor.list(limit)))
+        return pb.ListRunsResponse(runs=map(wire.run_to_proto, await self._supervisor.list(limit)))
 
     @unary_rpc
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:
         check_run_name(request.name)
-        return pb.CancelRunResponse(run=wire.run_to_proto(self._supervisor.cancel(request.name)))
+        return pb.CancelRunResponse(run=wire.run_to_proto(await self._supervisor.cancel(request.name)))
 
     @stream_rpc
     async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[pb.WatchRunResponse]:

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import grpc
 
+from emofeedback.cluster import connect
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.metrics import export_over_http
 from emofeedback.settings import LIMITS, TOKEN_VARIABLE
 from emofeedback.tracing import export_traces
 from emofeedback.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
+from emofeedback_trainer.runs.backend import Backend
 from emofeedback_trainer.runs.gauges import record_forever
 from emofeedback_trainer.runs.processes import Processes
 from emofeedback_trainer.runs.store import RunStore
@@ -27,7 +29,12 @@ from emofeedback_trainer.service import TrainerServicer
 _EXAMPLES = """examples:
   emofeedback-train serve --runs runs
   EMOFEEDBACK_TOKEN=secret emofeedback-train serve --runs runs --port 9200 --parallel 2
+  emofeedback-train serve --runs runs --backend ray           jobs of the Ray that `ray start --head` has started
+  emofeedback-train serve --runs /runs --backend kubernetes --job-template rayjob.yaml
+                                                              RayJobs of a cluster with KubeRay; the chart does this
 """
+GRACE_SECONDS = 60.0
+"""Given to a canceled run, to say so and to end."""
 _END_SECONDS = 2.0
 """Given to calls under way when the service ends."""
 
@@ -42,6 +49,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", type=int, default=1, help="runs at a time, the others wait (default: 1)")
     parser.add_argument(
         "--metrics-port", type=int, default=0, help="port of a page of Prometheus metrics (default: 0, there is none)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("process", "ray", "kubernetes"),
+        default="process",
+        help="what a run is: a process of this machine, a Ray job, a RayJob of Kubernetes (default: process)",
+    )
+    parser.add_argument(
+        "--ray-address",
+        default="http://127.0.0.1:8265",
+        metavar="URL",
+        help="Ray's dashboard (default: this machine's)",
+    )
+    parser.add_argument("--job-template", type=Path, metavar="FILE", help="manifest of a RayJob, to be filled in")
+    parser.add_argument(
+        "--namespace", default="", metavar="NS", help="of the RayJobs (default: the pod's or context's)"
     )
     parser.set_defaults(run=run)
 
@@ -65,23 +88,44 @@ async def _serve_until_ended(arguments: argparse.Namespace) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    token = os.environ.get(TOKEN_VARIABLE, "")
     async with serving(
-        arguments.runs, host=arguments.host, port=arguments.port, parallel=arguments.parallel, token=token
+        arguments.runs,
+        _backend(arguments),
+        host=arguments.host,
+        port=arguments.port,
+        parallel=arguments.parallel,
+        token=os.environ.get(TOKEN_VARIABLE, ""),
     ) as address:
         print(f"The trainer answers at {address}, runs in {arguments.runs}. Ctrl-C ends it, runs go on.", flush=True)
         await ended.wait()
 
 
+def _backend(arguments: argparse.Namespace) -> Backend:
+    """What the options name. Only what is asked for is imported."""
+    if arguments.backend == "process":
+        return Processes()
+    if arguments.backend == "ray":
+        from emofeedback_trainer.runs.ray_jobs import RayJobs
+
+        return RayJobs(arguments.ray_address, grace=GRACE_SECONDS)
+    if arguments.job_template is None:
+        raise InvalidRequest.of("--job-template", "is missing: the manifest of a RayJob, as the chart brings it")
+    cluster = connect(namespace=arguments.namespace)
+    from emofeedback_trainer.runs.kubernetes_jobs import KubernetesJobs
+
+    return KubernetesJobs(cluster, arguments.job_template)
+
+
 @asynccontextmanager
 async def serving(
     folder: Path,
+    backend: Backend,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     parallel: int = 1,
     token: str = "",
-    grace: float = 60.0,
+    grace: float = GRACE_SECONDS,
     interval: float = 0.5,
 ) -> AsyncIterator[str]:
     """The service for as long as the context lasts; yields its address. Port 0 takes a free one, for the others see
@@ -92,7 +136,7 @@ async def serving(
     """
     store = RunStore(folder)
     with _owned(store.service_directory() / ".lock"):
-        supervisor = Supervisor(store, Processes(), parallel=parallel, grace=grace, interval=interval)
+        supervisor = Supervisor(store, backend, parallel=parallel, grace=grace, interval=interval)
         options = [("grpc.max_receive_message_length", LIMITS.message_bytes), ("grpc.so_reuseport", 0)]
         server = grpc.aio.server(options=options)
         add_TrainerServiceServicer_to_server(TrainerServicer(supervisor, token), server)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
     RUNS/NAME/                    the run directory: what the run's process writes
     RUNS/.service/NAME/run.json   this record
-    RUNS/.service/NAME/config.toml, output.log, process
+    RUNS/.service/NAME/config.toml, and what the back end keeps there
 
 Everything is on disk, so a service that is started anew goes on where the last one stood.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from emofeedback.errors import FailedPrecondition, NotFound
 from emofeedback.rundir import write_json, write_whole
 from emofeedback.training import Run, RunState
+from emofeedback_trainer.runs.backend import Sight
 from emofeedback_trainer.runs.history import CURVE, PANEL, STATUS, Status, numbers, read_lines, read_status
 
 _RECORD = "run.json"
@@ -40,6 +41,8 @@ class Record:
     """It goes on from its last checkpoint."""
     canceled: float | None = None
     """When it was asked to end."""
+    refused: str = ""
+    """Why the back end would not start it."""
 
 
 class RunStore:
@@ -102,13 +105,13 @@ class RunStore:
             write_whole(self.config_path(record.name), config.encode())
         write_json(self.service_directory(record.name) / _RECORD, asdict(record))
 
-    def run(self, record: Record, *, alive: bool, last_words: str) -> Run:
-        """How the run stands, by its files and by its process. Raises `FailedPrecondition` where one can't be read."""
+    def run(self, record: Record, sight: Sight) -> Run:
+        """How the run stands, by its files and by its back end. Raises `FailedPrecondition` where one can't be read."""
         folder = self.directory(record.name)
         config = self.config_path(record.name)
         status = read_status(folder)
         curve, panel = read_lines(folder / CURVE), read_lines(folder / PANEL)
-        state, message = standing(record, status, alive=alive, last_words=last_words)
+        state, message = standing(record, status, sight)
         written = (folder / STATUS, folder / CURVE, config.with_name(_RECORD))
         return Run(
             name=record.name,
@@ -126,24 +129,28 @@ class RunStore:
         )
 
 
-def standing(record: Record, status: Status | None, *, alive: bool, last_words: str) -> tuple[RunState, str]:
+def standing(record: Record, status: Status | None, sight: Sight) -> tuple[RunState, str]:
     """State and message of a run, by what the service decided, what the run says of itself, and whether it lives.
 
-    What the run says about its end counts once its process is gone; until then it still writes.
+    What the run says about its end counts once its back end has seen it go; until then it still writes.
     """
     if not record.started:
         return (RunState.CANCELED, "") if record.canceled else (RunState.QUEUED, "")
-    if alive and record.canceled:
+    if sight.alive and record.canceled:
         return RunState.RUNNING, "it is being canceled"
-    if alive and status is not None and status.state is RunState.PAUSED:
+    if sight.alive and status is None and sight.words:
+        return RunState.QUEUED, sight.words
+    if sight.alive and status is not None and status.state is RunState.PAUSED:
         return RunState.PAUSED, status.message
-    if alive:
+    if sight.alive:
         return RunState.RUNNING, ""
     if status is not None and status.state.is_over:
         return status.state, status.message
     if record.canceled:
-        return RunState.CANCELED, "it was killed, because it did not end by itself in time"
-    said = f" (its last words: {last_words})" if last_words else ""
+        return RunState.CANCELED, "it was killed, because it did not end by itself in time" if status else ""
+    if record.refused:
+        return RunState.FAILED, record.refused
+    said = f" (its last words: {sight.words})" if sight.words else ""
     return RunState.FAILED, f"its process is gone{said}; it can be resumed from its last checkpoint"
 
 
