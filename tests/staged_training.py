@@ -14,7 +14,8 @@ from PIL import Image
 from emofeedback.affect import AffectPoint, Emotion
 from emofeedback.interfaces import Assessment, Conditioning, GroupStarted, ModelInfo, NoiseWindow, Trajectory
 from emofeedback.tensors import Tensor
-from emofeedback_trainer.flow_grpo.config import CONFIGS, to_toml
+from emofeedback_trainer.configuration import to_toml
+from emofeedback_trainer.flow_grpo.config import CONFIGS
 from emofeedback_trainer.flow_grpo.held_out import PANEL_PAIRS
 from emofeedback_trainer.flow_grpo.panel import keep
 from emofeedback_trainer.flow_grpo.records import Condition, Rollout, ScoredGroup, ScoredTrajectory

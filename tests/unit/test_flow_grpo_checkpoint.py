@@ -11,6 +11,7 @@ import torch
 
 from emofeedback.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
 from emofeedback.interfaces import ModelInfo
+from emofeedback_trainer.configuration import flat
 from emofeedback_trainer.flow_grpo.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -18,7 +19,7 @@ from emofeedback_trainer.flow_grpo.checkpoint import (
     require_same_models,
     save_checkpoint,
 )
-from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, flat, with_changes
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, with_changes
 
 GENERATOR = ModelInfo(name="generator", digest="sha256:1")
 JUDGE = ModelInfo(name="judge", digest="sha256:2")

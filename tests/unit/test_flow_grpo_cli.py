@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from emofeedback_trainer.cli import main
+from emofeedback_trainer.configuration import to_toml
 from emofeedback_trainer.flow_grpo import cli
-from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, to_toml
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.display import TrainingDisplay
 from emofeedback_trainer.flow_grpo.events import Alarm, IterationDone, PanelMeasured, RunPaused, RunResumed, RunStarted
 from emofeedback_trainer.flow_grpo.run import RunResult

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from emofeedback.errors import InvalidRequest
-from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, SamplingConfig, load_config, to_toml
+from emofeedback_trainer.configuration import to_toml
+from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, SamplingConfig, load_config
 
 
 def written(folder: Path, text: str) -> str:

@@ -26,7 +26,8 @@ from torch import Tensor
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import ModelInfo
 from emofeedback.rundir import explained, write_json, write_whole
-from emofeedback_trainer.flow_grpo.config import MAY_CHANGE, FlowGrpoConfig, flat
+from emofeedback_trainer.configuration import flat
+from emofeedback_trainer.flow_grpo.config import MAY_CHANGE, FlowGrpoConfig
 
 _STATE, _RECORD = "state.safetensors", "checkpoint.json"
 _UNFINISHED = ".unfinished"

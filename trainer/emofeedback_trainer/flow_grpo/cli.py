@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-import tomllib
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from emofeedback.commands.engines import silence_libraries
-from emofeedback.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.errors import EmoFeedbackError
+from emofeedback_trainer.configuration import parse_changes
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.display import TrainingDisplay
 from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
@@ -137,30 +136,7 @@ def _config(arguments: argparse.Namespace) -> FlowGrpoConfig:
         config = RunFolder(arguments.out).config()
     else:
         config = load_config(arguments.config or "nano")
-    changes: dict[str, Any] = {}
-    for change in arguments.set:
-        _merge(changes, _change(change))
+    changes = parse_changes(arguments.set)
     if arguments.address is not None:
         changes["address"] = arguments.address
     return with_changes(config, changes)
-
-
-def _change(text: str) -> dict[str, Any]:
-    """`KEY=VALUE` as a nested table; a value that is no TOML is a text."""
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
-    for line in (f"{key} = {value}", f'{key} = "{value}"'):
-        try:
-            return tomllib.loads(line)
-        except tomllib.TOMLDecodeError:
-            continue
-    raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
-
-
-def _merge(changes: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(changes.get(key), dict):
-            _merge(changes[key], value)
-        else:
-            changes[key] = value

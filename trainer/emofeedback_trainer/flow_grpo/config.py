@@ -9,8 +9,6 @@ alignment = 0.0
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import re
 import tomllib
@@ -23,6 +21,7 @@ from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE
 from emofeedback.errors import FieldViolation, InvalidRequest
 from emofeedback.interfaces import NoiseWindow
 from emofeedback.settings import LIMITS, changed, load_profile
+from emofeedback_trainer.configuration import flat
 from emofeedback_trainer.flow_grpo.held_out import PANEL_PAIRS
 from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
 from emofeedback_trainer.flow_grpo.rewards import RewardConfig
@@ -258,19 +257,3 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
         last = sampling.steps - 1 - sampling.window_length
         limit = f"in [{sampling.window_from}, {last}]: from window_from, and the last step is never noisy"
         yield from must(lambda n: sampling.window_from <= n <= last, limit, "sampling.window_to")
-
-
-def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The values of a configuration by their dotted keys."""
-    values: dict[str, Any] = {}
-    for each in dataclasses.fields(config):
-        value = getattr(config, each.name)
-        nested = flat(value, f"{prefix}{each.name}.") if dataclasses.is_dataclass(value) else None
-        values |= nested if nested is not None else {prefix + each.name: value}
-    return values
-
-
-def to_toml(config: FlowGrpoConfig) -> str:
-    """The whole configuration as TOML, one dotted key a line; `load_config` reads it back."""
-    # JSON writes texts, numbers, true and false as TOML does, where numbers are finite.
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in flat(config).items())

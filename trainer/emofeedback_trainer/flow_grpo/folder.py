@@ -20,7 +20,8 @@ from typing import Any, Literal
 
 from emofeedback.errors import InvalidRequest
 from emofeedback.rundir import explained, write_json, write_whole
-from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, load_config, to_toml
+from emofeedback_trainer.configuration import to_toml
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, load_config
 
 State = Literal["running", "paused", "finished", "failed", "canceled"]
 

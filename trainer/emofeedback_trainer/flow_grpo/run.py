@@ -19,6 +19,7 @@ from torch import Tensor
 
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.interfaces import Generator, Judge, ModelInfo
+from emofeedback_trainer.configuration import flat
 from emofeedback_trainer.flow_grpo.alarm import alarm
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.checkpoint import (
@@ -29,7 +30,7 @@ from emofeedback_trainer.flow_grpo.checkpoint import (
     save_checkpoint,
 )
 from emofeedback_trainer.flow_grpo.conditions import Wish, plan, read_wishes
-from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, flat
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.events import (
     Alarm,
     GroupJudged,
