@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from emofeedback.commands.engines import connect
+from emofeedback.errors import InvalidRequest
+from emofeedback.settings import TOKEN_VARIABLE, load_profile
+from emofeedback_trainer.data.build_emoset import EmosetBuild, build_emoset
 from emofeedback_trainer.data.card import Show
+from emofeedback_trainer.data.draws import Outside
 from emofeedback_trainer.data.from_scenes import SceneData, build_scenes
+from emofeedback_trainer.data.lexicon import emotion_statistics, read_lexicon
+from emofeedback_trainer.data.reading import read
+from emofeedback_trainer.data.storage import SPLITS, data_digest, read_split, splits
 
 Subcommands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse has no public name for it."""
@@ -22,11 +31,19 @@ _FROM_SCENES = """examples:
   emofeedback-train data from-scenes runs/scenes
   emofeedback-train data from-scenes runs/few --train 200 --val 50 --test 50 --seed 3 --worn 0
 """
+_BUILD_EMOSET = """examples:
+  emofeedback-train data build-emoset EmoSet-118K runs/emoset --profile sd35-medium --judges 4
+  emofeedback-train data build-emoset EmoSet-118K runs/emoset --address judge.example:9000 --lexicon BRM-emot-submit.csv
+  emofeedback-train data build-emoset EmoSet-118K runs/small --train 200 --test 50 --seed 1 --outside clip
+
+RAY_ADDRESS=... captions on that Ray cluster; its machines must see SOURCE under the same path.
+"""
 
 
 def add_builders(commands: Subcommands) -> None:
     """Declares the building subcommands; each sets `run`."""
     _add_from_scenes(commands)
+    _add_build_emoset(commands)
 
 
 def _add_from_scenes(commands: Subcommands) -> None:
@@ -47,7 +64,75 @@ def _add_from_scenes(commands: Subcommands) -> None:
     parser.set_defaults(run=_from_scenes)
 
 
-def _add(commands: Subcommands, name: str, purpose: str, examples: str) -> argparse.ArgumentParser:
+def _add_build_emoset(commands: Subcommands) -> None:
+    defaults = EmosetBuild()
+    purpose = "caption EmoSet's pictures and draw their valence and arousal, as the paper does"
+    parser = _add(commands, "build-emoset", purpose, _BUILD_EMOSET, source="EmoSet-118K, in its published layout")
+    for split in SPLITS:
+        count = getattr(defaults, split)
+        parser.add_argument(
+            f"--{split}", type=int, default=count, metavar="N", help=f"{split} pictures (default {count:,})"
+        )
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the choice and the draws")
+    parser.add_argument("--lexicon", type=Path, help="CSV of Warriner et al.; else built-in figures of the eight words")
+    parser.add_argument(
+        "--outside", choices=get_args(Outside), default=defaults.outside, help="what becomes of draws beyond the scale"
+    )
+    parser.add_argument("--profile", help="whose judge captions, in the workers: a name or a .toml file (default nano)")
+    parser.add_argument("--address", help="HOST:PORT of a judge service that captions instead")
+    parser.add_argument(
+        "--judges", type=int, default=defaults.judges, metavar="N", help="workers that caption at a time"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad rows and pictures out, and say which")
+    parser.set_defaults(run=_build_emoset)
+
+
+def _build_emoset(arguments: argparse.Namespace) -> None:
+    if arguments.judges < 1:
+        raise InvalidRequest.of("judges", f"is {arguments.judges}, it must be at least 1")
+    if arguments.seed < 0:
+        raise InvalidRequest.of("seed", f"is {arguments.seed}, it must be 0 or more")
+    engines = connect(arguments.profile, arguments.address, os.environ.get(TOKEN_VARIABLE, ""))
+    reading = read("emoset", arguments.source, skip_bad=arguments.skip_bad)
+    on_gpu = arguments.address is None and load_profile(arguments.profile or "nano").judge.device.startswith("cuda")
+    build = EmosetBuild(
+        train=arguments.train,
+        val=arguments.val,
+        test=arguments.test,
+        seed=arguments.seed,
+        outside=arguments.outside,
+        judges=arguments.judges,
+        gpus=float(on_gpu),
+        skip_bad=arguments.skip_bad,
+    )
+    made_by = (
+        f"emofeedback-train data build-emoset SOURCE OUT --train {build.train} --val {build.val} --test {build.test} "
+        f"--seed {build.seed} --outside {build.outside}"
+        + (f" --lexicon {arguments.lexicon.name}" if arguments.lexicon else "")
+        + (" --skip-bad" if build.skip_bad else "")
+    )
+    with shown_progress() as show:
+        left_out = build_emoset(
+            reading.samples,
+            arguments.out,
+            build,
+            statistics=emotion_statistics(read_lexicon(arguments.lexicon) if arguments.lexicon else None),
+            engines=engines,
+            made_by=made_by,
+            show=show,
+        )
+    for bad in (*reading.skipped, *left_out):
+        print(f"left out: {bad}", file=sys.stderr)
+    _tell(arguments.out)
+
+
+def _tell(folder: Path) -> None:
+    """The folder's splits and how much they hold."""
+    counts = ", ".join(f"{len(read_split(folder, split))} {split}" for split in splits(folder))
+    print(f"{folder}: {counts}, labels {data_digest(folder)}")
+
+
+def _add(commands: Subcommands, name: str, purpose: str, examples: str, source: str = "") -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=purpose,
@@ -55,6 +140,8 @@ def _add(commands: Subcommands, name: str, purpose: str, examples: str) -> argpa
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if source:
+        parser.add_argument("source", type=Path, help=source)
     parser.add_argument("out", type=Path, help="folder of the data set: a new one, or a build that was cut")
     return parser
 
@@ -65,7 +152,7 @@ def _from_scenes(arguments: argparse.Namespace) -> None:
     )
     with shown_progress() as show:
         build_scenes(arguments.out, data, show)
-    print(f"{arguments.out}: {data.train} train, {data.val} val, {data.test} test scenes")
+    _tell(arguments.out)
 
 
 @contextmanager

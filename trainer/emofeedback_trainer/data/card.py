@@ -24,6 +24,7 @@ Show = Callable[[str, int, int], None]
 """Told how far a build is: the part at work, how much of it is done, how much there is."""
 
 IDENTITY_FILE = "dataset.json"
+_PAGE = "README.md"
 _PICTURE = "histograms.png"
 _HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _COLORS = {"train": "#4c72b0", "val": "#dd8452", "test": "#55a868"}
@@ -52,8 +53,6 @@ class Card:
     """A paragraph for people: what it is, and what it is not."""
     made_by: str
     """The command, with `OUT` for the folder."""
-    license: str
-    """Of the labels; each picture has its source's."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What else the result depends on: models with their digests, the source's digest."""
     notes: tuple[str, ...] = ()
@@ -83,11 +82,16 @@ def begin(folder: Path, card: Card) -> None:
         path.write_text(wanted)
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the folder's build came to its end."""
+    return (folder / _PAGE).exists()
+
+
 def finish(folder: Path, card: Card) -> None:
-    """Writes the card's page and picture from what the folder's splits hold."""
+    """Writes the card's picture and page from what the folder's splits hold; the page comes last."""
     samples = {split: read_split(folder, split) for split in splits(folder)}
     _histograms(samples).savefig(folder / _PICTURE, metadata={"Software": None})
-    (folder / "README.md").write_text(_page(folder, card, samples))
+    (folder / _PAGE).write_text(_page(folder, card, samples))
 
 
 def _made_by(path: Path) -> str:

@@ -65,7 +65,6 @@ def build_scenes(folder: Path, data: SceneData, progress: Show) -> None:
         "It is no photograph and says nothing about people.",
         made_by=f"emofeedback-train data from-scenes OUT --train {data.train} --val {data.val} --test {data.test} "
         f"--seed {data.seed} --worn {data.worn:g}",
-        license=_LICENSE,
     )
     begin(folder, card)
     for split in SPLITS:

@@ -1,0 +1,103 @@
+"""Captions by the judge's vision-language model: what a picture shows, and the same in words that carry its feeling.
+
+Both questions begin with the one caption question that the embedded model has learned. It answers both alike; a
+full-size model heeds the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emofeedback.affect import Emotion
+from emofeedback.errors import InvalidRequest
+from emofeedback.interfaces import Conversation, Decoding, Judge, Message
+from emofeedback.judge.images import read_image
+from emofeedback.settings import LIMITS
+
+_NEUTRAL = (
+    "Describe this picture in one sentence. Say only who or what is there, doing what, and where; "
+    "leave out moods, feelings and judgments."
+)
+_EMOTIONAL = (
+    "Describe this picture in one sentence. People feel {emotion} when they look at it: "
+    "choose words for its subject, light and setting that carry this feeling, without naming it."
+)
+_DECODING = Decoding(max_new_tokens=96)
+"""Greedy, so that the same pictures get the same captions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A picture to caption."""
+
+    image: bytes
+    emotion: Emotion | None
+    """What it makes people feel; None: only a neutral caption is wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """What the judge said of one picture."""
+
+    neutral: str = ""
+    emotional: str = ""
+    problem: str = ""
+    """Why there are no captions; empty where there are."""
+
+
+async def caption(judge: Judge, pictures: Sequence[Wanted]) -> list[Captions]:
+    """Captions of each picture; one that can't be read, or gets no readable reply, has its problem instead.
+
+    Raises:
+        EmoFeedbackError: the judge failed as a whole.
+    """
+    problems = [_unreadable(picture.image) for picture in pictures]
+    good = [picture for picture, problem in zip(pictures, problems, strict=True) if not problem]
+    neutral = await _ask(judge, [_question(_NEUTRAL, picture.image) for picture in good])
+    feelings = [(picture.image, picture.emotion) for picture in good if picture.emotion is not None]
+    emotional = await _ask(judge, [_question(_EMOTIONAL.format(emotion=name), image) for image, name in feelings])
+    neutrals, emotionals = iter(neutral), iter(emotional)
+    return [
+        Captions(problem=problem)
+        if problem
+        else _captions(next(neutrals), next(emotionals) if picture.emotion is not None else None)
+        for picture, problem in zip(pictures, problems, strict=True)
+    ]
+
+
+def read_caption(reply: str) -> str:
+    """The sentence of a reply, without tags, quotes, a leading "Caption:" or line breaks; empty where there is none."""
+    text = " ".join(re.sub(r"</?\w+>", " ", reply).split())
+    text = re.sub(r"^(?:neutral |emotional )?(?:caption|description|prompt)\s*:\s*", "", text, flags=re.IGNORECASE)
+    text = text.strip("\"'`* ").rstrip(".").rstrip()
+    return text if len(text) <= LIMITS.prompt_characters else ""
+
+
+async def _ask(judge: Judge, conversations: Sequence[Conversation]) -> list[str]:
+    replies: list[str] = []
+    for start in range(0, len(conversations), LIMITS.conversations_per_call):
+        replies += await judge.converse(conversations[start : start + LIMITS.conversations_per_call], _DECODING)
+    return replies
+
+
+def _question(text: str, image: bytes) -> Conversation:
+    return (Message(role="user", parts=(image, text)),)
+
+
+def _captions(neutral: str, emotional: str | None) -> Captions:
+    captions = Captions(neutral=read_caption(neutral), emotional=read_caption(emotional or ""))
+    for kind, reply, text in (("neutral", neutral, captions.neutral), ("emotional", emotional, captions.emotional)):
+        if reply is not None and not text:
+            return Captions(problem=f"the judge gave no {kind} caption but {reply[:60]!r}")
+    return captions
+
+
+def _unreadable(image: bytes) -> str:
+    """Why the judge would refuse a picture, empty where it wouldn't."""
+    try:
+        read_image(image, field="image")
+    except InvalidRequest as error:
+        return "; ".join(violation.problem for violation in error.violations)
+    return ""
