@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from emofeedback.errors import Unavailable
-from emofeedback.serving import local_cluster
+from emofeedback_trainer.clusters import ray_cluster
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import UpdateFigures
 from emofeedback_trainer.flow_grpo.records import Rollout
@@ -43,7 +43,9 @@ def distributed_learner(
     Raises:
         Unavailable: Ray or a worker did not start.
     """
-    with _cluster():
+    if sys.platform == "linux" and not os.environ.get("RAY_ADDRESS"):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    with ray_cluster():
         learner = DistributedLearner(load, workers=workers, gpus=gpus)
         try:
             learner.digest()  # answered once every worker has its learner
@@ -170,20 +172,3 @@ def _work(config: Mapping[str, Any]) -> None:
         except Exception as error:  # it is the caller's, who may go on with another call
             reply = error
         replies.put((rank, reply if rank == 0 or isinstance(reply, Exception) else None))
-
-
-@contextmanager
-def _cluster() -> Iterator[None]:
-    if not os.environ.get("RAY_ADDRESS"):
-        if sys.platform == "linux":
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        with local_cluster():
-            yield
-        return
-    import ray
-
-    ray.init(log_to_driver=False)
-    try:
-        yield
-    finally:
-        ray.shutdown()
