@@ -23,7 +23,7 @@ from emofeedback.errors import InvalidRequest, NotFound
 from emofeedback_trainer.runs.backend import LAST_WORDS, Recent, Sight, job_name, keep_job, kept_job, last_line, stem
 
 JOB_LABEL = "emofeedback.io/job"
-"""On the RayJob and on its head's pod: the RayJob's name."""
+"""On the RayJob and on its pods: the RayJob's name."""
 RUN = "emofeedback.io/run"
 """On the RayJob: as an annotation the run's name, as a label its stem."""
 _KIND = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
@@ -130,7 +130,7 @@ def load_template(path: Path) -> dict[str, Any]:
         manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
         if (manifest["apiVersion"], manifest["kind"]) != ("ray.io/v1", "RayJob"):
             raise InvalidRequest.of("--job-template", f"{path} is a {manifest['kind']}, not a RayJob of ray.io/v1")
-        _head(manifest)
+        _pod_templates(manifest)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidRequest.of("--job-template", f"{path} can't be read: {error}") from error
     except (LookupError, TypeError) as error:
@@ -152,17 +152,18 @@ def filled(template: dict[str, Any], *, name: str, run: str, words: Sequence[str
         "labels": {**manifest.get("metadata", {}).get("labels", {}), JOB_LABEL: name, RUN: stem(run)},
         "annotations": {**manifest.get("metadata", {}).get("annotations", {}), RUN: run},
     }
-    head = _head(manifest).setdefault("metadata", {})
-    head["labels"] = {**head.get("labels", {}), JOB_LABEL: name}
+    for pod in _pod_templates(manifest):
+        meta = pod.setdefault("metadata", {})
+        meta["labels"] = {**meta.get("labels", {}), JOB_LABEL: name}
     checkpoint = Path(words[words.index("--out") + 1]) / "checkpoint"
     again = "" if "--resume" in words else f" $(test -e {shlex.quote(str(checkpoint))} && echo --resume)"
     manifest["spec"]["entrypoint"] = shlex.join(["emofeedback-train", *words]) + again
     return manifest
 
 
-def _head(manifest: dict[str, Any]) -> dict[str, Any]:
-    template: dict[str, Any] = manifest["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]
-    return template
+def _pod_templates(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    cluster = manifest["spec"]["rayClusterSpec"]
+    return [group["template"] for group in (cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", ()))]
 
 
 def _is_up(pod: Any) -> bool:
