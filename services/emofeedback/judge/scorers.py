@@ -60,8 +60,8 @@ class ClipScorer:
         """
 
         def work() -> list[float]:
-            pictures = self._embed_images(images)
-            return _cosines(self._embed_texts([prompt]), pictures)
+            pictures = self.embed_images(images)
+            return _cosines(self.embed_texts([prompt]), pictures)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -69,7 +69,7 @@ class ClipScorer:
         """Cosine of each candidate with the text, in [-1, 1]."""
 
         def work() -> list[float]:
-            embedded = self._embed_texts([text, *candidates])
+            embedded = self.embed_texts([text, *candidates])
             return _cosines(embedded[:1], embedded[1:])
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -78,8 +78,17 @@ class ClipScorer:
         """Ends the thread after the work in hand."""
         self._thread.shutdown(cancel_futures=True)
 
-    def _embed_images(self, images: Sequence[bytes]) -> Tensor:
-        """Unit vectors, (images, dimensions)."""
+    @property
+    def logit_scale(self) -> float:
+        """What the model multiplies its cosines by, where it compares texts for one picture: 100 for the CLIPs."""
+        return float(self._model.logit_scale.exp())
+
+    def embed_images(self, images: Sequence[bytes]) -> Tensor:
+        """Unit vectors, float32, (images, dimensions).
+
+        Raises:
+            InvalidRequest: an image is not a good one; the field is `images[3]`.
+        """
         # One by one from bytes to the model's small square: a call may bring 64 images of 40 megapixels.
         squares = [
             self._image_processor(images=read_image(data, field=f"images[{i}]"), return_tensors="pt")["pixel_values"]
@@ -91,8 +100,8 @@ class ClipScorer:
             for batch in _chunks(squares, self._max_batch)
         )
 
-    def _embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors, (texts, dimensions); what is over the model's context counts for nothing."""
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors, float32, (texts, dimensions); what is over the model's context counts for nothing."""
         context = self._model.config.text_config.max_position_embeddings
         return self._embed(
             self._model.get_text_features(

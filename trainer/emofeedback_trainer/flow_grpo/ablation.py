@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from emofeedback.affect import AffectPoint, distance
-from emofeedback.interfaces import Generator, Judge
+from emofeedback.interfaces import Assessment, Generator, Judge
 from emofeedback.runs import Run, image_path
 from emofeedback.settings import BASE_POLICY, Profile
 from emofeedback_trainer.flow_grpo.held_out import Pair
@@ -37,12 +37,16 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Which pictures of a run count for a way."""
+class Delivered:
+    """What one way delivers for one pair."""
 
-    last_round: int
-    chosen: tuple[int, int]
-    """Round and index."""
+    pair: Pair
+    last: tuple[Path, ...]
+    """Pictures of its last round."""
+    chosen: Path
+    """The picture that the judge chose."""
+    judged: AffectPoint
+    """What the judge felt before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,19 +84,38 @@ async def measure(
         FailedPrecondition: the folder holds runs of other models.
         EmoFeedbackError: as the loop raises.
     """
+    delivered = await deliver(pairs, policy, folder, profile=profile, generator=generator, judge=judge)
+    return [summary(way, [_seen(one, critic) for one in each]) for way, each in delivered.items()]
+
+
+async def deliver(
+    pairs: Sequence[Pair], policy: str, folder: Path, *, profile: Profile, generator: Generator, judge: Judge
+) -> dict[str, list[Delivered]]:
+    """What each way delivers, without and with each feedback; runs that `folder` holds already are not made again.
+
+    Args:
+        policy: empty: only the base, without and with textual feedback.
+
+    Returns:
+        By way; pairs of which the judge could read no picture are missing.
+
+    Raises:
+        FailedPrecondition: the folder holds runs of other models.
+        EmoFeedbackError: as the loop raises.
+    """
     told = replace(profile, optimizer=replace(profile.optimizer, numeric_target=True))
     tasks = [Task(index=i, subject=p.subject, prompt=p.prompt, target=p.target) for i, p in enumerate(pairs)]
-    ways: dict[str, list[Choice]] = {}
+    first: dict[str, list[Delivered]] = {}
+    last: dict[str, list[Delivered]] = {}
     for name, alone, with_words in ((BASE_POLICY, "base", "textual feedback"), (policy, "reward feedback", "both")):
+        if not name:
+            continue
         kept = folder / name
         runs = await run_panel(tasks, kept, profile=told, generator=generator, judge=judge, policy=name, done=_tell)
-        for way, choose in ((alone, _without_words), (with_words, _with_words)):
-            ways[way] = [
-                _seen(pair, run, place, run_directory(kept, task), critic)
-                for pair, run, task in zip(pairs, runs, tasks, strict=True)
-                if (place := choose(run)) is not None
-            ]
-    return [summary(way, ways[way]) for way in ("base", "reward feedback", "textual feedback", "both")]
+        finished = [(p, run_directory(kept, task), run) for p, task, run in zip(pairs, tasks, runs, strict=True)]
+        first[alone] = [one for each in finished if (one := _without_words(*each))]
+        last[with_words] = [one for each in finished if (one := _with_words(*each))]
+    return first | last
 
 
 def summary(what: str, choices: Sequence[Choice]) -> Row:
@@ -129,25 +152,37 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def _without_words(run: Run) -> _Place | None:
+def _without_words(pair: Pair, folder: Path, run: Run) -> Delivered | None:
     """Round one, and the judge's choice in it."""
     best = run.rounds[0].best
-    return None if best is None else _Place(last_round=0, chosen=(0, best))
+    return None if best is None else _delivered(pair, folder, run, chosen=(0, best), last_round=0)
 
 
-def _with_words(run: Run) -> _Place | None:
+def _with_words(pair: Pair, folder: Path, run: Run) -> Delivered | None:
     """The whole run, and its answer."""
     if run.best is None:
         return None
-    return _Place(last_round=len(run.rounds) - 1, chosen=(run.best.round, run.best.index))
+    chosen = (run.best.round, run.best.index)
+    return _delivered(pair, folder, run, chosen=chosen, last_round=len(run.rounds) - 1)
 
 
-def _seen(pair: Pair, run: Run, place: _Place, folder: Path, critic: Critic) -> Choice:
-    last = [image_path(place.last_round, candidate.index) for candidate in run.rounds[place.last_round].candidates]
-    paths = [*last, image_path(*place.chosen)]
-    *looks, chosen = critic.look([Image.open(folder / path).convert("RGB") for path in paths])
-    errors = [distance(AffectPoint(look.valence, look.arousal), pair.target) for look in looks]
-    return Choice(pair=pair, mean_error=float(np.mean(errors)), chosen=chosen)
+def _delivered(pair: Pair, folder: Path, run: Run, *, chosen: tuple[int, int], last_round: int) -> Delivered:
+    turn, index = chosen
+    judged = run.rounds[turn].candidates[index].outcome
+    assert isinstance(judged, Assessment)  # the judge chooses among what it could read
+    return Delivered(
+        pair=pair,
+        last=tuple(folder / image_path(last_round, one.index) for one in run.rounds[last_round].candidates),
+        chosen=folder / image_path(turn, index),
+        judged=judged.point,
+    )
+
+
+def _seen(delivered: Delivered, critic: Critic) -> Choice:
+    paths = [*delivered.last, delivered.chosen]
+    *looks, chosen = critic.look([Image.open(path).convert("RGB") for path in paths])
+    errors = [distance(AffectPoint(look.valence, look.arousal), delivered.pair.target) for look in looks]
+    return Choice(pair=delivered.pair, mean_error=float(np.mean(errors)), chosen=chosen)
 
 
 def _tell(task: Task, run: Run) -> None:

@@ -20,10 +20,14 @@ _GAP = 24
 
 
 async def plane_picture(prompt: str, policy: str, *, generator: Generator, judge: Judge) -> bytes:
-    """A PNG of two planes of 5 x 5, the base's on the left: valence to the right, arousal upwards, one seed for all."""
+    """A PNG of two planes of 5 x 5, the base's on the left: valence to the right, arousal upwards, one seed for all.
+
+    Without a policy there is only the base's.
+    """
     planes = [
         await _plane(prompt, name, f"{title}: {prompt}", generator=generator, judge=judge)
         for name, title in ((BASE_POLICY, "base"), (policy, policy))
+        if name
     ]
     return _side_by_side([Image.open(io.BytesIO(plane)) for plane in planes])
 
