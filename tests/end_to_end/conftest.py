@@ -9,15 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collector import Collector, collecting
 from emofeedback_trainer.nano.rendering import render
 from emofeedback_trainer.nano.scenes import sample_scene
 from running_services import TOKEN, Services, serving
 
 
 @pytest.fixture(scope="session")
-def services() -> Iterator[Services]:
+def collector() -> Iterator[Collector]:
+    """Where the services send their spans."""
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def services(collector: Collector) -> Iterator[Services]:
     """The nano services behind a bearer token."""
-    with serving(token=TOKEN) as running:
+    with serving(token=TOKEN, **collector.environment()) as running:
         yield running
 
 
