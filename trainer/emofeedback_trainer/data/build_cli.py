@@ -19,9 +19,13 @@ from emofeedback.settings import TOKEN_VARIABLE, load_profile
 from emofeedback_trainer.data.build_emoset import EmosetBuild, build_emoset
 from emofeedback_trainer.data.card import Show
 from emofeedback_trainer.data.draws import Outside
+from emofeedback_trainer.data.eemodb.build import EemodbBuild, build_eemodb
+from emofeedback_trainer.data.eemodb.clustering import ClusteringSettings
+from emofeedback_trainer.data.eemodb.comments import with_comments
 from emofeedback_trainer.data.from_scenes import SceneData, build_scenes
 from emofeedback_trainer.data.lexicon import emotion_statistics, read_lexicon
-from emofeedback_trainer.data.reading import read
+from emofeedback_trainer.data.reading import LAYOUTS, read
+from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import SPLITS, data_digest, read_split, splits
 
 Subcommands = Any
@@ -33,17 +37,25 @@ _FROM_SCENES = """examples:
 """
 _BUILD_EMOSET = """examples:
   emofeedback-train data build-emoset EmoSet-118K runs/emoset --profile sd35-medium --judges 4
-  emofeedback-train data build-emoset EmoSet-118K runs/emoset --address judge.example:9000 --lexicon BRM-emot-submit.csv
+  emofeedback-train data build-emoset EmoSet-118K runs/emoset --address judge.example:9000 --lexicon BRM.csv
   emofeedback-train data build-emoset EmoSet-118K runs/small --train 200 --test 50 --seed 1 --outside clip
 
 RAY_ADDRESS=... captions on that Ray cluster; its machines must see SOURCE under the same path.
 """
+_BUILD_EEMODB = """examples:
+  emofeedback-train data build-eemodb runs/eemodb --source emotic EMOTIC --source oasis OASIS
+  emofeedback-train data build-eemodb runs/eemodb --source emotic EMOTIC --comments said.csv --lexicon BRM.csv
+  emofeedback-train data build-eemodb runs/of-scenes --source built runs/scenes
+"""
+_BUILT = "built"
+"""Name of a source that is a data folder of this command's."""
 
 
 def add_builders(commands: Subcommands) -> None:
     """Declares the building subcommands; each sets `run`."""
     _add_from_scenes(commands)
     _add_build_emoset(commands)
+    _add_build_eemodb(commands)
 
 
 def _add_from_scenes(commands: Subcommands) -> None:
@@ -123,6 +135,72 @@ def _build_emoset(arguments: argparse.Namespace) -> None:
         )
     for bad in (*reading.skipped, *left_out):
         print(f"left out: {bad}", file=sys.stderr)
+    _tell(arguments.out)
+
+
+def _add_build_eemodb(commands: Subcommands) -> None:
+    defaults = EemodbBuild()
+    purpose = "bring several data sets' labels to EEmo-Logic's form, and ask questions about them"
+    parser = _add(commands, "build-eemodb", purpose, _BUILD_EEMODB)
+    parser.add_argument(
+        "--source",
+        nargs=2,
+        action="append",
+        required=True,
+        metavar=("NAME", "FOLDER"),
+        help=f"a data set, of {', '.join(LAYOUTS)}, or {_BUILT} for a folder built here; give it again for more",
+    )
+    parser.add_argument("--comments", type=Path, help="CSV of what people wrote: columns source, id, comment")
+    parser.add_argument(
+        "--lexicon", type=Path, help="CSV of Warriner et al., for valence, arousal, dominance of comments"
+    )
+    parser.add_argument(
+        "--radius",
+        type=float,
+        default=defaults.clustering.radius,
+        help=f"farthest that a category may lie from an emotion (default {defaults.clustering.radius:g} points)",
+    )
+    parser.add_argument(
+        "--test-share",
+        type=float,
+        default=defaults.test_share,
+        help=f"test share of sources that aren't split (default {defaults.test_share:g})",
+    )
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of that choice, the folds and the questions")
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad rows out, and say which")
+    parser.set_defaults(run=_build_eemodb)
+
+
+def _build_eemodb(arguments: argparse.Namespace) -> None:
+    if arguments.seed < 0:
+        raise InvalidRequest.of("seed", f"is {arguments.seed}, it must be 0 or more")
+    samples: list[Sample] = []
+    for name, folder in arguments.source:
+        if name == _BUILT:
+            samples += [sample for split in splits(Path(folder)) for sample in read_split(Path(folder), split)]
+            continue
+        reading = read(name, Path(folder), skip_bad=arguments.skip_bad)
+        samples += reading.samples
+        for bad in reading.skipped:
+            print(f"left out: {name} {bad}", file=sys.stderr)
+    if arguments.comments:
+        samples = with_comments(samples, arguments.comments)
+    build = EemodbBuild(
+        clustering=ClusteringSettings(radius=arguments.radius, seed=arguments.seed),
+        test_share=arguments.test_share,
+        seed=arguments.seed,
+    )
+    made_by = (
+        "emofeedback-train data build-eemodb OUT "
+        + " ".join(f"--source {name} {name.upper()}" for name, _ in arguments.source)
+        + (f" --comments {arguments.comments.name}" if arguments.comments else "")
+        + (f" --lexicon {arguments.lexicon.name}" if arguments.lexicon else "")
+        + f" --radius {arguments.radius:g} --test-share {arguments.test_share:g} --seed {arguments.seed}"
+    )
+    lexicon = read_lexicon(arguments.lexicon) if arguments.lexicon else None
+    with shown_progress() as show:
+        left_out = build_eemodb(samples, arguments.out, build, lexicon=lexicon, made_by=made_by, show=show)
+    print(f"{left_out} samples have no picture or no label and are left out", file=sys.stderr)
     _tell(arguments.out)
 
 

@@ -57,8 +57,6 @@ class Card:
     """What else the result depends on: models with their digests, the source's digest."""
     notes: tuple[str, ...] = ()
     """Paragraphs about how the labels were made."""
-    parts: Mapping[str, str] = field(default_factory=dict)
-    """Further parts that `datasets` opens by name: part to pattern of its files, `{split}` being the split."""
 
 
 def begin(folder: Path, card: Card) -> None:
@@ -150,14 +148,9 @@ Open it with `datasets.load_dataset("OUT")`.
 
 def _front_matter(card: Card, names: Sequence[str]) -> str:
     """The YAML that tells `datasets` which files belong to which split."""
-    parts = {"default": f"{{split}}/{LABELS_FILE}", **card.parts}
-    lines = [f"pretty_name: {json.dumps(card.title)}", "configs:"]
-    for part, pattern in parts.items():
-        lines += [f"- config_name: {part}", "  data_files:"]
-        for split in names:
-            lines += [f"  - split: {_HUB_SPLITS[split]}", f"    path: {json.dumps(pattern.format(split=split))}"]
-            if part == "default":
-                lines[-1] = f'    path: ["{split}/{LABELS_FILE}", "{split}/images/*"]'
+    lines = [f"pretty_name: {json.dumps(card.title)}", "configs:", "- config_name: default", "  data_files:"]
+    for split in names:
+        lines += [f"  - split: {_HUB_SPLITS[split]}", f'    path: ["{split}/{LABELS_FILE}", "{split}/images/*"]']
     return "\n".join(lines) + "\n"
 
 
