@@ -13,7 +13,7 @@ from pathlib import Path
 
 from emofeedback import cli
 from emofeedback.errors import EmoFeedbackError
-from emofeedback.serving import local_services
+from emofeedback.local_services import local_services
 
 PROMPT = "a dog in a meadow"
 VALENCE, AROUSAL = 8, 6

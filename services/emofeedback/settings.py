@@ -151,16 +151,34 @@ class OptimizerSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """Replicas of one application and what each takes."""
+    """Replicas of one application, what each takes, and when there should be more or fewer (`scaling`)."""
 
     min_replicas: int = 1
     max_replicas: int = 1
     cpus: float = 1.0
+    """0 ends the last one while nobody calls; the call that finds none waits until one has loaded its models."""
     gpus: float = 0.0
     max_ongoing_requests: int = 32
     max_queued_requests: int = 256
 
+    """Calls in one replica; further ones wait before it."""
 
+    """Calls that wait; further ones are RESOURCE_EXHAUSTED."""
+    target_work: float = 16.0
+    """Unfinished work that one replica should have: image-steps in the generator, tokens in the judge, calls in the
+    optimizer. As many replicas are wanted as bring it down to this."""
+    look_back_seconds: float = 30.0
+    """Work is averaged over this."""
+    upscale_delay_seconds: float = 30.0
+    """More replicas must have been wanted for so long."""
+    downscale_delay_seconds: float = 600.0
+    """Fewer must have been: long, where loading a model takes minutes."""
+    drain_seconds: float = 600.0
+    """A replica that is replaced or no longer wanted takes no new calls and is given so long to finish those it has:
+    the longest call that `LIMITS` allows, at a low estimate of the model's speed."""
+    surge_percent: int = 0
+    """Replicas above the wanted number, in percent of it rounded up, while a new configuration rolls out. 0 stops an
+    old one first, and callers wait for the new one; more needs its GPUs to spare."""
 @dataclass(frozen=True, kw_only=True)
 class ServingSettings:
     """The three applications, each scaled on its own."""
@@ -211,9 +229,21 @@ NANO_PROFILE = Profile(
     ),
     optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34),
     serving=ServingSettings(
-        generator=Scaling(cpus=0.5),
-        judge=Scaling(cpus=0.5),
-        optimizer=Scaling(cpus=0.2, max_ongoing_requests=64),
+        # One replica of each; the figures count where a profile on it raises `max_replicas`. On one busy core:
+        # 30 image-steps and 1,000 tokens a second.
+        generator=Scaling(
+            cpus=0.5, target_work=240.0, upscale_delay_seconds=5.0, downscale_delay_seconds=60.0, surge_percent=100
+        ),
+        judge=Scaling(
+            cpus=0.5, target_work=8000.0, upscale_delay_seconds=5.0, downscale_delay_seconds=60.0, surge_percent=100
+        ),
+        optimizer=Scaling(
+            cpus=0.2,
+            upscale_delay_seconds=5.0,
+            downscale_delay_seconds=60.0,
+            surge_percent=100,
+            max_ongoing_requests=64,
+        ),
     ),
 )
 
@@ -245,9 +275,10 @@ SD35_MEDIUM_PROFILE = Profile(
     ),
     optimizer=OptimizerSettings(text_floor=0.6, image_floor=0.06),
     serving=ServingSettings(
-        generator=Scaling(cpus=4, gpus=1),
-        judge=Scaling(cpus=4, gpus=1),
-        optimizer=Scaling(cpus=1, max_ongoing_requests=64),
+        # Estimated at 20 image-steps and 500 tokens a second, until somebody measures them on such a GPU.
+        generator=Scaling(cpus=4.0, gpus=1.0, target_work=600.0, drain_seconds=900.0),
+        judge=Scaling(cpus=4.0, gpus=1.0, target_work=15_000.0),
+        optimizer=Scaling(cpus=1.0, max_ongoing_requests=64, drain_seconds=1800.0, surge_percent=100),
     ),
 )
 

@@ -29,7 +29,7 @@ def serve(profile: str, *, policies: str, port: int, http_port: int, token: str,
     # Looked for, not imported: the services set Ray's environment before its first import.
     if importlib.util.find_spec("ray") is None:
         raise FailedPrecondition("Ray is not installed, the services need it: pip install 'emofeedback[serve]'")
-    from emofeedback.serving import serve_until_interrupted
+    from emofeedback.local_services import serve_until_stopped
 
     def ready(address: str) -> None:
         consoles.say(f"Generator, judge and optimizer answer at {address} (profile {profile}). Ctrl-C ends them.")
@@ -37,4 +37,4 @@ def serve(profile: str, *, policies: str, port: int, http_port: int, token: str,
     consoles.note("starting the services")
     if policies and "://" not in policies:
         policies = str(Path(policies).resolve())  # replicas have a working directory of their own
-    serve_until_interrupted(profile, policies=policies, port=port, http_port=http_port, token=token, ready=ready)
+    serve_until_stopped(profile, policies=policies, port=port, http_port=http_port, token=token, ready=ready)
