@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
 
-.PHONY: help demo test lint types protos protos-check nano bench test-vllm clean
+.PHONY: help demo test lint types protos protos-check nano bench test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,7 +24,7 @@ setup: $(STAMP) ## Create .venv with the tested versions
 demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
 	@$(BIN)/python -m emofeedback.demo $(DEMO_ARGS)
 
-test: $(STAMP) ## All tests but those of the vLLM engine
+test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart
 	$(BIN)/python -m pytest
 
 lint: $(STAMP) ## Style, import layers, protos
@@ -62,5 +62,21 @@ $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
 test-vllm: $(VLLM_STAMP) ## The judge's tests with the embedded weights on a real vLLM, in an environment of its own
 	PYTHONPATH=tests/on_vllm $(VLLM_VENV)/bin/python -m pytest -m vllm tests/conformance/test_judges.py
 
+# A `helm` on PATH goes first; else Helm 4 as a library, whose wheel runs on older Pythons than it says.
+HELM_STAMP := $(if $(shell command -v helm),,.helm/.fetched)
+HELM_TESTS := HELM_DRIVER=memory PYTHONPATH=.helm $(BIN)/python -m pytest -m helm tests/helm
+
+.helm/.fetched:
+	$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 3.12 \
+	  --dest .helm helm-sdkpy==0.1.32
+	$(BIN)/python -m zipfile --extract .helm/helm_sdkpy-*.whl .helm
+	rm .helm/*.whl && touch $@
+
+test-helm: $(STAMP) $(HELM_STAMP) ## The chart, rendered by a real Helm; KUBERAY_CRDS names a folder of KubeRay's CRDs
+	$(HELM_TESTS)
+
+helm-golden: $(STAMP) $(HELM_STAMP) ## Keep what the chart's examples render to now, and the README's table of values
+	REWRITE_GOLDEN=1 $(HELM_TESTS) -k "golden or readme"
+
 clean: ## Remove environments and caches
-	rm -rf $(VENV) $(VLLM_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) .helm .pytest_cache .mypy_cache .ruff_cache .hypothesis
