@@ -6,6 +6,7 @@ Everything above the connection is the `kubernetes` package's own API; calls go 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,14 +45,15 @@ def connect(*, context: str = "", namespace: str = "") -> Cluster:
     except ImportError as error:
         raise FailedPrecondition("the Kubernetes client is not installed: pip install 'emofeedback[deploy]'") from error
     settings = client.Configuration()
+    file = os.environ.get("KUBECONFIG") or config.KUBE_CONFIG_DEFAULT_LOCATION
     try:
-        contexts, current = config.list_kube_config_contexts()
+        contexts, current = config.list_kube_config_contexts(file)
     except config.ConfigException:
         if not context:
             return _around_this_pod(settings, namespace)
         contexts, current = [], None
     try:
-        config.load_kube_config(context=context or None, client_configuration=settings)
+        config.load_kube_config(file, context=context or None, client_configuration=settings)
     except config.ConfigException as error:
         raise FailedPrecondition(f"the kubeconfig leads nowhere: {error}") from error
     chosen = next((each for each in contexts if each["name"] == context), current)
