@@ -14,6 +14,7 @@ from emofeedback import AffectPoint, Client
 from emofeedback.errors import InvalidRequest
 from emofeedback.metrics import GPU_MEMORY, PARSE_FAILURES
 from emofeedback.rounds import OptimizationFinished, OptimizationRequest
+from emofeedback.settings import BASE_POLICY, NANO_PROFILE
 from running_services import TOKEN, Services
 from scraping import Page, metrics_port, wait_for
 
@@ -100,7 +101,7 @@ def test_painting_is_measured_in_images_and_steps(page: Page) -> None:
     assert page.value("ray_emofeedback_step_seconds_bucket", le="10.0") == page.value(
         "ray_emofeedback_step_seconds_count"
     )
-    assert page.value("ray_emofeedback_policy_in_use", policy="base") == 1
+    assert page.value("ray_emofeedback_policy_in_use", policy=NANO_PROFILE.generator.policy or BASE_POLICY) == 1
 
 
 def test_judging_is_measured_in_tokens_and_readable_replies(page: Page, finished_run: OptimizationFinished) -> None:
