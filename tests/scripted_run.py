@@ -1,7 +1,7 @@
 """Stands in for `emofeedback-train`: a process that leaves the files of a run and behaves as its configuration says.
 
 python scripted_run.py flow-grpo --config FILE --out DIR [--resume]; the file's keys, all optional: `iterations`, `pace`
-(seconds an iteration), `stubborn` (ignores Ctrl-C), `fails_at`, `away` (a file: it
+(seconds an iteration), `stubborn` (ignores Ctrl-C and SIGTERM), `fails_at`, `away` (a file: it
 pauses for as long as that exists).
 """
 
@@ -45,7 +45,8 @@ def main() -> None:
         with (folder / name).open("a") as file:
             file.write(json.dumps(line) + "\n")
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN if config.get("stubborn") else signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if config.get("stubborn") else signal.default_int_handler)
     tell("running")
     if not done:
         add("panel.jsonl", iteration=0, error=4.0, alarm="")

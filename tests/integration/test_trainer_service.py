@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,64 +25,19 @@ from emofeedback.training import (
     IterationDone,
     PanelMeasured,
     PolicyPublished,
-    RunEvent,
     RunRequest,
     RunState,
     RunStateChanged,
 )
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.runs import supervisor as supervisor_module
 from emofeedback_trainer.runs.processes import Processes
 from emofeedback_trainer.serving import serving
-
-SCRIPT = Path(__file__).parents[1] / "scripted_run.py"
+from scripted_training import iterations, let_scripts_have_keys, processes, states, trainer, until, watched
 
 
 @pytest.fixture(autouse=True)
 def scripted_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The script, which stands in for a training run, reads keys of its own."""
-    checked = supervisor_module.checked
-
-    def lenient(request: RunRequest) -> tuple[str, str]:
-        own = ("iterations", "pace", "stubborn", "fails_at", "away")
-        lines = request.config.splitlines()
-        config, policies = checked(
-            RunRequest(name=request.name, config="\n".join(line for line in lines if not line.startswith(own)))
-        )
-        return "\n".join([*(line for line in lines if line.startswith(own)), config]), policies
-
-    monkeypatch.setattr(supervisor_module, "checked", lenient)
-
-
-def processes() -> Processes:
-    return Processes([sys.executable, str(SCRIPT)])
-
-
-@asynccontextmanager
-async def trainer(folder: Path, **options: Any) -> AsyncIterator[AsyncClient]:
-    async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serving(folder, processes(), interval=0.05, **options))
-        retry = RetryPolicy(initial_backoff=0.05)
-        yield await stack.enter_async_context(AsyncClient(address, token=options.get("token", ""), retry=retry))
-
-
-async def until(client: AsyncClient, name: str, *states: RunState, iteration: int = 0) -> None:
-    async with asyncio.timeout(20):
-        while (run := await client.trainer.get(name)).state not in states or run.iteration < iteration:
-            await asyncio.sleep(0.02)
-
-
-async def watched(client: AsyncClient, name: str, from_iteration: int = 0) -> list[RunEvent]:
-    async with asyncio.timeout(20):
-        return [event async for event in client.trainer.watch(name, from_iteration=from_iteration)]
-
-
-def states(events: list[RunEvent]) -> list[RunState]:
-    return [event.run.state for event in events if isinstance(event, RunStateChanged)]
-
-
-def iterations(events: list[RunEvent]) -> list[int]:
-    return [event.iteration for event in events if isinstance(event, IterationDone)]
+    let_scripts_have_keys(monkeypatch)
 
 
 async def test_a_run_is_created_watched_and_finished(tmp_path: Path) -> None:
@@ -269,6 +223,13 @@ async def test_what_cannot_be_done_is_said(
         assert await client.trainer.list() == ()
         with pytest.raises(NotFound):
             await watched(client, "nobody")
+
+
+async def test_a_run_that_cannot_be_started_has_failed_and_says_why(tmp_path: Path) -> None:
+    async with trainer(tmp_path, Processes(["/nowhere/python"])) as client:
+        run = await client.trainer.create(RunRequest(name="calm", config="iterations = 1\n"))
+        assert run.state is RunState.FAILED
+        assert run.message == "no process for calm can be started: No such file or directory"
 
 
 async def test_the_token_is_asked_for(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import yaml
 
 from emofeedback.cluster import connect
 from emofeedback.errors import FailedPrecondition, InvalidRequest, Unavailable
-from emofeedback_trainer.runs import kubernetes_jobs
 from emofeedback_trainer.runs.backend import Sight, job_name, stem
 from emofeedback_trainer.runs.kubernetes_jobs import KubernetesJobs, filled, load_template
 from kube_api import kube_api
@@ -34,7 +33,6 @@ TEMPLATE: dict[str, Any] = {
 
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
-    monkeypatch.setattr(kubernetes_jobs, "_RECENT_SECONDS", 0.0)
     with kube_api() as api:
         monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path, namespace="art")))
         yield api
@@ -44,7 +42,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubeApi]:
 def jobs(api: KubeApi, tmp_path: Path) -> KubernetesJobs:
     template = tmp_path / "rayjob.yaml"
     template.write_text(yaml.safe_dump(TEMPLATE))
-    return KubernetesJobs(connect(), template)
+    return KubernetesJobs(connect(), template, recent=0.0)
 
 
 @pytest.fixture
@@ -105,7 +103,7 @@ def test_a_job_is_created_in_the_namespace_and_found_by_whoever_asks(
 ) -> None:
     name = started(jobs, api, folder)
     assert jobs.look(folder) == Sight(alive=True, words="its RayJob is new")
-    another = KubernetesJobs(connect(), tmp_path / "rayjob.yaml")  # as after a restart of the service
+    another = KubernetesJobs(connect(), tmp_path / "rayjob.yaml", recent=0.0)  # as after a restart of the service
     another.start(folder, WORDS)
     assert len(api.objects("RayJob")) == 1
     api.set_status("RayJob", name, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, "art")

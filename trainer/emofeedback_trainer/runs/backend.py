@@ -86,7 +86,7 @@ def kept_job(folder: Path) -> str:
 class Recent(Generic[T]):
     """What a cluster last said, for a moment: many runs are looked at, and the answer holds for all of them."""
 
-    def __init__(self, ask: Callable[[], T], seconds: float = 1.0) -> None:
+    def __init__(self, ask: Callable[[], T], seconds: float) -> None:
         self._ask = ask
         self._seconds = seconds
         self._asked = -math.inf

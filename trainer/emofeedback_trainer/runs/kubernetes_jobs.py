@@ -27,7 +27,6 @@ JOB_LABEL = "emofeedback.io/job"
 RUN = "emofeedback.io/run"
 """On the RayJob: as an annotation the run's name, as a label its stem."""
 _KIND = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
-_RECENT_SECONDS = 2.0
 _OVER = ("Complete", "Failed")
 """Deployment status of a RayJob with which KubeRay is done."""
 
@@ -35,14 +34,20 @@ _OVER = ("Complete", "Failed")
 class KubernetesJobs:
     """A back end: one RayJob a run."""
 
-    def __init__(self, cluster: Cluster, template: Path) -> None:
-        """Raises `InvalidRequest` where the template is no RayJob that can be filled in."""
+    def __init__(self, cluster: Cluster, template: Path, *, recent: float = 2.0) -> None:
+        """
+        Args:
+            recent: seconds for which what the cluster said is believed.
+
+        Raises:
+            InvalidRequest: the template is no RayJob that can be filled in.
+        """
         self._template = load_template(template)
         self._cluster = cluster
         self._custom = client.CustomObjectsApi(cluster.api)
         self._core = client.CoreV1Api(cluster.api)
-        self._jobs: Recent[dict[str, Any]] = Recent(self._list_jobs, _RECENT_SECONDS)
-        self._pods: Recent[dict[str, list[Any]]] = Recent(self._list_pods, _RECENT_SECONDS)
+        self._jobs: Recent[dict[str, Any]] = Recent(self._list_jobs, recent)
+        self._pods: Recent[dict[str, list[Any]]] = Recent(self._list_pods, recent)
 
     def start(self, folder: Path, words: Sequence[str]) -> None:
         if self.look(folder).alive:

@@ -17,6 +17,8 @@ from typing import Any
 from emofeedback.errors import FailedPrecondition, Unavailable
 from emofeedback_trainer.runs.backend import Recent, Sight, job_name, keep_job, kept_job, last_line
 
+_RECENT_SECONDS = 0.5
+
 
 class RayJobs:
     """A back end: one Ray job a run."""
@@ -33,7 +35,7 @@ class RayJobs:
         self._address = address
         self._grace = grace
         self._command = command
-        self._jobs: Recent[dict[str, Any]] = Recent(self._list)
+        self._jobs: Recent[dict[str, Any]] = Recent(self._list, _RECENT_SECONDS)
 
     def start(self, folder: Path, words: Sequence[str]) -> None:
         if self.look(folder).alive:
