@@ -27,11 +27,12 @@ demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into run
 test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart
 	$(BIN)/python -m pytest
 
-lint: $(STAMP) ## Style, import layers, protos
+lint: $(STAMP) ## Style, import layers, protos, Dockerfiles
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	$(BIN)/hadolint services/Dockerfile trainer/Dockerfile
 
 types: $(STAMP) ## Strict type check
 	$(BIN)/mypy
