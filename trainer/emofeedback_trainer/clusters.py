@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,15 +17,16 @@ def ray_cluster() -> Iterator[None]:
     Raises:
         Unavailable: Ray did not start on this machine.
     """
+    # Asked of what is imported already: Ray must not be imported before `local_cluster` sets its environment.
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        yield
+        return
     if not os.environ.get("RAY_ADDRESS"):
         with local_cluster():
             yield
         return
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
     ray.init(log_to_driver=False)
     try:
         yield

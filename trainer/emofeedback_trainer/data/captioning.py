@@ -11,13 +11,14 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from emofeedback.affect import Emotion
 from emofeedback.commands.engines import Engines
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition, Unavailable
-from emofeedback.interfaces import ModelInfo
+from emofeedback.interfaces import Judge, ModelInfo
 from emofeedback_trainer.clusters import ray_cluster
 from emofeedback_trainer.data.captions import Captions, Wanted, caption
 from emofeedback_trainer.data.card import Show
@@ -105,10 +106,8 @@ class _Captioner:
     """A worker of Ray Data: a judge in a process of its own, for as long as that lives."""
 
     def __init__(self, engines: Engines) -> None:
+        self._engines = engines
         self._runner = asyncio.Runner()
-        self._opened = engines.judge()
-        self._judge = self._runner.run(self._opened.__aenter__())
-        self._model = self._runner.run(self._judge.model())
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         pictures = [
@@ -116,8 +115,15 @@ class _Captioner:
             for path, name in zip(row["images"], row["emotions"], strict=True)
         ]
         captions = self._runner.run(caption(self._judge, pictures))
-        part = {"model": asdict(self._model), "captions": [asdict(one) for one in captions]}
+        model = self._runner.run(self._judge.model())
+        part = {"model": asdict(model), "captions": [asdict(one) for one in captions]}
         return {"part": row["part"], "json": json.dumps(part, ensure_ascii=False)}
+
+    @cached_property
+    def _judge(self) -> Judge:
+        # Loaded for the first part, not by the constructor: only from a part does Ray hand back what went wrong.
+        self._opened = self._engines.judge()
+        return self._runner.run(self._opened.__aenter__())
 
 
 def _path(folder: Path, number: int) -> Path:

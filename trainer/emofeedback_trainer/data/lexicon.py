@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from emofeedback.affect import LEXICON, SCALE_MAX, SCALE_MIN, Emotion, LexiconStatistics
 from emofeedback.errors import InvalidRequest
-from emofeedback_trainer.data.rows import Row, table
+from emofeedback_trainer.data.rows import BadCell, Row, table
 
 Lexicon = Mapping[str, LexiconStatistics]
 """By lower-case word."""
@@ -37,7 +37,10 @@ def read_lexicon(path: Path) -> Lexicon:
             raise InvalidRequest.of(
                 f"{path.name} row {row.number} column Word", f"{word!r} was an earlier row's already"
             )
-        words[word] = _statistics(row)
+        try:
+            words[word] = _statistics(row)
+        except BadCell as error:
+            raise error.bad.error() from error
     if not words:
         raise InvalidRequest.of(path.name, "has no rows")
     return words

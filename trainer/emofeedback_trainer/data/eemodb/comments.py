@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.data.rows import table
+from emofeedback_trainer.data.rows import BadCell, table
 
 
 def with_comments(samples: Sequence[Sample], path: Path) -> list[Sample]:
@@ -18,8 +18,11 @@ def with_comments(samples: Sequence[Sample], path: Path) -> list[Sample]:
     """
     comments: dict[tuple[str, str], list[str]] = {(sample.source, sample.id): [] for sample in samples}
     for row in table(path.parent, path.name, ("source", "id", "comment")):
-        key = row.text("source"), row.text("id")
-        if key not in comments:
-            raise row.bad("id", f"is {key[1]!r}, and no sample of {key[0]!r} has that id").bad.error()
-        comments[key].append(row.text("comment"))
+        try:
+            key = row.text("source"), row.text("id")
+            if key not in comments:
+                raise row.bad("id", f"is {key[1]!r}, and no sample of {key[0]!r} has that id")
+            comments[key].append(row.text("comment"))
+        except BadCell as error:
+            raise error.bad.error() from error
     return [replace(sample, comments=(*sample.comments, *comments[sample.source, sample.id])) for sample in samples]

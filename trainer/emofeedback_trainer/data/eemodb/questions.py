@@ -6,11 +6,12 @@ ranking      the three strongest emotions in order
 description  a free answer that says all of it
 
 Balanced: of each kind of Yes-or-No question half are answered Yes, and the right option stands equally often at each
-letter, so that guessing one answer earns nothing.
+of its letters, so that guessing one answer earns nothing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,8 +82,10 @@ def questions(samples: Sequence[Sample], seed: int) -> list[Question]:
     made: list[Question] = []
 
     def add(asked: Sequence[_Asked], task: Task, kind: Kind, dimension: str) -> None:
-        for place, one in enumerate(asked):
-            options, answer = _arranged(one, place, kind, rng)
+        turns: Counter[int] = Counter()
+        for one in asked:
+            options, answer = _arranged(one, turns[len(one.wrong)], kind, rng)
+            turns[len(one.wrong)] += 1
             made.append(
                 Question(
                     id=f"{task}-{next(numbers):07d}",
@@ -126,12 +129,13 @@ class _Asked:
     wrong: tuple[str, ...] = ()
 
 
-def _arranged(one: _Asked, place: int, kind: Kind, rng: np.random.Generator) -> tuple[tuple[str, ...], str]:
-    """The options in their order and the right one's letter; its place goes round."""
+def _arranged(one: _Asked, turn: int, kind: Kind, rng: np.random.Generator) -> tuple[tuple[str, ...], str]:
+    """The options in their order and the right one's letter, which goes round among questions with as many options;
+    Yes and No, which alternate, go round in twos."""
     if kind == "Open":
         return (), one.right
     wrong = [one.wrong[number] for number in rng.permutation(len(one.wrong))]
-    at = (place // 2 if kind == "Yes-or-No" else place) % (len(wrong) + 1)
+    at = (turn // 2 if kind == "Yes-or-No" else turn) % (len(wrong) + 1)
     return (*wrong[:at], one.right, *wrong[at:]), LETTERS[at]
 
 
