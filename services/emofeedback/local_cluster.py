@@ -72,6 +72,7 @@ def _start_ray(setup: Callable[[], None] | None) -> None:
 
     try:
         ray.init(
+            address="local",  # else Ray joins a cluster that somebody else's `ray start` left on this machine
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
