@@ -178,7 +178,8 @@ class ScriptedJudge:
 
     `analyses` and `rewrites` are its replies to conversations with and without images, used up in order;
     after them it goes on with sensible ones. `calls` logs the name of each method as it begins,
-    `conversations` and `decodings` every conversation, `compared` every text that was compared.
+    `conversations` and `decodings` every conversation, `compared` every text that was compared, `users` whose
+    calibration each assessment asked for.
     """
 
     feeling: Callable[[Picture], AssessmentOutcome] = arbitrary_feeling
@@ -194,14 +195,18 @@ class ScriptedJudge:
     conversations: list[Conversation] = field(default_factory=list)
     decodings: list[Decoding] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
     cancelled: int = 0
     """Calls that were closed or cancelled while they waited."""
 
     def __post_init__(self) -> None:
         self._analyses, self._rewrites = iter(self.analyses), iter(self.rewrites)
 
-    async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+    async def assess(
+        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
         await self._begin("assess")
+        self.users.append(user)
         return [self._outcome(image, reasoning) for image in images]
 
     async def assess_stream(

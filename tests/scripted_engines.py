@@ -23,8 +23,10 @@ class ScriptedEngines:
     profile: str | None = "nano"
     opened: int = 0
 
-    def connect(self, profile: str | None, address: str | None, token: str, policies: str) -> ScriptedEngines:
-        connect(profile, address, token, policies)
+    def connect(
+        self, profile: str | None, address: str | None, token: str, policies: str, calibrations: str
+    ) -> ScriptedEngines:
+        connect(profile, address, token, policies, calibrations)
         return self
 
     def judge(self) -> AbstractAsyncContextManager[Judge]:

@@ -158,8 +158,8 @@ class JudgeServicer:
 
     @unary_rpc
     async def AssessImages(self, request: Any, context: Any) -> Any:
-        images, reasoning = wire.assess_request_from_proto(request)
-        outcomes = await self._judge.assess(images, reasoning=reasoning)
+        images, reasoning, user = wire.assess_request_from_proto(request)
+        outcomes = await self._judge.assess(images, reasoning=reasoning, user=user)
         return judge_pb2.AssessImagesResponse(outcomes=map(wire.outcome_to_proto, outcomes))
 
     @stream_rpc

@@ -76,9 +76,14 @@ def check_optimization_request(request: OptimizationRequest) -> None:
     )
 
 
-def check_images(images: Sequence[bytes], field: str = "images") -> None:
-    """A batch of encoded images; whether each is a picture is for the judge to see."""
-    _raise(_images(field, images))
+def check_assessment(images: Sequence[bytes], user: str) -> None:
+    """A batch of encoded images, whether each is a picture is for the judge to see; and a person's id, or none."""
+    _raise(_images("images", images), _user("user", user) if user else ())
+
+
+def check_user(user: str) -> None:
+    """The id of a person."""
+    _raise(_user("user", user))
 
 
 def check_image(image: bytes, field: str = "image") -> None:
@@ -246,6 +251,13 @@ def _run_name(field: str, name: str) -> Violations:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name) or len(name) > LIMITS.run_name_characters:
         rule = f"1 to {LIMITS.run_name_characters} small letters, digits, '-', '_' and '.', a letter or digit first"
         yield FieldViolation(field, f"is {name[: LIMITS.run_name_characters]!r}, it must be {rule}")
+
+
+def _user(field: str, user: str) -> Violations:
+    """It becomes the name of a file, so it is plain and can't lead out of its folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", user) or len(user) > LIMITS.name_characters:
+        rule = f"1 to {LIMITS.name_characters} letters a-z and A-Z, digits, '-', '_' and '.', a letter or digit first"
+        yield FieldViolation(field, f"is {user[: LIMITS.name_characters]!r}, it must be {rule}")
 
 
 def _left_out(field: str, text: str, reason: str) -> Violations:

@@ -1,4 +1,4 @@
-"""The command `emofeedback`: options in, one of four commands out, and every error as one line.
+"""The command `emofeedback`: options in, one of its commands out, and every error as one line.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C.
 """
@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from emofeedback.affect import Emotion
 from emofeedback.checks import target_from
+from emofeedback.commands import deploy
 from emofeedback.commands.assess import assess
 from emofeedback.commands.consoles import Consoles
 from emofeedback.commands.create import create
@@ -21,7 +22,7 @@ from emofeedback.commands.engines import Connect, Engines, connect
 from emofeedback.commands.serve import serve
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest
 from emofeedback.rounds import OptimizationRequest
-from emofeedback.settings import BASE_POLICY, PROFILES, TOKEN_VARIABLE
+from emofeedback.settings import BASE_POLICY, PROFILES, TOKEN_VARIABLE, load_profile
 
 _FIELD_OPTIONS = {
     "prompt": "PROMPT",
@@ -31,8 +32,8 @@ _FIELD_OPTIONS = {
     "target.emotion": "--emotion",
     "time_budget_seconds": "--time-budget",
     "http_port": "--http-port",
-    **{name: f"--{name}" for name in ("address", "grid", "images", "out", "port", "profile")},
-    **{name: f"--{name}" for name in ("policies", "policy", "rounds", "seed", "tolerance")},
+    **{name: f"--{name}" for name in ("address", "grid", "images", "manifests", "out", "port", "profile")},
+    **{name: f"--{name}" for name in ("calibrations", "policies", "policy", "rounds", "seed", "tolerance", "user")},
 }
 """What a field of a request is called on the command line."""
 
@@ -47,6 +48,17 @@ _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
   emofeedback assess runs/lake/round-*/*.png --json | sort
   emofeedback assess photo.jpg --explain
+  emofeedback assess photo.jpg --user ada --calibrations runs/people     as ada would rate it
+"""
+_CALIBRATE_EXAMPLES = """examples:
+  emofeedback calibrate ratings.csv --user ada --calibrations runs/people
+  emofeedback calibrate ratings.csv --user ada --calibrations s3://bucket/people --address 127.0.0.1:9000
+
+The table has a row for each picture that the person rated, ten or more; the pictures lie relative to it, and a rating
+may be missing:
+  image,valence,arousal
+  photos/beach.jpg,7.5,3
+  photos/crowd.jpg,,6
 """
 _SWEEP_EXAMPLES = """examples:
   emofeedback sweep "a tree in the meadow" --out runs/tree
@@ -101,13 +113,22 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
             consoles=consoles,
         )
         return True
-    engines: Engines = connect(options.profile, options.address, options.token, options.policies)
+    if options.command == "deploy":
+        return deploy.deploy(options, consoles)
+    if options.command == "calibrate":
+        return _calibrate(options, connect, consoles)
+    engines: Engines = connect(options.profile, options.address, options.token, options.policies, options.calibrations)
     match options.command:
         case "create":
             create(_request(options), out=options.out, resume=options.resume, engines=engines, consoles=consoles)
         case "assess":
             return assess(
-                options.image, as_json=options.json, explain=options.explain, engines=engines, consoles=consoles
+                options.image,
+                as_json=options.json,
+                explain=options.explain,
+                user=options.user,
+                engines=engines,
+                consoles=consoles,
             )
         case "sweep":
             try:
@@ -123,6 +144,28 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
                 seed=options.seed,
             )
             sweep(asked, out=options.out, resume=options.resume, engines=engines, consoles=consoles)
+    return True
+
+
+def _calibrate(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> bool:
+    try:
+        from emofeedback.commands.calibrate import calibrate
+    except ImportError as error:
+        # The client alone comes without numpy and fsspec.
+        raise FailedPrecondition("calibrate needs more than the client: pip install 'emofeedback[local]'") from error
+    store = options.calibrations
+    if not store and options.address is None:
+        store = load_profile(options.profile or "nano").judge.calibrations
+    if not store:
+        raise InvalidRequest.of("calibrations", "is missing: the folder or URI in which the judge will look")
+    calibrate(
+        options.ratings,
+        user=options.user,
+        calibrations=store,
+        as_json=options.json,
+        engines=connect(options.profile, options.address, options.token, "", ""),
+        consoles=consoles,
+    )
     return True
 
 
@@ -145,8 +188,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_create(_command(commands, "create", "paint a prompt in a feeling", _CREATE_EXAMPLES))
     _add_assess(_command(commands, "assess", "say what images make people feel", _ASSESS_EXAMPLES))
+    _add_calibrate(_command(commands, "calibrate", "learn how one person rates pictures", _CALIBRATE_EXAMPLES))
     _add_sweep(_command(commands, "sweep", "paint a prompt all over the valence-arousal plane", _SWEEP_EXAMPLES))
     _add_serve(_command(commands, "serve", "run the three services until Ctrl-C", _SERVE_EXAMPLES))
+    deploy.add_arguments(
+        _command(commands, "deploy", "what would run on a cluster, what does, and what is missing", deploy.EXAMPLES)
+    )
     return parser
 
 
@@ -184,6 +231,17 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--explain", action="store_true", help="let the judge reason aloud; slower")
     _add_engines(parser)
+    person = parser.add_argument_group("through whose eyes")
+    person.add_argument("--user", default="", metavar="ID", help="a person whose calibration to apply")
+    person.add_argument("--calibrations", default="", metavar="URI", help=_CALIBRATIONS_HELP)
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ratings", type=Path, metavar="RATINGS", help="a CSV file: image, valence, arousal")
+    parser.add_argument("--user", required=True, metavar="ID", help="whose ratings these are")
+    parser.add_argument("--calibrations", default="", metavar="URI", help=_CALIBRATIONS_HELP)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    _add_engines(parser)
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
@@ -205,6 +263,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 _POLICY_HELP = f"a trained policy; {BASE_POLICY!r}: the base weights (default: the profile's own)"
 _POLICIES_HELP = "folder or fsspec URI of the policies (default: the profile's own)"
+_CALIBRATIONS_HELP = "folder or fsspec URI of personal calibrations (default: the profile's own)"
 _PROFILE_HELP = f"{', '.join(PROFILES)} (default: nano), or a .toml file"
 
 
@@ -215,7 +274,7 @@ def _add_loop(group: argparse._ArgumentGroup, *, rounds: int, images: int) -> No
 
 
 def _add_engines(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(policies="")
+    parser.set_defaults(policies="", calibrations="")
     engines = parser.add_argument_group("where the work is done")
     engines.add_argument("--profile", help=f"models in this process: {_PROFILE_HELP}")
     engines.add_argument("--address", metavar="HOST:PORT", help="services to use instead, as `emofeedback serve` runs")

@@ -258,12 +258,19 @@ class Decoding:
 class Judge(Protocol):
     """Looks at pictures. Every list it returns is as long as its input and in its order."""
 
-    async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+    async def assess(
+        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
         """Valence, arousal and emotion of each image: by the short way (expected value over rating tokens), or,
         with `reasoning`, by reading the reply that the model thinks out loud.
 
+        Args:
+            user: id of a person by whose calibration valence and arousal are corrected; empty: nobody's.
+
         Raises:
             InvalidRequest: an image is not one, is animated, or is over the pixel limit.
+            NotFound: there is no calibration for this person.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
         """
         ...
 

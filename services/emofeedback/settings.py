@@ -52,7 +52,7 @@ class Limits:
     text_characters: int = 20_000
     """An analysis, one text of a conversation, or the configuration of a training run."""
     name_characters: int = 200
-    """A policy's name or a request's id."""
+    """A policy's name, a person's or a request's id."""
     new_tokens: int = 2048
     temperature: float = 2.0
     time_budget_seconds: float = 86_400.0
@@ -124,6 +124,8 @@ class JudgeSettings:
     threads: int = 0
     """Torch threads of the process on a CPU; 0 leaves torch's own choice."""
     minimum_gpu_memory_gib: float = 0.0
+    calibrations: str = ""
+    """fsspec URI of the store of personal calibrations (`judge.calibration_store`); empty: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,15 +156,13 @@ class Scaling:
     """Replicas of one application, what each takes, and when there should be more or fewer (`scaling`)."""
 
     min_replicas: int = 1
+    """0 ends the last one while nobody calls; the call that finds none waits until one has loaded its models."""
     max_replicas: int = 1
     cpus: float = 1.0
-    """0 ends the last one while nobody calls; the call that finds none waits until one has loaded its models."""
     gpus: float = 0.0
     max_ongoing_requests: int = 32
-    max_queued_requests: int = 256
-
     """Calls in one replica; further ones wait before it."""
-
+    max_queued_requests: int = 256
     """Calls that wait; further ones are RESOURCE_EXHAUSTED."""
     target_work: float = 16.0
     """Unfinished work that one replica should have: image-steps in the generator, tokens in the judge, calls in the
@@ -179,6 +179,8 @@ class Scaling:
     surge_percent: int = 0
     """Replicas above the wanted number, in percent of it rounded up, while a new configuration rolls out. 0 stops an
     old one first, and callers wait for the new one; more needs its GPUs to spare."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServingSettings:
     """The three applications, each scaled on its own."""
@@ -214,6 +216,8 @@ NANO_PROFILE = Profile(
         threads=1,
         max_text_tokens=0,
         vocabulary=str(NANO / "generator" / "words.txt"),
+        policies=str(NANO / "policies"),
+        policy="nano-000075",
     ),
     judge=JudgeSettings(
         checkpoint=str(NANO / "judge"),
@@ -227,7 +231,7 @@ NANO_PROFILE = Profile(
         dtype="float32",
         threads=1,
     ),
-    optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34),
+    optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34, numeric_target=True),
     serving=ServingSettings(
         # One replica of each; the figures count where a profile on it raises `max_replicas`. On one busy core:
         # 30 image-steps and 1,000 tokens a second.
@@ -313,6 +317,11 @@ def with_policies(profile: Profile, uri: str) -> Profile:
     """The profile with the adapters of another store. Its own default one is not in there: where a request names no
     policy, the base weights paint."""
     return dataclasses.replace(profile, generator=dataclasses.replace(profile.generator, policies=uri, policy=""))
+
+
+def with_calibrations(profile: Profile, uri: str) -> Profile:
+    """The profile with the personal calibrations of another store."""
+    return dataclasses.replace(profile, judge=dataclasses.replace(profile.judge, calibrations=uri))
 
 
 def changed(settings: T, changes: Mapping[str, Any], where: str) -> T:

@@ -16,9 +16,11 @@ import pytest_asyncio
 import tiny_judges as tiny
 from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.client import AsyncClient
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Assessment, Decoding, Judge, Message
+from emofeedback.errors import FailedPrecondition, InvalidRequest, NotFound
+from emofeedback.interfaces import Assessment, Decoding, Judge, Message, ModelInfo
 from emofeedback.judge.assess import LocalJudge
+from emofeedback.judge.calibration import AxisCalibration, Calibration
+from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.settings import LIMITS, NANO_PROFILE
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
@@ -34,9 +36,15 @@ QUESTION = (Message(role="user", parts=(IMAGES[0], IMAGES[1], "Which is brighter
 SHORT = Decoding(max_new_tokens=8)
 
 
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of personal calibrations."""
+    return tmp_path_factory.mktemp("people")
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def local(tiny_judges: Path) -> AsyncIterator[LocalJudge]:
-    judge = LocalJudge.load(tiny.settings(tiny_judges))
+async def local(tiny_judges: Path, people: Path) -> AsyncIterator[LocalJudge]:
+    judge = LocalJudge.load(tiny.settings(tiny_judges, calibrations=str(people)))
     yield judge
     judge.close()
 
@@ -53,10 +61,10 @@ async def client(local: LocalJudge) -> AsyncIterator[Judge]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vllm() -> AsyncIterator[LocalJudge]:
+async def vllm(people: Path) -> AsyncIterator[LocalJudge]:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("runs in the environment of `make test-vllm`")
-    judge = LocalJudge.load(dataclasses.replace(NANO_PROFILE.judge, engine="vllm"))
+    judge = LocalJudge.load(dataclasses.replace(NANO_PROFILE.judge, engine="vllm", calibrations=str(people)))
     yield judge
     judge.close()
 
@@ -103,6 +111,28 @@ async def test_an_image_is_judged_alike_alone_and_among_others(any_judge: Judge)
         assert alone.valence == pytest.approx(among_others.valence, abs=1e-4)
         assert alone.arousal == pytest.approx(among_others.arousal, abs=1e-4)
         assert alone.emotion is among_others.emotion
+
+
+async def test_a_persons_calibration_corrects_what_it_knows_of_and_nothing_else(judge: Judge, people: Path) -> None:
+    CalibrationStore(str(people)).write(known_of("ada", await judge.model()))
+    plain = await judge.assess(IMAGES)
+    assert await judge.assess(IMAGES) == plain
+    for before, after in zip(plain, await judge.assess(IMAGES, user="ada"), strict=True):
+        assert isinstance(before, Assessment)
+        assert after == dataclasses.replace(before, valence=pytest.approx(3 + (before.valence - 1) / 4))
+    (aloud,) = await judge.assess(IMAGES[:1], reasoning=True, user="ada")
+    assert isinstance(aloud, Assessment) and aloud.reasoning and 3 <= aloud.valence <= 5
+
+
+async def test_a_person_that_nothing_is_known_of_is_not_found(judge: Judge) -> None:
+    with pytest.raises(NotFound, match="no calibration for user 'nobody'"):
+        await judge.assess(IMAGES, user="nobody")
+
+
+async def test_what_was_learned_from_another_judge_is_not_applied(judge: Judge, people: Path) -> None:
+    CalibrationStore(str(people)).write(known_of("bob", ModelInfo(name="another", digest="sha256:" + "0" * 64)))
+    with pytest.raises(FailedPrecondition, match="was fitted on the judge another"):
+        await judge.assess(IMAGES, user="bob")
 
 
 async def test_a_stream_answers_every_key_as_a_call_would(any_judge: Judge) -> None:
@@ -189,6 +219,13 @@ async def test_a_cancelled_call_leaves_the_judge_at_work(judge: Judge) -> None:
     assert len(await judge.assess(IMAGES[:1])) == 1
 
 
+def known_of(user: str, judge: ModelInfo) -> Calibration:
+    """A person who finds everything between 3 and 5 pleasant, and whose arousal is the judge's."""
+    figures = {"images": 12, "judge_error": 2.0, "error": 1.0, "standard_error": 0.2}
+    valence = AxisCalibration(values=(3, 4, 5), **figures)
+    return Calibration(user=user, judge=judge, valence=valence, arousal=None, created="2026-01-01T00:00:00+00:00")
+
+
 def one_bad_part(part: str | bytes) -> Any:
     return [QUESTION, (Message(role="user", parts=("look", part)),)]
 
@@ -199,6 +236,7 @@ INVALID: dict[str, tuple[Any, str]] = {
     "an empty image": (lambda judge: judge.assess([IMAGES[0], b""]), "images[1]"),
     "no picture": (lambda judge: judge.assess([*IMAGES, b"text"]), f"images[{len(IMAGES)}]"),
     "no picture to score": (lambda judge: judge.score([b"text"], "a fox"), "images[0]"),
+    "a person's id that leads elsewhere": (lambda judge: judge.assess(IMAGES, user="../ada"), "user"),
     "an empty prompt": (lambda judge: judge.score(IMAGES, ""), "prompt"),
     "a blank prompt": (lambda judge: judge.score(IMAGES, " \n"), "prompt"),
     "a prompt too long": (lambda judge: judge.score(IMAGES, "x" * (LIMITS.prompt_characters + 1)), "prompt"),

@@ -371,7 +371,7 @@ async def test_without_any_readable_analysis_the_prompt_stays_and_the_round_says
 
 async def test_an_image_that_the_judge_cannot_reason_about_leaves_an_empty_reasoning():
     class Silent(ScriptedJudge):
-        async def assess(self, images, *, reasoning=False):
+        async def assess(self, images, *, reasoning=False, user=""):
             return [UNREADABLE for _ in images]
 
     [gradient] = of(GradientEstimated, await run(replace(REQUEST, rounds=2), judge=Silent()))

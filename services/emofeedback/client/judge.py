@@ -20,9 +20,17 @@ class JudgeClient:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+    async def assess(
+        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
         """As `Judge.assess`."""
-        request = pb.AssessImagesRequest(images=images, reasoning=reasoning, request_id=str(uuid.uuid4()))
+        request = encoded(
+            lambda given: pb.AssessImagesRequest(
+                images=images, reasoning=reasoning, user=given, request_id=str(uuid.uuid4())
+            ),
+            user,
+            lambda given: checks.check_assessment(images, given),
+        )
         return await self._connection.unary(
             JUDGE,
             "AssessImages",

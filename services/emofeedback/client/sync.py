@@ -145,9 +145,9 @@ class SyncJudge:
     def __init__(self, judge: JudgeClient) -> None:
         self._judge = judge
 
-    def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+    def assess(self, images: Sequence[bytes], *, reasoning: bool = False, user: str = "") -> list[AssessmentOutcome]:
         """As `JudgeClient.assess`."""
-        return _wait(self._judge.assess(images, reasoning=reasoning))
+        return _wait(self._judge.assess(images, reasoning=reasoning, user=user))
 
     def assess_stream(self, images: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, AssessmentOutcome]]:
         """As `JudgeClient.assess_stream`; `images` is read in a thread of its own."""

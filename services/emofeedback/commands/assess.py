@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from emofeedback.checks import check_user
 from emofeedback.commands.consoles import Consoles
 from emofeedback.commands.display import loading
 from emofeedback.commands.engines import Engines
@@ -24,8 +25,13 @@ _BATCH = 16
 """Images in one call: enough to fill the judge, few enough that results keep coming."""
 
 
-def assess(paths: Sequence[Path], *, as_json: bool, explain: bool, engines: Engines, consoles: Consoles) -> bool:
+def assess(
+    paths: Sequence[Path], *, as_json: bool, explain: bool, user: str, engines: Engines, consoles: Consoles
+) -> bool:
     """Prints a table, with `explain` a paragraph for each image, or with `as_json` one JSON object a line.
+
+    Args:
+        user: id of a person by whose calibration valence and arousal are corrected; empty: nobody's.
 
     Returns:
         True where all images could be judged; the others are named as errors.
@@ -33,6 +39,8 @@ def assess(paths: Sequence[Path], *, as_json: bool, explain: bool, engines: Engi
     Raises:
         EmoFeedbackError: the judge could not be reached or loaded.
     """
+    if user:
+        check_user(user)
     files, all_judged = _read(paths, consoles)
     if not files:
         return False
@@ -51,7 +59,7 @@ def assess(paths: Sequence[Path], *, as_json: bool, explain: bool, engines: Engi
         async with opened as judge:
             for start in range(0, len(files), _BATCH):
                 batch = files[start : start + _BATCH]
-                outcomes = await _outcomes(judge, [data for _, data in batch], explain)
+                outcomes = await _outcomes(judge, [data for _, data in batch], explain, user)
                 for (path, _), outcome in zip(batch, outcomes, strict=True):
                     if isinstance(outcome, Assessment):
                         show(path, outcome)
@@ -83,15 +91,15 @@ def _read(paths: Sequence[Path], consoles: Consoles) -> tuple[list[tuple[Path, b
     return files, len(files) == len(paths)
 
 
-async def _outcomes(judge: Judge, images: Sequence[bytes], explain: bool) -> list[Assessment | str]:
+async def _outcomes(judge: Judge, images: Sequence[bytes], explain: bool, user: str) -> list[Assessment | str]:
     """The outcome or the problem of each image; where a batch is refused, its images are looked at one by one."""
     try:
-        return [_or_problem(outcome) for outcome in await judge.assess(images, reasoning=explain)]
+        return [_or_problem(outcome) for outcome in await judge.assess(images, reasoning=explain, user=user)]
     except (InvalidRequest, MessageTooLarge) as error:
         if len(images) == 1:
             problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
             return ["; ".join(problems)]
-    return [(await _outcomes(judge, [image], explain))[0] for image in images]
+    return [(await _outcomes(judge, [image], explain, user))[0] for image in images]
 
 
 def _or_problem(outcome: AssessmentOutcome) -> Assessment | str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import Judge
 from emofeedback.rounds import OptimizationEvent, OptimizationRequest
-from emofeedback.settings import Profile, load_profile, with_policies
+from emofeedback.settings import Profile, load_profile, with_calibrations, with_policies
 
 if TYPE_CHECKING:
     from emofeedback.generator.engine import GeneratorEngine
@@ -42,29 +42,34 @@ class Engines(Protocol):
         ...
 
 
-Connect = Callable[[str | None, str | None, str, str], Engines]
-"""From profile, address, token and store of policies to engines; see `connect`."""
+Connect = Callable[[str | None, str | None, str, str, str], Engines]
+"""From profile, address, token, and stores of policies and calibrations to engines; see `connect`."""
 
 
-def connect(profile: str | None, address: str | None, token: str, policies: str = "") -> Engines:
+def connect(
+    profile: str | None, address: str | None, token: str, policies: str = "", calibrations: str = ""
+) -> Engines:
     """Services where there is an address, else engines in process; nothing heavy happens yet.
 
     Args:
         policies: fsspec URI of a store of policies; empty: the profile's own.
+        calibrations: fsspec URI of a store of personal calibrations; empty: the profile's own.
 
     Raises:
         InvalidRequest: no such profile, a profile or a store beside an address, or what is no address.
     """
     if address is None:
         settings = load_profile(profile or "nano")
-        return InProcess(with_policies(settings, policies) if policies else settings)
+        settings = with_policies(settings, policies) if policies else settings
+        return InProcess(with_calibrations(settings, calibrations) if calibrations else settings)
     host, _, port = address.rpartition(":")
     if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise InvalidRequest.of("address", f"{address!r} is not HOST:PORT")
     if profile is not None:
         raise InvalidRequest.of("profile", "has no effect beside --address: the services have a profile of their own")
-    if policies:
-        raise InvalidRequest.of("policies", "has no effect beside --address: the services have a store of their own")
+    for field, store in (("policies", policies), ("calibrations", calibrations)):
+        if store:
+            raise InvalidRequest.of(field, "has no effect beside --address: the services have a store of their own")
     return AtAddress(address, token)
 
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
+from fsspec import AbstractFileSystem
 
-from emofeedback.errors import EmoFeedbackError, FailedPrecondition, NotFound, Unavailable
+from emofeedback.errors import FailedPrecondition, NotFound
+from emofeedback.stores import opened
 
 MANIFEST = "policy.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -131,18 +132,9 @@ class PolicyStore:
         except (LookupError, TypeError, ValueError) as error:
             raise FailedPrecondition(f"the {MANIFEST} of policy {name!r} can't be read: {error!r}") from error
 
-    @contextmanager
-    def opened(self) -> Iterator[tuple[fsspec.AbstractFileSystem, str]]:
-        """The file system and the store's path in it; errors inside become ours, but for a missing file."""
-        try:
-            # Without its cache of listings, which would hide what others publish.
-            yield fsspec.url_to_fs(self.uri, use_listings_cache=False)
-        except (EmoFeedbackError, FileNotFoundError):
-            raise
-        except (ImportError, PermissionError, ValueError) as error:
-            raise FailedPrecondition(f"the policies at {self.uri} can't be used: {error}") from error
-        except Exception as error:  # every file system brings errors of its own
-            raise Unavailable(f"the policies at {self.uri} can't be reached: {error}") from error
+    def opened(self) -> AbstractContextManager[tuple[AbstractFileSystem, str]]:
+        """As `stores.opened`."""
+        return opened(self.uri, "policies")
 
     def _unknown(self, name: str) -> NotFound:
         return NotFound(f"policy {name!r} is unknown, known are: {', '.join(self.names()) or 'none'}")

@@ -14,9 +14,11 @@ from contextlib import aclosing
 from typing import Protocol
 
 from emofeedback.checkpoints import check_available, check_device, digest, fetch, model_name
-from emofeedback.checks import check_comparison, check_conversations, check_images, check_scoring
+from emofeedback.checks import check_assessment, check_comparison, check_conversations, check_scoring
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import AssessmentFailure, AssessmentOutcome, Conversation, Decoding, ModelInfo
+from emofeedback.judge.calibration import Calibration
+from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.completion import Completion
 from emofeedback.judge.engines import (
     CHECKPOINT_FILES,
@@ -82,6 +84,7 @@ class LocalJudge:
         self._scorer = scorer
         self._info = info
         self._max_pixels = settings.max_pixels
+        self._calibrations = settings.calibrations
         self._rating = Decoding(max_new_tokens=RATING_MAX_NEW_TOKENS)
         self._reasoning = Decoding(max_new_tokens=settings.max_reasoning_tokens)
         self._pending_tokens = 0
@@ -103,10 +106,14 @@ class LocalJudge:
 
         return cls(engine, ClipScorer.load(settings), info=info, settings=settings)
 
-    async def assess(self, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+    async def assess(
+        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
         """See `Judge`."""
-        check_images(images)
-        return await self._assess({f"images[{i}]": image for i, image in enumerate(images)}, reasoning)
+        check_assessment(images, user)
+        calibration = await asyncio.to_thread(self._calibration, user) if user else None
+        outcomes = await self._assess({f"images[{i}]": image for i, image in enumerate(images)}, reasoning)
+        return [calibration.apply(outcome) for outcome in outcomes] if calibration else outcomes
 
     async def assess_stream(
         self, images: AsyncIterator[tuple[int, bytes]]
@@ -158,6 +165,13 @@ class LocalJudge:
         """Frees the models; calls that still wait are cancelled."""
         self._engine.close()
         self._scorer.close()
+
+    def _calibration(self, user: str) -> Calibration:
+        if not self._calibrations:
+            raise FailedPrecondition(
+                "this judge has no calibrations: name their folder or URI in judge.calibrations of the profile"
+            )
+        return CalibrationStore(self._calibrations).read(user, self._info)
 
     async def _assess(self, images: dict[str, bytes], reasoning: bool) -> list[AssessmentOutcome]:
         """Outcomes of images under the names of their fields."""

@@ -67,8 +67,8 @@ class JudgeServicer:
         return pb.JudgeServiceGetModelResponse(model=wire.model_to_proto(await self._judge.model()))
 
     async def _assess(self, request: pb.AssessImagesRequest) -> pb.AssessImagesResponse:
-        images, reasoning = wire.assess_request_from_proto(request)
-        outcomes = await self._judge.assess(images, reasoning=reasoning)
+        images, reasoning, user = wire.assess_request_from_proto(request)
+        outcomes = await self._judge.assess(images, reasoning=reasoning, user=user)
         model = wire.model_to_proto(await self._judge.model())
         return pb.AssessImagesResponse(outcomes=map(wire.outcome_to_proto, outcomes), model=model)
 

@@ -128,9 +128,12 @@ class AssessImagesRequest(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     REASONING_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     reasoning: _builtins.bool
     """Let the model reason aloud, and read valence and arousal from its reply. Slower."""
     request_id: _builtins.str
+    user: _builtins.str
+    """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's."""
     @_builtins.property
     def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """1 to 64."""
@@ -141,10 +144,11 @@ class AssessImagesRequest(_message.Message):
         images: _abc.Iterable[_builtins.bytes] | None = ...,
         reasoning: _builtins.bool = ...,
         request_id: _builtins.str = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "reasoning", b"reasoning", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "reasoning", b"reasoning", "request_id", b"request_id", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,11 +70,11 @@ def outcome_from_proto(message: pb.AssessmentOutcome, field: str = "outcome") ->
 # --- requests ----------------------------------------------------------------------------------------------------
 
 
-def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[bytes, ...], bool]:
-    """The images, and whether to reason aloud. Raises `InvalidRequest`."""
+def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[bytes, ...], bool, str]:
+    """The images, whether to reason aloud, and whose calibration to apply. Raises `InvalidRequest`."""
     images = tuple(message.images)
-    checks.check_images(images)
-    return images, message.reasoning
+    checks.check_assessment(images, message.user)
+    return images, message.reasoning, message.user
 
 
 def streamed_image_from_proto(message: pb.AssessStreamRequest) -> tuple[int, bytes]:
