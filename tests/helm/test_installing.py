@@ -110,7 +110,7 @@ def test_helm_test_runs_one_pod_and_says_how_it_ended(helm: Helm, cluster: KubeA
         ({"trainer": {"backend": "slurm"}}, ["trainer", "backend", "kubernetes"]),
         ({"image": {"tag": "latest"}}, ["image.tag", "latest", "name a version"]),
         ({"gcsFaultTolerance": {"enabled": True}}, ["gcsFaultTolerance.redisAddress is needed"]),
-        ({"pools": {"agent": {"resources": {"limits": {"memory": "lots"}}}}}, ["memory", "lots"]),
+        ({"pools": {"agent": {"resources": {"limits": {"memory": "lots"}}}}}, ["resources", "limits", "memory"]),
         (
             {"applications": {"generator": {"pool": "generator"}}},
             ["applications.generator.pool", "pools.generator.enabled is false"],

@@ -98,6 +98,18 @@ def test_the_pools_are_large_enough_for_the_replicas_they_are_for(examples: Mapp
             assert group["maxReplicas"] >= options["autoscaling_config"]["max_replicas"]
 
 
+@pytest.mark.parametrize(("enabled", "mode"), [(True, "token"), (False, "disabled")])
+def test_rays_own_ports_ask_for_a_token_unless_the_operator_says_no(
+    install: Callable[..., Release], enabled: bool, mode: str
+) -> None:
+    release = install("gpu-pools", rayAuthentication={"enabled": enabled})
+    (job,) = release.manifests_in_configs()
+    for found in (cluster(release), job["spec"]["rayClusterSpec"]):
+        assert found["authOptions"] == {"mode": mode}
+        told = environment(found["headGroupSpec"]["template"]["spec"]["containers"][0]).get("RAY_AUTH_MODE")
+        assert told == (None if enabled else {"name": "RAY_AUTH_MODE", "value": "disabled"})  # KubeRay sets the token's
+
+
 def test_an_inline_profile_is_a_file_in_every_ray_pod_and_the_applications_name_it(
     examples: Mapping[str, Release],
 ) -> None:

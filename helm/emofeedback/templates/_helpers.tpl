@@ -76,6 +76,11 @@ seccompProfile:
   value: {{ .Values.modelCache.enabled | ternary "/models" "/tmp/huggingface" }}
 - name: RAY_USAGE_STATS_ENABLED
   value: "0"
+{{- if not .Values.rayAuthentication.enabled }}
+# Left to itself, Ray may ask for one all the same.
+- name: RAY_AUTH_MODE
+  value: disabled
+{{- end }}
 - name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE
   value: {{ include "emofeedback.messageBytes" . | quote }}
 {{- with include "emofeedback.apiTokenEnv" . }}
