@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
 
-.PHONY: help demo test lint types protos protos-check nano bench test-vllm test-helm helm-golden clean
+.PHONY: help demo test lint types protos protos-check nano bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,9 @@ nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 bench: $(STAMP) ## The ratios of the README's speed tables
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/reinforcement.py
+
+traffic: $(STAMP) ## Load test: replicas follow the work (docs/traffic.png and a table)
+	$(BIN)/python tests/benchmarks/traffic.py
 
 # torchaudio and torchcodec, which vLLM asks for and the judge doesn't use, can't be imported beside a CPU-only torch.
 $(VLLM_STAMP): pyproject.toml constraints-vllm.txt
