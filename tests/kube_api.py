@@ -45,6 +45,8 @@ _PATH = re.compile(
     r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<part>status|scale|log))?$"
 )
 _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
+_VERSION = {"major": "1", "minor": "33", "gitVersion": "v1.33.0", "gitCommit": "0", "gitTreeState": "clean"}
+_VERSION |= {"buildDate": "2025-04-23T13:40:11Z", "goVersion": "go1.24", "compiler": "gc", "platform": "linux/amd64"}
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _PATIENCE = 0.2
 """Seconds between two looks of a watch at whether the server still stands."""
@@ -125,8 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _discovered(self, path: str) -> tuple[int, Any] | None:
         versions = sorted({kind.api_version for kind in self.api.kinds.values() if kind.group})
-        if path == "/version":
-            return 200, {"major": "1", "minor": "33", "gitVersion": "v1.33.0", "platform": "linux/amd64"}
+        if path.rstrip("/") == "/version":
+            return 200, _VERSION
         if path == "/api":
             return 200, {"kind": "APIVersions", "versions": ["v1"]}
         if path == "/apis":

@@ -54,6 +54,8 @@ KINDS = (
     *_kinds("coordination.k8s.io/v1", "Lease"),
     *_kinds("networking.k8s.io/v1", "Ingress", "NetworkPolicy"),
     *_kinds("networking.k8s.io/v1", "IngressClass", namespaced=False),
+    *_kinds("node.k8s.io/v1", "RuntimeClass", namespaced=False),
+    *_kinds("scheduling.k8s.io/v1", "PriorityClass", namespaced=False),
     *_kinds("policy/v1", "PodDisruptionBudget"),
     *_kinds("rbac.authorization.k8s.io/v1", "Role", "RoleBinding"),
     *_kinds("rbac.authorization.k8s.io/v1", "ClusterRole", "ClusterRoleBinding", namespaced=False),

@@ -53,6 +53,7 @@ async def trainer(folder: Path, backend: Backend | None = None, **options: Any) 
 async def until(client: AsyncClient, name: str, *states: RunState, iteration: int = 0) -> None:
     async with asyncio.timeout(60):
         while (run := await client.trainer.get(name)).state not in states or run.iteration < iteration:
+            assert not run.state.is_over, run
             await asyncio.sleep(0.02)
 
 

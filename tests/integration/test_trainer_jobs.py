@@ -135,7 +135,8 @@ async def test_a_cluster_that_is_away_loses_nothing(
 def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The dashboard of a Ray cluster of this machine, as `ray start --head` brings it up."""
     folder = tmp_path_factory.mktemp("ray")
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
+    os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     port, dashboard = free_port(), free_port()
     options = ("--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2")
     shown = ("--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}")

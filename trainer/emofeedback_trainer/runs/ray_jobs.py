@@ -83,12 +83,11 @@ class RayJobs:
     def _asked(self, what: str) -> Iterator[None]:
         try:
             yield
-        except ConnectionError as error:  # Ray's client raises the built-in one when it is made, and `requests`' later
-            raise self._away(what) from error
         except RuntimeError as error:
-            raise FailedPrecondition(f"Ray at {self._address} can't {what}: {last_line(str(error))}") from error
-        except OSError as error:
-            raise self._away(what) from error
-
-    def _away(self, what: str) -> Unavailable:
-        return Unavailable(f"can't {what}: no Ray dashboard answers at {self._address}; is `ray start --head` running?")
+            said = last_line(str(error))
+            kind = Unavailable if "status code 5" in said else FailedPrecondition  # such as an agent that comes up
+            raise kind(f"Ray at {self._address} can't {what}: {said}") from error
+        except OSError as error:  # Ray's client raises ConnectionError, `requests` an error of its own
+            raise Unavailable(
+                f"can't {what}: no Ray dashboard answers at {self._address}; is `ray start --head` running?"
+            ) from error
