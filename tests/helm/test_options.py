@@ -258,3 +258,13 @@ def test_a_job_asks_for_the_trainers_gpus_and_writes_where_the_trainer_reads(exa
     trainer = release.one("Deployment")["spec"]["template"]["spec"]
     (runs,) = (volume for volume in trainer["volumes"] if volume["name"] == "runs")
     assert runs in learners["template"]["spec"]["volumes"]
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu-pools"])
+def test_rays_object_store_fits_in_the_shared_memory_of_its_pod(examples: Mapping[str, Release], name: str) -> None:
+    release = examples[name]
+    clusters = [cluster(release), *(job["spec"]["rayClusterSpec"] for job in release.manifests_in_configs())]
+    for group in (group for found in clusters for group in (found["headGroupSpec"], *found["workerGroupSpecs"])):
+        (volume,) = (v for v in group["template"]["spec"]["volumes"] if v["name"] == "shared-memory")
+        mebibytes = int(volume["emptyDir"]["sizeLimit"].removesuffix("Mi"))
+        assert int(group["rayStartParams"]["object-store-memory"]) < mebibytes * 1024 * 1024

@@ -96,10 +96,19 @@ spec:
           mountPath: /dev/shm
   volumes:
     {{- include "emofeedback.volumes" $root | nindent 4 }}
-    - name: shared-memory
-      emptyDir:
-        medium: Memory
-        sizeLimit: {{ $settings.sharedMemory | default "1Gi" }}
+    {{- include "emofeedback.sharedMemory" $settings.objectStoreMiB | nindent 4 }}
+{{- end -}}
+
+{{/* Ray's object store would take 30 % of the memory, and lie on disk where /dev/shm is smaller. Both take its MiB. */}}
+{{- define "emofeedback.objectStoreBytes" -}}
+{{ mul . 1048576 | quote }}
+{{- end -}}
+
+{{- define "emofeedback.sharedMemory" -}}
+- name: shared-memory
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ add . 64 }}Mi
 {{- end -}}
 
 {{/* A node lives while its raylet answers; the head while the cluster's state does. Ray needs no token for these. */}}
