@@ -25,7 +25,7 @@ from emoset_building import BUILD, CaptioningJudge, build
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray() -> Iterator[None]:
+def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(emoset_building.__file__).parent))  # where the workers find it
         with local_cluster():
@@ -58,8 +58,11 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_judges(
 
 
 def test_a_build_that_was_killed_goes_on_to_the_same_bytes(source: Path, built: Path, tmp_path: Path) -> None:
+    import ray  # only now, that the cluster's token is in the environment
+
     command = [sys.executable, emoset_building.__file__, str(source), str(tmp_path / "data"), "0.4"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     captions = tmp_path / "data" / ".captions"
     try:
         waited_until = time.monotonic() + 300
