@@ -51,14 +51,14 @@ async def trainer(folder: Path, backend: Backend | None = None, **options: Any) 
 
 
 async def until(client: AsyncClient, name: str, *states: RunState, iteration: int = 0) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while (run := await client.trainer.get(name)).state not in states or run.iteration < iteration:
             assert not run.state.is_over, run
             await asyncio.sleep(0.02)
 
 
 async def watched(client: AsyncClient, name: str, from_iteration: int = 0) -> list[RunEvent]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         return [event async for event in client.trainer.watch(name, from_iteration=from_iteration)]
 
 

@@ -7,6 +7,7 @@ commands that it runs, so without this a canceled or evicted run would never hea
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 
 import psutil
@@ -22,14 +23,13 @@ def runs() -> list[psutil.Process]:
     return found
 
 
-def last_call() -> None:
-    """Interrupts every run and waits for its end; how long, the pod's grace period decides."""
-    asked = runs()
-    for process in asked:
+def interrupt(processes: Sequence[psutil.Process]) -> None:
+    """Asks them to end and waits until they have; how long, the pod's grace period decides."""
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
-    psutil.wait_procs(asked)
+    psutil.wait_procs(processes)
 
 
 if __name__ == "__main__":
-    last_call()
+    interrupt(runs())
