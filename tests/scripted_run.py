@@ -1,8 +1,8 @@
 """Stands in for `emofeedback-train`: a process that leaves the files of a run and behaves as its configuration says.
 
-python scripted_run.py flow-grpo --config FILE --out DIR [--resume]; the file's keys, all optional: `iterations`, `pace`
-(seconds an iteration), `stubborn` (ignores Ctrl-C and SIGTERM), `fails_at`, `away` (a file: it
-pauses for as long as that exists).
+python scripted_run.py flow-grpo --config FILE --out DIR [--resume] [--traceparent CONTEXT]; the file's keys, all
+optional: `iterations`, `pace` (seconds an iteration), `stubborn` (ignores Ctrl-C and SIGTERM), `fails_at`, `away` (a
+file: it pauses for as long as that exists). What it was told of a trace stands in its last words.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--traceparent")
     asked = parser.parse_args()
     config = tomllib.loads(asked.config.read_text())
     folder: Path = asked.out

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.context import Context, attach
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
@@ -24,7 +25,7 @@ def export_traces(service: str) -> None:
     """Sends this process's spans to the collector that the environment names, by OTLP over HTTP; else does nothing.
 
     Args:
-        service: generator, judge, optimizer or trainer; spans say `emofeedback-generator`.
+        service: generator, judge, optimizer, trainer or run (of training); spans say `emofeedback-generator`.
     """
     if not any(os.environ.get(variable) for variable in _ENDPOINTS):
         return
@@ -67,6 +68,28 @@ def outgoing(method: str) -> Iterator[list[tuple[str, str]]]:
         raise
     finally:
         span.end()
+
+
+def traceparent() -> str:
+    """The current span's context in one line, for work that no metadata reaches; empty: there is none."""
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get("traceparent", "")
+
+
+def asked_for_by(traceparent: str) -> None:
+    """Makes a span of another process the current one of this process, for good."""
+    attach(propagate.extract({"traceparent": traceparent}))
+
+
+@contextmanager
+def chapter(name: str, **attributes: str | int) -> Iterator[None]:
+    """A span at the head of a trace of its own, with a link to the current one: for a part of work so long that nobody
+    could look at it as one trace. What is called within belongs to it."""
+    cause = trace.get_current_span().get_span_context()
+    links = [Link(cause)] if cause.is_valid else []
+    with _tracer.start_as_current_span(name, context=Context(), links=links, attributes=attributes):
+        yield
 
 
 def mark_failed(span: Span, code: str, problem: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from opentelemetry import context, trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from collector import Collector, ReceivedSpan
+from collector import SPAN, Collector, ReceivedSpan, callers_span
 from dashboards import DASHBOARDS, queried_names
 from emofeedback import AffectPoint, Client
 from emofeedback.errors import InvalidRequest
@@ -18,8 +16,6 @@ from emofeedback.settings import BASE_POLICY, NANO_PROFILE
 from running_services import TOKEN, Services
 from scraping import Page, metrics_port, wait_for
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-CALLER = "b7ad6b7169203331"
 SERVER, CLIENT = 2, 3
 OPTIMIZE = ("emofeedback-optimizer", "PromptOptimizerService/Optimize")
 STEPS = 14
@@ -29,17 +25,12 @@ STEPS = 14
 @pytest.fixture(scope="module")
 def finished_run(services: Services) -> OptimizationFinished:
     """Under a span of the caller's own: two rounds of two images, one of one within the tolerance, a refused call."""
-    caller = SpanContext(int(TRACE, 16), int(CALLER, 16), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    token = context.attach(trace.set_span_in_context(NonRecordingSpan(caller)))
     request = OptimizationRequest(prompt="a dog in a meadow", target=AffectPoint(8, 6), rounds=2, images=2)
-    try:
-        with Client(services.address, token=TOKEN) as client:
-            *_, finished = client.optimize(request)
-            list(client.optimize(replace(request, images=1, tolerance=16)))
-            with pytest.raises(InvalidRequest):
-                list(client.optimize(replace(request, prompt="x" * 2001)))
-    finally:
-        context.detach(token)
+    with callers_span(), Client(services.address, token=TOKEN) as client:
+        *_, finished = client.optimize(request)
+        list(client.optimize(replace(request, images=1, tolerance=16)))
+        with pytest.raises(InvalidRequest):
+            list(client.optimize(replace(request, prompt="x" * 2001)))
     assert isinstance(finished, OptimizationFinished)
     return finished
 
@@ -68,11 +59,11 @@ def test_one_trace_goes_from_the_caller_through_the_optimizer_to_generator_and_j
     }
 
     def whole(spans: list[ReceivedSpan]) -> bool:
-        known = {span.id for span in spans} | {CALLER}
+        known = {span.id for span in spans} | {SPAN}
         served = {(span.service, span.name) for span in spans if span.kind == SERVER}
         return wanted <= served and all(span.parent in known for span in spans)
 
-    spans = collector.wait(TRACE, whole)
+    spans = collector.wait(whole)
     served = {(span.service, span.name): span for span in spans if span.kind == SERVER}
     assert wanted <= served.keys()
     by_id = {span.id: span for span in spans}
@@ -81,7 +72,7 @@ def test_one_trace_goes_from_the_caller_through_the_optimizer_to_generator_and_j
         assert (calling.service, calling.name, calling.kind) == ("emofeedback-optimizer", name, CLIENT)
         optimizing = by_id[calling.parent]
         assert (optimizing.service, optimizing.name) == OPTIMIZE
-        assert optimizing.parent == CALLER
+        assert optimizing.parent == SPAN
 
 
 def test_the_span_of_a_call_that_is_refused_has_failed(
@@ -90,7 +81,7 @@ def test_the_span_of_a_call_that_is_refused_has_failed(
     def refused(spans: list[ReceivedSpan]) -> list[ReceivedSpan]:
         return [s for s in spans if s.failed and s.kind == SERVER and s.name == "PromptOptimizerService/Optimize"]
 
-    spans = collector.wait(TRACE, lambda spans: bool(refused(spans)))
+    spans = collector.wait(lambda spans: bool(refused(spans)))
     assert len(refused(spans)) == 1
 
 

@@ -5,39 +5,22 @@ That the real services send theirs to a collector is in `end_to_end/test_telemet
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import subprocess
+import sys
 
 import pytest
-from opentelemetry import context, trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry import trace
 
+from collector import SPAN, TRACE, callers_span, collecting
 from emofeedback import AffectPoint, AsyncClient
 from emofeedback.interfaces import GenerationRequest
 from emofeedback.rounds import OptimizationRequest
-from emofeedback.tracing import export_traces, incoming, outgoing
+from emofeedback.tracing import export_traces, incoming, outgoing, traceparent
 from scripted_services import Services, serving
 
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 METHOD = "GeneratorService/Generate"
-
-
-@contextmanager
-def callers_span(*, state: str = "") -> Iterator[None]:
-    """The caller's own span is current."""
-    mine = SpanContext(
-        int(TRACE, 16),
-        int(SPAN, 16),
-        is_remote=False,
-        trace_flags=TraceFlags(TraceFlags.SAMPLED),
-        trace_state=TraceState.from_header([state]) if state else None,
-    )
-    token = context.attach(trace.set_span_in_context(NonRecordingSpan(mine)))
-    try:
-        yield
-    finally:
-        context.detach(token)
 
 
 def current_trace() -> str:
@@ -72,6 +55,42 @@ def test_nothing_is_recorded_where_the_environment_names_no_collector(monkeypatc
     before = trace.get_tracer_provider()
     export_traces("generator")
     assert trace.get_tracer_provider() is before
+
+
+def test_a_context_as_a_line_is_what_a_call_would_carry() -> None:
+    assert traceparent() == ""
+    with callers_span():
+        assert traceparent() == TRACEPARENT
+
+
+RUN = """
+import sys
+from emofeedback.tracing import asked_for_by, chapter, export_traces, outgoing, traceparent
+export_traces("run")
+asked_for_by(sys.argv[1])
+for iteration in (1, 2):
+    with chapter("iteration", iteration=iteration), outgoing("GeneratorService/SampleTrajectories") as metadata:
+        print(dict(metadata)["traceparent"])
+"""
+
+
+def test_the_chapters_of_long_work_are_traces_of_their_own_that_link_to_whoever_asked_for_it() -> None:
+    with collecting() as collector:
+        run = subprocess.run(
+            [sys.executable, "-c", RUN, TRACEPARENT],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, **collector.environment()},
+        )
+        chapters = collector.wait(lambda spans: len(spans) == 2)
+    assert run.returncode == 0, run.stderr
+    assert [(span.service, span.name, span.links) for span in chapters] == [
+        ("emofeedback-run", "iteration", (TRACE,))
+    ] * 2
+    carried = [line.split("-")[1] for line in run.stdout.split()]
+    assert carried == [span.trace for span in chapters]
+    assert len({*carried, TRACE}) == 3
 
 
 async def test_a_stream_carries_the_context_and_leaves_the_callers_own_span_current_between_events() -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from emofeedback.commands.engines import silence_libraries
 from emofeedback.errors import EmoFeedbackError
+from emofeedback.tracing import asked_for_by, export_traces
 from emofeedback_trainer.configuration import parse_changes
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.display import TrainingDisplay
@@ -51,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the configuration"
     )
+    parser.add_argument(
+        "--traceparent", default="", help="W3C trace context of whoever asks for the run; its iterations link to it"
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,6 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     # A command in the background of a script ignores Ctrl-C, and a cluster that moves a run sends SIGTERM.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    export_traces("run")
+    asked_for_by(arguments.traceparent)
     config, files = _config(arguments), RunFolder(arguments.out)
     prepare(config, files, resume=arguments.resume)
     console = Console(markup=False, highlight=False, emoji=False)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.interfaces import Generator, Judge, ModelInfo
+from emofeedback.tracing import chapter
 from emofeedback_trainer.configuration import flat
 from emofeedback_trainer.flow_grpo.alarm import alarm
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
@@ -182,11 +183,12 @@ class _Run:
         self.tell("running", "")
         versions = Versions(config=self._config, store=self._config.policies or self._files.policies, base=base)
         while self._iteration < self._config.iterations:
-            version = await self._published(versions.publish, averaged=False)
-            if self._iteration % self._config.panel.every == 0:
-                await self._measure(version)
-            await self._iterate(version, judge)
-            self._save(base, judge)
+            with chapter("flow-grpo iteration", run=self._config.name, iteration=self._iteration + 1):
+                version = await self._published(versions.publish, averaged=False)
+                if self._iteration % self._config.panel.every == 0:
+                    await self._measure(version)
+                await self._iterate(version, judge)
+                self._save(base, judge)
             await asyncio.to_thread(versions.forget, self._iteration)
         final = await self._published(versions.publish_final, averaged=True)
         await self._measure(final)

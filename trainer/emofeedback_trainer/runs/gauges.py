@@ -15,7 +15,7 @@ from emofeedback_trainer.runs.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-_SECONDS = 10.0
+_SECONDS = 5.0
 """Between two looks at the runs; Prometheus scrapes every 15 to 60."""
 
 

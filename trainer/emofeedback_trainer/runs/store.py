@@ -41,6 +41,8 @@ class Record:
     """It goes on from its last checkpoint."""
     canceled: float | None = None
     """When it was asked to end."""
+    traceparent: str = ""
+    """W3C trace context of that call; empty: it brought none."""
     refused: str = ""
     """Why the back end would not start it."""
 

@@ -6,6 +6,7 @@ Back ends may be slow (a cluster's API) and are asked in one thread: calls and t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import logging
 import tempfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from emofeedback.errors import EmoFeedbackError, FailedPrecondition, FieldViolation, InvalidRequest, NotFound
+from emofeedback.tracing import traceparent
 from emofeedback.training import Run, RunEvent, RunRequest, RunState, RunStateChanged
 from emofeedback_trainer.runs.backend import Backend, Sight
 from emofeedback_trainer.runs.history import CHECKPOINT, STATUS, History
@@ -112,7 +114,8 @@ class Supervisor:
             await asyncio.sleep(self._interval)
 
     async def _in_turn(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
+        carrying = contextvars.copy_context().run  # the call's trace goes with it
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(carrying, work, *args, **kwargs))
 
     def _get(self, name: str) -> Run:
         record = self._store.record(name)
@@ -141,6 +144,7 @@ class Supervisor:
             request_id=request.request_id,
             created=now,
             queued=now,
+            traceparent=traceparent(),
         )
         self._store.keep(record, config)
         return self._begun(record)
@@ -159,6 +163,7 @@ class Supervisor:
             created=record.created,
             queued=time.time(),
             resume=True,
+            traceparent=traceparent(),
         )
         self._store.keep(record)
         return self._begun(record)
@@ -189,6 +194,8 @@ class Supervisor:
         words = ["flow-grpo", "--config", str(self._store.config_path(record.name)), "--out", str(folder)]
         if record.resume and (folder / CHECKPOINT).exists():  # else it was cut before it had done anything
             words.append("--resume")
+        if record.traceparent:
+            words += ["--traceparent", record.traceparent]
         refused = ""
         try:
             self._backend.start(self._store.service_directory(record.name), words)
