@@ -29,6 +29,8 @@ def _watch_gpu_memory() -> None:
     """Looks at the whole GPU: vLLM's engine is a process of its own on the same one."""
     import torch
 
+    if not torch.cuda.is_available():  # loading the models will say so
+        return
     while True:
         free, total = torch.cuda.mem_get_info()
         GPU_MEMORY.record(total - free, state="used")
