@@ -12,12 +12,15 @@ from scipy.stats import truncnorm
 
 from emofeedback.affect import LEXICON, Emotion
 from emofeedback.errors import InvalidRequest
+from emofeedback.interfaces import Conversation
 from emofeedback_trainer.cli import main
+from emofeedback_trainer.data import captions
 from emofeedback_trainer.data.build_emoset import EmosetBuild, choose
-from emofeedback_trainer.data.captions import read_caption
+from emofeedback_trainer.data.captions import Wanted, caption, read_caption
 from emofeedback_trainer.data.draws import draw_affect
 from emofeedback_trainer.data.lexicon import comment_affect, emotion_statistics, read_lexicon
 from emofeedback_trainer.data.records import Sample
+from fakes import paint
 
 HEADER = ",Word,V.Mean.Sum,V.SD.Sum,V.Rat.Sum,A.Mean.Sum,A.SD.Sum,A.Rat.Sum,D.Mean.Sum,D.SD.Sum,D.Rat.Sum\n"
 
@@ -144,3 +147,24 @@ def test_bad_words_to_the_command_are_refused_by_name(
 ) -> None:
     assert main(["data", "build-emoset", str(tmp_path / "none"), str(tmp_path / "out"), *words]) == 2
     assert complaint in capsys.readouterr().err
+
+
+async def test_pictures_travel_in_calls_that_a_service_can_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    class Listener:
+        async def converse(self, conversations: list[Conversation], decoding: object) -> list[str]:
+            calls.append([conversation[0].parts[0] for conversation in conversations])
+            return [f"a picture of {len(image)} bytes" for image in calls[-1]]
+
+    monkeypatch.setattr(captions, "_CALL_BYTES", 1000)
+    small, large = paint("a dog", 1), paint("a dog", 2, size=256)
+    assert 2 * len(small) < 1000 < 2 * len(large) < 2000
+    wanted = [Wanted(image=image, emotion=None) for image in (small, small, large, b"nothing", large, small)]
+    said = await caption(Listener(), wanted)
+    assert [one.neutral for one in said if not one.problem] == [
+        f"a picture of {len(image)} bytes" for image in (small, small, large, large, small)
+    ]
+    assert "not a readable" in said[3].problem
+    assert len(calls) > 1
+    assert all(sum(map(len, call)) <= 1000 for call in calls)

@@ -61,11 +61,7 @@ def add_builders(commands: Subcommands) -> None:
 def _add_from_scenes(commands: Subcommands) -> None:
     defaults = SceneData()
     parser = _add(commands, "from-scenes", "draw a data set of the nano world, whose feelings are known", _FROM_SCENES)
-    for split in ("train", "val", "test"):
-        count = getattr(defaults, split)
-        parser.add_argument(
-            f"--{split}", type=int, default=count, metavar="N", help=f"{split} scenes (default {count})"
-        )
+    _add_counts(parser, defaults, "scenes")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="another seed, other scenes")
     parser.add_argument(
         "--worn",
@@ -80,11 +76,7 @@ def _add_build_emoset(commands: Subcommands) -> None:
     defaults = EmosetBuild()
     purpose = "caption EmoSet's pictures and draw their valence and arousal, as the paper does"
     parser = _add(commands, "build-emoset", purpose, _BUILD_EMOSET, source="EmoSet-118K, in its published layout")
-    for split in SPLITS:
-        count = getattr(defaults, split)
-        parser.add_argument(
-            f"--{split}", type=int, default=count, metavar="N", help=f"{split} pictures (default {count:,})"
-        )
+    _add_counts(parser, defaults, "pictures")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the choice and the draws")
     parser.add_argument("--lexicon", type=Path, help="CSV of Warriner et al.; else built-in figures of the eight words")
     parser.add_argument(
@@ -208,6 +200,13 @@ def _tell(folder: Path) -> None:
     """The folder's splits and how much they hold."""
     counts = ", ".join(f"{len(read_split(folder, split))} {split}" for split in splits(folder))
     print(f"{folder}: {counts}, labels {data_digest(folder)}")
+
+
+def _add_counts(parser: argparse.ArgumentParser, defaults: SceneData | EmosetBuild, things: str) -> None:
+    for split in SPLITS:
+        count = getattr(defaults, split)
+        what = f"{things} in the {split} split (default {count:,})"
+        parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=what)
 
 
 def _add(commands: Subcommands, name: str, purpose: str, examples: str, source: str = "") -> argparse.ArgumentParser:

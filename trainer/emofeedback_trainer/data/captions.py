@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from emofeedback.affect import Emotion
 from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Conversation, Decoding, Judge, Message
+from emofeedback.interfaces import Decoding, Judge, Message
 from emofeedback.judge.images import read_image
 from emofeedback.settings import LIMITS
 
@@ -26,6 +26,8 @@ _EMOTIONAL = (
 )
 _DECODING = Decoding(max_new_tokens=96)
 """Greedy, so that the same pictures get the same captions."""
+_CALL_BYTES = LIMITS.message_bytes // 2
+"""Of the pictures in one call: a judge may be a service, whose messages have a limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +57,9 @@ async def caption(judge: Judge, pictures: Sequence[Wanted]) -> list[Captions]:
     """
     problems = [_unreadable(picture.image) for picture in pictures]
     good = [picture for picture, problem in zip(pictures, problems, strict=True) if not problem]
-    neutral = await _ask(judge, [_question(_NEUTRAL, picture.image) for picture in good])
+    neutral = await _ask(judge, [(picture.image, _NEUTRAL) for picture in good])
     feelings = [(picture.image, picture.emotion) for picture in good if picture.emotion is not None]
-    emotional = await _ask(judge, [_question(_EMOTIONAL.format(emotion=name), image) for image, name in feelings])
+    emotional = await _ask(judge, [(image, _EMOTIONAL.format(emotion=emotion)) for image, emotion in feelings])
     neutrals, emotionals = iter(neutral), iter(emotional)
     return [
         Captions(problem=problem)
@@ -75,15 +77,25 @@ def read_caption(reply: str) -> str:
     return text if len(text) <= LIMITS.prompt_characters else ""
 
 
-async def _ask(judge: Judge, conversations: Sequence[Conversation]) -> list[str]:
+async def _ask(judge: Judge, questions: Sequence[tuple[bytes, str]]) -> list[str]:
+    """The replies, in as many calls as the limits on their number and size ask for."""
     replies: list[str] = []
-    for start in range(0, len(conversations), LIMITS.conversations_per_call):
-        replies += await judge.converse(conversations[start : start + LIMITS.conversations_per_call], _DECODING)
+    for call in _calls(questions):
+        conversations = [(Message(role="user", parts=(image, text)),) for image, text in call]
+        replies += await judge.converse(conversations, _DECODING)
     return replies
 
 
-def _question(text: str, image: bytes) -> Conversation:
-    return (Message(role="user", parts=(image, text)),)
+def _calls(questions: Sequence[tuple[bytes, str]]) -> list[list[tuple[bytes, str]]]:
+    calls: list[list[tuple[bytes, str]]] = []
+    size = 0
+    for image, text in questions:
+        size += len(image)
+        if not calls or len(calls[-1]) == LIMITS.conversations_per_call or size > _CALL_BYTES:
+            calls.append([])
+            size = len(image)
+        calls[-1].append((image, text))
+    return calls
 
 
 def _captions(neutral: str, emotional: str | None) -> Captions:

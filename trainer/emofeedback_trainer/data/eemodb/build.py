@@ -159,7 +159,10 @@ def _says_something(sample: Sample) -> bool:
 
 
 def _card(samples: Sequence[Sample], left_out: int, clustering: Clustering | None, made_by: str) -> Card:
-    content = hashlib.sha256("\n".join(f"{sample.split} {sample.id}" for sample in samples).encode())
+    content = hashlib.sha256()
+    for sample in samples:
+        labels = (sample.label, sample.valence, sample.arousal, sample.dominance, sample.ranking)
+        content.update(f"{sample.split} {sample.id} {labels}\n".encode())
     notes = [
         f"{left_out} samples of the sources are left out: they have no picture, or neither an emotion nor a rating.",
         f"`{_QUESTIONS}/<split>.jsonl` holds questions and answers about the pictures, one JSON object a line; "
@@ -183,6 +186,6 @@ def _card(samples: Sequence[Sample], left_out: int, clustering: Clustering | Non
         about="Pictures of several data sets with their labels brought to one form, after EEmo-Logic's EEmoDB, and "
         "questions about them. The rules are the paper's as far as it states them; thresholds and wordings are ours.",
         made_by=made_by,
-        facts={"sources' samples": f"sha256:{content.hexdigest()}"},
+        facts={"choice of pictures and labels": f"sha256:{content.hexdigest()}"},
         notes=tuple(notes),
     )
