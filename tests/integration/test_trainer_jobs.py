@@ -184,6 +184,6 @@ async def test_a_run_is_a_ray_job_that_outlives_the_service(tmp_path: Path, ray_
         await client.trainer.create(RunRequest(name="calm", resume=True))
         events = await watched(client, "calm")
         assert states(events)[-1] is RunState.FINISHED and iterations(events) == list(range(1, 10))
-        await client.trainer.create(RunRequest(name="tense", config='iterations = "many"\n'))
+        await client.trainer.create(RunRequest(name="tense", config='pace = "fast"\n'))
         await until(client, "tense", RunState.FAILED)
         assert "its last words: TypeError" in (await client.trainer.get("tense")).message

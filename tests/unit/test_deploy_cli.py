@@ -137,7 +137,8 @@ def test_status_tells_conditions_applications_pods_and_gpus(api: KubeApi, capsys
 
 def test_what_an_installation_needs_is_read_off_its_manifests() -> None:
     needs = needs_of(MANIFESTS)
-    assert needs.kinds == {("ray.io/v1", "RayService"), ("monitoring.coreos.com/v1", "PodMonitor")}
+    monitor = ("monitoring.coreos.com/v1", "PodMonitor")
+    assert needs.kinds == {("ray.io/v1", "RayService"), ("ray.io/v1", "RayJob"), monitor}
     assert needs.secrets == {("registry", ""), ("hub", "token"), ("store", "")}
     assert needs.claims == {"shared-models"} and needs.storage_classes == {"fast"}
     assert needs.runtime_classes == {"nvidia"} and needs.devices == {"nvidia.com/gpu": 2 * 1 + 2}
@@ -184,7 +185,7 @@ def test_an_empty_cluster_is_told_what_it_lacks_and_how_to_get_it(
         api.forbidden |= {("create", "rayservices"), ("get", "persistentvolumeclaims")}
         said = says(capsys, "doctor", "--manifests", str(tmp_path / "all.yaml"), code=1)
     for line in (
-        "MISSING  kinds RayService of ray.io/v1",
+        "MISSING  kinds RayJob, RayService of ray.io/v1",
         "install KubeRay, with its CRDs: helm install kuberay-operator",
         "MISSING  kinds PodMonitor of monitoring.coreos.com/v1",
         "set metrics.podMonitor.enabled to false",

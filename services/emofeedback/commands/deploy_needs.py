@@ -50,16 +50,18 @@ def needs_of(text: str) -> Needs:
 
     try:
         manifests = [manifest for manifest in yaml.safe_load_all(text) if manifest]
-        needs = Needs(kinds={(manifest["apiVersion"], manifest["kind"]) for manifest in manifests})
+        configured = [
+            each for manifest in manifests if manifest["kind"] == "ConfigMap" for each in _templates(manifest)
+        ]
+        kinds = {(manifest["apiVersion"], manifest["kind"]) for manifest in [*manifests, *configured]}
     except (yaml.YAMLError, LookupError, TypeError) as error:
         raise InvalidRequest.of("manifests", f"are not what `helm template` prints: {error!r}") from error
-    configured = [each for manifest in manifests if manifest["kind"] == "ConfigMap" for each in _templates(manifest)]
+    needs = Needs(kinds={kind for kind in kinds if kind[0] not in _BUILT_IN})
     for manifest in [*manifests, *configured]:
         if manifest["kind"] == "PersistentVolumeClaim":
             needs.storage_classes.add(manifest["spec"].get("storageClassName", ""))
         for key, value, pods in _entries(manifest):
             _note(needs, key, value, pods)
-    needs.kinds = {kind for kind in needs.kinds if kind[0] not in _BUILT_IN}
     needs.claims -= {each["metadata"]["name"] for each in manifests if each["kind"] == "PersistentVolumeClaim"}
     return needs
 

@@ -137,7 +137,7 @@ def load_template(path: Path) -> dict[str, Any]:
             raise InvalidRequest.of("--job-template", f"{path} is a {manifest['kind']}, not a RayJob of ray.io/v1")
         _pod_templates(manifest)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidRequest.of("--job-template", f"{path} can't be read: {error}") from error
+        raise InvalidRequest.of("--job-template", f"{path} can't be read: {' '.join(str(error).split())}") from error
     except (LookupError, TypeError) as error:
         raise InvalidRequest.of("--job-template", f"{path} is no whole RayJob, it lacks {error}") from error
     found: dict[str, Any] = manifest
