@@ -12,7 +12,7 @@ class RunState(StrEnum):
     """Where a run is in its life."""
 
     QUEUED = "queued"
-    """It waits for a run before it."""
+    """It waits for a run before it, or for a place in the cluster; its message says what for."""
     RUNNING = "running"
     PAUSED = "paused"
     """The generator or the judge can't be reached; it goes on by itself."""
@@ -62,7 +62,7 @@ class Run:
     created: datetime
     updated: datetime
     message: str = ""
-    """Why it is paused or has failed."""
+    """Why it waits, is paused or has failed."""
     folder: str
     """The run directory, on the service's machine."""
     policies: str

@@ -28,7 +28,7 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     DESCRIPTOR: _descriptor.EnumDescriptor
     RUN_STATE_UNSPECIFIED: _RunState.ValueType  # 0
     RUN_STATE_QUEUED: _RunState.ValueType  # 1
-    """Waits for a run before it."""
+    """Waits for a run before it, or for a place in the cluster: the message says what for."""
     RUN_STATE_RUNNING: _RunState.ValueType  # 2
     RUN_STATE_PAUSED: _RunState.ValueType  # 3
     """The generator or the judge can't be reached; it goes on by itself."""
@@ -42,7 +42,7 @@ class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper): ...
 
 RUN_STATE_UNSPECIFIED: RunState.ValueType  # 0
 RUN_STATE_QUEUED: RunState.ValueType  # 1
-"""Waits for a run before it."""
+"""Waits for a run before it, or for a place in the cluster: the message says what for."""
 RUN_STATE_RUNNING: RunState.ValueType  # 2
 RUN_STATE_PAUSED: RunState.ValueType  # 3
 """The generator or the judge can't be reached; it goes on by itself."""
@@ -355,7 +355,7 @@ class Run(_message.Message):
     iterations: _builtins.int
     """All iterations of the run; 0 until it has started."""
     message: _builtins.str
-    """Why it is paused or has failed, for a person."""
+    """Why it waits, is paused or has failed, for a person."""
     folder: _builtins.str
     """The run directory, on the service's machine."""
     policies: _builtins.str
