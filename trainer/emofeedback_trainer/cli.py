@@ -13,8 +13,11 @@ from emofeedback.errors import EmoFeedbackError, InvalidRequest
 COMMANDS = {
     "nano": ("emofeedback_trainer.nano.cli", "the embedded models of the nano world"),
     "data": ("emofeedback_trainer.data.cli", "read, check and build data sets of pictures and feelings"),
+    "judge-sft": ("emofeedback_trainer.judge.sft_cli", "fine-tune the judge on a data folder"),
+    "judge-grpo": ("emofeedback_trainer.judge.grpo_cli", "train the judge by GRPO on a data folder"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
     "flow-grpo-evaluate": ("emofeedback_trainer.flow_grpo.evaluate", "measure a policy on pairs it never trained on"),
+    "evaluate": ("emofeedback_trainer.evaluation.cli", "measure judges and generators"),
     "serve": ("emofeedback_trainer.serving", "the trainer service, until Ctrl-C"),
     "runs": ("emofeedback_trainer.runs.cli", "start, list, watch and cancel runs of a trainer service"),
 }

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emofeedback.checkpoints import digest
+from emofeedback.interfaces import ModelInfo
 from emofeedback_trainer.nano.checkpoints import TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.datasets import scene_at
 from emofeedback_trainer.nano.rendering import render
@@ -136,6 +138,11 @@ def load_critic(folder: Path = _FOLDER) -> Critic:
     network = CriticNetwork()
     network.load_state_dict({key: value.float() for key, value in load_file(folder / "model.safetensors").items()})
     return Critic(network)
+
+
+def info(folder: Path = _FOLDER) -> ModelInfo:
+    """The critic's name and digest."""
+    return ModelInfo(name="nano critic", digest=digest(folder))
 
 
 def train_critic(folder: Path, recipe: CriticRecipe, device: torch.device) -> None:

@@ -1,0 +1,86 @@
+"""Our own judge on EEmo-Bench: asks it every question whose picture the user has, and leaves an answer file.
+
+Rows are the benchmark's, of single images with their ground truth or of closed questions on one picture or two
+(`image_url`, or `image1_url` and `image2_url`). Valence and arousal are the judge's own assessment; the rest is asked
+in words. Open questions are left out: their scores need another model's opinion.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emofeedback.errors import InvalidRequest
+from emofeedback.interfaces import Assessment, Decoding, Judge
+from emofeedback.rundir import write_json
+from emofeedback_trainer.data.taxonomies import EKMAN
+from emofeedback_trainer.evaluation.eemo_bench import KINDS, options_of, read_rows
+from emofeedback_trainer.evaluation.prompts import closed_question, dominance_question, ranking_question
+
+_REPLY = Decoding(max_new_tokens=256)
+_EVERY = 8
+"""Rows between two writings of the file."""
+
+
+async def answer(judge: Judge, questions: Path, images: Path, responses: Path, *, limit: int | None = None) -> int:
+    """Asks the judge, and writes its answers to `responses`; rows that the file holds already are not asked again.
+
+    Args:
+        questions: a file of the benchmark.
+        images: the folder of its pictures.
+
+    Returns:
+        How many rows the file has now.
+
+    Raises:
+        InvalidRequest: a file or a picture can't be read, or the file of answers belongs to other questions.
+        EmoFeedbackError: as the judge raises.
+    """
+    asked = [(place, row) for place, row in read_rows(questions) if _is_closed(row)][:limit]
+    done: list[Mapping[str, Any]] = [row for _, row in read_rows(responses)] if responses.exists() else []
+    for (place, row), answered in zip(asked, done, strict=False):
+        if any(answered.get(column) != value for column, value in row.items()):
+            raise InvalidRequest.of(str(responses), f"holds answers to other questions than {place}: name another file")
+    for start in range(len(done), len(asked), _EVERY):
+        done += [await _answered(judge, place, row, images) for place, row in asked[start : start + _EVERY]]
+        write_json(responses, done)
+        print(f"eemo-bench: {len(done)} of {len(asked)} rows answered", file=sys.stderr, flush=True)
+    return len(done)
+
+
+async def _answered(judge: Judge, place: str, row: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A row with the judge's answers in it."""
+    if "question_type" in row:
+        names = [str(row[column]) for column in ("image_url", "image1_url", "image2_url") if column in row]
+        question = closed_question(
+            _images(place, names, folder), str(row["question"]), options_of(place, row, "options")
+        )
+        (reply,) = await judge.converse([question], _REPLY)
+        return {**row, "response": reply}
+    (image,) = _images(place, [str(row["image_name"])], folder)
+    closed = [closed_question([image], str(row[f"{kind}_Q"]), options_of(place, row, f"{kind}_A")) for kind in KINDS]
+    others = [ranking_question(image, EKMAN), dominance_question(image)]
+    *replies, ranking, dominance = await judge.converse([*closed, *others], _REPLY)
+    (outcome,) = await judge.assess([image])
+    seen = outcome if isinstance(outcome, Assessment) else None
+    return {
+        **row,
+        **{f"{kind}_response": reply for kind, reply in zip(KINDS, replies, strict=True)},
+        "predict_emotion_list": ranking,
+        "valence_predict": seen and seen.valence,
+        "arousal_predict": seen and seen.arousal,
+        "dominance_predict": dominance,
+    }
+
+
+def _is_closed(row: Mapping[str, Any]) -> bool:
+    return row.get("question_type", "What/How") in KINDS.values()
+
+
+def _images(place: str, names: Sequence[str], folder: Path) -> list[bytes]:
+    try:
+        return [(folder / name).read_bytes() for name in names]
+    except OSError as error:
+        raise InvalidRequest.of(place, f"its picture can't be read: {error}") from error

@@ -1,0 +1,276 @@
+"""A judge measured on any data set: valence and arousal, emotion, ranking of emotions, confidence.
+
+Whatever labels the samples have is measured; the rest is left out. A picture that the judge can't read is counted, and
+left out of the errors. Beside the errors stands what always answering with the data's median would score.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from emofeedback.errors import InvalidRequest
+from emofeedback.interfaces import Assessment, AssessmentOutcome, Decoding, Judge
+from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.evaluation.confidence import (
+    Calibration,
+    Sampling,
+    calibration,
+    fit_temperature,
+    self_consistent,
+    tempered,
+)
+from emofeedback_trainer.evaluation.metrics import (
+    Figure,
+    accuracy,
+    expected_calibration_error,
+    figure,
+    macro_f1,
+    mae,
+    plcc,
+    ranking_score,
+    srcc,
+)
+from emofeedback_trainer.evaluation.prompts import ranking_question
+from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
+from emofeedback_trainer.evaluation.replies import named_emotions
+
+Way = Literal["short", "aloud", "sampled"]
+"""How the judge looks: the short rating, one reasoned reply, or several sampled ones (`confidence.self_consistent`)."""
+
+_CALL = 32
+"""Pictures in memory at once."""
+_RANKED = 3
+_REPLY = Decoding(max_new_tokens=256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One sample and what the judge made of it."""
+
+    sample: Sample
+    outcome: AssessmentOutcome
+    ranking: tuple[str, ...] | None = None
+    """The emotions that it ranked, none where the reply can't be read; None where it was not asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeFigures:
+    """What came of it."""
+
+    samples: int
+    unreadable: int
+    """Pictures of which the judge gave no readable assessment."""
+    unreadable_rankings: int
+    """Their score is 0."""
+    figures: Mapping[str, Figure]
+    """By name, those that the labels allow: `valence_mae`, `valence_srcc`, `valence_plcc`, `valence_median_mae`,
+    likewise for arousal; `accuracy`, `f1`, `majority_accuracy`; `ranking_score`; `ece`. The scores of always answering
+    with the median or the most frequent emotion are the ones to beat."""
+    confidence: Calibration | None
+    """Of the emotion; None without such labels."""
+    temperature: float | None
+    """Fitted on the validation samples; None without them."""
+    tempered: Calibration | None
+    """`confidence` after the temperature."""
+
+    def to_json(self, provenance: Provenance) -> dict[str, Any]:
+        """As `--json` prints it."""
+        content: dict[str, Any] = plain(
+            {
+                "samples": self.samples,
+                "unreadable": self.unreadable,
+                "unreadable_rankings": self.unreadable_rankings,
+                **self.figures,
+                "confidence": self.confidence,
+                "temperature": self.temperature,
+                "tempered": self.tempered,
+                "provenance": provenance,
+            }
+        )
+        return content
+
+    def to_markdown(self, provenance: Provenance) -> str:
+        """The figures, the reliability table, and where they come from."""
+        lines = ["| judge | value | n |", "|---|---|---|"]
+        lines += [f"| {_NAMES[name]} | {shown(found)} | {found.n:,} |" for name, found in self.figures.items()]
+        lines += ["", f"{self.samples:,} pictures, {self.unreadable:,} of them unreadable to the judge."]
+        if "ranking_score" in self.figures:
+            lines.append(f"Rankings that could not be read, with a score of 0: {self.unreadable_rankings:,}.")
+        if self.confidence:
+            lines += ["", *_reliability_lines(self.confidence)]
+        if self.tempered:
+            after = self.tempered
+            lines += ["", f"With the temperature {self.temperature:.2f}: ECE {after.ece:.3f}, Brier {after.brier:.3f}."]
+        return "\n".join([*lines, "", provenance.to_markdown()])
+
+
+async def look(
+    judge: Judge, samples: Sequence[Sample], way: Way, sampling: Sampling, *, with_ranking: bool = False
+) -> list[Seen]:
+    """What the judge sees in every sample, in their order.
+
+    Args:
+        with_ranking: ask for a ranking of the emotions as well, one more reply for each sample that has one.
+
+    Raises:
+        InvalidRequest: a sample has no readable picture; it is named.
+        EmoFeedbackError: as the judge raises.
+    """
+    emotions = sorted({ranked.label for sample in samples for ranked in sample.ranking})
+    seen: list[Seen] = []
+    for start in range(0, len(samples), _CALL):
+        some = samples[start : start + _CALL]
+        images = [image_of(sample) for sample in some]
+        try:
+            if way == "sampled":
+                outcomes = await self_consistent(judge, images, sampling)
+            else:
+                outcomes = await judge.assess(images, reasoning=way == "aloud")
+        except InvalidRequest as error:
+            raise InvalidRequest.of(f"samples {some[0].id} to {some[-1].id}", str(error)) from error
+        rankings = await _rankings(judge, some, images, emotions) if with_ranking else {}
+        seen += [
+            Seen(sample=sample, outcome=outcome, ranking=rankings.get(sample.id))
+            for sample, outcome in zip(some, outcomes, strict=True)
+        ]
+        print(f"judge: {len(seen)} of {len(samples)} pictures", file=sys.stderr, flush=True)
+    return seen
+
+
+def judge_figures(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed: int = 0) -> JudgeFigures:
+    """The figures of what a judge saw.
+
+    Args:
+        validation: other samples, which the temperature is fitted on.
+
+    Raises:
+        InvalidRequest: no sample has a label, or the judge could read no picture that has one.
+    """
+    pairs = _readable(seen)
+    ranked = [(one.sample.ranking, one.ranking) for one in seen if one.ranking is not None]
+    confidences, right = _confidences(pairs)
+    figures = {**_axis_figures(pairs, seed), **_emotion_figures(pairs, seed)}
+    if ranked:
+        scores = [ranking_score([r.label for r in truth][:_RANKED], said) for truth, said in ranked]
+        figures["ranking_score"] = figure(lambda drawn: float(np.mean(drawn)), scores, seed=seed)
+    if confidences:
+        figures["ece"] = figure(expected_calibration_error, confidences, right, seed=seed)
+    if not figures:
+        raise InvalidRequest.of("data", "has no valence, arousal, emotion or ranking that the judge could be held to")
+    fitted = _confidences(_readable(validation))
+    temperature = fit_temperature(*fitted) if confidences and fitted[0] else None
+    return JudgeFigures(
+        samples=len(seen),
+        unreadable=len(seen) - len(pairs),
+        unreadable_rankings=sum(said == () for _, said in ranked),
+        figures=figures,
+        confidence=calibration(confidences, right) if confidences else None,
+        temperature=temperature,
+        tempered=calibration(tempered(confidences, temperature), right) if temperature else None,
+    )
+
+
+def image_of(sample: Sample) -> bytes:
+    """A sample's picture.
+
+    Raises:
+        InvalidRequest: it has none, or the file can't be read.
+    """
+    if sample.image is None:
+        raise InvalidRequest.of(f"sample {sample.id}", "has no picture to look at")
+    if isinstance(sample.image, bytes):
+        return sample.image
+    try:
+        return Path(sample.image).read_bytes()
+    except OSError as error:
+        raise InvalidRequest.of(f"sample {sample.id}", f"its picture can't be read: {error}") from error
+
+
+async def _rankings(
+    judge: Judge, samples: Sequence[Sample], images: Sequence[bytes], emotions: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """By sample, the emotions that the judge ranks, of those samples that have a ranking."""
+    asked = [(sample.id, image) for sample, image in zip(samples, images, strict=True) if sample.ranking]
+    if not asked:
+        return {}
+    replies = await judge.converse([ranking_question(image, emotions) for _, image in asked], _REPLY)
+    return {name: named_emotions(reply, emotions) for (name, _), reply in zip(asked, replies, strict=True)}
+
+
+def _readable(seen: Sequence[Seen]) -> list[tuple[Sample, Assessment]]:
+    return [(one.sample, one.outcome) for one in seen if isinstance(one.outcome, Assessment)]
+
+
+def _axis_figures(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Figure]:
+    figures = {}
+    for axis in ("valence", "arousal"):
+        rated = [(getattr(s, axis), getattr(a, axis)) for s, a in pairs if getattr(s, axis) is not None]
+        if not rated:
+            continue
+        truth, predicted = np.array(rated).T
+        middle = np.full_like(truth, np.median(truth))
+        for name, statistic in (("mae", mae), ("srcc", srcc), ("plcc", plcc)):
+            figures[f"{axis}_{name}"] = figure(statistic, truth, predicted, seed=seed)
+        figures[f"{axis}_median_mae"] = figure(mae, truth, middle, seed=seed)
+    return figures
+
+
+def _emotion_figures(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Figure]:
+    labeled = [(sample.emotion.value, said.emotion.value) for sample, said in pairs if sample.emotion]
+    if not labeled:
+        return {}
+    truth, predicted = [true for true, _ in labeled], [said for _, said in labeled]
+    [(commonest, _)] = Counter(truth).most_common(1)
+    return {
+        "accuracy": figure(accuracy, truth, predicted, seed=seed),
+        "f1": figure(macro_f1, truth, predicted, seed=seed),
+        "majority_accuracy": figure(accuracy, truth, [commonest] * len(truth), seed=seed),
+    }
+
+
+def _confidences(pairs: Sequence[tuple[Sample, Assessment]]) -> tuple[list[float], list[float]]:
+    """Confidence in the emotion, and whether it is right, of those samples whose emotion is known."""
+    known = [(said.confidence, float(said.emotion is sample.emotion)) for sample, said in pairs if sample.emotion]
+    return [confidence for confidence, _ in known], [right for _, right in known]
+
+
+def _reliability_lines(found: Calibration) -> list[str]:
+    rows = [
+        f"| {one.low:.1f} to {one.high:.1f} | {one.confidence:.3f} | {one.accuracy:.3f} | {one.n:,} |"
+        for one in found.table
+        if one.n
+    ]
+    return [
+        "| confidence | mean | right | n |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+        f"Mean confidence {found.confidence:.3f}, right {found.accuracy:.3f}; ECE {found.ece:.3f}, "
+        f"Brier {found.brier:.3f}.",
+    ]
+
+
+_NAMES = {
+    **{
+        f"{axis}_{name}": f"{axis}: {words}"
+        for axis in ("valence", "arousal")
+        for name, words in (
+            ("mae", "MAE"),
+            ("srcc", "SRCC"),
+            ("plcc", "PLCC"),
+            ("median_mae", "MAE of always the median"),
+        )
+    },
+    "accuracy": "emotion: right",
+    "f1": "emotion: macro F1",
+    "majority_accuracy": "emotion: right by always the most frequent",
+    "ranking_score": "ranking of emotions: score of 100",
+    "ece": "confidence: ECE",
+}

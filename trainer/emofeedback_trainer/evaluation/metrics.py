@@ -1,0 +1,158 @@
+"""What models are measured by. Pure functions: arrays in, numbers out.
+
+A figure that the data doesn't define, such as the correlation with something that doesn't vary, is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau, rankdata
+
+from emofeedback_trainer.flow_grpo.statistics import bootstrap
+
+Array = NDArray[np.float64]
+
+HIT_WEIGHTS = (25.0, 15.0, 10.0)
+"""What the ranking score gives for finding the strongest, second and third emotion (EEmo-Bench, section 4.2)."""
+TWO_SHARED = 2 / 3
+"""How much the order of two shared emotions counts beside that of three. The text says two thirds; with one third a
+random guess scores nearer to the published 25.48."""
+_ORDER_WEIGHT = 25.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A measured number with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Units that it was measured on, and that the interval draws from."""
+
+
+def figure(statistic: Callable[..., float], *columns: Sequence[Any] | NDArray[Any], seed: int = 0) -> Figure:
+    """A statistic of columns of equal length, row by row one unit, with its percentile interval.
+
+    Args:
+        statistic: of the columns, or of a drawing of their rows with replacement.
+
+    Raises:
+        ValueError: the columns are empty or of different lengths.
+    """
+    arrays = [np.asarray(column) for column in columns]
+    n = len(arrays[0])
+    if n == 0 or any(len(array) != n for array in arrays):
+        raise ValueError(f"columns must be of one length and not empty, they have {[len(a) for a in arrays]} rows")
+    low, high = bootstrap(lambda drawn: statistic(*(array[drawn] for array in arrays)), n, seed=seed)
+    return Figure(value=statistic(*arrays), low=low, high=high, n=n)
+
+
+def mae(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean absolute error, in the unit of its arguments: V-Error and A-Error are this, on the 1-9 scale."""
+    return float(np.abs(np.subtract(truth, predicted)).mean())
+
+
+def srcc(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Spearman's rank correlation, in [-1, 1]."""
+    return plcc(rankdata(truth), rankdata(predicted))
+
+
+def plcc(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Pearson's linear correlation, in [-1, 1], without the nonlinear fit that quality assessment puts before it."""
+    x, y = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Share of predictions that are right, in [0, 1]."""
+    return float(np.equal(truth, predicted).mean())
+
+
+def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean F1 of the classes that occur in the truth, in [0, 1]: rare ones count as much as frequent ones."""
+    true, said = np.asarray(truth), np.asarray(predicted)
+    # By hand: scikit-learn checks its arguments for milliseconds, and an interval asks two thousand times.
+    scores = [
+        2 * np.sum((true == name) & (said == name)) / (np.sum(true == name) + np.sum(said == name))
+        for name in np.unique(true)
+    ]
+    return float(np.mean(scores))
+
+
+def ranking_score(truth: Sequence[str], predicted: Sequence[str], *, two_shared: float = TWO_SHARED) -> float:
+    """How well a ranking of up to three emotions meets the true one, in [0, 100] (EEmo-Bench, section 4.2).
+
+    Half of it is for naming the true emotions, the strongest weighing most; half for the order of those that both
+    name, by Kendall's tau over their places.
+
+    Args:
+        truth: three different emotions, strongest first.
+        predicted: likewise, those after the third count for nothing.
+    """
+    named = list(dict.fromkeys(predicted))[: len(HIT_WEIGHTS)]
+    hit = sum(weight for weight, emotion in zip(HIT_WEIGHTS, truth, strict=False) if emotion in named)
+    shared = [list(truth).index(emotion) for emotion in named if emotion in truth]
+    if len(shared) < 2:
+        return hit
+    tau = float(kendalltau(range(len(shared)), shared).statistic)
+    return hit + (tau + 1) * _ORDER_WEIGHT * (1.0 if len(shared) == 3 else two_shared)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """One line of a reliability table: the predictions whose confidence lies in (low, high]."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    """Mean; NaN in an empty bin, as the next."""
+    accuracy: float
+
+
+def reliability(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> tuple[Bin, ...]:
+    """How often predictions of a confidence are right, in bins of equal width over [0, 1].
+
+    Args:
+        confidences: in [0, 1].
+        right: 1 where the prediction is right, else 0.
+    """
+    confidence, hits = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    edges = np.linspace(0, 1, bins + 1)
+    # A confidence of exactly 0 belongs to the first bin, though its interval is open there.
+    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    table = []
+    for place, (low, high) in enumerate(pairwise(edges)):
+        inside = places == place
+        n = int(inside.sum())
+        table.append(
+            Bin(
+                low=float(low),
+                high=float(high),
+                n=n,
+                confidence=float(confidence[inside].mean()) if n else float("nan"),
+                accuracy=float(hits[inside].mean()) if n else float("nan"),
+            )
+        )
+    return tuple(table)
+
+
+def expected_calibration_error(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> float:
+    """Mean distance of confidence and accuracy over the bins, weighted by their size, in [0, 1] (Guo et al. 2017)."""
+    table = [one for one in reliability(confidences, right, bins=bins) if one.n]
+    total = sum(one.n for one in table)
+    return sum(one.n / total * abs(one.confidence - one.accuracy) for one in table)
+
+
+def brier(confidences: ArrayLike, right: ArrayLike) -> float:
+    """Mean squared distance of confidence and outcome, in [0, 1] (Brier 1950; the outcome is "right")."""
+    return float(np.square(np.subtract(confidences, right)).mean())

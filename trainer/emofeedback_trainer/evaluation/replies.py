@@ -1,0 +1,102 @@
+"""What a model's free text says: which option of a closed question it chose, which emotions it ranked. Pure functions.
+
+Total: whatever text comes in, an answer or None comes out. None of it knows the right answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+_LETTER = r"(?P<{name}>[A-H])(?![A-Za-z0-9'])"
+_CONCLUSION = re.compile(
+    r"(?i:\b(?:answer|choice|option)s?\b[^.:!?\n]{0,60}?(?:\b(?:is|are|be)\b|:)[\s*:\"']*(?:option\s+)?)"
+    + _LETTER.format(name="letter")
+)
+"""`The correct answer is B`, `**Answer**: B`, `the best choice would be Option B`."""
+_MARKED = re.compile(
+    r"(?<![A-Za-z0-9'])(?:(?P<marked>[A-H])(?:\s*[:)]|\.(?=\s|\*|$)|\*\*|$)|[Oo]ption\s+\**"
+    + _LETTER.format(name="named")
+    + ")"
+)
+"""`B: Yes.`, `B)`, `**B**`, `Option B`: a letter that stands for an option. A bare one may be the article A."""
+_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.IGNORECASE | re.DOTALL)
+_ONE_THING = {"picture": "image", "pictures": "images", "figure": "image", "figures": "images", "photo": "image"}
+_ARTICLES = {"the", "a", "an"}
+_NUMBERED = (
+    ("first image", "image 1"),
+    ("second image", "image 2"),
+    ("image one", "image 1"),
+    ("image two", "image 2"),
+)
+
+
+def chosen_option(reply: str, options: Mapping[str, str]) -> str | None:
+    """The letter of the option that a reply chooses; None where it chooses none.
+
+    By letter first: the one that the reply concludes with, else the last one that is marked as an option, since models
+    go through the options before they choose. Without a letter, by text: an option that the reply begins with, else the
+    one that it mentions last.
+
+    Args:
+        options: texts by letter, A to H.
+    """
+    for pattern in (_CONCLUSION, _MARKED):
+        letters: list[str] = [next(filter(None, match.groups())) for match in pattern.finditer(_answer(reply))]
+        if known := [letter for letter in letters if letter in options]:
+            return known[-1]
+    return _by_text(_words(_answer(reply)), {letter: _words(text) for letter, text in options.items()})
+
+
+def is_ambiguous(options: Mapping[str, str]) -> bool:
+    """True where two options read the same, so that a question has no one right answer."""
+    return len({_words(text) for text in options.values()}) < len(options)
+
+
+def named_emotions(reply: str, emotions: Collection[str]) -> tuple[str, ...]:
+    """The emotions that a reply names, in its order, each once; those inside its last brackets, where it has such.
+
+    Args:
+        emotions: the words to look for, in lower case.
+    """
+    answer = _answer(reply)
+    bracketed: list[str] = re.findall(r"\[([^\]]*)\]", answer)
+    for text in (*reversed(bracketed), answer):
+        found = [word for word in re.findall(r"[a-z]+", text.lower()) if word in emotions]
+        if found:
+            return tuple(dict.fromkeys(found))
+    return ()
+
+
+def last_number(reply: str) -> float | None:
+    """The last number of a reply or of its answer, None where there is none."""
+    numbers: list[str] = re.findall(r"-?\d+(?:\.\d+)?", _answer(reply))
+    return float(numbers[-1]) if numbers else None
+
+
+def _answer(reply: str) -> str:
+    """What stands inside the last answer tags, else all of it."""
+    tagged: list[str] = _ANSWER.findall(reply)
+    return (tagged[-1] if tagged else reply).strip()
+
+
+def _by_text(reply: str, options: Mapping[str, str]) -> str | None:
+    # Longer texts first: "image 1" also begins "image 1 and image 2".
+    known = sorted((text, letter) for letter, text in options.items() if text)
+    known.sort(key=lambda option: -len(option[0]))
+    for text, letter in known:
+        if f"{reply} ".startswith(f"{text} "):
+            return letter
+    mentions = {
+        letter: f" {reply} ".rfind(f" {text} ") + len(text) for text, letter in known if f" {text} " in f" {reply} "
+    }
+    return max(mentions, key=lambda letter: mentions[letter]) if mentions else None
+
+
+def _words(text: str) -> str:
+    """Lower case, no punctuation, no articles, and one word for what both pictures are called."""
+    words = re.sub(r"[^a-z0-9]+", " ", text.lower()).split()
+    plain = " ".join(_ONE_THING.get(word, word) for word in words if word not in _ARTICLES)
+    for said, meant in _NUMBERED:
+        plain = plain.replace(said, meant)
+    return plain
