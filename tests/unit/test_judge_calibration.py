@@ -68,10 +68,10 @@ def test_too_few_pictures_are_refused(count: int) -> None:
 def test_people_who_agree_with_the_judge_are_refused_but_for_a_few_by_chance() -> None:
     fits = [fit_axis(SEEN, noisy(SEEN, seed)) for seed in range(20)]
     refusals = [fit for fit in fits if isinstance(fit, Refusal)]
-    assert len(refusals) >= 17 and all("within its standard error" in refusal.reason for refusal in refusals)
+    assert len(refusals) >= 17 and all("no gain beyond its standard error" in refusal.reason for refusal in refusals)
     for fit in fits:
         if isinstance(fit, AxisCalibration):  # and then it does no harm
-            assert fit.values == pytest.approx(KNOTS, abs=0.5)
+            assert np.mean([abs(fit.apply(value) - value) for value in SEEN]) < 0.4
 
 
 def test_ten_exact_ratings_count_for_far_more_than_the_prior() -> None:

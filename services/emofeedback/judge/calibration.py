@@ -144,9 +144,9 @@ def fit_axis(judged: Ratings, rated: Ratings) -> AxisCalibration | Refusal:
     standard_error = float(np.std(before - after, ddof=1) / np.sqrt(count))
     if gain <= standard_error:
         return Refusal(
-            reason=f"the cross-validated error would go from {before.mean():.2f} to {after.mean():.2f}, and that is "
-            f"within its standard error of {standard_error:.2f}: the judge sees these pictures as this person does, or "
-            "the ratings follow no pattern that it can learn"
+            reason=f"the cross-validated error would go from {before.mean():.2f} to {after.mean():.2f}, no gain beyond "
+            f"its standard error of {standard_error:.2f}: the judge sees these pictures as this person does, or the "
+            "ratings follow no pattern that it can learn"
         )
     low, middle, high = fit_values(judged, rated).tolist()
     return AxisCalibration(
