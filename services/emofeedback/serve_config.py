@@ -62,6 +62,8 @@ def _check(name: str, scaling: Scaling) -> None:
     for field in ("min_replicas", "upscale_delay_seconds", "downscale_delay_seconds", "drain_seconds", "surge_percent"):
         if getattr(scaling, field) < 0:
             raise InvalidRequest.of(f"{where}.{field}", f"is {getattr(scaling, field)}, it must not be negative")
+    if scaling.surge_percent > 100:
+        raise InvalidRequest.of(f"{where}.surge_percent", f"is {scaling.surge_percent}, it must be at most 100")
     for field in ("target_work", "look_back_seconds", "max_ongoing_requests"):
         if getattr(scaling, field) <= 0:
             raise InvalidRequest.of(f"{where}.{field}", f"is {getattr(scaling, field)}, it must be positive")
