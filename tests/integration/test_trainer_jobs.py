@@ -140,10 +140,10 @@ def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, dashboard = free_port(), free_port()
     options = ("--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=2")
     shown = ("--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}")
-    memory = ("--object-store-memory=100000000",)
+    others = ("--object-store-memory=100000000", f"--dashboard-agent-listen-port={free_port()}")
     with (folder / "output").open("wb") as output:
         head = subprocess.Popen(
-            [str(Path(sys.executable).with_name("ray")), "start", *options, *shown, *memory],
+            [str(Path(sys.executable).with_name("ray")), "start", *options, *shown, *others],
             stdout=output,
             stderr=output,
             start_new_session=True,
