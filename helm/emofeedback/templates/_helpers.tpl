@@ -121,9 +121,9 @@ seccompProfile:
 {{- end -}}
 
 {{- define "emofeedback.envFrom" -}}
-{{- with .Values.store.existingSecret }}
+{{- with .Values.store.existingSecret -}}
 - secretRef: {name: {{ . }}}
-{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- define "emofeedback.volumes" -}}
