@@ -86,7 +86,10 @@ def test_a_pod_that_is_told_to_end_has_time_to_drain(examples: Mapping[str, Rele
     drains = [app["deployments"][0]["graceful_shutdown_timeout_s"] for app in release.serve_config["applications"]]
     cluster = release.one("RayService")["spec"]
     for group in cluster["rayClusterConfig"]["workerGroupSpecs"]:
-        assert group["template"]["spec"]["terminationGracePeriodSeconds"] >= max(drains) + 30
+        pod = group["template"]["spec"]
+        hook = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert hook[:3] == ["python", "-m", "emofeedback.draining"]
+        assert pod["terminationGracePeriodSeconds"] >= int(hook[3]) + 30 >= max(drains) + 30
     assert cluster["rayClusterDeletionDelaySeconds"] >= max(drains)
 
 

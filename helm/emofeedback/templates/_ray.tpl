@@ -71,6 +71,13 @@ spec:
       {{- end }}
       resources:
         {{- include "emofeedback.rayResources" $settings | nindent 8 }}
+      {{- if not $head }}
+      lifecycle:
+        preStop:
+          # Ray moves the pod's replicas elsewhere, once their calls are done; only then may the pod end.
+          exec:
+            command: [python, -m, emofeedback.draining, {{ include "emofeedback.drainSeconds" $root | quote }}]
+      {{- end }}
       startupProbe:
         {{- include "emofeedback.nodeHealth" $head | nindent 8 }}
         periodSeconds: 5

@@ -85,11 +85,15 @@ ray_actor_options:
   {{- end }}
 {{- end -}}
 
-{{/* A pod that is told to end may take so long: the longest drain, and a minute for Ray. */}}
-{{- define "emofeedback.graceSeconds" -}}
+{{- define "emofeedback.drainSeconds" -}}
 {{- $longest := 0 -}}
 {{- range .Values.applications -}}
 {{- $longest = max $longest .drainSeconds -}}
 {{- end -}}
-{{- add $longest 60 -}}
+{{- $longest -}}
+{{- end -}}
+
+{{/* A pod that is told to end may take so long: the longest drain, and a minute for Ray. */}}
+{{- define "emofeedback.graceSeconds" -}}
+{{- add (include "emofeedback.drainSeconds" .) 60 -}}
 {{- end -}}
