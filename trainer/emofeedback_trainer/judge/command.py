@@ -1,0 +1,82 @@
+"""What the commands `judge-sft` and `judge-grpo` have in common: options, data, and what is said at the end."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from emofeedback.commands.engines import silence_libraries
+from emofeedback.errors import EmoFeedbackError, InvalidRequest
+from emofeedback_trainer.configuration import parse_changes
+from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.data.storage import read_split, splits
+from emofeedback_trainer.judge.config import Config, load_config
+from emofeedback_trainer.judge.folder import JudgeRunFolder, TrainedJudge
+
+
+def add_options(parser: argparse.ArgumentParser, configs: Mapping[str, Config]) -> None:
+    """Declares the options of a training run."""
+    parser.add_argument(
+        "--config", help=f"a built-in configuration ({', '.join(configs)}) or a .toml file (default: nano)"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="data folder with the splits train and val")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; the judge is in its `judge`")
+    parser.add_argument("--model", help="folder or hub id of the judge to begin with, instead of the configuration's")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the configuration"
+    )
+
+
+def config_of(arguments: argparse.Namespace, configs: Mapping[str, Config]) -> Config:
+    """The configuration, with what the command line changes of it; a resumed run has its own.
+
+    Raises:
+        InvalidRequest: as `load_config`.
+    """
+    kept = JudgeRunFolder(arguments.out).config
+    source = arguments.config or (str(kept) if arguments.resume and kept.exists() else "nano")
+    changes = parse_changes(arguments.set)
+    if arguments.model:
+        changes["model"] = {**changes.get("model", {}), "checkpoint": arguments.model}
+    return load_config(source, configs, changes)
+
+
+def samples_of(data: Path) -> tuple[list[Sample], list[Sample]]:
+    """The samples to learn from and those to measure on.
+
+    Raises:
+        InvalidRequest, NotFound: a split is missing, or a row of one is bad.
+    """
+    for split in ("train", "val"):
+        if split not in splits(data):
+            raise InvalidRequest.of("data", f"{data} has no split {split!r}: one is learned from, one measured on")
+    return read_split(data, "train"), read_split(data, "val")
+
+
+def run_training(arguments: argparse.Namespace, command: str, train: Callable[[Console], TrainedJudge]) -> None:
+    """Trains to the end, or until Ctrl-C, and says what there is.
+
+    Raises:
+        EmoFeedbackError: the run stopped; its last checkpoint is intact.
+        KeyboardInterrupt: as well.
+    """
+    # A command in the background of a script ignores Ctrl-C, and a cluster that moves a run sends SIGTERM.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    silence_libraries()
+    console = Console(markup=False, highlight=False, emoji=False)
+    try:
+        judge = train(console)
+    except (EmoFeedbackError, KeyboardInterrupt):
+        if JudgeRunFolder(arguments.out).checkpoint():
+            resume = f"emofeedback-train {command} --data {arguments.data} --out {arguments.out} --resume"
+            console.print(f"The run is kept; `{resume}` goes on from its last checkpoint.", soft_wrap=True)
+        raise
+    console.print(f"Judge: {judge.checkpoint} ({judge.digest})", soft_wrap=True)
+    console.print(f"Curves: {arguments.out / 'curves.png'}", soft_wrap=True)
+    console.print(f"Finished in {judge.seconds / 60:.1f} min.")

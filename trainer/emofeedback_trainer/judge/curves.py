@@ -1,0 +1,55 @@
+"""A run's curves as one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from emofeedback_trainer.judge.folder import JudgeRunFolder, Lines
+
+_CHARTS: Mapping[str, tuple[Lines, Mapping[str, str]]] = {
+    "loss": ("curve", {"loss": "loss"}),
+    "rewards of a step": (
+        "curve",
+        {
+            f"rewards/{name}/mean": name
+            for name in ("format", "rating", "emotion", "ranking", "dominance", "similarity")
+        },
+    ),
+    "held-out error, points of the 1-9 scale": (
+        "validation",
+        {
+            "valence_mae": "valence, as written",
+            "arousal_mae": "arousal, as written",
+            "read_valence_mae": "valence, as read",
+            "read_arousal_mae": "arousal, as read",
+        },
+    ),
+    "held-out emotion right, replies readable": ("validation", {"accuracy": "emotion", "readable": "readable"}),
+    "divergence from the start (KL)": ("curve", {"kl": "KL"}),
+    "tokens of a reply": ("curve", {"completions/mean_length": "mean"}),
+}
+"""By title: the file, and its keys with their labels. What a run doesn't have is left out."""
+
+
+def draw_curves(folder: JudgeRunFolder) -> None:
+    """Writes `curves.png`."""
+    charts = []
+    for title, (name, keys) in _CHARTS.items():
+        lines = folder.lines(name)
+        series = {label: [(line["step"], line[key]) for line in lines if key in line] for key, label in keys.items()}
+        if any(series.values()):
+            charts.append((title, {label: points for label, points in series.items() if points}))
+    rows = (len(charts) + 1) // 2
+    figure = Figure(figsize=(10, 3 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, (title, series) in enumerate(charts, 1):
+        axes = figure.add_subplot(rows, 2, place)
+        for label, points in series.items():
+            axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(folder.path / "curves.png", dpi=100)

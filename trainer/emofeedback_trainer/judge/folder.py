@@ -1,0 +1,127 @@
+"""The folder of one training run of the judge.
+
+config.toml        the effective configuration
+curve.jsonl        a line a step: loss or rewards, KL, entropy, lengths
+validation.jsonl   a line a measurement on held-out pictures
+samples.jsonl      a few replies of each measurement, with the truth
+curves.png         the first two as pictures
+checkpoints/       see `plain_checkpoints`; the newest two
+judge/             the trained judge, whole: a checkpoint that a profile can name
+result.json        what came of it
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from emofeedback.errors import InvalidRequest
+from emofeedback.rundir import explained, write_json, write_whole
+from emofeedback_trainer.configuration import to_toml
+
+Lines = Literal["curve", "validation", "samples"]
+_LINES: tuple[Lines, ...] = ("curve", "validation", "samples")
+_CONFIG, _RESULT = "config.toml", "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedJudge:
+    """What a run leaves."""
+
+    checkpoint: Path
+    """A whole judge, adapter merged in."""
+    digest: str
+    steps: int
+    seconds: float
+    """Of this start of the run."""
+
+
+@dataclass(frozen=True)
+class JudgeRunFolder:
+    """The files of a run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def judge(self) -> Path:
+        return self.path / "judge"
+
+    @property
+    def config(self) -> Path:
+        return self.path / _CONFIG
+
+    def open(self, config: Any, *, resume: bool) -> Path | None:
+        """Takes the folder for a run.
+
+        Returns:
+            The checkpoint to go on from, None for a fresh start.
+
+        Raises:
+            InvalidRequest: there is a run in it and `resume` is off, there is none to resume, or it was started with
+                another configuration.
+        """
+        if not resume and self.config.exists():
+            raise InvalidRequest.of("out", f"{self.path} holds a run: name another folder, or --resume the run in it")
+        if resume and not self.config.exists():
+            raise InvalidRequest.of("out", f"{self.path} holds no run to resume")
+        written = to_toml(config)
+        if resume and (before := self.config.read_text(encoding="utf-8")) != written:
+            changed = next(new for new, old in zip(written.split("\n"), before.split("\n"), strict=False) if new != old)
+            raise InvalidRequest.of("config", f"the run was started with another one: {changed} is new")
+        write_whole(self.config, written.encode())
+        checkpoint = self.checkpoint()
+        self._cut_back(_step(checkpoint) if checkpoint else -1)
+        return checkpoint
+
+    def checkpoint(self) -> Path | None:
+        """The newest whole checkpoint (`plain_checkpoints`), None where there is none."""
+        whole = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        return max(whole, key=_step, default=None)
+
+    def add(self, name: Lines, line: Mapping[str, Any]) -> None:
+        """Adds a line; raises as `rundir.write_whole`."""
+        path = self._file(name)
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(line)) + "\n")
+        except OSError as error:
+            raise explained(error, path) from error
+
+    def lines(self, name: Lines) -> list[dict[str, Any]]:
+        """All whole lines; the last one may be cut where the run was."""
+        path = self._file(name)
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Writes `result.json`."""
+        write_json(self.path / _RESULT, dict(result))
+
+    def result(self) -> dict[str, Any] | None:
+        """What came of the run, None where it isn't over."""
+        path = self.path / _RESULT
+        if not path.exists():
+            return None
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content
+
+    def _cut_back(self, step: int) -> None:
+        """Drops what was written after the checkpoint: it is done anew."""
+        for name in _LINES:
+            kept = [line for line in self.lines(name) if line["step"] <= step]
+            write_whole(self._file(name), "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def _file(self, name: Lines) -> Path:
+        return self.path / f"{name}.jsonl"
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.partition("-")[2])

@@ -1,0 +1,54 @@
+"""Supervised fine-tuning of the judge by TRL: it learns the replies of somebody who knows the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from trl import SFTConfig as TrlSftConfig
+from trl import SFTTrainer
+
+from emofeedback.settings import LIMITS
+from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.judge.config import SftConfig
+from emofeedback_trainer.judge.folder import TrainedJudge
+from emofeedback_trainer.judge.lessons import taught_rows
+from emofeedback_trainer.judge.plain_checkpoints import PlainCheckpoints
+from emofeedback_trainer.judge.training import adapter, arguments, trained
+
+
+class PlainSftTrainer(PlainCheckpoints, SFTTrainer):  # type: ignore[misc, unused-ignore]
+    """TRL's trainer with checkpoints in plain files."""
+
+
+def train_sft(
+    config: SftConfig,
+    folder: Path,
+    *,
+    train: Sequence[Sample],
+    held_out: Sequence[Sample],
+    resume: bool = False,
+    console: Console,
+) -> TrainedJudge:
+    """Trains to the end in the folder; raises as `training.trained`."""
+
+    def build(model: Any, processor: Any) -> PlainSftTrainer:
+        return PlainSftTrainer(
+            model=model,
+            args=TrlSftConfig(**arguments(config, folder), max_length=None),
+            train_dataset=taught_rows(train, config.tasks),
+            processing_class=processor,
+            peft_config=adapter(config.model),
+        )
+
+    return trained(
+        config,
+        folder,
+        build,
+        held_out=held_out,
+        max_new_tokens=LIMITS.new_tokens,
+        resume=resume,
+        console=console,
+    )
