@@ -36,11 +36,14 @@ def main() -> None:
     iterations = config.get("iterations", 3)
     done = len((folder / "curve.jsonl").read_text().splitlines()) if (folder / "curve.jsonl").exists() else 0
 
+    def write(name: str, content: object) -> None:
+        part = folder / f".{name}.{os.getpid()}"
+        part.write_text(json.dumps(content))
+        part.replace(folder / name)
+
     def tell(state: str, message: str = "") -> None:
         status = {"state": state, "iteration": done, "iterations": iterations, "message": message}
-        part = folder / f".status.{os.getpid()}"
-        part.write_text(json.dumps(status))
-        part.replace(folder / "status.json")
+        write("status.json", status)
 
     def add(name: str, **line: object) -> None:
         with (folder / name).open("a") as file:
@@ -69,7 +72,7 @@ def main() -> None:
     except KeyboardInterrupt:
         tell("canceled", "stopped; --resume goes on")
         sys.exit(130)
-    (folder / "result.json").write_text(json.dumps({"iterations": iterations, "policy": f"{config['name']}-final"}))
+    write("result.json", {"iterations": iterations, "policy": f"{config['name']}-final"})
     tell("finished", "the policy is ready")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import shlex
@@ -73,6 +74,10 @@ async def test_a_run_is_a_rayjob_that_is_followed_to_its_end(
         (job,) = api.objects("RayJob")
         assert job["metadata"]["annotations"] == {"emofeedback.io/run": "calm"}
         assert job["status"]["jobDeploymentStatus"] == "Complete"
+        asked = len(api.requests)
+        assert (await client.trainer.get("calm")).state is RunState.FINISHED
+        await asyncio.sleep(0.3)
+        assert len(api.requests) == asked  # a cluster is not asked about what has ended
 
 
 async def test_a_run_waits_for_a_node_and_says_so(
