@@ -217,7 +217,7 @@ def _describe(sample: Sample) -> _Asked:
         f"{axis} {level(_value(sample, axis), axis)} ({_value(sample, axis):.1f} of 9)" for axis in _rated_axes(sample)
     )
     why = f" {sample.comments[0].strip()}" if sample.comments else ""
-    shows = f"It shows {sample.neutral_prompt.rstrip('.')}. " if sample.neutral_prompt else ""
+    shows = f"It shows {sample.neutral_prompt.rstrip('.')}. " if sample.neutral_prompt and not why else ""
     return _Asked(
         images=(sample.id,),
         question="Describe what this picture makes people feel, and how strongly.",
