@@ -6,6 +6,7 @@ import contextlib
 import time
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
@@ -41,9 +42,9 @@ def metrics_port(services: Services) -> int:
             continue
         for connection in process.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN:
-                with contextlib.suppress(OSError, ValueError):
-                    Page(connection.laddr.port)
-                    return int(connection.laddr.port)
+                with contextlib.suppress(OSError, ValueError, HTTPException):  # it speaks gRPC on another
+                    if Page(connection.laddr.port).names:
+                        return int(connection.laddr.port)
     raise AssertionError("no agent of Ray exports metrics")
 
 
