@@ -25,13 +25,12 @@ def drain_node(node: str, seconds: float) -> bool:
         False where something of Serve is still there after that time.
     """
     import ray
-    from ray._raylet import GcsClient
     from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
     from ray.serve.context import _get_global_client
 
     deadline = time.time() + seconds
     # What `ray drain-node` does. A node that is about to be taken away is the only reason that is never refused.
-    accepted, refusal = GcsClient(address=ray.get_runtime_context().gcs_address).drain_node(
+    accepted, refusal = ray._raylet.GcsClient(address=ray.get_runtime_context().gcs_address).drain_node(
         node, DRAIN_NODE_REASON_PREEMPTION, "the pod is told to end", int(deadline * 1000)
     )
     if not accepted:

@@ -116,9 +116,9 @@ def serve_until_stopped(
     `ready` is called with the address once they answer.
     """
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
     with local_services(profile, policies=policies, port=port, http_port=http_port, token=token) as address:
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())  # only now: Ray sets one of its own when it starts
         try:
             ready(address)
             stop.wait()
