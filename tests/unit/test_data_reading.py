@@ -345,6 +345,13 @@ def test_a_bad_row_is_refused_with_file_row_and_column_or_skipped_and_counted(ca
     assert {sample.id for sample in reading.samples} <= good and len(reading.samples) >= len(good) - 1
 
 
+def test_pictures_may_lie_on_another_disk(tmp_path: Path) -> None:
+    layouts.oasis(tmp_path / "oasis")
+    (tmp_path / "oasis" / "images").rename(tmp_path / "disk")
+    (tmp_path / "oasis" / "images").symlink_to(tmp_path / "disk")
+    assert len(read("oasis", tmp_path / "oasis").samples) == 2
+
+
 def test_an_id_that_was_there_before_is_a_bad_row(tmp_path: Path) -> None:
     layouts.emoset(tmp_path)
     write(tmp_path / "test.json", (tmp_path / "train.json").read_text())

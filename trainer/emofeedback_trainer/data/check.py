@@ -98,7 +98,7 @@ def readable(samples: Sequence[Sample], folder: Path, *, quiet: bool = True) -> 
             good.append(sample)
         except InvalidRequest as error:
             assert isinstance(sample.image, Path)
-            file = str(sample.image.relative_to(folder.resolve()))
+            file = str(sample.image.relative_to(folder))
             damaged.append(BadRow(file=file, row=0, column="", problem=error.violations[0].problem))
     return good, damaged
 

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from emofeedback.affect import SCALE_MAX, SCALE_MIN
@@ -85,9 +85,10 @@ class Row:
 
     def image(self, column: str, name: str) -> Path:
         """An image file by its path within the source's folder."""
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
+        within = PurePosixPath(name)
+        if within.is_absolute() or ".." in within.parts:
             raise self.bad(column, f"names {name!r}, which lies outside the data set's folder")
+        path = self.folder / within  # by name alone: a folder of pictures may be a link to another disk
         if not path.is_file():
             raise self.bad(column, f"names {name!r}, and there is no such image file")
         return path
