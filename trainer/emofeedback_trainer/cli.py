@@ -15,6 +15,7 @@ COMMANDS = {
     "data": ("emofeedback_trainer.data.cli", "read, check and build data sets of pictures and feelings"),
     "judge-sft": ("emofeedback_trainer.judge.sft_cli", "fine-tune the judge on a data folder"),
     "judge-grpo": ("emofeedback_trainer.judge.grpo_cli", "train the judge by GRPO on a data folder"),
+    "judge-compare": ("emofeedback_trainer.judge.comparison_cli", "what each part of the judge's training is worth"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
     "flow-grpo-evaluate": ("emofeedback_trainer.flow_grpo.evaluate", "measure a policy on pairs it never trained on"),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure judges and generators"),

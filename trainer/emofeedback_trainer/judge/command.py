@@ -58,6 +58,15 @@ def samples_of(data: Path) -> tuple[list[Sample], list[Sample]]:
     return read_split(data, "train"), read_split(data, "val")
 
 
+def stop_on_signals() -> None:
+    """Makes SIGINT and SIGTERM end this process as Ctrl-C does.
+
+    A command in the background of a script ignores Ctrl-C, and a cluster that moves a run sends SIGTERM.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 def run_training(arguments: argparse.Namespace, command: str, train: Callable[[Console], TrainedJudge]) -> None:
     """Trains to the end, or until Ctrl-C, and says what there is.
 
@@ -65,9 +74,7 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
-    # A command in the background of a script ignores Ctrl-C, and a cluster that moves a run sends SIGTERM.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    stop_on_signals()
     silence_libraries()
     console = Console(markup=False, highlight=False, emoji=False)
     try:

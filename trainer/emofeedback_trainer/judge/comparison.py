@@ -1,0 +1,199 @@
+"""What each part of the judge's training is worth, on pictures that none of it saw (EmoFeedback^2, tables 4 and 5).
+
+Every variant is a training run of its own, from the same start where it can be. What a variant says of each test
+picture is kept, so the table is made of files, and a comparison that is begun again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from emofeedback.affect import Emotion
+from emofeedback.checkpoints import digest, fetch
+from emofeedback.interfaces import Assessment, AssessmentOutcome
+from emofeedback.judge.engines import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.judge.qwen import Qwen
+from emofeedback.rundir import write_json
+from emofeedback.settings import NANO_PROFILE
+from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.evaluation.provenance import Model
+from emofeedback_trainer.judge.config import GrpoConfig, SftConfig
+from emofeedback_trainer.judge.folder import JudgeRunFolder
+from emofeedback_trainer.judge.grpo import train_grpo
+from emofeedback_trainer.judge.judging import aloud, short
+from emofeedback_trainer.judge.sft import train_sft
+from emofeedback_trainer.judge.shallower import write_shallower
+
+Way = Literal["written", "read", "short"]
+"""How an answer was had: the reasoned reply as written, the same as the service reads it, the short rating."""
+WAYS: tuple[Way, ...] = ("written", "read", "short")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One way to train a judge."""
+
+    name: str
+    what: str
+    start: str
+    """The variant that it begins with; `base` and `small` are the judges before any training."""
+    rewards: Mapping[str, Any] | None = None
+    """For GRPO, what differs from the configuration's rewards; None: supervised fine-tuning."""
+
+
+VARIANTS = (
+    Variant(name="sft", what="supervised fine-tuning (SFT)", start="base"),
+    Variant(name="sft-longer", what="SFT, then SFT on as many pictures as GRPO sees", start="sft"),
+    Variant(name="joint", what="SFT, then GRPO: both tasks, step reward", start="sft", rewards={}),
+    Variant(name="regression", what="the same for valence and arousal alone", start="sft", rewards={"emotion": 0.0}),
+    Variant(name="classification", what="the same for the emotion alone", start="sft", rewards={"rating": 0.0}),
+    Variant(name="continuous", what="both tasks, continuous reward", start="sft", rewards={"form": "continuous"}),
+    Variant(name="small-sft", what="smaller judge, SFT", start="small"),
+    Variant(name="small-joint", what="smaller judge, SFT, then GRPO", start="small-sft", rewards={}),
+)
+"""In the order in which they are trained: each after what it begins with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a comparison is made of."""
+
+    folder: Path
+    sft: SftConfig
+    grpo: GrpoConfig
+    small: str
+    """Hub id or folder of the smaller judge; empty: the larger one with half of its text layers."""
+    train: Sequence[Sample]
+    held_out: Sequence[Sample]
+    test: Sequence[Sample]
+    console: Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a trained variant says of the test pictures."""
+
+    variant: Variant
+    model: Model
+    outcomes: Mapping[Way, Sequence[Assessment | None]]
+    """In the order of the test pictures; None where a reply can't be read."""
+
+
+def compare(plan: Plan, names: Sequence[str]) -> list[Measured]:
+    """Trains and measures the named variants, and those that they begin with.
+
+    Raises:
+        EmoFeedbackError: as the trainings do; what was finished is kept.
+    """
+    wanted = _with_their_starts(names)
+    for variant in wanted:
+        _train(plan, variant)
+    return [_measured(plan, variant) for variant in wanted]
+
+
+def _with_their_starts(names: Sequence[str]) -> list[Variant]:
+    wanted = set(names)
+    for variant in reversed(VARIANTS):
+        if variant.name in wanted:
+            wanted.add(variant.start)
+    return [variant for variant in VARIANTS if variant.name in wanted]
+
+
+def _train(plan: Plan, variant: Variant) -> None:
+    """Trains the variant unless it is done; goes on with it where it was cut."""
+    files = JudgeRunFolder(plan.folder / variant.name)
+    if files.result():
+        return
+    plan.console.print(f"{variant.name}: {variant.what}")
+    checkpoint = _start(plan, variant.start)
+    resume = files.config.exists()
+    data: dict[str, Any] = {"train": plan.train, "held_out": plan.held_out}
+    if variant.rewards is None:
+        sft = replace(plan.sft, model=replace(plan.sft.model, checkpoint=checkpoint))
+        if variant.start in {one.name for one in VARIANTS}:
+            sft = replace(sft, schedule=replace(sft.schedule, steps=_as_many_pictures(plan)), seed=sft.seed + 1)
+        train_sft(sft, files.path, **data, resume=resume, console=plan.console)
+    else:
+        grpo = replace(
+            plan.grpo,
+            model=replace(plan.grpo.model, checkpoint=checkpoint),
+            rewards=replace(plan.grpo.rewards, **variant.rewards),
+        )
+        train_grpo(grpo, files.path, **data, resume=resume, console=plan.console)
+
+
+def _as_many_pictures(plan: Plan) -> int:
+    """Steps of fine-tuning that show as many pictures as the run of GRPO."""
+    grpo, sft = plan.grpo.schedule, plan.sft.schedule
+    pictures = grpo.steps * grpo.batch * grpo.accumulation // plan.grpo.generations
+    return max(1, pictures // (sft.batch * sft.accumulation))
+
+
+def _start(plan: Plan, name: str) -> str:
+    """The checkpoint that a variant begins with."""
+    if name == "base":
+        return plan.sft.model.checkpoint
+    if name != "small":
+        return str(JudgeRunFolder(plan.folder / name).judge)
+    if plan.small:
+        return plan.small
+    folder = plan.folder / "small"
+    if not (folder / CHECKPOINT_MARKER).exists():
+        write_shallower(fetch(plan.sft.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES), folder)
+    return str(folder)
+
+
+def _measured(plan: Plan, variant: Variant) -> Measured:
+    """Asks the trained variant about every test picture, or reads what it said before."""
+    files = JudgeRunFolder(plan.folder / variant.name)
+    weights = digest(files.judge)
+    path = files.path / "test.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    ids = [sample.id for sample in plan.test]
+    if (kept.get("judge"), kept.get("ids")) != (weights, ids):
+        plan.console.print(f"{variant.name}: {len(ids):,} test pictures")
+        kept = {"judge": weights, "ids": ids, **_said(plan, files.judge)}
+        write_json(path, kept)
+    return Measured(
+        variant=variant,
+        model=Model(role=variant.name, name=str(files.judge), digest=weights),
+        outcomes={way: [_outcome(said) for said in kept[way]] for way in WAYS},
+    )
+
+
+def _said(plan: Plan, checkpoint: Path) -> dict[Way, list[list[Any] | None]]:
+    config = plan.grpo.model
+    qwen = Qwen.load(
+        replace(
+            NANO_PROFILE.judge,
+            checkpoint=str(checkpoint),
+            max_pixels=config.max_pixels,
+            device=config.device,
+            dtype=config.dtype,
+        )
+    )
+    replies = aloud(qwen, plan.test, max_pixels=config.max_pixels, max_new_tokens=plan.grpo.max_new_tokens)
+    return {
+        "written": [_record(reply.written) for reply in replies],
+        "read": [_record(reply.read) for reply in replies],
+        "short": [_record(outcome) for outcome in short(qwen, plan.test, max_pixels=config.max_pixels)],
+    }
+
+
+def _record(outcome: AssessmentOutcome) -> list[Any] | None:
+    if not isinstance(outcome, Assessment):
+        return None
+    return [outcome.valence, outcome.arousal, outcome.emotion.value, outcome.confidence]
+
+
+def _outcome(said: Sequence[Any] | None) -> Assessment | None:
+    if said is None:
+        return None
+    valence, arousal, emotion, confidence = said
+    return Assessment(valence=valence, arousal=arousal, emotion=Emotion(emotion), confidence=confidence)
