@@ -1,0 +1,105 @@
+"""What happens to calls while replicas are replaced, killed and ended: nothing.
+
+One set of services, the tests in this order: the last one ends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from callers import Tally, judging, optimizing, painting
+from emofeedback import AsyncClient, Deadlines
+from emofeedback.interfaces import GeneratedImage, GenerationRequest
+from running_cluster import Cluster
+
+KINDS = ("paint", "judge", "optimize")
+PATIENCE = 300.0
+"""Seconds, on a machine that has much else to do."""
+REDEPLOY = """
+import sys
+from emofeedback.local_services import deploy
+from emofeedback.serve_config import serve_config
+_, profile, address, http_port = sys.argv
+config = serve_config(profile, address=address)
+deploy(config | {"http_options": {"host": "127.0.0.1", "port": int(http_port)}})
+"""
+
+
+@asynccontextmanager
+async def under_load(cluster: Cluster, scene: bytes) -> AsyncIterator[Tally]:
+    """Two callers who paint, one who judges, one who runs whole loops."""
+    tally = Tally()
+    async with AsyncClient(cluster.services.address) as client, AsyncExitStack() as callers:
+        for kind, call, number in (
+            ("paint", painting(client, images=2, steps=6), 2),
+            ("judge", judging(client, scene), 1),
+            ("optimize", optimizing(client), 1),
+        ):
+            await callers.enter_async_context(tally.calling(kind, call, callers=number))
+        await some_more(tally)
+        yield tally
+        await some_more(tally)
+
+
+async def some_more(tally: Tally) -> None:
+    """Until every kind of call has finished once more."""
+    before = tally.finished.copy()
+    deadline = time.monotonic() + PATIENCE
+    while any(tally.finished[kind] < before[kind] + 1 for kind in KINDS):
+        assert time.monotonic() < deadline, f"nothing goes on: {tally}"
+        await asyncio.sleep(0.05)
+
+
+async def gone(cluster: Cluster, application: str, replicas: set[int]) -> None:
+    """Until none of these replicas is left."""
+    deadline = time.monotonic() + PATIENCE
+    while cluster.replicas(application) & replicas:
+        assert time.monotonic() < deadline, f"{application}: {replicas} stay"
+        await asyncio.sleep(0.2)
+
+
+async def test_replicas_killed_under_load_lose_no_call(cluster: Cluster, scene: bytes) -> None:
+    killed = {application: cluster.replicas(application) for application in ("generator", "judge")}
+    async with under_load(cluster, scene) as tally:
+        for application, replicas in killed.items():
+            for replica in replicas:
+                os.kill(replica, signal.SIGKILL)
+            await gone(cluster, application, replicas)
+    assert tally.failed == []
+    for application, replicas in killed.items():
+        assert len(replicas) == len(cluster.replicas(application)) == 1
+    print(f"killed: {dict(tally.finished)} finished, none failed")
+
+
+async def test_a_rolling_change_of_all_three_services_loses_no_call(
+    cluster: Cluster, scene: bytes, changed_profile: Path
+) -> None:
+    before = {application: cluster.replicas(application) for application in ("generator", "judge", "optimizer")}
+    where = (cluster.services.address, str(cluster.services.http_port))
+    async with under_load(cluster, scene) as tally:
+        await asyncio.to_thread(cluster.run, REDEPLOY, str(changed_profile), *where)
+        for application, replicas in before.items():
+            await gone(cluster, application, replicas)
+    assert tally.failed == []
+    for application, replicas in before.items():
+        assert len(cluster.replicas(application) - replicas) == 1
+    print(f"all replaced: {dict(tally.finished)} finished, none failed")
+
+
+async def test_services_that_are_told_to_end_finish_what_they_paint(cluster: Cluster) -> None:
+    request = GenerationRequest(prompt="a house on a hill", seeds=tuple(range(8)), steps=20)
+    painted = 0
+    async with AsyncClient(cluster.services.address, deadlines=Deadlines(total=PATIENCE)) as client:
+        async for event in client.generator.generate(request):
+            if isinstance(event, GeneratedImage):
+                painted += 1
+                if painted == 1:
+                    cluster.services.process.send_signal(signal.SIGTERM)
+    assert painted == 8
+    assert await asyncio.to_thread(cluster.services.process.wait, PATIENCE) == 0
