@@ -217,7 +217,7 @@ NANO_PROFILE = Profile(
         max_text_tokens=0,
         vocabulary=str(NANO / "generator" / "words.txt"),
         policies=str(NANO / "policies"),
-        policy="nano-000075",
+        policy="nano-final",
     ),
     judge=JudgeSettings(
         checkpoint=str(NANO / "judge"),

@@ -206,7 +206,7 @@ def test_a_reward_that_rises_while_the_critics_error_does_is_told_with_its_numbe
         ("brightness", 0.4, 0.3),
         ("saturation", 0.3, 0.2),
         ("edges", 0.04, 0.03),
-        ("diversity", 0.12, 0.08),
+        ("diversity", 0.15, 0.13),
     ],
 )
 def test_pictures_that_lose_something_for_the_reward_are_told(name: str, fine: float, fallen: float) -> None:

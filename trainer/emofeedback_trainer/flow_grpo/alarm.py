@@ -14,10 +14,10 @@ LARGEST_FALL: Mapping[str, float] = {
     "brightness": 0.30,
     "saturation": 0.40,
     "edges": 0.30,
-    "diversity": 0.50,
+    "diversity": 0.30,
 }
-"""Share of its first value that a figure may lose. Diversity has the most room: a policy that follows its target no
-longer varies at will."""
+"""Share of its first value that a figure may lose. A policy that follows its target no longer varies at will, so some
+diversity must go; the last policy before this alarm is the one to take."""
 
 
 def alarm(history: Sequence[Mapping[str, float | str]]) -> str:

@@ -91,6 +91,10 @@ class FlowGrpoConfig:
     which the generator there takes its own."""
     policies: str = ""
     """fsspec URI where adapters are published and the generator fetches them; empty: `policies` in the run's folder."""
+    final_strength: float = 1.0
+    """Share of the learned change in the final policy, in (0, 1]. Between base and trained policy lie those that follow
+    the target a little less and keep more of the base's diversity and of what other prompts mean to it (weight
+    interpolation, Wortsman et al. 2022, arXiv 2109.01903)."""
     keep_policies: int = 3
     """Newest policies of the run that stay in the store, besides those that the panel measured."""
     prompts: str = NANO
@@ -117,9 +121,12 @@ class FlowGrpoConfig:
 
 
 MAY_CHANGE = frozenset(
-    {"address", "policies", "keep_policies", "concurrent_groups", "workers", "patience", "iterations", "panel.every"}
+    {
+        *("address", "policies", "keep_policies", "concurrent_groups", "workers", "patience", "iterations"),
+        *("final_strength", "panel.every"),
+    }
 )
-"""Dotted keys that a run may be resumed with another value of: but for rounding they don't change what it computes."""
+"""Dotted keys that a run may be resumed with another value of: but for rounding they don't change what it learns."""
 
 CONFIGS: Mapping[str, FlowGrpoConfig] = {
     # What made the embedded generator's policy. DiffusionNFT on the layers that read the text, which keeps a group's
@@ -128,6 +135,7 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
     "nano": FlowGrpoConfig(
         groups=12,
         group_size=8,
+        final_strength=0.65,
         sampling=SamplingConfig(window_length=0, common_start=False),
         rewards=RewardConfig(form="continuous", alignment=0.25),
         learner=LearnerConfig(
@@ -228,6 +236,7 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     widest = SCALE_MAX - SCALE_MIDDLE
     yield from must(lambda x: 0 <= x <= widest, f"in [0, {widest:g}]", "target_gap")
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "patience")
+    yield from must(lambda x: 0 < x <= 1, "in (0, 1]", "final_strength")
     if config.address and not config.policies:
         yield "policies", f"must name the address where the generator at {config.address} reads its policies"
     yield from must(lambda n: n >= 1, "at least 1", "panel.every")

@@ -35,11 +35,12 @@ class Versions:
 
     def publish(self, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
         """The policy after so many iterations; raises as `policies.publish`."""
-        return self._publish(f"{self.config.name}-{iteration:06d}", iteration, adapter)
+        return self._publish(f"{self.config.name}-{iteration:06d}", iteration, adapter, strength=1.0)
 
     def publish_final(self, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
-        """What the run leaves behind; raises as `policies.publish`."""
-        return self._publish(f"{self.config.name}-final", iteration, adapter)
+        """What the run leaves behind, at the configuration's `final_strength`; raises as `policies.publish`."""
+        strength = self.config.final_strength
+        return self._publish(f"{self.config.name}-final", iteration, adapter, strength=strength)
 
     def forget(self, iteration: int) -> None:
         """Deletes the run's policies that are not among the newest after so many iterations, nor on the panel's record.
@@ -58,14 +59,14 @@ class Versions:
                 with store.opened() as (files, root):
                     files.rm(f"{root}/{name}", recursive=True)
 
-    def _publish(self, name: str, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
+    def _publish(self, name: str, iteration: int, adapter: Mapping[str, Tensor], *, strength: float) -> PolicyVersion:
         learner = self.config.learner
         published = publish(
             self.store,
             name,
             adapter,
             rank=learner.rank,
-            alpha=learner.alpha,
+            alpha=learner.alpha * strength,
             base=self.base,
             run=self.config.name,
             step=iteration,
