@@ -13,7 +13,7 @@ from pathlib import Path
 from emofeedback.affect import AffectPoint
 from emofeedback.commands.engines import silence_libraries
 from emofeedback.errors import InvalidRequest
-from emofeedback.settings import NANO_PROFILE, Profile, load_profile
+from emofeedback.settings import BASE_POLICY, NANO_PROFILE, Profile, load_profile
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.evaluation.output import add_output_options, present
@@ -24,11 +24,11 @@ CRITIC = "critic"
 _SCORERS = ("clip", "aesthetic", "pick", "pick_processor")
 
 _EXAMPLES = """examples:
-  emofeedback-train evaluate generation --out runs/base
-                                        the embedded models on 48 held-out pairs: base, and with textual feedback
-  emofeedback-train evaluate generation --policy nano-final --policies runs/nano/policies --out runs/four
-                                        base, reward feedback, textual feedback, both; the same command goes on
-                                        where it was cut
+  emofeedback-train evaluate generation --out runs/four
+                                        the embedded models on 48 held-out pairs: base, reward feedback, textual
+                                        feedback, both; the same command goes on where it was cut
+  emofeedback-train evaluate generation --policy nano-000062 --policies runs/nft/policies --limit 12 --out runs/nft12
+                                        another policy, on the first twelve pairs
   emofeedback-train evaluate generation --profile sd35-medium --data data/emoset --split test \\
     --independent other-judge.toml --policy emo-1000 --policies s3://bucket/policies --out runs/emoset
                                         the paper's setting: neutral captions of a test split, and another judge's
@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = _EXAMPLES
     parser.add_argument("--profile", default="nano", help="a built-in profile or a .toml file (default: nano)")
-    parser.add_argument("--policy", help="name of the policy; without it, reward feedback is left out")
+    parser.add_argument(
+        "--policy", help=f"name of the policy; default: the profile's own; {BASE_POLICY!r}: leave reward feedback out"
+    )
     parser.add_argument("--policies", help="folder or fsspec URI of the store that holds it; default: the profile's")
     parser.add_argument("--data", type=Path, help="a folder made by `data`: its neutral prompts with their V and A")
     parser.add_argument("--split", default="test", help="of --data (default: test)")
@@ -106,9 +108,11 @@ def _profile(arguments: argparse.Namespace) -> Profile:
             "independent", "the critic knows the nano world only: name a profile whose judge is another one"
         )
     store = arguments.policies or profile.generator.policies
-    if arguments.policy and not store:
-        raise InvalidRequest.of("policies", f"is missing, and the profile has no store that holds {arguments.policy!r}")
-    return replace(profile, generator=replace(profile.generator, policies=store, policy=arguments.policy or ""))
+    policy = arguments.policy or ("" if arguments.policies else profile.generator.policy)
+    policy = "" if policy == BASE_POLICY else policy
+    if policy and not store:
+        raise InvalidRequest.of("policies", f"is missing, and the profile has no store that holds {policy!r}")
+    return replace(profile, generator=replace(profile.generator, policies=store, policy=policy))
 
 
 def _pairs(arguments: argparse.Namespace) -> tuple[Sequence[Pair], Data]:

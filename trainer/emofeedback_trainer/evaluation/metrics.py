@@ -127,9 +127,7 @@ def reliability(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> 
         right: 1 where the prediction is right, else 0.
     """
     confidence, hits = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
-    edges = np.linspace(0, 1, bins + 1)
-    # A confidence of exactly 0 belongs to the first bin, though its interval is open there.
-    places = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    edges, places = np.linspace(0, 1, bins + 1), _bins(confidence, bins)
     table = []
     for place, (low, high) in enumerate(pairwise(edges)):
         inside = places == place
@@ -148,11 +146,18 @@ def reliability(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> 
 
 def expected_calibration_error(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> float:
     """Mean distance of confidence and accuracy over the bins, weighted by their size, in [0, 1] (Guo et al. 2017)."""
-    table = [one for one in reliability(confidences, right, bins=bins) if one.n]
-    total = sum(one.n for one in table)
-    return sum(one.n / total * abs(one.confidence - one.accuracy) for one in table)
+    confidence, hits = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    # A bin's size times the distance of its means is the distance of its sums.
+    excess = np.bincount(_bins(confidence, bins), weights=confidence - hits)
+    return float(np.abs(excess).sum() / len(hits))
 
 
 def brier(confidences: ArrayLike, right: ArrayLike) -> float:
     """Mean squared distance of confidence and outcome, in [0, 1] (Brier 1950; the outcome is "right")."""
     return float(np.square(np.subtract(confidences, right)).mean())
+
+
+def _bins(confidence: Array, bins: int) -> NDArray[np.int64]:
+    """Which bin each confidence is in; exactly 0 belongs to the first, though its interval is open there."""
+    places: NDArray[np.int64] = np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1
+    return np.clip(places, 0, bins - 1)
