@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from emofeedback.commands.engines import Optimize, connect
@@ -43,5 +43,6 @@ class ScriptedEngines:
 
     @asynccontextmanager
     async def _give_optimizer(self) -> AsyncIterator[Optimize]:
-        settings = NANO_PROFILE.optimizer
+        # As `scripted_services`: without the numbers that a trained policy reads behind every prompt.
+        settings = replace(NANO_PROFILE.optimizer, numeric_target=False)
         yield partial(optimize, generator=self.generator, judge=self.scripted_judge, settings=settings)
