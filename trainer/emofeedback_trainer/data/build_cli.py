@@ -113,7 +113,6 @@ def _build_emoset(arguments: argparse.Namespace) -> None:
         f"emofeedback-train data build-emoset SOURCE OUT --train {build.train} --val {build.val} --test {build.test} "
         f"--seed {build.seed} --outside {build.outside}"
         + (f" --lexicon {arguments.lexicon.name}" if arguments.lexicon else "")
-        + (" --skip-bad" if build.skip_bad else "")
     )
     with shown_progress() as show:
         left_out = build_emoset(
