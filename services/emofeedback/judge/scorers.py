@@ -81,7 +81,7 @@ class ClipScorer:
     @property
     def logit_scale(self) -> float:
         """What the model multiplies its cosines by, where it compares texts for one picture: 100 for the CLIPs."""
-        return float(self._model.logit_scale.exp())
+        return float(self._model.logit_scale.detach().exp())
 
     def embed_images(self, images: Sequence[bytes]) -> Tensor:
         """Unit vectors, float32, (images, dimensions).
