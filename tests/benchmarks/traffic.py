@@ -1,29 +1,35 @@
 """Replicas that follow the work: quiet, busy, quiet again, with the nano profile on fractions of cores: `make traffic`.
 
-Writes the plot and prints the figures of each phase. Ends with 1 where a call failed, or where the generator's replicas
-did not go from one to two and back.
+Writes the plot and prints the figures of each phase. Ends with 1 where a call failed, where the generator's replicas
+did not go from one to two and back, or where the judge's did not come from none and go again.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import io
+import itertools
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from callers import Tally, painting
 from emofeedback import AsyncClient
 from emofeedback.local_services import local_services
+from emofeedback_trainer.nano.rendering import render
+from emofeedback_trainer.nano.scenes import sample_scene
 
 STEPS = 14
 TARGET_WORK = 160.0
@@ -33,9 +39,13 @@ extends = "nano"
 [serving.generator]
 max_replicas = 2
 target_work = {TARGET_WORK}
-look_back_seconds = 5.0
+look_back_seconds = 12.0
 upscale_delay_seconds = 2.0
 downscale_delay_seconds = 10.0
+[serving.judge]
+min_replicas = 0
+look_back_seconds = 12.0
+downscale_delay_seconds = 5.0
 """
 REPORTING = {
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
@@ -102,7 +112,7 @@ class Watch:
         """Until it is cancelled."""
         began = time.monotonic()
         while True:
-            states = await asyncio.to_thread(_replica_states)
+            states = await asyncio.to_thread(_replica_states, "generator")
             self.looks.append(
                 Look(
                     second=time.monotonic() - began,
@@ -126,10 +136,10 @@ class Watch:
                 return
 
 
-def _replica_states() -> dict[str, int]:
+def _replica_states(application: str) -> dict[str, int]:
     from ray import serve
 
-    (deployment,) = serve.status().applications["generator"].deployments.values()
+    (deployment,) = serve.status().applications[application].deployments.values()
     return {str(state): int(count) for state, count in deployment.replica_states.items()}
 
 
@@ -157,6 +167,39 @@ async def traffic(address: str, *, seconds: float, patience: float) -> Watch:
     return watch
 
 
+@dataclass(frozen=True, kw_only=True)
+class FromNothing:
+    """One call of a judge that has no replica."""
+
+    replicas: tuple[int, int, int]
+    """Before the call, after it, and at the end."""
+    first: float
+    """Seconds of the call, in which a replica starts and loads its models."""
+    second: float
+    """Seconds of the one after it."""
+    gone: float
+    """Seconds until the replica has ended again."""
+
+
+async def from_nothing(address: str, *, patience: float) -> FromNothing:
+    """A judge while nobody calls, called twice, and left alone again."""
+    picture = io.BytesIO()
+    render(sample_scene(np.random.default_rng(5)), 128).save(picture, "PNG")
+    before = _replica_states("judge").get("RUNNING", 0)
+    moments = [time.monotonic()]
+    async with AsyncClient(address) as client:
+        for _ in range(2):
+            await client.judge.assess([picture.getvalue()])
+            moments.append(time.monotonic())
+    called = _replica_states("judge").get("RUNNING", 0)
+    while any(_replica_states("judge").values()) and time.monotonic() < moments[-1] + patience:
+        await asyncio.sleep(LOOK_SECONDS)
+    moments.append(time.monotonic())
+    first, second, gone = (late - early for early, late in itertools.pairwise(moments))
+    after = _replica_states("judge").get("RUNNING", 0)
+    return FromNothing(replicas=(before, called, after), first=first, second=second, gone=gone)
+
+
 def table(watch: Watch) -> str:
     """Each phase's figures, as Markdown."""
     rows = [
@@ -167,7 +210,7 @@ def table(watch: Watch) -> str:
         looks = [look for look in watch.looks if look.phase == phase.name]
         first, last = looks[0], looks[-1]
         seconds = last.second - first.second
-        replicas = " -> ".join(str(count) for count, _ in groupby(look.replicas for look in looks))
+        replicas = _path(count for count, _ in groupby(look.replicas for look in looks))
         failed = sum(failure.startswith(f"{phase.name}:") for failure in watch.tally.failed)
         rows.append(
             f"| {phase.name}: {phase.callers} callers of {phase.images} images | {seconds:.0f} "
@@ -232,19 +275,25 @@ def _rate(looks: Sequence[Look], window: float = 5.0) -> list[float]:
     return rates
 
 
-def failure(watch: Watch) -> str:
-    """What did not go as it should; empty where all did."""
-    if watch.tally.failed:
-        return "\n".join(watch.tally.failed)
-    replicas = [count for count, _ in groupby(look.replicas for look in watch.looks)]
-    return "" if replicas == [1, 2, 1] else f"the replicas went {' -> '.join(map(str, replicas))}, not 1 -> 2 -> 1"
+def failures(watch: Watch, judge: FromNothing) -> list[str]:
+    """What did not go as it should."""
+    problems = list(watch.tally.failed)
+    replicas = tuple(count for count, _ in groupby(look.replicas for look in watch.looks))
+    for service, went, should in (("generator", replicas, (1, 2, 1)), ("judge", judge.replicas, (0, 1, 0))):
+        if went != should:
+            problems.append(f"the {service}'s replicas went {_path(went)}, not {_path(should)}")
+    return problems
+
+
+def _path(replicas: Iterable[int]) -> str:
+    return " -> ".join(map(str, replicas))
 
 
 def main() -> int:
     """Run the load test; returns the process's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each phase, beyond its change (%(default)s)")
-    parser.add_argument("--patience", type=float, default=120.0, help="seconds to wait for a change (%(default)s)")
+    parser.add_argument("--patience", type=float, default=300.0, help="seconds to wait for a change (%(default)s)")
     parser.add_argument("--plot", type=Path, default=Path("docs/traffic.png"), help="default %(default)s")
     parser.add_argument("--port", type=int, default=9000, help="gRPC port on loopback (default %(default)s)")
     parser.add_argument("--http-port", type=int, default=8000, help="Serve's HTTP port (default %(default)s)")
@@ -254,13 +303,18 @@ def main() -> int:
         profile = Path(folder) / "traffic.toml"
         profile.write_text(PROFILE)
         with local_services(str(profile), port=options.port, http_port=options.http_port) as address:
+            judge = asyncio.run(from_nothing(address, patience=options.patience))
             watch = asyncio.run(traffic(address, seconds=options.seconds, patience=options.patience))
     print(table(watch))
+    print(
+        f"\nA judge with no replica ({_path(judge.replicas)}): its first call took {judge.first:.1f} s, "
+        f"the next {judge.second:.1f} s, and the replica was gone {judge.gone:.0f} s after it."
+    )
     plot(watch.looks, options.plot)
-    problem = failure(watch)
-    if problem:
+    problems = failures(watch, judge)
+    for problem in problems:
         print(problem, file=sys.stderr)
-    return 1 if problem else 0
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
