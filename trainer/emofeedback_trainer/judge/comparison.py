@@ -91,13 +91,14 @@ def compare(plan: Plan, names: Sequence[str]) -> list[Measured]:
     Raises:
         EmoFeedbackError: as the trainings do; what was finished is kept.
     """
-    wanted = _with_their_starts(names)
+    wanted = with_their_starts(names)
     for variant in wanted:
         _train(plan, variant)
     return [_measured(plan, variant) for variant in wanted]
 
 
-def _with_their_starts(names: Sequence[str]) -> list[Variant]:
+def with_their_starts(names: Sequence[str]) -> list[Variant]:
+    """The named variants and all that they begin with, in the order in which they are trained."""
     wanted = set(names)
     for variant in reversed(VARIANTS):
         if variant.name in wanted:

@@ -1,0 +1,128 @@
+"""The embedded judge trained for a few steps on drawn scenes: by fine-tuning, by GRPO, cut and resumed, compared."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from emofeedback.checkpoints import digest
+from emofeedback.errors import InvalidRequest
+from emofeedback_trainer.cli import main
+from emofeedback_trainer.data.from_scenes import SceneData, build_scenes
+from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.data.storage import read_split
+from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, GrpoConfig, Schedule, SftConfig
+from emofeedback_trainer.judge.folder import JudgeRunFolder
+from emofeedback_trainer.judge.grpo import train_grpo
+from emofeedback_trainer.judge.sft import train_sft
+
+SCHEDULE = Schedule(steps=2, learning_rate=1e-3, batch=4, save_every=1, measure_every=2, measured=1)
+SFT = replace(SFT_CONFIGS["nano"], schedule=SCHEDULE)
+GRPO = replace(GRPO_CONFIGS["nano"], schedule=SCHEDULE, generations=4, max_new_tokens=100)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes") / "data"
+    build_scenes(folder, SceneData(train=8, val=1, test=2), lambda *_: None)
+    return folder
+
+
+class CutShort(Console):
+    """A terminal whose user presses Ctrl-C as soon as a text appears."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(file=StringIO())
+        self._text = text
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if objects and self._text in str(objects[0]):
+            raise KeyboardInterrupt
+
+
+def quiet() -> Console:
+    return Console(file=StringIO())
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(JudgeRunFolder(folder).judge / "model.safetensors")
+
+
+Train = Callable[..., Any]
+
+
+@pytest.mark.parametrize(("train", "config"), [(train_sft, SFT), (train_grpo, GRPO)], ids=["sft", "grpo"])
+def test_a_run_that_was_cut_and_resumed_leaves_the_same_judge(
+    train: Train, config: SftConfig | GrpoConfig, scenes: Path, tmp_path: Path
+) -> None:
+    samples = {"train": read_split(scenes, "train"), "held_out": read_split(scenes, "val")}
+    whole = train(config, tmp_path / "whole", **samples, console=quiet())
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", **samples, console=CutShort("   2/2"))
+    assert not JudgeRunFolder(tmp_path / "cut").judge.exists()
+    resumed = train(config, tmp_path / "cut", **samples, resume=True, console=quiet())
+
+    assert resumed.digest == whole.digest == digest(whole.checkpoint)
+    steps = [line["step"] for line in JudgeRunFolder(tmp_path / "cut").lines("curve")]
+    assert steps == [1, 2]
+    before = load_file(Path(config.model.checkpoint) / "model.safetensors")
+    after = weights(tmp_path / "whole")
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_run_leaves_curves_samples_and_nothing_that_would_have_to_be_unpickled(scenes: Path, tmp_path: Path) -> None:
+    samples: dict[str, list[Sample]] = {"train": read_split(scenes, "train"), "held_out": read_split(scenes, "val")}
+    train_sft(replace(SFT, schedule=replace(SCHEDULE, steps=1)), tmp_path / "run", **samples, console=quiet())
+    files = JudgeRunFolder(tmp_path / "run")
+    assert [line["step"] for line in files.lines("validation")] == [0, 1]
+    (sample, _) = files.lines("samples")
+    assert sample["reply"].startswith("<think>It shows")
+    assert sample["truth"] == json.dumps(json.loads(sample["truth"]))
+    assert (files.path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    kinds = {path.suffix for path in files.path.rglob("*") if path.is_file()}
+    assert kinds <= {".json", ".jsonl", ".safetensors", ".toml", ".png", ".jinja", ".md"}
+
+
+def test_without_held_out_pictures_nothing_is_trained(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no validation split"):
+        train_sft(SFT, tmp_path / "run", train=read_split(scenes, "train"), held_out=[], console=quiet())
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_compares_variants_and_does_no_work_twice(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schedule = "schedule.steps = 1\nschedule.batch = 4\nschedule.measured = 1\n"
+    (tmp_path / "sft.toml").write_text(schedule)
+    (tmp_path / "grpo.toml").write_text(f"{schedule}generations = 4\nmax_new_tokens = 80\n")
+    words = ["judge-compare", "--data", str(scenes), "--out", str(tmp_path / "out"), "--only", "joint", "--json"]
+    words += ["--sft", str(tmp_path / "sft.toml"), "--grpo", str(tmp_path / "grpo.toml"), "--limit", "1"]
+    assert main(words) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["way"]) for row in first["rows"]][-2:] == [("sft", "short"), ("joint", "short")]
+    assert "valence MAE" in (tmp_path / "out" / "table.md").read_text()
+    judge = tmp_path / "out" / "joint" / "judge" / "model.safetensors"
+    written = judge.stat().st_mtime_ns
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == first["rows"]
+    assert judge.stat().st_mtime_ns == written
+
+
+def test_commands_refuse_bad_input_before_anything_is_loaded(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--data", str(scenes), "--out", str(tmp_path / "out")]
+    assert main(["judge-grpo", *where, "--set", "schedule.batch=5"]) == 2
+    assert "generations: is 8, it must divide the 5 replies of a step" in capsys.readouterr().err
+    assert main(["judge-compare", *where, "--only", "best"]) == 2
+    assert "only: 'best' is none of sft, sft-longer, joint" in capsys.readouterr().err
+    assert main(["judge-sft", *where, "--resume"]) == 2
+    assert "holds no run to resume" in capsys.readouterr().err
