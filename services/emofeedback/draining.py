@@ -19,7 +19,9 @@ def drain_node(node: str, seconds: float) -> bool:
 
     Args:
         node: the Ray node's id, in hex.
-        seconds: what its replicas are given.
+        seconds: until the node goes. A replica keeps taking calls until its replacement does, or until no more is left
+            than its own time to finish (`Scaling.drain_seconds`); so it should be longer than that by what loading
+            the models takes.
 
     Returns:
         False where something of Serve is still there after that time.

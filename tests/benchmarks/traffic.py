@@ -88,9 +88,7 @@ class Look:
     work: int
     """Unfinished image-steps of all calls."""
     painted: int
-    finished: int
-    failed: int
-    """Images and calls so far."""
+    """Images so far."""
 
 
 class Watch:
@@ -121,8 +119,6 @@ class Watch:
                     draining=states.get("STOPPING", 0),
                     work=self._work,
                     painted=self._painted,
-                    finished=self.tally.finished.total(),
-                    failed=len(self.tally.failed),
                 )
             )
             await asyncio.sleep(LOOK_SECONDS)
@@ -220,13 +216,14 @@ def table(watch: Watch) -> str:
     return "\n".join(rows)
 
 
-def plot(looks: Sequence[Look], path: Path) -> None:
+def plot(watch: Watch, path: Path) -> None:
     """The work that waits and the replicas, over time."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    looks = watch.looks
     blue, orange, gray = "#2a5b8c", "#c8553d", "#6b7280"
     seconds = [look.second for look in looks]
     figure, (work, replicas, rate) = pyplot.subplots(
@@ -234,8 +231,8 @@ def plot(looks: Sequence[Look], path: Path) -> None:
     )
     work.fill_between(seconds, [look.work for look in looks], color=blue, alpha=0.25, linewidth=0)
     work.plot(seconds, [look.work for look in looks], color=blue, linewidth=1)
-    work.axhline(TARGET_WORK, color=gray, linewidth=1, linestyle="--")
-    work.annotate("target of one replica", (seconds[-1], TARGET_WORK), (0, 4), textcoords="offset points", ha="right")
+    work.axhline(TARGET_WORK, color=gray, linewidth=1, linestyle="--", label="target of one replica")
+    work.legend(loc="upper right", frameon=False)
     work.set_ylabel("image-steps waiting")
     replicas.step(seconds, [look.replicas for look in looks], where="post", color=orange, linewidth=2, label="serving")
     replicas.fill_between(
@@ -257,8 +254,8 @@ def plot(looks: Sequence[Look], path: Path) -> None:
         for axes in (work, replicas, rate):
             axes.axvline(start, color=gray, linewidth=0.8, linestyle=":")
         work.annotate(phase.name, (start, 1), (4, 4), xycoords=("data", "axes fraction"), textcoords="offset points")
-    failed = looks[-1].failed
-    figure.suptitle(f"{looks[-1].finished} calls, {failed or 'none'} failed", x=0.99, ha="right", fontsize=11)
+    calls = f"{watch.tally.finished.total()} calls, {len(watch.tally.failed) or 'none'} failed"
+    figure.suptitle(calls, x=0.99, ha="right", fontsize=11)
     for axes in (work, replicas, rate):
         axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -310,7 +307,7 @@ def main() -> int:
         f"\nA judge with no replica ({_path(judge.replicas)}): its first call took {judge.first:.1f} s, "
         f"the next {judge.second:.1f} s, and the replica was gone {judge.gone:.0f} s after it."
     )
-    plot(watch.looks, options.plot)
+    plot(watch, options.plot)
     problems = failures(watch, judge)
     for problem in problems:
         print(problem, file=sys.stderr)

@@ -93,7 +93,13 @@ ray_actor_options:
 {{- $longest -}}
 {{- end -}}
 
-{{/* A pod that is told to end may take so long: the longest drain, and a minute for Ray. */}}
+{{/* How long a node may take to be left: five minutes in which replacements load their models elsewhere while its
+     replicas still take calls, then the longest drain. */}}
+{{- define "emofeedback.leaveSeconds" -}}
+{{- add (include "emofeedback.drainSeconds" .) 300 -}}
+{{- end -}}
+
+{{/* A pod that is told to end may take so long: until its node is left, and a minute for Ray. */}}
 {{- define "emofeedback.graceSeconds" -}}
-{{- add (include "emofeedback.drainSeconds" .) 60 -}}
+{{- add (include "emofeedback.leaveSeconds" .) 60 -}}
 {{- end -}}
