@@ -19,7 +19,9 @@ def test_one_command_measures_all_four_ways_and_keeps_what_was_painted(
     monkeypatch.setattr(plane_picture, "_GRID", 2)
     monkeypatch.setattr(panel, "ROUNDS", 2)
     monkeypatch.setattr(panel, "IMAGES", 2)
-    assert main(["evaluate", "generation", "--out", str(tmp_path / "out"), "--limit", "2", "--json"]) == 0
+    (tmp_path / "quick.toml").write_text('extends = "nano"\n[generator]\nsteps = 3\n')
+    words = ["--profile", str(tmp_path / "quick.toml"), "--out", str(tmp_path / "out"), "--limit", "2", "--json"]
+    assert main(["evaluate", "generation", *words]) == 0
     content = json.loads(capsys.readouterr().out)
     assert list(content["ways"]) == WAYS
     for figures in content["ways"].values():

@@ -61,7 +61,7 @@ def mae(truth: ArrayLike, predicted: ArrayLike) -> float:
 
 def srcc(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Spearman's rank correlation, in [-1, 1]."""
-    return plcc(rankdata(truth), rankdata(predicted))
+    return plcc(rankdata(np.asarray(truth, np.float64)), rankdata(np.asarray(predicted, np.float64)))
 
 
 def plcc(truth: ArrayLike, predicted: ArrayLike) -> float:
