@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from emofeedback.affect import Emotion
-from emofeedback.errors import InvalidRequest
+from emofeedback.errors import InvalidRequest, NotFound
 from emofeedback.judge.prompts import reasoning_conversation
+from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
+from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_config
@@ -145,3 +147,34 @@ def test_what_came_after_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
             (files.checkpoints / f"checkpoint-{step}" / "trainer_state.json").touch()
     assert files.open(config, resume=True) == files.checkpoints / "checkpoint-2"
     assert [line["step"] for line in files.lines("curve")] == [1, 2]
+
+
+def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> None:
+    pair = Question(
+        id="pair-1",
+        images=("one", "two"),
+        task="pair",
+        kind="What/How",
+        dimension="valence",
+        question="Which of the two pictures is more pleasant to look at?",
+        options=("The second", "The first"),
+        answer="B",
+    )
+    tmp_path.joinpath("questions").mkdir()
+    write_questions(tmp_path, "train", [pair])
+    (first, second) = taught_rows([KNOWN, UNKNOWN], ("emotion",), read_questions(tmp_path, "train"))
+    assert len(first["images"]) == 1
+    assert len(second["images"]) == 2
+    assert "A: The second B: The first" in second["prompt"][0]["content"]
+    assert second["completion"][0]["content"] == "B: The first"
+    with pytest.raises(InvalidRequest, match=r"questions.pair-1: is about 'two'"):
+        taught_rows([KNOWN], ("emotion",), [pair])
+
+
+def test_a_line_that_is_no_question_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"questions/train.jsonl is made by"):
+        read_questions(tmp_path, "train")
+    tmp_path.joinpath("questions").mkdir()
+    (tmp_path / "questions" / "train.jsonl").write_text('{"id": "x"}\n')
+    with pytest.raises(InvalidRequest, match=r"train.jsonl line 1: is no question"):
+        read_questions(tmp_path, "train")

@@ -102,6 +102,8 @@ class SftConfig:
     schedule: Schedule
     tasks: tuple[TaskName, ...] = ("assessment",)
     """See `tasks`."""
+    questions: bool = False
+    """Also learns the data folder's questions and answers, which `data build-eemodb` makes."""
     seed: int = 0
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from datasets import Dataset, Features, Image, List, Value
 
 from emofeedback.errors import InvalidRequest
+from emofeedback_trainer.data.eemodb.questions import LETTERS, Question
 from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.evaluation.prompts import closed_question
 from emofeedback_trainer.judge.tasks import TaskName, answer, question, ranked_labels, reply, taxonomy
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
@@ -45,22 +47,44 @@ def graded_rows(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Dataset
     return Dataset.from_list(list(rows), Features({"prompt": _MESSAGES, "image": Image(), **_TRUTH}))
 
 
-def taught_rows(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Dataset:
+def taught_rows(samples: Sequence[Sample], tasks: Sequence[TaskName], questions: Sequence[Question] = ()) -> Dataset:
     """Questions with the replies to learn, for supervised fine-tuning.
 
+    Args:
+        questions: further ones, about one sample or two.
+
     Raises:
-        InvalidRequest: no sample has the labels that a task asks for.
+        InvalidRequest: no sample has the labels that a task asks for, or a question is about none of the samples.
     """
     emotions = taxonomy(samples)
+    lessons = [
+        (question(task, emotions), reply(task, sample), [_image(sample)]) for sample, task in _asked(samples, tasks)
+    ]
+    by_id = {sample.id: sample for sample in samples}
+    for one in questions:
+        if unknown := [name for name in one.images if name not in by_id]:
+            raise InvalidRequest.of(f"questions.{one.id}", f"is about {unknown[0]!r}, which is no sample of the split")
+        lessons.append((*_said(one), [_image(by_id[name]) for name in one.images]))
     rows = (
         {
-            "prompt": [{"role": "user", "content": question(task, emotions)}],
-            "completion": [{"role": "assistant", "content": reply(task, sample)}],
-            "image": _image(sample),
+            "prompt": [{"role": "user", "content": asked}],
+            "completion": [{"role": "assistant", "content": answered}],
+            "images": images,
         }
-        for sample, task in _asked(samples, tasks)
+        for asked, answered, images in lessons
     )
-    return Dataset.from_list(list(rows), Features({"prompt": _MESSAGES, "completion": _MESSAGES, "image": Image()}))
+    return Dataset.from_list(
+        list(rows), Features({"prompt": _MESSAGES, "completion": _MESSAGES, "images": List(Image())})
+    )
+
+
+def _said(one: Question) -> tuple[str, str]:
+    """Question and answer as EEmo-Bench asks and reads them: a closed one is answered with its letter first."""
+    if not one.options:
+        return one.question, one.answer
+    options = dict(zip(LETTERS, one.options, strict=False))
+    (message,) = closed_question((), one.question, options)
+    return " ".join(map(str, message.parts)), f"{one.answer}: {options[one.answer]}"
 
 
 def _asked(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Iterable[tuple[Sample, TaskName]]:

@@ -11,6 +11,7 @@ from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
 from emofeedback.settings import LIMITS
+from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.judge.config import SftConfig
 from emofeedback_trainer.judge.folder import TrainedJudge
@@ -29,16 +30,24 @@ def train_sft(
     *,
     train: Sequence[Sample],
     held_out: Sequence[Sample],
+    questions: Sequence[Question] = (),
     resume: bool = False,
     console: Console,
 ) -> TrainedJudge:
-    """Trains to the end in the folder; raises as `training.trained`."""
+    """Trains to the end in the folder.
+
+    Args:
+        questions: to be learned besides the tasks, where the configuration asks for them.
+
+    Raises:
+        EmoFeedbackError: as `training.trained` and `taught_rows`.
+    """
 
     def build(model: Any, processor: Any) -> PlainSftTrainer:
         return PlainSftTrainer(
             model=model,
             args=TrlSftConfig(**arguments(config, folder), max_length=None),
-            train_dataset=taught_rows(train, config.tasks),
+            train_dataset=taught_rows(train, config.tasks, questions),
             processing_class=processor,
             peft_config=adapter(config.model),
         )

@@ -6,6 +6,7 @@ import argparse
 
 from rich.console import Console
 
+from emofeedback_trainer.data.eemodb.question_files import read_questions
 from emofeedback_trainer.judge.command import add_options, config_of, run_training, samples_of
 from emofeedback_trainer.judge.config import SFT_CONFIGS
 from emofeedback_trainer.judge.folder import TrainedJudge
@@ -17,6 +18,9 @@ _EXAMPLES = """examples:
   emofeedback-train judge-sft --data runs/scenes --out runs/sft --resume
                                         go on where it was cut
   emofeedback-train judge-sft --config qwen2.5-vl-7b --data runs/emoset --out runs/large --set schedule.steps=2000
+  emofeedback-train judge-sft --config qwen2.5-vl-7b --data runs/eemodb --out runs/eemo \\
+      --set 'tasks=["ranking", "dominance", "emotion"]' --set questions=true
+                                        EEmo-Logic's tasks, and the questions of data build-eemodb
 """
 
 
@@ -37,12 +41,19 @@ def run(arguments: argparse.Namespace) -> None:
     """
     config = config_of(arguments, SFT_CONFIGS)
     train, held_out = samples_of(arguments.data)
+    questions = read_questions(arguments.data, "train") if config.questions else ()
 
     def training(console: Console) -> TrainedJudge:
         from emofeedback_trainer.judge.sft import train_sft
 
         return train_sft(
-            config, arguments.out, train=train, held_out=held_out, resume=arguments.resume, console=console
+            config,
+            arguments.out,
+            train=train,
+            held_out=held_out,
+            questions=questions,
+            resume=arguments.resume,
+            console=console,
         )
 
     run_training(arguments, "judge-sft", training)

@@ -9,9 +9,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from emofeedback.errors import InvalidRequest
 from emofeedback_trainer.data.card import Card, Show, begin, finish, is_finished
 from emofeedback_trainer.data.eemodb.clustering import Clustering, ClusteringSettings, cluster_categories
 from emofeedback_trainer.data.eemodb.labels import to_ekman, votes_to_ekman
+from emofeedback_trainer.data.eemodb.question_files import write_questions
 from emofeedback_trainer.data.eemodb.questions import questions
 from emofeedback_trainer.data.eemodb.ranking import PLACES, rank_emotions
 from emofeedback_trainer.data.lexicon import Lexicon, comment_affect
@@ -29,8 +29,6 @@ from emofeedback_trainer.data.readers import emotic
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.data.storage import SPLITS, read_split, write_split
 from emofeedback_trainer.data.taxonomies import EKMAN
-
-_QUESTIONS = "questions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,7 @@ def build_eemodb(
         if of_split and not (folder / split).exists():
             write_split(folder, split, _counted(of_split, split, show))
         if of_split:
-            _write_questions(folder, split, build.seed)
+            write_questions(folder, split, questions(read_split(folder, split), build.seed))
     finish(folder, card)
     return left_out
 
@@ -137,13 +135,6 @@ def _in_a_split(sample: Sample, build: EemodbBuild) -> Sample:
     return replace(sample, split="test" if share < build.test_share else "train")
 
 
-def _write_questions(folder: Path, split: str, seed: int) -> None:
-    made = questions(read_split(folder, split), seed)
-    path = folder / _QUESTIONS / f"{split}.jsonl"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in made))
-
-
 def _counted(samples: Sequence[Sample], split: str, show: Show) -> Iterable[Sample]:
     for number, sample in enumerate(samples, 1):
         yield sample
@@ -165,7 +156,7 @@ def _card(samples: Sequence[Sample], left_out: int, clustering: Clustering | Non
         content.update(f"{sample.split} {sample.id} {labels}\n".encode())
     notes = [
         f"{left_out} samples of the sources are left out: they have no picture, or neither an emotion nor a rating.",
-        f"`{_QUESTIONS}/<split>.jsonl` holds questions and answers about the pictures, one JSON object a line; "
+        "`questions/<split>.jsonl` holds questions and answers about the pictures, one JSON object a line; "
         "`images` are ids of this table.",
     ]
     if clustering is not None:
