@@ -52,7 +52,7 @@ def parts_on(node: str, details: Mapping[str, Any]) -> list[str]:
         for application in details["applications"].values()
         for deployment in application["deployments"].values()
         for replica in deployment["replicas"]
-        if replica["node_id"] == node
+        if replica.get("node_id") == node  # one that starts has none yet
     ]
     proxy = details["proxies"].get(node)
     return replicas + (["proxy"] if proxy and proxy["status"] != "DRAINED" else [])

@@ -37,7 +37,7 @@ from ray.serve.context import _get_global_client
 
 def nodes():
     generator = _get_global_client().get_serve_details()["applications"]["generator"]
-    return {replica["node_id"] for replica in generator["deployments"]["GeneratorDeployment"]["replicas"]}
+    return {replica.get("node_id") for replica in generator["deployments"]["GeneratorDeployment"]["replicas"]}
 
 while sum("pool" in node["Resources"] for node in ray.nodes()) < 2:
     time.sleep(0.2)
@@ -56,6 +56,7 @@ def pool_node(cluster: Cluster) -> Iterator[None]:
         [*command, "--node-ip-address=127.0.0.1", *resources],
         env=cluster.environment,
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
@@ -90,7 +91,11 @@ async def test_a_node_that_is_drained_under_load_loses_no_call() -> None:
 
 
 def test_a_nodes_parts_are_its_replicas_and_a_proxy_that_has_not_ended() -> None:
-    replicas = [{"replica_id": "a", "node_id": "one"}, {"replica_id": "b", "node_id": "two"}]
+    replicas = [
+        {"replica_id": "a", "node_id": "one"},
+        {"replica_id": "b", "node_id": "two"},
+        {"replica_id": "starting"},
+    ]
     details = {
         "applications": {"generator": {"deployments": {"GeneratorDeployment": {"replicas": replicas}}}},
         "proxies": {"one": {"status": "DRAINING"}, "two": {"status": "DRAINED"}},
