@@ -114,6 +114,9 @@ def test_the_command_compares_variants_and_does_no_work_twice(
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == first["rows"]
     assert judge.stat().st_mtime_ns == written
+    (tmp_path / "grpo.toml").write_text(f"{schedule}generations = 2\nmax_new_tokens = 80\n")
+    assert main(words) == 2
+    assert "joint was started with another one: generations = 2 is new" in capsys.readouterr().err
 
 
 def test_commands_refuse_bad_input_before_anything_is_loaded(

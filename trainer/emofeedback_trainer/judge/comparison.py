@@ -108,25 +108,35 @@ def with_their_starts(names: Sequence[str]) -> list[Variant]:
 
 def _train(plan: Plan, variant: Variant) -> None:
     """Trains the variant unless it is done; goes on with it where it was cut."""
-    files = JudgeRunFolder(plan.folder / variant.name)
+    files, config = JudgeRunFolder(plan.folder / variant.name), _config(plan, variant)
     if files.result():
+        files.require_started_with(config)
         return
     plan.console.print(f"{variant.name}: {variant.what}")
-    checkpoint = _start(plan, variant.start)
-    resume = files.config.exists()
-    data: dict[str, Any] = {"train": plan.train, "held_out": plan.held_out}
-    if variant.rewards is None:
-        sft = replace(plan.sft, model=replace(plan.sft.model, checkpoint=checkpoint))
-        if variant.start in {one.name for one in VARIANTS}:
-            sft = replace(sft, schedule=replace(sft.schedule, steps=_as_many_pictures(plan)), seed=sft.seed + 1)
-        train_sft(sft, files.path, **data, resume=resume, console=plan.console)
+    how: dict[str, Any] = {
+        "train": plan.train,
+        "held_out": plan.held_out,
+        "resume": files.config.exists(),
+        "console": plan.console,
+    }
+    if isinstance(config, SftConfig):
+        train_sft(config, files.path, **how)
     else:
-        grpo = replace(
+        train_grpo(config, files.path, **how)
+
+
+def _config(plan: Plan, variant: Variant) -> SftConfig | GrpoConfig:
+    checkpoint = _start(plan, variant.start)
+    if variant.rewards is not None:
+        return replace(
             plan.grpo,
             model=replace(plan.grpo.model, checkpoint=checkpoint),
             rewards=replace(plan.grpo.rewards, **variant.rewards),
         )
-        train_grpo(grpo, files.path, **data, resume=resume, console=plan.console)
+    sft = replace(plan.sft, model=replace(plan.sft.model, checkpoint=checkpoint))
+    if variant.start in ("base", "small"):
+        return sft
+    return replace(sft, schedule=replace(sft.schedule, steps=_as_many_pictures(plan)), seed=sft.seed + 1)
 
 
 def _as_many_pictures(plan: Plan) -> int:

@@ -71,14 +71,23 @@ class JudgeRunFolder:
             raise InvalidRequest.of("out", f"{self.path} holds a run: name another folder, or --resume the run in it")
         if resume and not self.config.exists():
             raise InvalidRequest.of("out", f"{self.path} holds no run to resume")
-        written = to_toml(config)
-        if resume and (before := self.config.read_text(encoding="utf-8")) != written:
-            changed = next(new for new, old in zip(written.split("\n"), before.split("\n"), strict=False) if new != old)
-            raise InvalidRequest.of("config", f"the run was started with another one: {changed} is new")
-        write_whole(self.config, written.encode())
+        if resume:
+            self.require_started_with(config)
+        write_whole(self.config, to_toml(config).encode())
         checkpoint = self.checkpoint()
         self._cut_back(_step(checkpoint) if checkpoint else -1)
         return checkpoint
+
+    def require_started_with(self, config: Any) -> None:
+        """A run is only continued, or counted as done, as what it was started as.
+
+        Raises:
+            InvalidRequest: it was started with another configuration; the first key that differs is named.
+        """
+        before = self.config.read_text(encoding="utf-8").splitlines()
+        for line in to_toml(config).splitlines():
+            if line not in before:
+                raise InvalidRequest.of("config", f"the run in {self.path} was started with another one: {line} is new")
 
     def checkpoint(self) -> Path | None:
         """The newest whole checkpoint (`plain_checkpoints`), None where there is none."""
