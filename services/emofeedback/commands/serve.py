@@ -1,4 +1,4 @@
-"""`emofeedback serve`: the three services on this machine, until Ctrl-C."""
+"""`emofeedback serve`: the three services on this machine, until Ctrl-C, or SIGTERM, which lets calls finish."""
 
 from __future__ import annotations
 
