@@ -190,7 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_assess(_command(commands, "assess", "say what images make people feel", _ASSESS_EXAMPLES))
     _add_calibrate(_command(commands, "calibrate", "learn how one person rates pictures", _CALIBRATE_EXAMPLES))
     _add_sweep(_command(commands, "sweep", "paint a prompt all over the valence-arousal plane", _SWEEP_EXAMPLES))
-    _add_serve(_command(commands, "serve", "run the three services until Ctrl-C; SIGTERM lets calls finish first", _SERVE_EXAMPLES))
+    _add_serve(
+        _command(commands, "serve", "run the three services until Ctrl-C; SIGTERM lets calls finish", _SERVE_EXAMPLES)
+    )
     deploy.add_arguments(
         _command(commands, "deploy", "what would run on a cluster, what does, and what is missing", deploy.EXAMPLES)
     )
