@@ -49,12 +49,11 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def serving(*, token: str = "", **environment: str) -> Iterator[Services]:
-    """`emofeedback serve` on free ports until the context ends, then Ctrl-C."""
+def serving(*options: str, token: str = "", **environment: str) -> Iterator[Services]:
+    """`emofeedback serve OPTIONS` on free ports until the context ends, then Ctrl-C."""
     port, http_port = free_port(), free_port()
-    process = command(
-        "serve", "--port", str(port), "--http-port", str(http_port), EMOFEEDBACK_TOKEN=token, **environment
-    )
+    ports = ("--port", str(port), "--http-port", str(http_port))
+    process = command("serve", *ports, *options, EMOFEEDBACK_TOKEN=token, **environment)
     try:
         wait_until_listening(port, process)
         yield Services(f"127.0.0.1:{port}", port, http_port, process)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from emofeedback.interfaces import Assessment, GeneratedImage, GenerationRequest, Generator, Judge
+from emofeedback.settings import BASE_POLICY
 from emofeedback_trainer.nano.captions import emotional_caption
 from emofeedback_trainer.nano.critic import Critic
 from emofeedback_trainer.nano.judge_figures import judged
@@ -23,10 +24,10 @@ _TOGETHER = 32
 
 
 async def painted(generator: Generator, scenes: Sequence[Scene], seed: int) -> list[bytes]:
-    """A PNG for each scene, from a caption that names all of it."""
+    """A PNG for each scene, by the base weights, from a caption that names all of it."""
     rng = np.random.default_rng(seed)
     requests = [
-        GenerationRequest(prompt=emotional_caption(scene, rng), seeds=(seed + index,))
+        GenerationRequest(prompt=emotional_caption(scene, rng), seeds=(seed + index,), policy=BASE_POLICY)
         for index, scene in enumerate(scenes)
     ]
 
