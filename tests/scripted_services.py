@@ -21,7 +21,7 @@ from fakes import ScriptedGenerator, ScriptedJudge
 
 @dataclass(frozen=True)
 class Fault:
-    """One call ends with a bare status, as when a replica dies or a proxy refuses."""
+    """One call ends with a bare status, as when a replica dies or a proxy refuses; a stream with OK, too early."""
 
     code: grpc.StatusCode
     details: str = "out of order"
@@ -104,6 +104,8 @@ class Faulty:
                 yield response
                 sent += 1
                 if fault is not None and sent == fault.after:
+                    if fault.code is grpc.StatusCode.OK:
+                        return
                     await context.abort(fault.code, fault.details)
 
         return stream if inspect.isasyncgenfunction(method) else unary

@@ -430,6 +430,14 @@ async def test_images_without_an_answer_go_again_after_a_break(services: Service
     assert sorted(key for key, _ in answers) == list(range(12))
 
 
+async def test_a_stream_that_ends_well_and_too_early_is_taken_up_again(services: Services, connect: Any) -> None:
+    pictures = [paint("a boat", seed) for seed in range(4)]
+    services.faults["AssessStream"] = [Fault(grpc.StatusCode.OK, after=2)]
+    answers = await collect(connect(services.address).judge.assess_stream(arriving(pictures)))
+    assert sorted(key for key, _ in answers) == [0, 1, 2, 3]
+    assert len(services.asked("AssessStream")) == 2
+
+
 async def test_an_error_of_the_callers_own_images_is_raised_as_it_is(services: Services) -> None:
     async def broken() -> AsyncIterator[tuple[int, bytes]]:
         yield 1, paint("a harbor", 1)

@@ -34,7 +34,7 @@ async def assess_stream(
                             yield response.key, _outcome(response)
                 source.raise_failure()
                 if unanswered:
-                    raise InternalError(f"AssessStream: {len(unanswered)} images were not answered")
+                    raise _broken_off(len(unanswered))
                 return
             except EmoFeedbackError as error:
                 source.raise_failure()
@@ -91,6 +91,13 @@ class _Source:
         """Raises what the caller's iterator raised."""
         if self._failure is not None:
             raise self._failure
+
+
+def _broken_off(unanswered: int) -> InternalError:
+    """A stream that ends well and too early: so Serve's proxy tells of some replicas' deaths. Worth another try."""
+    error = InternalError(f"AssessStream: {unanswered} images were not answered")
+    error.retryable = True
+    return error
 
 
 def _outcome(response: pb.AssessStreamResponse) -> AssessmentOutcome:
