@@ -12,6 +12,8 @@ there `_sum` is an estimate and a mean made of it is wrong; quantiles hold.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ _PREFIX = "emofeedback_"
 _RAY_PREFIX = "ray_"
 _VERBS = {"counter": "inc", "gauge": "set", "histogram": "observe"}
 """What both exporters call it."""
+_RETELL_SECONDS = 5.0
+"""Prometheus scrapes every 15 to 60."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +179,10 @@ def export(exporter: Exporter | None) -> None:
 
 
 def export_through_ray() -> None:
-    """For a replica, from its constructor: Ray adds the labels application, deployment and replica."""
+    """For a replica, from its constructor: Ray adds the labels application, deployment and replica.
+
+    Ray's agent drops a gauge that isn't set again for a while, so the last values are told every few seconds.
+    """
     from ray.serve import metrics as ray_metrics
 
     kinds = {"counter": ray_metrics.Counter, "gauge": ray_metrics.Gauge, "histogram": ray_metrics.Histogram}
@@ -186,10 +193,21 @@ def export_through_ray() -> None:
             metric.full_name, description=metric.description, tag_keys=metric.labels, **bounds
         )
 
+    gauges: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+
     def record(metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        if metric.kind == "gauge":
+            gauges[metric.name, tuple(labels.items())] = value
         if value or metric.kind != "counter":  # Ray refuses to add nothing
             getattr(made[metric.name], _VERBS[metric.kind])(value, tags=dict(labels))
 
+    def tell_again() -> None:
+        while True:
+            time.sleep(_RETELL_SECONDS)
+            for (name, labels), value in list(gauges.items()):
+                made[name].set(value, tags=dict(labels))
+
+    threading.Thread(target=tell_again, name="gauges", daemon=True).start()
     export(record)
 
 

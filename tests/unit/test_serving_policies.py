@@ -1,19 +1,18 @@
 """Services that paint with the policies of a named store."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from emofeedback import serving
+from emofeedback import local_services, serving
 from emofeedback.cli import main
 from emofeedback.settings import NANO_PROFILE
 
 
 def replica_profile(args: serving.AppArgs, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The profile that a replica of the generator would be started with."""
-    monkeypatch.setattr(serving, "_deployment", lambda servicer, scaling: SimpleNamespace(bind=lambda profile: profile))
+    monkeypatch.setattr(serving, "_bound", lambda servicer, profile: profile)
     return serving.generator_app(args)
 
 
@@ -35,6 +34,6 @@ def test_a_folder_means_the_same_in_every_process(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     started: list[str] = []
-    monkeypatch.setattr(serving, "serve_until_interrupted", lambda *_, policies, **options: started.append(policies))
+    monkeypatch.setattr(local_services, "serve_until_stopped", lambda *_, policies, **__: started.append(policies))
     assert main(["serve", "--policies", given]) == 0
     assert started == [found.format(here=tmp_path)]
