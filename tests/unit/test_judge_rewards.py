@@ -21,16 +21,16 @@ from emofeedback_trainer.judge.eemo_rewards import (
 )
 from emofeedback_trainer.judge.grpo import reward_functions
 from emofeedback_trainer.judge.rewards import (
+    Axis,
     Form,
+    axis_reward,
     emotion_reward,
     format_reward,
     number_reward,
-    rating_reward,
     written_assessment,
 )
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "eemo_similarity_reward.json").read_text())
-KNOWN = {"valence": 6.0, "arousal": 3.0}
 FORMS: tuple[Form, ...] = get_args(Form)
 
 
@@ -70,29 +70,29 @@ def test_anything_else_is_not(text: str) -> None:
     assert format_reward(text) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("valence", "arousal", "earned"), [(6.0, 3.0, 1.0), (6.7, 2.3, 1.0), (6.71, 3.0, 0.5), (6.71, 2.29, 0.0)]
-)
-def test_each_axis_within_the_threshold_earns_its_half(valence: float, arousal: float, earned: float) -> None:
-    assert rating_reward(written_assessment(reply(valence, arousal)), KNOWN, "step", 0.70) == earned
+@pytest.mark.parametrize(("axis", "truth"), [("valence", 6.0), ("arousal", 3.0)])
+@pytest.mark.parametrize(("error", "earned"), [(0.0, 1.0), (0.7, 1.0), (-0.7, 1.0), (0.71, 0.0), (-0.8, 0.0)])
+def test_each_axis_is_rewarded_within_the_threshold(axis: Axis, truth: float, error: float, earned: float) -> None:
+    said = written_assessment(reply(**{axis: round(truth + error, 2)}))
+    assert axis_reward(said, axis, truth, "step", 0.70) == earned
 
 
 def test_keys_may_come_in_any_order_and_in_a_code_fence() -> None:
     text = '<think>a</think><answer>```json\n{"emotion": "awe", "arousal": "3.0", "valence": 6}\n```</answer>'
-    assert rating_reward(written_assessment(text), KNOWN, "step", 0.7) == 1.0
-    assert emotion_reward(written_assessment(text), Emotion.AWE) == 1.0
+    said = written_assessment(text)
+    assert axis_reward(said, "arousal", 3.0, "step", 0.7) == 1.0
+    assert emotion_reward(said, Emotion.AWE) == 1.0
 
 
 @pytest.mark.parametrize("text", ["", "no idea", reply(9.5), reply(emotion="hunger")])
 def test_an_unreadable_reply_earns_nothing(text: str) -> None:
-    assert rating_reward(written_assessment(text), KNOWN, "continuous", 0.7) == 0.0
+    assert axis_reward(written_assessment(text), "valence", 6.0, "continuous", 0.7) == 0.0
     assert emotion_reward(written_assessment(text), Emotion.AWE) == 0.0
 
 
 def test_what_the_data_does_not_know_is_no_reward_at_all() -> None:
     said = written_assessment(reply())
-    assert rating_reward(said, {"valence": None, "arousal": None}, "step", 0.7) is None
-    assert rating_reward(said, {"valence": None, "arousal": 9.0}, "step", 0.7) == 0.0
+    assert axis_reward(said, "valence", None, "step", 0.7) is None
     assert emotion_reward(said, None) is None
 
 
@@ -174,7 +174,8 @@ def test_each_sample_opens_the_gate_of_its_own_task() -> None:
     ]
     assert earned(right, "assessment", "ranking", "dominance", "emotion") == {
         "format": [1.0] * 4,
-        "rating": [1.0, None, None, None],
+        "valence": [1.0, None, None, None],
+        "arousal": [1.0, None, None, None],
         "emotion": [1.0, None, None, None],
         "ranking": [None, 1.0, None, None],
         "dominance": [None, None, 1.0, None],
@@ -190,5 +191,5 @@ def test_eemo_logics_rewards_count_in_the_right_form_only() -> None:
 
 def test_a_reward_without_weight_is_left_out() -> None:
     functions, weights = reward_functions(RewardWeights(emotion=0.0, format=0.5), ("assessment",), EKMAN)
-    assert [one.__name__ for one in functions] == ["format", "rating"]
-    assert weights == [0.5, 0.75]
+    assert [one.__name__ for one in functions] == ["format", "valence", "arousal"]
+    assert weights == [0.5, 0.375, 0.375]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -83,13 +83,16 @@ class RewardWeights:
     format: float = 0.25
     """Of thoughts and answer in their tags; EEmo-Logic's eta."""
     rating: float = 0.75
-    """Of valence and arousal; 0 trains classification alone."""
-    emotion: float = 0.75
+    """Of valence and arousal, half of it each; 0 trains classification alone."""
+    emotion: float = 0.25
     """Of the class; 0 trains regression alone."""
     ranking: float = 1.0
     dominance: float = 1.0
     similarity: float = 1.0
     """Of one of Ekman's emotions, near misses rewarded."""
+    normalized: Literal["sum", "each"] = "sum"
+    """What is normalized in its group: the sum of the rewards (GRPO), or each of them before they are summed (GDPO), so
+    that one which varies little counts as much as one which varies a lot."""
     two_shared: float = TWO_SHARED
     """How much the order of two shared emotions counts beside that of three, in a ranking."""
 
@@ -165,10 +168,12 @@ SFT_CONFIGS: Mapping[str, SftConfig] = {
 """Built-in configurations of `judge-sft`; the rate of the large model is EEmo-Logic's."""
 
 GRPO_CONFIGS: Mapping[str, GrpoConfig] = {
-    # A model this small takes larger steps, and its replies end within 160 tokens.
+    # A model this small takes larger steps, and its replies end within 160 tokens. Its eyes stay as they are: a few
+    # thousand rewards say too little about them, and their noise makes it see worse.
     "nano": GrpoConfig(
-        model=_NANO_MODEL,
-        schedule=Schedule(steps=120, learning_rate=2e-4, final_rate=0.1, batch=64, measured=100),
+        model=replace(_NANO_MODEL, modules=".*language_model.*_proj"),
+        schedule=Schedule(steps=120, learning_rate=3e-4, final_rate=0.1, batch=64, measured=200),
+        rewards=RewardWeights(normalized="each"),
         max_new_tokens=_NANO.max_reasoning_tokens,
     ),
     # The paper's: groups of 8, 16 replies a step, 5 epochs, 1e-6 to 1e-9.
@@ -253,6 +258,7 @@ def _grpo_problems(config: GrpoConfig, must: Callable[..., Iterator[tuple[str, s
     yield from must(lambda n: 1 <= n <= LIMITS.new_tokens, f"in [1, {LIMITS.new_tokens}]", "max_new_tokens")
     forms = ("step", "continuous", "hybrid")
     yield from must(lambda form: form in forms, f"one of {', '.join(forms)}", "rewards.form")
+    yield from must(lambda what: what in ("sum", "each"), "'sum' or 'each'", "rewards.normalized")
     yield from must(lambda x: 0 < x < math.inf, "above 0", "rewards.threshold")
     weights = tuple(f"rewards.{name}" for name in ("format", "rating", "emotion", "ranking", "dominance", "similarity"))
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", *weights)

@@ -15,7 +15,7 @@ _CHARTS: Mapping[str, tuple[Lines, Mapping[str, str]]] = {
         "curve",
         {
             f"rewards/{name}/mean": name
-            for name in ("format", "rating", "emotion", "ranking", "dominance", "similarity")
+            for name in ("format", "valence", "arousal", "emotion", "ranking", "dominance", "similarity")
         },
     ),
     "held-out error, points of the 1-9 scale": (

@@ -18,15 +18,17 @@ from emofeedback_trainer.judge.folder import TrainedJudge
 from emofeedback_trainer.judge.lessons import graded_rows
 from emofeedback_trainer.judge.plain_checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.rewards import (
+    Axis,
+    axis_reward,
     emotion_reward,
     format_reward,
-    rating_reward,
     written_answer,
     written_assessment,
 )
 from emofeedback_trainer.judge.tasks import TaskName, taxonomy
 from emofeedback_trainer.judge.training import adapter, arguments, trained
 
+_AGGREGATION = {"sum": "sum_then_normalize", "each": "normalize_then_sum"}
 RewardFunction = Callable[..., list[float | None]]
 
 
@@ -59,6 +61,7 @@ def train_grpo(
                 beta=config.beta,
                 loss_type="grpo",
                 reward_weights=weights,
+                multi_objective_aggregation=_AGGREGATION[config.rewards.normalized],
                 **(server if config.vllm_server else {}),
             ),
             train_dataset=graded_rows(train, config.tasks),
@@ -89,13 +92,19 @@ def reward_functions(
         emotions: those that a ranking may name.
     """
 
-    def rating(completions: Any, task: Any, valence: Any, arousal: Any, **_: Any) -> list[float | None]:
+    def axis(completions: Any, task: Any, name: Axis, truth: Any) -> list[float | None]:
         return [
-            rating_reward(written_assessment(reply), {"valence": v, "arousal": a}, weights.form, weights.threshold)
+            axis_reward(written_assessment(reply), name, true, weights.form, weights.threshold)
             if one == "assessment"
             else None
-            for reply, one, v, a in zip(map(text, completions), task, valence, arousal, strict=True)
+            for reply, one, true in zip(map(text, completions), task, truth, strict=True)
         ]
+
+    def valence(completions: Any, task: Any, valence: Any, **_: Any) -> list[float | None]:
+        return axis(completions, task, "valence", valence)
+
+    def arousal(completions: Any, task: Any, arousal: Any, **_: Any) -> list[float | None]:
+        return axis(completions, task, "arousal", arousal)
 
     def emotion(completions: Any, task: Any, mikels: Any, **_: Any) -> list[float | None]:
         return [
@@ -129,7 +138,8 @@ def reward_functions(
         return [format_reward(text(completion)) for completion in completions]
 
     asked: list[tuple[str, RewardFunction, float]] = [
-        ("assessment", rating, weights.rating),
+        ("assessment", valence, weights.rating / 2),
+        ("assessment", arousal, weights.rating / 2),
         ("assessment", emotion, weights.emotion),
         ("ranking", ranking, weights.ranking),
         ("dominance", dominance, weights.dominance),

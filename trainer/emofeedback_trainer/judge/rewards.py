@@ -7,10 +7,7 @@ letter leave a young model without any signal, and strictly in content (`emofeed
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Literal
-
-import numpy as np
 
 from emofeedback.affect import Emotion
 from emofeedback.interfaces import Assessment
@@ -21,6 +18,8 @@ from emofeedback_trainer.judge.eemo_rewards import hybrid_reward
 
 Form = Literal["step", "continuous", "hybrid"]
 """Of the reward of a number: the paper's step, the continuous variant of its ablation, or EEmo-Logic's hybrid."""
+
+Axis = Literal["valence", "arousal"]
 
 _THINK_THEN_ANSWER = re.compile(
     r"\s*<think>(?:(?!</?think>|</?answer>).)*</think>\s*<answer>(?P<answer>(?:(?!</?think>|</?answer>).)*)</answer>\s*",
@@ -46,24 +45,22 @@ def format_reward(reply: str) -> float:
     return float(bool(written_answer(reply)))
 
 
-def rating_reward(
-    assessment: Assessment | None, truth: Mapping[str, float | None], form: Form, threshold: float
+def axis_reward(
+    assessment: Assessment | None, axis: Axis, truth: float | None, form: Form, threshold: float
 ) -> float | None:
-    """How near the written valence and arousal are: the mean over the axes, since hardly any reply of a beginner has
-    both right at once. 0 for an unreadable reply, None where the truth knows neither axis.
+    """How near the written valence or arousal is. Each axis is rewarded on its own, since hardly any reply of a
+    beginner has both right at once. 0 for an unreadable reply, None where the truth isn't known.
 
     Args:
-        truth: `valence` and `arousal` on the 1-9 scale, None where unknown.
+        truth: on the 1-9 scale.
         threshold: largest error that the step rewards, in points of the scale.
     """
-    known = {axis: value for axis in ("valence", "arousal") if (value := truth[axis]) is not None}
-    if not known:
+    if truth is None:
         return None
     if assessment is None:
         return 0.0
     # Rounded, since 6.7 is a little more than 0.7 from 6.0 in binary.
-    errors = [round(getattr(assessment, axis) - true, 9) for axis, true in known.items()]
-    return float(np.mean([number_reward(error, form, threshold) for error in errors]))
+    return number_reward(round(getattr(assessment, axis) - truth, 9), form, threshold)
 
 
 def number_reward(error: float, form: Form, threshold: float) -> float:

@@ -22,7 +22,8 @@ _SHOWN = 3
 _TOLD = {
     "loss": "loss",
     "reward": "reward",
-    "rewards/rating/mean": "rating",
+    "rewards/valence/mean": "valence",
+    "rewards/arousal/mean": "arousal",
     "rewards/emotion/mean": "emotion",
     "kl": "KL",
     "entropy": "entropy",
