@@ -297,20 +297,33 @@ def load_profile(name: str) -> Profile:
     """
     if name in PROFILES:
         return PROFILES[name]
-    path = Path(name)
+    base, changes = extended(name, PROFILES, "profile")
+    return changed(base, {"name": Path(name).stem, **changes}, "profile")
+
+
+def extended(source: str, built_in: Mapping[str, T], field: str) -> tuple[T, dict[str, Any]]:
+    """The built-in settings that a TOML file starts from (`extends`, "nano" where it says nothing), and its changes;
+    none for the name of built-in ones.
+
+    Args:
+        field: what messages call the source.
+
+    Raises:
+        InvalidRequest: no such settings or file, or the file is no TOML.
+    """
+    if source in built_in:
+        return built_in[source], {}
+    known, path = ", ".join(built_in), Path(source)
     if path.suffix != ".toml" or not path.is_file():
-        raise InvalidRequest.of(
-            "profile", f"{name!r} is neither one of {', '.join(PROFILES)} nor an existing .toml file"
-        )
+        raise InvalidRequest.of(field, f"{source!r} is neither one of {known} nor an existing .toml file")
     try:
-        changes = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidRequest.of("profile", f"{path} is not TOML: {error}") from error
+        changes = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest.of(field, f"{path} is not TOML: {error}") from error
     base = changes.pop("extends", "nano")
-    if base not in PROFILES:
-        raise InvalidRequest.of("profile.extends", f"{base!r} is not one of {', '.join(PROFILES)}")
-    profile: Profile = changed(PROFILES[base], {"name": path.stem, **changes}, "profile")
-    return profile
+    if base not in built_in:
+        raise InvalidRequest.of(f"{field}.extends", f"{base!r} is not one of {known}")
+    return built_in[base], changes
 
 
 def with_policies(profile: Profile, uri: str) -> Profile:

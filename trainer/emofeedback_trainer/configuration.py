@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from emofeedback.errors import InvalidRequest
+from emofeedback.errors import FieldViolation, InvalidRequest
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -28,6 +28,22 @@ def to_toml(config: Any) -> str:
     """The whole configuration as TOML, one dotted key a line."""
     # JSON writes texts, numbers, true and false as TOML does, where numbers are finite.
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in flat(config).items())
+
+
+def out_of_range(
+    values: Mapping[str, Any], holds: Callable[[Any], bool], what: str, *keys: str
+) -> Iterator[tuple[str, str]]:
+    """Those of the dotted keys whose value must be `what` and isn't, each with what is wrong."""
+    for key in keys:
+        if not holds(values[key]):
+            yield key, f"is {values[key]!r}, it must be {what}"
+
+
+def refuse(problems: Iterable[tuple[str, str]]) -> None:
+    """Raises `InvalidRequest` with one violation for each key and what is wrong with it, where there is any."""
+    violations = [FieldViolation(key, problem) for key, problem in problems]
+    if violations:
+        raise InvalidRequest(*violations)
 
 
 def parse_changes(words: Iterable[str]) -> dict[str, Any]:

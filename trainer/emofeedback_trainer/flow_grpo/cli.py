@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.report import write_report
 from emofeedback_trainer.flow_grpo.run import RunResult, prepare, train
+from emofeedback_trainer.interrupts import stop_on_signals
 
 _EXAMPLES = """examples:
   emofeedback-train flow-grpo --config nano --out runs/nano
@@ -66,9 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
-    # A command in the background of a script ignores Ctrl-C, and a cluster that moves a run sends SIGTERM.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    stop_on_signals()
     export_traces("run")
     asked_for_by(arguments.traceparent)
     config, files = _config(arguments), RunFolder(arguments.out)

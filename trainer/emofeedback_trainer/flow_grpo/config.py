@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
 from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE
-from emofeedback.errors import FieldViolation, InvalidRequest
 from emofeedback.interfaces import NoiseWindow
-from emofeedback.settings import LIMITS, changed, load_profile
-from emofeedback_trainer.configuration import flat
+from emofeedback.settings import LIMITS, changed, extended, load_profile
+from emofeedback_trainer.configuration import flat, out_of_range, refuse
 from emofeedback_trainer.flow_grpo.held_out import PANEL_PAIRS
 from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
 from emofeedback_trainer.flow_grpo.rewards import RewardConfig
@@ -180,20 +178,7 @@ def load_config(source: str) -> FlowGrpoConfig:
         InvalidRequest: no such configuration or file, an unknown key, a value of the wrong type or out of its range;
             the dotted key is named.
     """
-    if source in CONFIGS:
-        return CONFIGS[source]
-    path = Path(source)
-    if path.suffix != ".toml" or not path.is_file():
-        known = ", ".join(CONFIGS)
-        raise InvalidRequest.of("config", f"{source!r} is neither one of {known} nor an existing .toml file")
-    try:
-        changes = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest.of("config", f"{path} is not TOML: {error}") from error
-    base = changes.pop("extends", "nano")
-    if base not in CONFIGS:
-        raise InvalidRequest.of("config.extends", f"{base!r} is not one of {', '.join(CONFIGS)}")
-    return with_changes(CONFIGS[base], changes)
+    return with_changes(*extended(source, CONFIGS, "config"))
 
 
 def with_changes(config: FlowGrpoConfig, changes: Mapping[str, Any]) -> FlowGrpoConfig:
@@ -209,21 +194,14 @@ def check_config(config: FlowGrpoConfig) -> None:
     Raises:
         InvalidRequest: with one violation per field.
     """
-    violations = [FieldViolation(key, problem) for key, problem in _problems(config)]
-    if violations:
-        raise InvalidRequest(*violations)
+    refuse(_problems(config))
     load_profile(config.profile)
 
 
 def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     """Dotted keys that are out of their ranges, each with what is wrong."""
     values = flat(config)
-
-    def must(holds: Callable[[Any], bool], what: str, *keys: str) -> Iterator[tuple[str, str]]:
-        for key in keys:
-            if not holds(values[key]):
-                yield key, f"is {values[key]!r}, it must be {what}"
-
+    must = partial(out_of_range, values)
     most = LIMITS.images_per_call
     yield from must(
         lambda name: bool(_NAME.fullmatch(name)), "letters, digits, '.', '_', '-', at most 100 of them", "name"

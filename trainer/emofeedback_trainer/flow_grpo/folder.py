@@ -11,7 +11,6 @@ result.json     the final policy
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emofeedback.errors import InvalidRequest
-from emofeedback.rundir import explained, write_json, write_whole
+from emofeedback.rundir import write_json, write_whole
 from emofeedback_trainer.configuration import to_toml
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, load_config
+from emofeedback_trainer.json_lines import add_line, cut_back, whole_lines
 
 State = Literal["running", "paused", "finished", "failed", "canceled"]
 
@@ -69,25 +69,24 @@ class RunFolder:
 
     def add_iteration(self, figures: Mapping[str, float | str]) -> None:
         """Adds a line to the curve; raises as `rundir.write_whole`."""
-        self._add(_CURVE, figures)
+        add_line(self.path / _CURVE, figures)
 
     def add_measurement(self, figures: Mapping[str, float | str]) -> None:
         """Adds a line to the panel's curve; raises as `rundir.write_whole`."""
-        self._add(_PANEL, figures)
+        add_line(self.path / _PANEL, figures)
 
     def iterations(self) -> list[dict[str, Any]]:
         """The lines of the curve."""
-        return self._lines(_CURVE)
+        return whole_lines(self.path / _CURVE)
 
     def measurements(self) -> list[dict[str, Any]]:
         """The lines of the panel's curve."""
-        return self._lines(_PANEL)
+        return whole_lines(self.path / _PANEL)
 
     def cut_back(self, iteration: int) -> None:
         """Drops the lines of what comes after so many finished iterations: it is done anew."""
         for name in (_CURVE, _PANEL):
-            kept = [line for line in self._lines(name) if line["iteration"] <= iteration]
-            write_whole(self.path / name, "".join(json.dumps(line) + "\n" for line in kept).encode())
+            cut_back(self.path / name, "iteration", iteration)
 
     def tell(self, state: State, iteration: int, iterations: int, message: str = "") -> None:
         """Replaces `status.json`; raises as `rundir.write_whole`."""
@@ -103,18 +102,3 @@ class RunFolder:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`; raises as `rundir.write_whole`."""
         write_json(self.path / "result.json", dict(result))
-
-    def _add(self, name: str, figures: Mapping[str, float | str]) -> None:
-        try:
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(figures)) + "\n")
-        except OSError as error:
-            raise explained(error, self.path / name) from error
-
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        """All whole lines; the last one may be cut where the run was."""
-        path = self.path / name
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]

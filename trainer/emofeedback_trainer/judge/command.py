@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from emofeedback.errors import EmoFeedbackError, InvalidRequest
 from emofeedback_trainer.configuration import parse_changes
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split, splits
+from emofeedback_trainer.interrupts import stop_on_signals
 from emofeedback_trainer.judge.config import Config, load_config
 from emofeedback_trainer.judge.folder import JudgeRunFolder, TrainedJudge
 
@@ -56,15 +56,6 @@ def samples_of(data: Path) -> tuple[list[Sample], list[Sample]]:
         if split not in splits(data):
             raise InvalidRequest.of("data", f"{data} has no split {split!r}: one is learned from, one measured on")
     return read_split(data, "train"), read_split(data, "val")
-
-
-def stop_on_signals() -> None:
-    """Makes SIGINT and SIGTERM end this process as Ctrl-C does.
-
-    A command in the background of a script ignores Ctrl-C, and a cluster that moves a run sends SIGTERM.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
 
 
 def run_training(arguments: argparse.Namespace, command: str, train: Callable[[Console], TrainedJudge]) -> None:

@@ -15,7 +15,8 @@ from emofeedback.rundir import write_json, write_whole
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import data_digest, read_split, splits
 from emofeedback_trainer.evaluation.provenance import Data, Provenance, this_command
-from emofeedback_trainer.judge.command import samples_of, stop_on_signals
+from emofeedback_trainer.interrupts import stop_on_signals
+from emofeedback_trainer.judge.command import samples_of
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_config
 
 _EXAMPLES = """examples:

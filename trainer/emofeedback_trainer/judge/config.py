@@ -8,15 +8,13 @@ rewards.form = "continuous"
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal, TypeVar
 
-from emofeedback.errors import FieldViolation, InvalidRequest
-from emofeedback.settings import LIMITS, NANO_PROFILE, SD35_MEDIUM_PROFILE, changed
-from emofeedback_trainer.configuration import flat
+from emofeedback.settings import LIMITS, NANO_PROFILE, SD35_MEDIUM_PROFILE, changed, extended
+from emofeedback_trainer.configuration import flat, out_of_range, refuse
 from emofeedback_trainer.evaluation.metrics import TWO_SHARED
 from emofeedback_trainer.flow_grpo.rewards import STEP_THRESHOLD
 from emofeedback_trainer.judge.rewards import Form
@@ -201,35 +199,15 @@ def load_config(source: str, built_in: Mapping[str, Config], changes: Mapping[st
         InvalidRequest: no such configuration or file, an unknown key, a value of the wrong type or out of its range;
             the dotted key is named.
     """
-    known = ", ".join(built_in)
-    written: dict[str, Any] = {}
-    if source not in built_in:
-        path = Path(source)
-        if path.suffix != ".toml" or not path.is_file():
-            raise InvalidRequest.of("config", f"{source!r} is neither one of {known} nor an existing .toml file")
-        try:
-            written = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequest.of("config", f"{path} is not TOML: {error}") from error
-        source = written.pop("extends", "nano")
-        if source not in built_in:
-            raise InvalidRequest.of("config.extends", f"{source!r} is not one of {known}")
-    config = changed(changed(built_in[source], written, ""), changes, "")
-    violations = [FieldViolation(key, problem) for key, problem in _problems(config)]
-    if violations:
-        raise InvalidRequest(*violations)
+    base, written = extended(source, built_in, "config")
+    config = changed(changed(base, written, ""), changes, "")
+    refuse(_problems(config))
     return config
 
 
 def _problems(config: SftConfig | GrpoConfig) -> Iterator[tuple[str, str]]:
     """Dotted keys that are out of their ranges, each with what is wrong."""
-    values = flat(config)
-
-    def must(holds: Callable[[Any], bool], what: str, *keys: str) -> Iterator[tuple[str, str]]:
-        for key in keys:
-            if not holds(values[key]):
-                yield key, f"is {values[key]!r}, it must be {what}"
-
+    must = partial(out_of_range, flat(config))
     counts = ("steps", "batch", "accumulation", "save_every", "measure_every", "measured")
     yield from must(lambda n: n >= 1, "at least 1", *(f"schedule.{key}" for key in counts))
     yield from must(lambda n: n >= 0, "0 or above", "schedule.warmup")

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emofeedback.errors import InvalidRequest
-from emofeedback.rundir import explained, write_json, write_whole
+from emofeedback.rundir import write_json, write_whole
 from emofeedback_trainer.configuration import to_toml
+from emofeedback_trainer.json_lines import add_line, cut_back, whole_lines
 
 Lines = Literal["curve", "validation", "samples"]
 _LINES: tuple[Lines, ...] = ("curve", "validation", "samples")
@@ -75,7 +76,8 @@ class JudgeRunFolder:
             self.require_started_with(config)
         write_whole(self.config, to_toml(config).encode())
         checkpoint = self.checkpoint()
-        self._cut_back(_step(checkpoint) if checkpoint else -1)
+        for name in _LINES:
+            cut_back(self._file(name), "step", _step(checkpoint) if checkpoint else -1)
         return checkpoint
 
     def require_started_with(self, config: Any) -> None:
@@ -96,19 +98,11 @@ class JudgeRunFolder:
 
     def add(self, name: Lines, line: Mapping[str, Any]) -> None:
         """Adds a line; raises as `rundir.write_whole`."""
-        path = self._file(name)
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(line)) + "\n")
-        except OSError as error:
-            raise explained(error, path) from error
+        add_line(self._file(name), line)
 
     def lines(self, name: Lines) -> list[dict[str, Any]]:
         """All whole lines; the last one may be cut where the run was."""
-        path = self._file(name)
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        return whole_lines(self._file(name))
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`."""
@@ -121,12 +115,6 @@ class JudgeRunFolder:
             return None
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
-
-    def _cut_back(self, step: int) -> None:
-        """Drops what was written after the checkpoint: it is done anew."""
-        for name in _LINES:
-            kept = [line for line in self.lines(name) if line["step"] <= step]
-            write_whole(self._file(name), "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def _file(self, name: Lines) -> Path:
         return self.path / f"{name}.jsonl"
