@@ -12,10 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LinearRegression
-from sklearn.metrics import r2_score
-from sklearn.model_selection import RepeatedKFold
-from sklearn.preprocessing import MultiLabelBinarizer
 
 from emofeedback.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.errors import InvalidRequest
@@ -82,6 +78,12 @@ def cluster_categories(
             "clustering",
             f"needs at least {2 * settings.folds} people with categories and ratings, {len(categories)} are there",
         )
+    # Here, since it takes long to import, and every `data` command reads this module's defaults.
+    from sklearn.linear_model import LinearRegression
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import RepeatedKFold
+    from sklearn.preprocessing import MultiLabelBinarizer
+
     binarizer = MultiLabelBinarizer()
     given = binarizer.fit_transform(categories)
     places, explained = [], []
