@@ -1,5 +1,6 @@
 """Makes the helper modules beside the tests importable, and keeps torch from taking both cores for tiny tensors."""
 
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,19 @@ def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_checkpoints import save_tiny_sd3
 
     return save_tiny_sd3(tmp_path_factory.mktemp("sd3") / "tiny-sd3")
+
+
+@pytest.fixture(scope="session")
+def scene() -> bytes:
+    """A PNG of the embedded world."""
+    import numpy as np
+
+    from emofeedback_trainer.nano.rendering import render
+    from emofeedback_trainer.nano.scenes import sample_scene
+
+    buffer = io.BytesIO()
+    render(sample_scene(np.random.default_rng(5)), 128).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="session")

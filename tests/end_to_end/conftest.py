@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from collector import Collector, collecting
-from emofeedback_trainer.nano.rendering import render
-from emofeedback_trainer.nano.scenes import sample_scene
 from running_services import TOKEN, Services, serving
 
 
@@ -27,14 +23,6 @@ def services(collector: Collector) -> Iterator[Services]:
     """The nano services behind a bearer token."""
     with serving(token=TOKEN, **collector.environment()) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def scene() -> bytes:
-    """A PNG of the embedded world."""
-    buffer = io.BytesIO()
-    render(sample_scene(np.random.default_rng(5)), 128).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture
