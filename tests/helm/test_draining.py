@@ -17,7 +17,7 @@ from callers import Tally, painting
 from emofeedback import AsyncClient
 from emofeedback.draining import parts_on
 from running_cluster import Cluster
-from running_services import serving
+from running_services import free_port, serving
 
 pytestmark = pytest.mark.helm
 
@@ -32,7 +32,7 @@ deploy(config | {"http_options": {"host": "127.0.0.1", "port": int(http_port)}})
 """
 DRAIN = """
 import time
-from emofeedback.draining import drain_node
+from emofeedback.draining import drain_node, parts_on
 from ray.serve.context import _get_global_client
 
 def nodes():
@@ -42,19 +42,24 @@ def nodes():
 while sum("pool" in node["Resources"] for node in ray.nodes()) < 2:
     time.sleep(0.2)
 (node,) = nodes()
-assert drain_node(node, 900), "not empty in time"
+assert drain_node(node, 900), parts_on(node, _get_global_client().get_serve_details())
 assert nodes() and node not in nodes(), nodes()
 """
 
 
 @contextmanager
 def pool_node(cluster: Cluster) -> Iterator[None]:
-    """One more Ray node of the services, with the pool's resource."""
+    """One more Ray node of the services, with the pool's resource.
+
+    Its proxy listens on ports of its own. On the head's, which all nodes of one machine would share, callers might be
+    connected to the node that goes, and its proxy would wait for them to pause.
+    """
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--address={cluster.address}"]
     resources = ["--num-cpus=1", f"--resources={json.dumps({'pool': 1})}", "--object-store-memory=100000000"]
     process = subprocess.Popen(
         [*command, "--node-ip-address=127.0.0.1", *resources],
-        env=cluster.environment,
+        env=cluster.environment
+        | {f"RAY_SERVE_WORKER_PROXY_{protocol}_PORT": str(free_port()) for protocol in ("HTTP", "GRPC")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
