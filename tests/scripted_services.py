@@ -11,11 +11,11 @@ from typing import Any
 
 import grpc
 
-from emofeedback import wire
+from emofeedback.generator.service import GeneratorServicer
+from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
-from emofeedback.rpc import RequestWindow, stream_rpc, unary_rpc
 from emofeedback.settings import LIMITS, OptimizerSettings
-from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, judge_pb2_grpc, optimizer_pb2_grpc
+from emofeedback.v1 import generator_pb2_grpc, judge_pb2_grpc, optimizer_pb2_grpc
 from fakes import ScriptedGenerator, ScriptedJudge
 
 
@@ -62,8 +62,10 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
     settings = OptimizerSettings(text_floor=0.5, image_floor=0.25)
     add = {
-        generator_pb2_grpc.add_GeneratorServiceServicer_to_server: GeneratorServicer(services),
-        judge_pb2_grpc.add_JudgeServiceServicer_to_server: JudgeServicer(services),
+        generator_pb2_grpc.add_GeneratorServiceServicer_to_server: GeneratorServicer(
+            services.generator, services.token
+        ),
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server: JudgeServicer(services.judge, services.token),
         optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server: PromptOptimizerServicer(
             services.generator, services.judge, settings, services.token
         ),
@@ -114,79 +116,3 @@ class Faulty:
         self._services.calls.append(Call(name, request, dict(context.invocation_metadata())))
         faults = self._services.faults[name]
         return faults.pop(0) if faults else None
-
-
-class GeneratorServicer:
-    """GeneratorService over the scripted generator."""
-
-    def __init__(self, services: Services) -> None:
-        self.token = services.token
-        self._generator = services.generator
-        self._window = RequestWindow()
-
-    @stream_rpc
-    async def Generate(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        async for response in self._window.stream(request, lambda: self._paint(request)):
-            yield response
-
-    async def _paint(self, message: Any) -> AsyncIterator[Any]:
-        async for event in self._generator.generate(wire.generation_request_from_proto(message)):
-            yield wire.generation_event_to_proto(event)
-
-    @stream_rpc
-    async def SampleTrajectories(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        async for response in self._window.stream(request, lambda: self._sample(request)):
-            yield response
-
-    async def _sample(self, message: Any) -> AsyncIterator[Any]:
-        async for event in self._generator.sample_trajectories(wire.trajectory_request_from_proto(message)):
-            yield wire.trajectory_event_to_proto(event)
-
-    @unary_rpc
-    async def GetModel(self, request: Any, context: Any) -> Any:
-        return generator_pb2.GeneratorServiceGetModelResponse(model=wire.model_to_proto(await self._generator.model()))
-
-    @unary_rpc
-    async def ListPolicies(self, request: Any, context: Any) -> Any:
-        return generator_pb2.ListPoliciesResponse(policies=await self._generator.policies())
-
-
-class JudgeServicer:
-    """JudgeService over the scripted judge."""
-
-    def __init__(self, services: Services) -> None:
-        self.token = services.token
-        self._judge = services.judge
-
-    @unary_rpc
-    async def AssessImages(self, request: Any, context: Any) -> Any:
-        images, reasoning, user = wire.assess_request_from_proto(request)
-        outcomes = await self._judge.assess(images, reasoning=reasoning, user=user)
-        return judge_pb2.AssessImagesResponse(outcomes=map(wire.outcome_to_proto, outcomes))
-
-    @stream_rpc
-    async def AssessStream(self, requests: Any, context: Any) -> AsyncIterator[Any]:
-        async def images() -> AsyncIterator[tuple[int, bytes]]:
-            async for request in requests:
-                yield wire.streamed_image_from_proto(request)
-
-        async for key, outcome in self._judge.assess_stream(images()):
-            yield judge_pb2.AssessStreamResponse(key=key, outcome=wire.outcome_to_proto(outcome))
-
-    @unary_rpc
-    async def ScoreImages(self, request: Any, context: Any) -> Any:
-        return judge_pb2.ScoreImagesResponse(scores=await self._judge.score(*wire.score_request_from_proto(request)))
-
-    @unary_rpc
-    async def CompareTexts(self, request: Any, context: Any) -> Any:
-        similarities = await self._judge.compare_texts(*wire.compare_request_from_proto(request))
-        return judge_pb2.CompareTextsResponse(similarities=similarities)
-
-    @unary_rpc
-    async def Converse(self, request: Any, context: Any) -> Any:
-        replies = await self._judge.converse(*wire.converse_request_from_proto(request))
-        return judge_pb2.ConverseResponse(replies=replies)
-
-    @unary_rpc
-    async def GetModel(self, request: Any, context: Any) -> Any:
-        return judge_pb2.JudgeServiceGetModelResponse(model=wire.model_to_proto(await self._judge.model()))
