@@ -11,6 +11,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from PIL import Image, PngImagePlugin
 
@@ -33,6 +34,9 @@ from emofeedback.interfaces import (
     TrajectoryRequest,
 )
 from emofeedback.settings import BASE_POLICY
+
+if TYPE_CHECKING:
+    from emofeedback.judge.calibration_store import CalibrationStore
 
 GENERATOR_MODEL = ModelInfo(name="scripted-generator", digest="sha256:" + "1" * 64)
 POLICY_DIGEST = "sha256:" + "4" * 64
@@ -179,7 +183,7 @@ class ScriptedJudge:
     `analyses` and `rewrites` are its replies to conversations with and without images, used up in order;
     after them it goes on with sensible ones. `calls` logs the name of each method as it begins,
     `conversations` and `decodings` every conversation, `compared` every text that was compared, `users` whose
-    calibration each assessment asked for.
+    calibration each call of `assess` and `assess_stream` asked for.
     """
 
     feeling: Callable[[Picture], AssessmentOutcome] = arbitrary_feeling
@@ -187,6 +191,8 @@ class ScriptedJudge:
     similarity: Callable[[str, str], float] = lambda text, candidate: 0.9
     analyses: Iterable[str] = ()
     rewrites: Iterable[str] = ()
+    calibrations: CalibrationStore | None = None
+    """What it knows of people; without it, everybody sees as it does."""
     delay: float = 0.0
     """Seconds that each assessment and each reply takes."""
     failures: Mapping[str, Exception] = field(default_factory=dict)
@@ -206,15 +212,16 @@ class ScriptedJudge:
         self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
     ) -> list[AssessmentOutcome]:
         await self._begin("assess")
-        self.users.append(user)
-        return [self._outcome(image, reasoning) for image in images]
+        seen = self._eyes(user)
+        return [seen(self._outcome(image, reasoning)) for image in images]
 
     async def assess_stream(
-        self, images: AsyncIterator[tuple[int, bytes]]
+        self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
     ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
+        seen = self._eyes(user)
         async for key, image in images:
             await self._begin("assess_stream")
-            yield key, self._outcome(image, reasoning=False)
+            yield key, seen(self._outcome(image, reasoning=False))
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         await self._begin("score")
@@ -244,6 +251,12 @@ class ScriptedJudge:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+
+    def _eyes(self, user: str) -> Callable[[AssessmentOutcome], AssessmentOutcome]:
+        self.users.append(user)
+        if user and self.calibrations is not None:
+            return self.calibrations.read(user, JUDGE_MODEL).apply
+        return lambda outcome: outcome
 
     def _outcome(self, image: bytes, reasoning: bool) -> AssessmentOutcome:
         outcome = self.feeling(look(image))

@@ -71,6 +71,7 @@ def check_optimization_request(request: OptimizationRequest) -> None:
         _optional("tolerance", request.tolerance, 0, 2 * (SCALE_MAX - SCALE_MIN)),
         _optional("time_budget_seconds", request.time_budget, 0, LIMITS.time_budget_seconds),
         _name("policy", request.policy),
+        _user("user", request.user, required=False),
         _name("request_id", request.request_id),
         _resume(request.resume, request) if request.resume is not None else (),
     )
@@ -78,17 +79,17 @@ def check_optimization_request(request: OptimizationRequest) -> None:
 
 def check_assessment(images: Sequence[bytes], user: str) -> None:
     """A batch of encoded images, whether each is a picture is for the judge to see; and a person's id, or none."""
-    _raise(_images("images", images), _user("user", user) if user else ())
+    _raise(_images("images", images), _user("user", user, required=False))
 
 
-def check_user(user: str) -> None:
-    """The id of a person."""
-    _raise(_user("user", user))
+def check_user(user: str, *, required: bool = True) -> None:
+    """The id of a person, or where none is required, perhaps none."""
+    _raise(_user("user", user, required=required))
 
 
-def check_image(image: bytes, field: str = "image") -> None:
-    """One encoded image of a stream."""
-    _raise(_image(field, image))
+def check_streamed_image(image: bytes, user: str, first_user: str) -> None:
+    """One encoded image of a stream, and the person that it names: the one that the first image named."""
+    _raise(_image("image", image), _same_user("user", user, first_user))
 
 
 def check_scoring(images: Sequence[bytes], prompt: str) -> None:
@@ -253,11 +254,18 @@ def _run_name(field: str, name: str) -> Violations:
         yield FieldViolation(field, f"is {name[: LIMITS.run_name_characters]!r}, it must be {rule}")
 
 
-def _user(field: str, user: str) -> Violations:
+def _user(field: str, user: str, *, required: bool = True) -> Violations:
     """It becomes the name of a file, so it is plain and can't lead out of its folder."""
+    if not user and not required:
+        return
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", user) or len(user) > LIMITS.name_characters:
         rule = f"1 to {LIMITS.name_characters} letters a-z and A-Z, digits, '-', '_' and '.', a letter or digit first"
         yield FieldViolation(field, f"is {user[: LIMITS.name_characters]!r}, it must be {rule}")
+
+
+def _same_user(field: str, user: str, first_user: str) -> Violations:
+    if user != first_user:
+        yield FieldViolation(field, f"is {user!r}, the stream began with {first_user!r}: each stream is for one person")
 
 
 def _left_out(field: str, text: str, reason: str) -> Violations:

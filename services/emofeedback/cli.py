@@ -43,6 +43,7 @@ _CREATE_EXAMPLES = """examples:
   emofeedback create "a boat" --emotion awe --address 127.0.0.1:9000 --out runs/boat
   emofeedback create "a boat" --emotion awe --out runs/boat --resume
   emofeedback create "a boat" --emotion awe --policy nano-final --policies runs/nano/policies --out runs/learned
+  emofeedback create "a boat" --emotion awe --user ada --calibrations runs/people --out runs/ada    as ada feels
 """
 _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
@@ -179,6 +180,7 @@ def _request(options: argparse.Namespace) -> OptimizationRequest:
         tolerance=options.tolerance,
         time_budget=options.time_budget,
         policy=options.policy,
+        user=options.user,
     )
 
 
@@ -225,6 +227,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     policy = parser.add_argument_group("what the generator has learned")
     policy.add_argument("--policy", default="", metavar="NAME", help=_POLICY_HELP)
     policy.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
+    _add_person(parser)
     _add_out(parser)
 
 
@@ -233,9 +236,7 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--explain", action="store_true", help="let the judge reason aloud; slower")
     _add_engines(parser)
-    person = parser.add_argument_group("through whose eyes")
-    person.add_argument("--user", default="", metavar="ID", help="a person whose calibration to apply")
-    person.add_argument("--calibrations", default="", metavar="URI", help=_CALIBRATIONS_HELP)
+    _add_person(parser)
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
@@ -281,6 +282,12 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     engines.add_argument("--profile", help=f"models in this process: {_PROFILE_HELP}")
     engines.add_argument("--address", metavar="HOST:PORT", help="services to use instead, as `emofeedback serve` runs")
     _add_token(engines, "for the services at --address")
+
+
+def _add_person(parser: argparse.ArgumentParser) -> None:
+    person = parser.add_argument_group("through whose eyes")
+    person.add_argument("--user", default="", metavar="ID", help="a person whose calibration to apply")
+    person.add_argument("--calibrations", default="", metavar="URI", help=_CALIBRATIONS_HELP)
 
 
 def _add_token(group: argparse._ActionsContainer, purpose: str) -> None:

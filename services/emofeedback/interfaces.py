@@ -274,8 +274,13 @@ class Judge(Protocol):
         """
         ...
 
-    def assess_stream(self, images: AsyncIterator[tuple[int, bytes]]) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
-        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready."""
+    def assess_stream(
+        self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
+    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
+        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready.
+
+        A person without a calibration is refused before any image is judged.
+        """
         ...
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:

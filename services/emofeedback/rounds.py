@@ -100,6 +100,9 @@ class OptimizationRequest:
     time_budget: float | None = None
     """Seconds after which no new round starts."""
     policy: str = ""
+    user: str = ""
+    """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's. Losses, the answer and
+    the gradients are then by that person's eyes."""
     resume: Resume | None = None
     request_id: str = ""
 

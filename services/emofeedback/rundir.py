@@ -49,7 +49,7 @@ class RunDirectory:
 
         Raises:
             InvalidRequest: the folder is not empty and `resume` is off, it can't be written, or the run in it
-                was started with another prompt, target, seed or number of images.
+                was started with another prompt, target, seed or number of images, or for another person.
             FailedPrecondition: there is no readable run to resume.
         """
         claim(path, resume=resume)
@@ -178,6 +178,7 @@ def _require_same(path: Path, found: Run, asked: Run) -> None:
         ("profile", found.profile, asked.profile),
         ("seed", found.seed, asked.seed),
         ("images", found.images, asked.images),
+        ("user", found.user, asked.user),
     ):
         if before != now:
             raise InvalidRequest.of(name, f"the run in {path} was started with {before!r}, not {now!r}")

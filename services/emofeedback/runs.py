@@ -52,6 +52,8 @@ class Run:
     seed: int
     images: int
     """Images a round."""
+    user: str = ""
+    """By whose calibration its images were judged; empty: nobody's."""
     generator: ModelInfo | None = None
     """None until the first image is painted."""
     judge: ModelInfo | None = None
@@ -149,6 +151,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "profile": run.profile,
         "seed": run.seed,
         "images_per_round": run.images,
+        "user": run.user,
         "generator": run.generator and dataclasses.asdict(run.generator),
         "judge": run.judge and {"name": run.judge.name, "digest": run.judge.digest},
         "unknown_words": list(run.unknown_words),
@@ -175,6 +178,7 @@ def from_json(content: Mapping[str, Any]) -> Run:
         profile=content["profile"],
         seed=int(content["seed"]),
         images=int(content["images_per_round"]),
+        user=str(content.get("user", "")),  # a run of an earlier version has none
         generator=ModelInfo(**content["generator"]) if content["generator"] else None,
         judge=ModelInfo(**judge) if judge else None,
         unknown_words=tuple(content["unknown_words"]),

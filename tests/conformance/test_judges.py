@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from emofeedback.client import AsyncClient
 from emofeedback.errors import FailedPrecondition, InvalidRequest, NotFound
 from emofeedback.interfaces import Assessment, Decoding, Judge, Message, ModelInfo
 from emofeedback.judge.assess import LocalJudge
-from emofeedback.judge.calibration import AxisCalibration, Calibration
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.settings import LIMITS, NANO_PROFILE
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from fakes import ScriptedJudge, paint
+from people import known_of
 from pictures import encoded
 
 # vLLM lives in one event loop, so all tests here share one.
@@ -75,9 +75,14 @@ def judge(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
+@pytest.fixture
+def scripted(people: Path) -> ScriptedJudge:
+    return ScriptedJudge(calibrations=CalibrationStore(str(people)))
+
+
 @pytest.fixture(params=["local", "client", VLLM, "scripted"])
 def any_judge(request: pytest.FixtureRequest) -> Any:
-    return ScriptedJudge() if request.param == "scripted" else request.getfixturevalue(request.param)
+    return request.getfixturevalue(request.param)
 
 
 async def keyed(*keys: int) -> AsyncIterator[tuple[int, bytes]]:
@@ -113,26 +118,52 @@ async def test_an_image_is_judged_alike_alone_and_among_others(any_judge: Judge)
         assert alone.emotion is among_others.emotion
 
 
-async def test_a_persons_calibration_corrects_what_it_knows_of_and_nothing_else(judge: Judge, people: Path) -> None:
-    CalibrationStore(str(people)).write(known_of("ada", await judge.model()))
-    plain = await judge.assess(IMAGES)
-    assert await judge.assess(IMAGES) == plain
-    for before, after in zip(plain, await judge.assess(IMAGES, user="ada"), strict=True):
+async def test_a_persons_calibration_corrects_what_it_knows_of_and_nothing_else(any_judge: Judge, people: Path) -> None:
+    CalibrationStore(str(people)).write(known_of("ada", await any_judge.model()))
+    plain = await any_judge.assess(IMAGES)
+    assert await any_judge.assess(IMAGES) == plain
+    for before, after in zip(plain, await any_judge.assess(IMAGES, user="ada"), strict=True):
         assert isinstance(before, Assessment)
         assert after == dataclasses.replace(before, valence=pytest.approx(3 + (before.valence - 1) / 4))
-    (aloud,) = await judge.assess(IMAGES[:1], reasoning=True, user="ada")
+    (aloud,) = await any_judge.assess(IMAGES[:1], reasoning=True, user="ada")
     assert isinstance(aloud, Assessment) and aloud.reasoning and 3 <= aloud.valence <= 5
 
 
-async def test_a_person_that_nothing_is_known_of_is_not_found(judge: Judge) -> None:
+async def test_a_stream_is_seen_through_a_persons_eyes_as_a_call_is(any_judge: Judge, people: Path) -> None:
+    CalibrationStore(str(people)).write(known_of("ada", await any_judge.model()))
+    called = await any_judge.assess(IMAGES, user="ada")
+    streamed = {key: outcome async for key, outcome in any_judge.assess_stream(keyed(3, 0, 4), user="ada")}
+    assert set(streamed) == {0, 3, 4}
+    for key, outcome in streamed.items():
+        alone = called[key]
+        assert isinstance(outcome, Assessment) and isinstance(alone, Assessment)
+        assert 3 <= outcome.valence <= 5
+        assert outcome.valence == pytest.approx(alone.valence, abs=1e-4)
+        assert outcome.arousal == pytest.approx(alone.arousal, abs=1e-4)
+
+
+Asking = Callable[[Any, str], Awaitable[object]]
+
+
+async def in_a_call(judge: Any, user: str) -> object:
+    return await judge.assess(IMAGES, user=user)
+
+
+async def in_a_stream(judge: Any, user: str) -> object:
+    return [outcome async for outcome in judge.assess_stream(keyed(0, 1), user=user)]
+
+
+@pytest.mark.parametrize("ask", [in_a_call, in_a_stream])
+async def test_a_person_that_nothing_is_known_of_is_not_found(any_judge: Judge, ask: Asking) -> None:
     with pytest.raises(NotFound, match="no calibration for user 'nobody'"):
-        await judge.assess(IMAGES, user="nobody")
+        await ask(any_judge, "nobody")
 
 
-async def test_what_was_learned_from_another_judge_is_not_applied(judge: Judge, people: Path) -> None:
+@pytest.mark.parametrize("ask", [in_a_call, in_a_stream])
+async def test_what_was_learned_from_another_judge_is_not_applied(any_judge: Judge, people: Path, ask: Asking) -> None:
     CalibrationStore(str(people)).write(known_of("bob", ModelInfo(name="another", digest="sha256:" + "0" * 64)))
     with pytest.raises(FailedPrecondition, match="was fitted on the judge another"):
-        await judge.assess(IMAGES, user="bob")
+        await ask(any_judge, "bob")
 
 
 async def test_a_stream_answers_every_key_as_a_call_would(any_judge: Judge) -> None:
@@ -219,13 +250,6 @@ async def test_a_cancelled_call_leaves_the_judge_at_work(judge: Judge) -> None:
     assert len(await judge.assess(IMAGES[:1])) == 1
 
 
-def known_of(user: str, judge: ModelInfo) -> Calibration:
-    """A person who finds everything between 3 and 5 pleasant, and whose arousal is the judge's."""
-    figures = {"images": 12, "judge_error": 2.0, "error": 1.0, "standard_error": 0.2}
-    valence = AxisCalibration(values=(3, 4, 5), **figures)
-    return Calibration(user=user, judge=judge, valence=valence, arousal=None, created="2026-01-01T00:00:00+00:00")
-
-
 def one_bad_part(part: str | bytes) -> Any:
     return [QUESTION, (Message(role="user", parts=("look", part)),)]
 
@@ -236,7 +260,8 @@ INVALID: dict[str, tuple[Any, str]] = {
     "an empty image": (lambda judge: judge.assess([IMAGES[0], b""]), "images[1]"),
     "no picture": (lambda judge: judge.assess([*IMAGES, b"text"]), f"images[{len(IMAGES)}]"),
     "no picture to score": (lambda judge: judge.score([b"text"], "a fox"), "images[0]"),
-    "a person's id that leads elsewhere": (lambda judge: judge.assess(IMAGES, user="../ada"), "user"),
+    "a person's id that leads elsewhere": (lambda judge: in_a_call(judge, "../ada"), "user"),
+    "such an id in a stream": (lambda judge: in_a_stream(judge, "../ada"), "user"),
     "an empty prompt": (lambda judge: judge.score(IMAGES, ""), "prompt"),
     "a blank prompt": (lambda judge: judge.score(IMAGES, " \n"), "prompt"),
     "a prompt too long": (lambda judge: judge.score(IMAGES, "x" * (LIMITS.prompt_characters + 1)), "prompt"),

@@ -17,7 +17,9 @@ from emofeedback.cli import main
 from emofeedback.commands.engines import Connect
 from emofeedback.errors import Unauthenticated, Unavailable
 from emofeedback.interfaces import AssessmentOutcome
-from fakes import UNREADABLE, Picture, arbitrary_feeling, look, paint
+from emofeedback.judge.calibration_store import CalibrationStore
+from fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, look, paint
+from people import known_of
 from scripted_engines import ScriptedEngines
 
 
@@ -98,6 +100,25 @@ def test_a_cut_run_resumes_to_what_it_would_have_been(
     assert len([r for r in engines.generator.requests if r.prompt == "a boat on the lake"]) == 1
 
 
+def test_a_run_for_a_person_is_seen_with_their_eyes_and_resumed_for_them_only(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.scripted_judge.calibrations = CalibrationStore(str(tmp_path))
+    engines.scripted_judge.calibrations.write(known_of("ada", JUDGE_MODEL))
+    engines.generator.failures = {(1, 1): Unavailable("the generator is gone")}
+    asked = (*CREATE, "--images", "2", "--rounds", "2")
+    assert run(*asked, "--user", "ada") == 1
+    engines.generator.failures = {}
+    capsys.readouterr()
+    assert run(*asked, "--resume") == 2
+    assert "error: --user: the run in" in capsys.readouterr().err
+    assert run(*asked, "--resume", "--user", "ada") == 0
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert result["user"] == "ada"
+    assert all(3 <= image["valence"] <= 5 for painted in result["rounds"] for image in painted["images"])
+    assert set(engines.scripted_judge.users) == {"ada"}
+
+
 def test_ctrl_c_keeps_what_is_painted_and_says_how_to_go_on(
     engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +180,7 @@ def test_a_judge_that_reads_nothing_still_leaves_a_run(
         (("create", "x", "--emotion", "awe", "--images", "-1"), "--images: is -1, it must lie in [1, 64]"),
         (("create", "x", "--emotion", "awe", "--images", "65"), "--images: is 65, it must lie in [1, 64]"),
         (("create", "x", "--emotion", "awe", "--seed", "-1"), "--seed: is -1"),
+        (("create", "x", "--emotion", "awe", "--user", "../ada"), "--user: is '../ada', it must be 1 to 200 letters"),
         (("create", "x", "--emotion", "awe", "--tolerance", "nan"), "--tolerance: is nan"),
         (("create", "x", "--emotion", "awe", "--time-budget", "-1"), "--time-budget: is -1"),
         (("create", "x", "--emotion", "awe", "--profile", "nano", "--address", "h:1"), "--profile: has no effect"),
@@ -208,6 +230,17 @@ def test_a_store_of_policies_beside_an_address_is_refused(
 ) -> None:
     assert run(*CREATE, "--address", "127.0.0.1:9000", "--policies", "shelf") == 2
     assert "error: --policies: has no effect beside --address" in capsys.readouterr().err
+
+
+def test_a_person_that_nothing_is_known_of_is_named_with_what_to_do(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.scripted_judge.calibrations = CalibrationStore(str(tmp_path))
+    assert run(*CREATE, "--user", "ada") == 1
+    assert "error: there is no calibration for user 'ada'" in (said := capsys.readouterr().err)
+    assert "`emofeedback calibrate` fits one" in said
+    assert run(*CREATE, "--address", "127.0.0.1:9000", "--user", "ada", "--calibrations", "people") == 2
+    assert "error: --calibrations: has no effect beside --address" in capsys.readouterr().err
 
 
 def test_an_unknown_policy_is_named(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,10 @@ import pytest
 
 from emofeedback.cli import main
 from emofeedback.interfaces import AssessmentFailure, AssessmentOutcome
+from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.rundir import read_run
-from fakes import Picture, arbitrary_feeling, paint
+from fakes import JUDGE_MODEL, Picture, ScriptedJudge, arbitrary_feeling, paint
+from people import known_of
 from scripted_engines import ScriptedEngines
 from scripted_services import Services, serving
 
@@ -59,6 +61,18 @@ def test_create_leaves_the_same_run_as_in_process(services: Services, tmp_path: 
     ]
     for image in (tmp_path / "here").glob("round-*/*.png"):
         assert image.read_bytes() == (tmp_path / "there" / image.relative_to(tmp_path / "here")).read_bytes()
+
+
+def test_create_for_a_person_leaves_the_same_run_as_in_process(services: Services, tmp_path: Path) -> None:
+    people = CalibrationStore(str(tmp_path / "people"))
+    people.write(known_of("ada", JUDGE_MODEL))
+    services.judge.calibrations = people
+    engines = ScriptedEngines(scripted_judge=ScriptedJudge(calibrations=people))
+    assert main([*CREATE, "--user", "ada", *at(services), "--out", str(tmp_path / "there")]) == 0
+    assert main([*CREATE, "--user", "ada", "--out", str(tmp_path / "here")], connect=engines.connect) == 0
+    there, here = read_run(tmp_path / "there"), read_run(tmp_path / "here")
+    assert (there.user, there.best, there.criticisms) == ("ada", here.best, here.criticisms)
+    assert set(services.judge.users) == set(engines.scripted_judge.users) == {"ada"}
 
 
 def test_a_wrong_token_is_one_clear_line(

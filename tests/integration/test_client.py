@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -69,7 +70,7 @@ class Threaded:
         if not callable(attribute):
             return Threaded(attribute)
         if "Iterator" in str(inspect.signature(attribute).return_annotation):
-            return lambda *given: self._stream(attribute, *given)
+            return lambda given, **named: self._stream(partial(attribute, **named), given)
         return lambda *given, **named: asyncio.to_thread(attribute, *given, **named)
 
     async def _stream(self, method: Callable[..., Iterator[Any]], given: Any) -> AsyncIterator[Any]:
@@ -428,6 +429,22 @@ async def test_images_without_an_answer_go_again_after_a_break(services: Service
     pictures = [paint("a harbor", seed) for seed in range(12)]
     answers = await collect(connect(services.address).judge.assess_stream(arriving(pictures)))
     assert sorted(key for key, _ in answers) == list(range(12))
+
+
+async def test_images_that_go_again_name_their_person_again(services: Services, connect: Any) -> None:
+    services.faults["AssessStream"] = [Fault(INTERNAL), Fault(INTERNAL, after=2)]
+    pictures = [paint("a harbor", seed) for seed in range(6)]
+    answers = await collect(connect(services.address).judge.assess_stream(arriving(pictures), user="ada"))
+    assert sorted(key for key, _ in answers) == list(range(6))
+    assert set(services.judge.users) == {"ada"}
+
+
+async def test_a_run_for_a_person_stays_theirs_over_a_break(services: Services, connect: Any) -> None:
+    services.faults["Optimize"] = [Fault(UNAVAILABLE, after=14)]
+    creation = await connect(services.address).create("a quiet harbor", emotion="awe", rounds=2, images=2, user="ada")
+    assert len(creation.rounds) == 2
+    assert [call.request.user for call in services.asked("Optimize")] == ["ada", "ada"]
+    assert set(services.judge.users) == {"ada"}
 
 
 async def test_a_stream_that_ends_well_and_too_early_is_taken_up_again(services: Services, connect: Any) -> None:

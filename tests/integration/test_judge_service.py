@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from grpc_status import rpc_status
 
 from emofeedback.interfaces import Decoding, ModelInfo
 from emofeedback.judge.assess import LocalJudge
+from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.completion import Completion
 from emofeedback.judge.engines import Chat
 from emofeedback.judge.service import JudgeServicer
@@ -20,6 +22,7 @@ from emofeedback.settings import LIMITS, NANO_PROFILE
 from emofeedback.v1 import affect_pb2, judge_pb2_grpc
 from emofeedback.v1 import judge_pb2 as pb
 from fakes import JUDGE_MODEL, SCORER_MODEL
+from people import known_of
 from pictures import ACCEPTED, REFUSED, claims, encoded, red
 
 PICTURE = encoded(red())
@@ -75,9 +78,12 @@ class LengthScorer:
 
 
 @asynccontextmanager
-async def served(engine: ScriptedEngine | None = None, token: str | None = None) -> AsyncIterator[Any]:
+async def served(
+    engine: ScriptedEngine | None = None, token: str | None = None, calibrations: Path | None = None
+) -> AsyncIterator[Any]:
     """A stub of the service."""
-    judge = LocalJudge(engine or ScriptedEngine(), LengthScorer(), info=JUDGE_MODEL, settings=NANO_PROFILE.judge)
+    settings = replace(NANO_PROFILE.judge, calibrations=str(calibrations or ""))
+    judge = LocalJudge(engine or ScriptedEngine(), LengthScorer(), info=JUDGE_MODEL, settings=settings)
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
     judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(judge, token), server)  # type: ignore[arg-type]
     port = server.add_insecure_port("127.0.0.1:0")
@@ -119,8 +125,8 @@ async def still_serves(stub: Any) -> bool:
     return bool(outcome.WhichOneof("outcome"))
 
 
-def keyed(*images: bytes) -> list[pb.AssessStreamRequest]:
-    return [pb.AssessStreamRequest(key=10 + i, image=image) for i, image in enumerate(images)]
+def keyed(*images: bytes, user: str = "") -> list[pb.AssessStreamRequest]:
+    return [pb.AssessStreamRequest(key=10 + i, image=image, user=user) for i, image in enumerate(images)]
 
 
 async def test_an_assessment_carries_everything_and_the_model() -> None:
@@ -219,17 +225,54 @@ async def test_a_garbage_reply_in_a_stream_costs_only_its_own_image() -> None:
     assert {reply.model.name for reply in replies} == {JUDGE_MODEL.name}
 
 
-async def test_a_bad_picture_in_a_stream_is_named_by_its_key() -> None:
-    async def read(stub: Any, *images: bytes) -> None:
-        async for _ in stub.AssessStream(iter(keyed(*images))):
-            pass
+async def streamed(stub: Any, *messages: pb.AssessStreamRequest) -> list[pb.AssessStreamResponse]:
+    return [response async for response in stub.AssessStream(iter(messages))]
 
+
+async def test_a_bad_picture_in_a_stream_is_named_by_its_key() -> None:
     async with served() as stub:
-        refusal = await failure(read(stub, PICTURE, claims(10_000, 10_000)))
+        refusal = await failure(streamed(stub, *keyed(PICTURE, claims(10_000, 10_000))))
         assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
         assert list(refusal.violations) == ["images[11]"]
-        assert list((await failure(read(stub, b""))).violations) == ["image"]
+        assert list((await failure(streamed(stub, *keyed(b"")))).violations) == ["image"]
         assert await still_serves(stub)
+
+
+async def test_a_stream_without_an_image_ends_without_an_answer() -> None:
+    async with served() as stub:
+        assert await streamed(stub) == []
+
+
+async def test_a_stream_is_judged_for_the_person_that_its_messages_name(tmp_path: Path) -> None:
+    CalibrationStore(str(tmp_path)).write(known_of("ada", JUDGE_MODEL))
+    async with served(calibrations=tmp_path) as stub:
+        replies = await streamed(stub, *keyed(PICTURE, PICTURE, user="ada"))
+    assert [reply.outcome.assessment.valence for reply in replies] == [4.5, 4.5]
+    assert [reply.outcome.assessment.arousal for reply in replies] == [3, 3]
+
+
+@pytest.mark.parametrize(("first", "second"), [("ada", "bob"), ("ada", ""), ("", "ada")])
+async def test_a_stream_for_two_people_is_refused(tmp_path: Path, first: str, second: str) -> None:
+    for user in ("ada", "bob"):
+        CalibrationStore(str(tmp_path)).write(known_of(user, JUDGE_MODEL))
+    async with served(calibrations=tmp_path) as stub:
+        refusal = await failure(streamed(stub, *keyed(PICTURE, user=first), *keyed(PICTURE, user=second)))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    problem = f"is {second!r}, the stream began with {first!r}: each stream is for one person"
+    assert refusal.violations == {"user": problem}
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+async def test_a_stream_for_a_person_that_nothing_is_known_of_is_refused_before_any_picture_is_judged(
+    tmp_path: Path, has_store: bool
+) -> None:
+    engine = ScriptedEngine()
+    async with served(engine, calibrations=tmp_path if has_store else None) as stub:
+        of_a_stream = await failure(streamed(stub, *keyed(PICTURE, PICTURE, user="nobody")))
+        of_a_call = await failure(assess(stub, PICTURE, user="nobody"))
+    assert of_a_stream == of_a_call
+    assert of_a_call.code is (grpc.StatusCode.NOT_FOUND if has_store else grpc.StatusCode.FAILED_PRECONDITION)
+    assert not engine.chats
 
 
 async def test_a_client_that_leaves_mid_stream_stops_the_work() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from emofeedback.affect import AffectPoint, distance
 from emofeedback.errors import NotFound, Unavailable
 from emofeedback.interfaces import Assessment
+from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.optimizer.loop import optimize
 from emofeedback.rounds import (
     Answer,
@@ -40,6 +41,7 @@ from fakes import (
     look,
     paint,
 )
+from people import known_of
 
 TARGET = AffectPoint(7.0, 3.0)
 SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
@@ -141,6 +143,36 @@ async def test_the_last_round_asks_for_no_gradient_and_no_rewrite():
     events = await run(replace(REQUEST, rounds=1), judge=judge)
     assert "converse" not in judge.calls
     assert not of(GradientEstimated, events) and not of(PromptUpdated, events)
+
+
+async def test_a_persons_eyes_choose_the_answer_and_write_the_gradient(tmp_path):
+    store = CalibrationStore(str(tmp_path))
+    store.write(known_of("ada", JUDGE_MODEL, valence=(1, 3, 7)))  # where the judge says 7, she says 5
+    judge = errors_by_round([0, 1, 2, 3], [2, 3, 2, 3])
+    request = replace(REQUEST, target=AffectPoint(4.0, 3.0), rounds=2)
+
+    plain = await run(request, judge=judge)
+    assert plain[-1].answer == Answer(round=0, index=3, loss=0)
+
+    judge = errors_by_round([0, 1, 2, 3], [2, 3, 2, 3])
+    judge.calibrations = store
+    events = await run(replace(request, user="ada"), judge=judge)
+    first, _ = finished_rounds(events)
+    assert [candidate.outcome.valence for candidate in first.candidates] == [5, 4, 3, 2.5]
+    assert [candidate.loss for candidate in first.candidates] == [1, 0, 1, 1.5]
+    assert events[-1].answer == Answer(round=0, index=1, loss=0)
+    best_image, worst_image, asked = judge.conversations[0][0].parts
+    assert (look(best_image).seed, look(worst_image).seed) == (11, 13)
+    assert "valence 4.0" in asked and "valence 2.5" in asked
+    assert (judge.calls.count("assess"), judge.users) == (1, ["ada"] * 3)
+
+
+async def test_a_person_that_nothing_is_known_of_ends_the_run_before_any_picture_is_judged(tmp_path):
+    judge = ScriptedJudge(calibrations=CalibrationStore(str(tmp_path)))
+    events = []
+    with pytest.raises(NotFound, match="no calibration for user 'ada'"):
+        await collect(events, replace(REQUEST, user="ada"), judge=judge)
+    assert not of(ImageJudged, events)
 
 
 # --- events ------------------------------------------------------------------------------------------------------

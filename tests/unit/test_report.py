@@ -1,5 +1,6 @@
 """The report shows the whole run, needs nothing beside it, and trusts no text."""
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -54,6 +55,12 @@ def test_it_fetches_nothing(report: str) -> None:
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "script" not in page.tags and "link" not in page.tags
     assert "@import" not in report and "http" not in re.sub(r'http-equiv="', "", report)
+
+
+def test_a_run_for_a_person_says_so(report: str, tmp_path: Path) -> None:
+    assert "through the eyes of" not in report
+    directory = RunDirectory.open(tmp_path / "hers", dataclasses.replace(new_run(), user="ada"))
+    assert "<dt>through the eyes of</dt><dd>ada</dd>" in write_report(directory).read_text()
 
 
 def test_text_of_the_run_is_escaped(report: str) -> None:

@@ -1,5 +1,6 @@
 """The run directory keeps everything that is finished, and is only taken when that does no harm."""
 
+import dataclasses
 import errno
 import itertools
 import json
@@ -69,6 +70,13 @@ def test_result_json_reads_back_as_the_same_run() -> None:
     assert from_json(json.loads(json.dumps(to_json(run)))) == run
 
 
+def test_result_json_says_for_whom_and_one_of_an_earlier_version_is_for_nobody() -> None:
+    content = to_json(dataclasses.replace(finished_run(), user="ada"))
+    assert from_json(content).user == content["user"] == "ada"
+    del content["user"]
+    assert from_json(content) == finished_run()
+
+
 def test_images_are_kept_as_soon_as_they_are_painted(tmp_path: Path) -> None:
     directory = RunDirectory.open(tmp_path / "run", new_run())
     painted = next(event for event in staged_events() if isinstance(event, ImagePainted))
@@ -119,6 +127,7 @@ def test_resume_in_a_new_folder_simply_starts(tmp_path: Path) -> None:
         ("seed", Run(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=6, images=3)),
         ("images", Run(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=4)),
         ("profile", Run(prompt=PROMPTS[0], target=TARGET, profile=None, seed=5, images=3)),
+        ("user", Run(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=3, user="ada")),
     ],
 )
 def test_a_run_is_resumed_only_as_what_it_was_started_as(tmp_path: Path, field: str, other: Run) -> None:

@@ -55,6 +55,7 @@ images = st.binary(min_size=1, max_size=30)
 counts = st.integers(0, 2**31 - 1)
 seeds = st.integers(0, LIMITS.seed)
 finite = st.floats(allow_nan=False, allow_infinity=False)
+people = st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmatch=True)
 scale = st.floats(1, 9)
 points = st.builds(AffectPoint, scale, scale)
 models = st.builds(ModelInfo, name=texts, digest=texts, policy=texts)
@@ -177,6 +178,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
         tolerance=st.none() | st.floats(0, 16),
         time_budget=st.none() | st.floats(0, LIMITS.time_budget_seconds),
         policy=texts,
+        user=people,
         request_id=texts,
     )
 )
@@ -211,6 +213,15 @@ def test_an_emotion_stands_for_its_lexicon_mean(emotion: Emotion) -> None:
 @given(outcomes)
 def test_outcomes_arrive_unchanged(outcome: Assessment | AssessmentFailure) -> None:
     assert wire.outcome_from_proto(wire.outcome_to_proto(outcome)) == outcome
+
+
+@examples
+@given(st.integers(-(2**63), 2**63 - 1), images, people)
+def test_streamed_images_arrive_under_their_keys_for_their_person(key: int, image: bytes, user: str) -> None:
+    message = judge_pb2.AssessStreamRequest(key=key, image=image, user=user)
+    arrived = judge_pb2.AssessStreamRequest.FromString(message.SerializeToString())
+    assert wire.streamed_image_from_proto(arrived, user) == (key, image)
+    assert arrived.user == user
 
 
 @examples

@@ -82,6 +82,11 @@ def test_a_painting_out_of_limits_is_refused_the_same_way_on_both_sides(change: 
         ({"tolerance": NAN}, "tolerance: is nan, it must lie in [0, 16]"),
         ({"time_budget": -1.0}, "time_budget_seconds: is -1, it must lie in [0, 86400]"),
         ({"time_budget": 1e9}, "time_budget_seconds: is 1e+09, it must lie in [0, 86400]"),
+        (
+            {"user": "../ada"},
+            "user: is '../ada', it must be 1 to 200 letters a-z and A-Z, digits, '-', '_' and '.', a letter or digit "
+            "first",
+        ),
         ({"resume": Resume(rounds=(), best_image=b"")}, "resume.rounds: has 0 entries, 1 to 3 are needed"),
         (
             {"resume": Resume(rounds=(dataclasses.replace(FIRST, index=1),), best_image=b"")},
@@ -193,7 +198,8 @@ def test_batches_of_images_have_limits(images: list[bytes], complaint: str) -> N
 
 
 def test_a_streamed_image_must_not_be_empty() -> None:
-    [complaint] = complaints(wire.streamed_image_from_proto, judge_pb2.AssessStreamRequest(key=1))
+    message = judge_pb2.AssessStreamRequest(key=1)
+    [complaint] = complaints(lambda streamed: wire.streamed_image_from_proto(streamed, ""), message)
     assert complaint == "image: is empty, it must be a PNG, JPEG or WebP file"
 
 

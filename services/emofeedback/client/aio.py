@@ -84,6 +84,7 @@ class AsyncClient:
         tolerance: float | None = None,
         time_budget: float | None = None,
         policy: str = "",
+        user: str = "",
     ) -> Creation:
         """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
 
@@ -99,6 +100,7 @@ class AsyncClient:
             tolerance=tolerance,
             time_budget=time_budget,
             policy=policy,
+            user=user,
         )
         progress = Progress(request)
         async with aclosing(self._run(progress)) as events:

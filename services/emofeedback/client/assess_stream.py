@@ -18,14 +18,17 @@ _SENT_AHEAD = 8
 
 
 async def assess_stream(
-    connection: Connection, images: AsyncIterator[tuple[int, bytes]]
+    connection: Connection, images: AsyncIterator[tuple[int, bytes]], user: str
 ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
-    """Outcomes under the keys of their images. An error of `images` itself is raised as it is."""
+    """Outcomes under the keys of their images, by a person's calibration where `user` names one.
+
+    An error of `images` itself is raised as it is.
+    """
     effort = connection.effort()
     unanswered: dict[int, bytes] = {}
     async with _Source.of(images) as source:
         while True:
-            sending = _requests(unanswered, source)
+            sending = _requests(unanswered, source, user)
             try:
                 async with aclosing(connection.events(JUDGE, "AssessStream", sending, effort)) as responses:
                     async for response in responses:
@@ -41,14 +44,14 @@ async def assess_stream(
                 await effort.pause_after(error)
 
 
-async def _requests(unanswered: dict[int, bytes], source: _Source) -> AsyncIterator[pb.AssessStreamRequest]:
+async def _requests(unanswered: dict[int, bytes], source: _Source, user: str) -> AsyncIterator[pb.AssessStreamRequest]:
     """What one try sends: first again what is unanswered, then what comes."""
     for key, image in list(unanswered.items()):
-        yield pb.AssessStreamRequest(key=key, image=image)
+        yield pb.AssessStreamRequest(key=key, image=image, user=user)
     while (keyed := await source.next()) is not None:
         key, image = keyed
         unanswered[key] = image
-        yield pb.AssessStreamRequest(key=key, image=image)
+        yield pb.AssessStreamRequest(key=key, image=image, user=user)
 
 
 class _Source:

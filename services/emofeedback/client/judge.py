@@ -41,10 +41,11 @@ class JudgeClient:
         )
 
     async def assess_stream(
-        self, images: AsyncIterator[tuple[int, bytes]]
+        self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
     ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
         """As `Judge.assess_stream`; no two images may have one key. After a break, unanswered images go again."""
-        async for keyed in assess_stream(self._connection, images):
+        checks.check_user(user, required=False)
+        async for keyed in assess_stream(self._connection, images, user):
             yield keyed
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:

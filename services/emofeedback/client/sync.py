@@ -83,6 +83,7 @@ class Client:
         tolerance: float | None = None,
         time_budget: float | None = None,
         policy: str = "",
+        user: str = "",
     ) -> Creation:
         """As `AsyncClient.create`."""
         return _wait(
@@ -96,6 +97,7 @@ class Client:
                 tolerance=tolerance,
                 time_budget=time_budget,
                 policy=policy,
+                user=user,
             )
         )
 
@@ -149,9 +151,11 @@ class SyncJudge:
         """As `JudgeClient.assess`."""
         return _wait(self._judge.assess(images, reasoning=reasoning, user=user))
 
-    def assess_stream(self, images: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, AssessmentOutcome]]:
+    def assess_stream(
+        self, images: Iterable[tuple[int, bytes]], *, user: str = ""
+    ) -> Iterator[tuple[int, AssessmentOutcome]]:
         """As `JudgeClient.assess_stream`; `images` is read in a thread of its own."""
-        return _iterate(self._judge.assess_stream(_asynchronous(images)))
+        return _iterate(self._judge.assess_stream(_asynchronous(images), user=user))
 
     def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         """As `JudgeClient.score`."""

@@ -39,8 +39,7 @@ def assess(
     Raises:
         EmoFeedbackError: the judge could not be reached or loaded.
     """
-    if user:
-        check_user(user)
+    check_user(user, required=False)
     files, all_judged = _read(paths, consoles)
     if not files:
         return False

@@ -61,6 +61,7 @@ def open_run(
         profile=engines.profile,
         seed=request.seed,
         images=request.images,
+        user=request.user,
     )
     directory = RunDirectory.open(out, run, resume=resume)
     finished = len(directory.run.rounds)

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from emofeedback.checkpoints import check_available, check_device, digest, fetch, model_name
-from emofeedback.checks import check_assessment, check_comparison, check_conversations, check_scoring
+from emofeedback.checks import check_assessment, check_comparison, check_conversations, check_scoring, check_user
 from emofeedback.errors import FailedPrecondition, InvalidRequest
 from emofeedback.interfaces import AssessmentFailure, AssessmentOutcome, Conversation, Decoding, ModelInfo
 from emofeedback.judge.calibration import Calibration
@@ -111,18 +111,19 @@ class LocalJudge:
     ) -> list[AssessmentOutcome]:
         """See `Judge`."""
         check_assessment(images, user)
-        calibration = await asyncio.to_thread(self._calibration, user) if user else None
-        outcomes = await self._assess({f"images[{i}]": image for i, image in enumerate(images)}, reasoning)
-        return [calibration.apply(outcome) for outcome in outcomes] if calibration else outcomes
+        calibration = await self._calibration(user)
+        return await self._assess({f"images[{i}]": image for i, image in enumerate(images)}, reasoning, calibration)
 
     async def assess_stream(
-        self, images: AsyncIterator[tuple[int, bytes]]
+        self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
     ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
         """See `Judge`. A bad image, named by its key, ends the stream."""
+        check_user(user, required=False)
+        calibration = await self._calibration(user)
 
         async def assess_one(keyed: tuple[int, bytes]) -> tuple[int, AssessmentOutcome]:
             key, image = keyed
-            (outcome,) = await self._assess({f"images[{key}]": image}, reasoning=False)
+            (outcome,) = await self._assess({f"images[{key}]": image}, False, calibration)
             return key, outcome
 
         async with aclosing(as_completed(images, assess_one, limit=LIMITS.images_per_call)) as outcomes:
@@ -166,14 +167,20 @@ class LocalJudge:
         self._engine.close()
         self._scorer.close()
 
-    def _calibration(self, user: str) -> Calibration:
+    async def _calibration(self, user: str) -> Calibration | None:
+        """What is known of a person; None where nobody is named."""
+        if not user:
+            return None
         if not self._calibrations:
             raise FailedPrecondition(
-                "this judge has no calibrations: name their folder or URI in judge.calibrations of the profile"
+                "this judge has no calibrations: name their folder or URI in judge.calibrations of its profile, "
+                "or by --calibrations where the judge runs in the command itself"
             )
-        return CalibrationStore(self._calibrations).read(user, self._info)
+        return await asyncio.to_thread(CalibrationStore(self._calibrations).read, user, self._info)
 
-    async def _assess(self, images: dict[str, bytes], reasoning: bool) -> list[AssessmentOutcome]:
+    async def _assess(
+        self, images: dict[str, bytes], reasoning: bool, calibration: Calibration | None
+    ) -> list[AssessmentOutcome]:
         """Outcomes of images under the names of their fields."""
         ask, decoding, parse = (
             (reasoning_conversation, self._reasoning, parse_reasoning)
@@ -185,7 +192,7 @@ class LocalJudge:
         outcomes = [parse(reply) for reply in await self._complete(kind, chats, decoding, top_logprobs=True)]
         REPLIES.record(len(outcomes), kind=kind)
         PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=kind)
-        return outcomes
+        return [calibration.apply(outcome) for outcome in outcomes] if calibration else outcomes
 
     async def _complete(
         self, kind: str, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False

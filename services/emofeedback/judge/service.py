@@ -37,10 +37,14 @@ class JudgeServicer:
     async def AssessStream(
         self, requests: AsyncIterator[pb.AssessStreamRequest], context: Context
     ) -> AsyncIterator[pb.AssessStreamResponse]:
+        messages = aiter(requests)
+        first = await anext(messages, None)
+        if first is None:
+            return
         model = wire.model_to_proto(await self._judge.model())
-        images = (wire.streamed_image_from_proto(request) async for request in requests)
+        assessing = self._judge.assess_stream(_images(first, messages), user=first.user)
         # Closing is how a call that nobody waits for stops the judge; every judge's iterator can be closed.
-        assessing = cast("AsyncGenerator[tuple[int, AssessmentOutcome], None]", self._judge.assess_stream(images))
+        assessing = cast("AsyncGenerator[tuple[int, AssessmentOutcome], None]", assessing)
         async with aclosing(assessing) as outcomes:
             async for key, outcome in outcomes:
                 yield pb.AssessStreamResponse(key=key, outcome=wire.outcome_to_proto(outcome), model=model)
@@ -81,3 +85,12 @@ class JudgeServicer:
         conversations, decoding = wire.converse_request_from_proto(request)
         replies = await self._judge.converse(conversations, decoding)
         return pb.ConverseResponse(replies=replies, model=wire.model_to_proto(await self._judge.model()))
+
+
+async def _images(
+    first: pb.AssessStreamRequest, further: AsyncIterator[pb.AssessStreamRequest]
+) -> AsyncIterator[tuple[int, bytes]]:
+    """The images of a stream under their keys. Raises `InvalidRequest`, also where they are for different people."""
+    yield wire.streamed_image_from_proto(first, first.user)
+    async for message in further:
+        yield wire.streamed_image_from_proto(message, first.user)

@@ -74,7 +74,7 @@ def paint_and_judge(
                     yield image.index, image.data
 
         try:
-            async with closing(judge.assess_stream(arrivals())) as outcomes:
+            async with closing(judge.assess_stream(arrivals(), user=request.user)) as outcomes:
                 async for key, outcome in outcomes:
                     scoring, position = alignments[key]
                     alignment = (await scoring)[position]

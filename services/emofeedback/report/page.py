@@ -238,6 +238,7 @@ def _judgement(candidate: Candidate) -> str:
 def _foot(run: Run) -> str:
     facts = [("profile", run.profile or "of the services"), ("seed", str(run.seed))]
     facts += [("generator", _model(run.generator)), ("judge", _model(run.judge))]
+    facts += [("through the eyes of", run.user)] if run.user else []
     rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     scale = "Valence runs from 1, unpleasant, to 9, pleasant; arousal from 1, calm, to 9, stirred."
     return f"<footer><dl>{rows}</dl><p>Error is |ΔV| + |ΔA| to the target. {scale}</p></footer>"

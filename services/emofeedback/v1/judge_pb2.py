@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from emofeedback.v1 import affect_pb2 as emofeedback_dot_v1_dot_affect__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65mofeedback/v1/judge.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\"\x7f\n\nAssessment\x12\x0f\n\x07valence\x18\x01 \x01(\x01\x12\x0f\n\x07\x61rousal\x18\x02 \x01(\x01\x12(\n\x07\x65motion\x18\x03 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x11\n\treasoning\x18\x05 \x01(\t\"#\n\x11\x41ssessmentFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x86\x01\n\x11\x41ssessmentOutcome\x12\x30\n\nassessment\x18\x01 \x01(\x0b\x32\x1a.emofeedback.v1.AssessmentH\x00\x12\x34\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentFailureH\x00\x42\t\n\x07outcome\"Z\n\x13\x41ssessImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x11\n\treasoning\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\"u\n\x14\x41ssessImagesResponse\x12\x33\n\x08outcomes\x18\x01 \x03(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"1\n\x13\x41ssessStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05image\x18\x02 \x01(\x0c\"\x81\x01\n\x14\x41ssessStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\x32\n\x07outcome\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"H\n\x12ScoreImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x13ScoreImagesResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"7\n\x13\x43ompareTextsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\"V\n\x14\x43ompareTextsResponse\x12\x14\n\x0csimilarities\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"6\n\x0bMessagePart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x07Message\x12\"\n\x04role\x18\x01 \x01(\x0e\x32\x14.emofeedback.v1.Role\x12*\n\x05parts\x18\x02 \x03(\x0b\x32\x1b.emofeedback.v1.MessagePart\"9\n\x0c\x43onversation\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.emofeedback.v1.Message\"E\n\x08\x44\x65\x63oding\x12\x16\n\x0emax_new_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"\x86\x01\n\x0f\x43onverseRequest\x12\x33\n\rconversations\x18\x01 \x03(\x0b\x32\x1c.emofeedback.v1.Conversation\x12*\n\x08\x64\x65\x63oding\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Decoding\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x10\x43onverseResponse\x12\x0f\n\x07replies\x18\x01 \x03(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x1d\n\x1bJudgeServiceGetModelRequest\"H\n\x1cJudgeServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x32\xb1\x04\n\x0cJudgeService\x12Y\n\x0c\x41ssessImages\x12#.emofeedback.v1.AssessImagesRequest\x1a$.emofeedback.v1.AssessImagesResponse\x12]\n\x0c\x41ssessStream\x12#.emofeedback.v1.AssessStreamRequest\x1a$.emofeedback.v1.AssessStreamResponse(\x01\x30\x01\x12V\n\x0bScoreImages\x12\".emofeedback.v1.ScoreImagesRequest\x1a#.emofeedback.v1.ScoreImagesResponse\x12Y\n\x0c\x43ompareTexts\x12#.emofeedback.v1.CompareTextsRequest\x1a$.emofeedback.v1.CompareTextsResponse\x12M\n\x08\x43onverse\x12\x1f.emofeedback.v1.ConverseRequest\x1a .emofeedback.v1.ConverseResponse\x12\x65\n\x08GetModel\x12+.emofeedback.v1.JudgeServiceGetModelRequest\x1a,.emofeedback.v1.JudgeServiceGetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65mofeedback/v1/judge.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\"\x7f\n\nAssessment\x12\x0f\n\x07valence\x18\x01 \x01(\x01\x12\x0f\n\x07\x61rousal\x18\x02 \x01(\x01\x12(\n\x07\x65motion\x18\x03 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x11\n\treasoning\x18\x05 \x01(\t\"#\n\x11\x41ssessmentFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x86\x01\n\x11\x41ssessmentOutcome\x12\x30\n\nassessment\x18\x01 \x01(\x0b\x32\x1a.emofeedback.v1.AssessmentH\x00\x12\x34\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentFailureH\x00\x42\t\n\x07outcome\"Z\n\x13\x41ssessImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x11\n\treasoning\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\"u\n\x14\x41ssessImagesResponse\x12\x33\n\x08outcomes\x18\x01 \x03(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"?\n\x13\x41ssessStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x0c\n\x04user\x18\x03 \x01(\t\"\x81\x01\n\x14\x41ssessStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\x32\n\x07outcome\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"H\n\x12ScoreImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x13ScoreImagesResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"7\n\x13\x43ompareTextsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\"V\n\x14\x43ompareTextsResponse\x12\x14\n\x0csimilarities\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"6\n\x0bMessagePart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x07Message\x12\"\n\x04role\x18\x01 \x01(\x0e\x32\x14.emofeedback.v1.Role\x12*\n\x05parts\x18\x02 \x03(\x0b\x32\x1b.emofeedback.v1.MessagePart\"9\n\x0c\x43onversation\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.emofeedback.v1.Message\"E\n\x08\x44\x65\x63oding\x12\x16\n\x0emax_new_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"\x86\x01\n\x0f\x43onverseRequest\x12\x33\n\rconversations\x18\x01 \x03(\x0b\x32\x1c.emofeedback.v1.Conversation\x12*\n\x08\x64\x65\x63oding\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Decoding\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x10\x43onverseResponse\x12\x0f\n\x07replies\x18\x01 \x03(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x1d\n\x1bJudgeServiceGetModelRequest\"H\n\x1cJudgeServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x32\xb1\x04\n\x0cJudgeService\x12Y\n\x0c\x41ssessImages\x12#.emofeedback.v1.AssessImagesRequest\x1a$.emofeedback.v1.AssessImagesResponse\x12]\n\x0c\x41ssessStream\x12#.emofeedback.v1.AssessStreamRequest\x1a$.emofeedback.v1.AssessStreamResponse(\x01\x30\x01\x12V\n\x0bScoreImages\x12\".emofeedback.v1.ScoreImagesRequest\x1a#.emofeedback.v1.ScoreImagesResponse\x12Y\n\x0c\x43ompareTexts\x12#.emofeedback.v1.CompareTextsRequest\x1a$.emofeedback.v1.CompareTextsResponse\x12M\n\x08\x43onverse\x12\x1f.emofeedback.v1.ConverseRequest\x1a .emofeedback.v1.ConverseResponse\x12\x65\n\x08GetModel\x12+.emofeedback.v1.JudgeServiceGetModelRequest\x1a,.emofeedback.v1.JudgeServiceGetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'emofeedback.v1.judge_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1670
-  _globals['_ROLE']._serialized_end=1750
+  _globals['_ROLE']._serialized_start=1684
+  _globals['_ROLE']._serialized_end=1764
   _globals['_ASSESSMENT']._serialized_start=75
   _globals['_ASSESSMENT']._serialized_end=202
   _globals['_ASSESSMENTFAILURE']._serialized_start=204
@@ -45,33 +45,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASSESSIMAGESRESPONSE']._serialized_start=470
   _globals['_ASSESSIMAGESRESPONSE']._serialized_end=587
   _globals['_ASSESSSTREAMREQUEST']._serialized_start=589
-  _globals['_ASSESSSTREAMREQUEST']._serialized_end=638
-  _globals['_ASSESSSTREAMRESPONSE']._serialized_start=641
-  _globals['_ASSESSSTREAMRESPONSE']._serialized_end=770
-  _globals['_SCOREIMAGESREQUEST']._serialized_start=772
-  _globals['_SCOREIMAGESREQUEST']._serialized_end=844
-  _globals['_SCOREIMAGESRESPONSE']._serialized_start=846
-  _globals['_SCOREIMAGESRESPONSE']._serialized_end=925
-  _globals['_COMPARETEXTSREQUEST']._serialized_start=927
-  _globals['_COMPARETEXTSREQUEST']._serialized_end=982
-  _globals['_COMPARETEXTSRESPONSE']._serialized_start=984
-  _globals['_COMPARETEXTSRESPONSE']._serialized_end=1070
-  _globals['_MESSAGEPART']._serialized_start=1072
-  _globals['_MESSAGEPART']._serialized_end=1126
-  _globals['_MESSAGE']._serialized_start=1128
-  _globals['_MESSAGE']._serialized_end=1217
-  _globals['_CONVERSATION']._serialized_start=1219
-  _globals['_CONVERSATION']._serialized_end=1276
-  _globals['_DECODING']._serialized_start=1278
-  _globals['_DECODING']._serialized_end=1347
-  _globals['_CONVERSEREQUEST']._serialized_start=1350
-  _globals['_CONVERSEREQUEST']._serialized_end=1484
-  _globals['_CONVERSERESPONSE']._serialized_start=1486
-  _globals['_CONVERSERESPONSE']._serialized_end=1563
-  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_start=1565
-  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_end=1594
-  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_start=1596
-  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_end=1668
-  _globals['_JUDGESERVICE']._serialized_start=1753
-  _globals['_JUDGESERVICE']._serialized_end=2314
+  _globals['_ASSESSSTREAMREQUEST']._serialized_end=652
+  _globals['_ASSESSSTREAMRESPONSE']._serialized_start=655
+  _globals['_ASSESSSTREAMRESPONSE']._serialized_end=784
+  _globals['_SCOREIMAGESREQUEST']._serialized_start=786
+  _globals['_SCOREIMAGESREQUEST']._serialized_end=858
+  _globals['_SCOREIMAGESRESPONSE']._serialized_start=860
+  _globals['_SCOREIMAGESRESPONSE']._serialized_end=939
+  _globals['_COMPARETEXTSREQUEST']._serialized_start=941
+  _globals['_COMPARETEXTSREQUEST']._serialized_end=996
+  _globals['_COMPARETEXTSRESPONSE']._serialized_start=998
+  _globals['_COMPARETEXTSRESPONSE']._serialized_end=1084
+  _globals['_MESSAGEPART']._serialized_start=1086
+  _globals['_MESSAGEPART']._serialized_end=1140
+  _globals['_MESSAGE']._serialized_start=1142
+  _globals['_MESSAGE']._serialized_end=1231
+  _globals['_CONVERSATION']._serialized_start=1233
+  _globals['_CONVERSATION']._serialized_end=1290
+  _globals['_DECODING']._serialized_start=1292
+  _globals['_DECODING']._serialized_end=1361
+  _globals['_CONVERSEREQUEST']._serialized_start=1364
+  _globals['_CONVERSEREQUEST']._serialized_end=1498
+  _globals['_CONVERSERESPONSE']._serialized_start=1500
+  _globals['_CONVERSERESPONSE']._serialized_end=1577
+  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_start=1579
+  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_end=1608
+  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_start=1610
+  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_end=1682
+  _globals['_JUDGESERVICE']._serialized_start=1767
+  _globals['_JUDGESERVICE']._serialized_end=2328
 # @@protoc_insertion_point(module_scope)

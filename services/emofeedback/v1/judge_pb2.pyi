@@ -186,18 +186,24 @@ class AssessStreamRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     key: _builtins.int
     """Returned with the outcome."""
     image: _builtins.bytes
+    user: _builtins.str
+    """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's. The same in every message
+    of a stream.
+    """
     def __init__(
         self,
         *,
         key: _builtins.int = ...,
         image: _builtins.bytes = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "key", b"key", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,6 +57,7 @@ class OptimizeRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """1 to 2,000 characters, not only white space."""
     rounds: _builtins.int
@@ -74,6 +75,10 @@ class OptimizeRequest(_message.Message):
     policy: _builtins.str
     """Name of an adapter; empty: the profile's default."""
     request_id: _builtins.str
+    user: _builtins.str
+    """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's. Losses, the answer and the
+    gradients are then by that person's eyes.
+    """
     @_builtins.property
     def target(self) -> _affect_pb2.Target: ...
     @_builtins.property
@@ -93,10 +98,11 @@ class OptimizeRequest(_message.Message):
         policy: _builtins.str = ...,
         resume: Global___Resume | None = ...,
         request_id: _builtins.str = ...,
+        user: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_rounds", b"_rounds", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "resume", b"resume", "rounds", b"rounds", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_rounds", b"_rounds", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_rounds", b"_rounds", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__images: _TypeAlias = _typing.Literal["images"]  # noqa: Y015
     _WhichOneofArgType__images: _TypeAlias = _typing.Literal["_images", b"_images"]  # noqa: Y015

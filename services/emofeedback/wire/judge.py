@@ -77,9 +77,9 @@ def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[by
     return images, message.reasoning, message.user
 
 
-def streamed_image_from_proto(message: pb.AssessStreamRequest) -> tuple[int, bytes]:
-    """The key and the image. Raises `InvalidRequest`."""
-    checks.check_image(message.image)
+def streamed_image_from_proto(message: pb.AssessStreamRequest, first_user: str) -> tuple[int, bytes]:
+    """The key and the image. Raises `InvalidRequest`, also where it is for another person than its stream's first."""
+    checks.check_streamed_image(message.image, message.user, first_user)
     return message.key, message.image
 
 

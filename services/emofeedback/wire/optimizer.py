@@ -38,6 +38,7 @@ def optimization_request_to_proto(request: OptimizationRequest) -> pb.OptimizeRe
         policy=request.policy,
         resume=None if resume is None else _resume_to_proto(resume),
         request_id=request.request_id,
+        user=request.user,
     )
 
 
@@ -55,6 +56,7 @@ def optimization_request_from_proto(message: pb.OptimizeRequest) -> Optimization
         policy=message.policy,
         resume=_resume_from_proto(message.resume) if message.HasField("resume") else None,
         request_id=message.request_id,
+        user=message.user,
     )
     checks.check_optimization_request(request)
     return request
