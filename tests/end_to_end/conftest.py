@@ -19,9 +19,17 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def services(collector: Collector) -> Iterator[Services]:
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the services look for personal calibrations."""
+    return tmp_path_factory.mktemp("people")
+
+
+@pytest.fixture(scope="session")
+def services(collector: Collector, people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The nano services behind a bearer token."""
-    with serving(token=TOKEN, **collector.environment()) as running:
+    profile = tmp_path_factory.mktemp("profile") / "nano-for-people.toml"
+    profile.write_text(f'extends = "nano"\n[judge]\ncalibrations = "{people}"\n')
+    with serving("--profile", str(profile), token=TOKEN, **collector.environment()) as running:
         yield running
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -17,6 +18,7 @@ import pytest
 from emofeedback import AffectPoint, AsyncClient, Client
 from emofeedback.errors import InvalidRequest, NotFound, Unauthenticated
 from emofeedback.interfaces import (
+    Assessment,
     GeneratedImage,
     GenerationRequest,
     GenerationStep,
@@ -25,9 +27,11 @@ from emofeedback.interfaces import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
-from emofeedback.rounds import OptimizationFinished, OptimizationRequest
+from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.rounds import ImageJudged, OptimizationFinished, OptimizationRequest
 from emofeedback.settings import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, judge_pb2, optimizer_pb2
+from people import known_of
 from running_services import TOKEN, Services, command, free_port, interrupt, serving
 
 
@@ -147,6 +151,24 @@ def test_the_loop_runs_through_the_three_services(services: Services) -> None:
     assert kinds.count("ImagePainted") == 6
     steps = [kind for kind in kinds if kind in ("LossComputed", "GradientEstimated", "PromptUpdated")]
     assert steps[:3] == ["LossComputed", "GradientEstimated", "PromptUpdated"]
+
+
+def test_the_loop_and_a_stream_see_through_a_persons_eyes(services: Services, people: Path, scene: bytes) -> None:
+    request = OptimizationRequest(prompt="a dog in a meadow", target=AffectPoint(4, 5), rounds=2, images=2, user="ada")
+    with Client(services.address, token=TOKEN) as client:
+        CalibrationStore(str(people)).write(known_of("ada", client.judge.model()))  # nothing but 3 to 5
+        outcomes = dict(client.judge.assess_stream([(1, scene), (2, scene)], user="ada"))
+        assert (
+            outcomes[1] == outcomes[2] == client.judge.assess([scene], user="ada")[0] != client.judge.assess([scene])[0]
+        )
+        with pytest.raises(NotFound, match="no calibration for user 'nobody'"):
+            list(client.judge.assess_stream([(1, scene)], user="nobody"))
+        events = list(client.optimize(request))
+        with pytest.raises(NotFound, match="no calibration for user 'nobody'"):
+            list(client.optimize(replace(request, user="nobody")))
+    judged = [event.candidate.outcome for event in events if isinstance(event, ImageJudged)]
+    assert len(judged) == 4
+    assert all(isinstance(outcome, Assessment) and 3 <= outcome.valence <= 5 for outcome in judged)
 
 
 def test_create_against_the_services_writes_a_whole_run(services: Services, out: Path) -> None:
