@@ -71,7 +71,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStateChanged:
-    """First of all events, and whenever the state changes; the last event of a run that is over."""
+    """First of all events, and whenever the state changes. That a run is over is its last event."""
 
     run: Run
 

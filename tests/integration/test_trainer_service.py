@@ -68,6 +68,7 @@ async def test_a_watch_begins_where_it_is_asked_to_and_ends_with_a_run_that_is_o
         await until(client, "calm", RunState.FINISHED)
         events = await watched(client, "calm", from_iteration=3)
         assert states(events) == [RunState.FINISHED] and iterations(events) == [3, 4]
+        assert isinstance(events[-1], RunStateChanged), "that it is over is told last: nothing was cut off"
         assert [e.iteration for e in events if isinstance(e, PanelMeasured)] == [3]
 
 

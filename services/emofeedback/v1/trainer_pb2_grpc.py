@@ -96,7 +96,8 @@ class TrainerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchRun(self, request, context):
-        """What has happened from an iteration on, then what happens, until the run is over. First of all its state.
+        """What has happened from an iteration on, then what happens, until the run is over. First of all its state; that it
+        is over is told last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,9 @@ class TrainerServiceStub:
     says how it stands then, WatchRun when it is over. A run that is over stays as it is.
     """
     WatchRun: _grpc.UnaryStreamMultiCallable[_trainer_pb2.WatchRunRequest, _trainer_pb2.WatchRunResponse]
-    """What has happened from an iteration on, then what happens, until the run is over. First of all its state."""
+    """What has happened from an iteration on, then what happens, until the run is over. First of all its state; that it
+    is over is told last.
+    """
 
 @_typing.type_check_only
 class TrainerServiceAsyncStub(TrainerServiceStub):
@@ -62,7 +64,9 @@ class TrainerServiceAsyncStub(TrainerServiceStub):
     says how it stands then, WatchRun when it is over. A run that is over stays as it is.
     """
     WatchRun: _aio.UnaryStreamMultiCallable[_trainer_pb2.WatchRunRequest, _trainer_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """What has happened from an iteration on, then what happens, until the run is over. First of all its state."""
+    """What has happened from an iteration on, then what happens, until the run is over. First of all its state; that it
+    is over is told last.
+    """
 
 class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Trains the generator by reward feedback, offline: runs are resources that outlive the calls and the service itself."""
@@ -107,6 +111,8 @@ class TrainerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _trainer_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_trainer_pb2.WatchRunResponse], _abc.AsyncIterator[_trainer_pb2.WatchRunResponse]]:
-        """What has happened from an iteration on, then what happens, until the run is over. First of all its state."""
+        """What has happened from an iteration on, then what happens, until the run is over. First of all its state; that it
+        is over is told last.
+        """
 
 def add_TrainerServiceServicer_to_server(servicer: TrainerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

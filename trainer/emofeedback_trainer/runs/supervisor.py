@@ -87,20 +87,22 @@ class Supervisor:
         return await self._in_turn(self._cancel, name)
 
     async def watch(self, name: str, from_iteration: int) -> AsyncGenerator[RunEvent, None]:
-        """The run's state, what has happened since an iteration, then what happens, until the run is over."""
+        """The run's state, what has happened since an iteration, then what happens, until the run is over.
+
+        That it is over is the last event: a watch that ends without it was cut.
+        """
         history = History(self._store.directory(name), from_iteration)
         told: RunState | None = None
         while True:
             run = await self.get(name)  # before the news: a run that is over has no more of them
             news = history.news()
-            if told is None or (run.state is not told and not run.state.is_over):
+            if run.state is not told and not run.state.is_over:
                 yield RunStateChanged(run=run)
                 told = run.state
             for event in news:
                 yield event
             if run.state.is_over:
-                if run.state is not told:
-                    yield RunStateChanged(run=run)
+                yield RunStateChanged(run=run)
                 return
             await asyncio.sleep(self._interval)
 
