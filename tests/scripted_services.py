@@ -1,11 +1,12 @@
-"""The three services over a scripted generator and judge, on a bare `grpc.aio` server, with faults on order."""
+"""The services over a scripted generator, judge and trainer, on a bare `grpc.aio` server, with faults on order."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,9 @@ from emofeedback.generator.service import GeneratorServicer
 from emofeedback.judge.service import JudgeServicer
 from emofeedback.optimizer.service import PromptOptimizerServicer
 from emofeedback.settings import LIMITS, OptimizerSettings
-from emofeedback.v1 import generator_pb2_grpc, judge_pb2_grpc, optimizer_pb2_grpc
+from emofeedback.training import RunEvent, RunStateChanged
+from emofeedback.v1 import generator_pb2_grpc, judge_pb2_grpc, optimizer_pb2_grpc, trainer_pb2_grpc
+from emofeedback_trainer.service import TrainerServicer
 from fakes import ScriptedGenerator, ScriptedJudge
 
 
@@ -44,6 +47,8 @@ class Services:
 
     generator: ScriptedGenerator = field(default_factory=ScriptedGenerator)
     judge: ScriptedJudge = field(default_factory=ScriptedJudge)
+    runs: Sequence[RunEvent] = ()
+    """What a watch of any training run tells from its first iteration on."""
     token: str | None = None
     address: str = ""
     calls: list[Call] = field(default_factory=list)
@@ -69,6 +74,7 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
         optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server: PromptOptimizerServicer(
             services.generator, services.judge, settings, services.token
         ),
+        trainer_pb2_grpc.add_TrainerServiceServicer_to_server: TrainerServicer(Watched(services.runs), services.token),
     }
     for add_to_server, servicer in add.items():
         add_to_server(Faulty(servicer, services), server)
@@ -79,6 +85,18 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
         yield services
     finally:
         await server.stop(None)
+
+
+class Watched:
+    """Stands in for the trainer's supervisor."""
+
+    def __init__(self, events: Sequence[RunEvent]) -> None:
+        self._events = events
+
+    async def watch(self, name: str, from_iteration: int) -> AsyncIterator[RunEvent]:
+        for event in self._events:
+            if isinstance(event, RunStateChanged) or event.iteration >= from_iteration:
+                yield event
 
 
 class Faulty:
@@ -99,16 +117,13 @@ class Faulty:
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             fault = self._begin(name, request, context)
-            sent = 0
-            if fault is not None and not fault.after:
+            left = math.inf if fault is None else fault.after
+            async with aclosing(method(request, context)) as responses:
+                while left and (response := await anext(responses, None)) is not None:
+                    yield response
+                    left -= 1
+            if fault is not None and not left and fault.code is not grpc.StatusCode.OK:
                 await context.abort(fault.code, fault.details)
-            async for response in method(request, context):
-                yield response
-                sent += 1
-                if fault is not None and sent == fault.after:
-                    if fault.code is grpc.StatusCode.OK:
-                        return
-                    await context.abort(fault.code, fault.details)
 
         return stream if inspect.isasyncgenfunction(method) else unary
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -49,11 +50,12 @@ from emofeedback.rounds import (
 )
 from emofeedback.settings import LIMITS
 from emofeedback.steps import GradientRequest, LossRequest, UpdateRequest
+from emofeedback.training import IterationDone, Run, RunState, RunStateChanged
 from fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
 from scripted_services import Fault, Services, serving
 
 QUICK = RetryPolicy(initial_backoff=0.01)
-UNAVAILABLE, INTERNAL = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
+OK, UNAVAILABLE, INTERNAL = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
 PAINTING = GenerationRequest(prompt="a quiet harbor", seeds=(1, 2, 3))
 GROUP = TrajectoryRequest(prompt="a quiet harbor", seeds=(1, 2, 3), window=NoiseWindow(), steps=4)
 RUN = OptimizationRequest(prompt="a quiet harbor", target=AffectPoint(7, 3), rounds=2, images=2)
@@ -447,12 +449,63 @@ async def test_a_run_for_a_person_stays_theirs_over_a_break(services: Services, 
     assert set(services.judge.users) == {"ada"}
 
 
-async def test_a_stream_that_ends_well_and_too_early_is_taken_up_again(services: Services, connect: Any) -> None:
+# A stream that ends well and too early: what Serve's proxy makes of some replicas' deaths.
+
+
+@pytest.mark.parametrize("after", [0, 2])
+async def test_assessments_that_end_too_early_are_asked_for_again(services: Services, connect: Any, after: int) -> None:
     pictures = [paint("a boat", seed) for seed in range(4)]
-    services.faults["AssessStream"] = [Fault(grpc.StatusCode.OK, after=2)]
+    services.faults["AssessStream"] = [Fault(OK, after=after)]
     answers = await collect(connect(services.address).judge.assess_stream(arriving(pictures)))
     assert sorted(key for key, _ in answers) == [0, 1, 2, 3]
     assert len(services.asked("AssessStream")) == 2
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 9])
+async def test_a_painting_that_ends_too_early_goes_on(services: Services, connect: Any, after: int) -> None:
+    services.faults["Generate"] = [Fault(OK, after=after)]
+    events = await collect(connect(services.address).generator.generate(PAINTING))
+    assert events == await collect(ScriptedGenerator().generate(PAINTING))
+    assert len({call.request.request_id for call in services.asked("Generate")}) == 1
+    assert len(services.calls) == 2
+
+
+@pytest.mark.parametrize("after", [0, 2, 4])
+async def test_a_group_that_ends_too_early_goes_on(services: Services, connect: Any, after: int) -> None:
+    services.faults["SampleTrajectories"] = [Fault(OK, after=after)]
+    events = await collect(connect(services.address).generator.sample_trajectories(GROUP))
+    assert events == await collect(ScriptedGenerator().sample_trajectories(GROUP))
+    assert len(services.calls) == 2
+
+
+@pytest.mark.parametrize("after", [0, 1, 12, 19])
+async def test_a_run_that_ends_too_early_goes_on(services: Services, connect: Any, after: int) -> None:
+    services.faults["Optimize"] = [Fault(OK, after=after)]
+    creation = await connect(services.address).create("a quiet harbor", target=AffectPoint(7, 3), rounds=2, images=2)
+    assert len(creation.rounds) == 2
+    assert len(services.asked("Optimize")) == 2
+
+
+@pytest.mark.parametrize("after", [0, 1, 3, 5])
+async def test_a_watch_that_ends_before_its_run_is_over_goes_on(connect: Any, after: int) -> None:
+    def changed(state: RunState) -> RunStateChanged:
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        run = Run(name="calm", config="", state=state, created=now, updated=now, folder="runs/calm", policies="")
+        return RunStateChanged(run=run)
+
+    done = [IterationDone(iteration=iteration, figures={}) for iteration in (1, 2, 3, 4)]
+    told = [changed(RunState.RUNNING), *done, changed(RunState.FINISHED)]
+    async with serving(Services(runs=told)) as scripted:
+        scripted.faults["WatchRun"] = [Fault(OK, after=after)]
+        assert await collect(connect(scripted.address).trainer.watch("calm")) == told
+        assert [call.request.from_iteration for call in scripted.asked("WatchRun")] == [0, max(after - 1, 0)]
+
+
+async def test_a_stream_that_ends_too_early_again_and_again_is_unavailable(services: Services, connect: Any) -> None:
+    services.faults["Generate"] = [Fault(OK, after=3)] * 10
+    with pytest.raises(Unavailable, match=r"Generate: .* ended the stream before everything was told"):
+        await collect(connect(services.address).generator.generate(PAINTING))
+    assert len(services.calls) == QUICK.attempts
 
 
 async def test_an_error_of_the_callers_own_images_is_raised_as_it_is(services: Services) -> None:

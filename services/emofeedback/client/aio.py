@@ -24,7 +24,6 @@ from emofeedback.client.judge import JudgeClient
 from emofeedback.client.progress import Creation, Progress, identity
 from emofeedback.client.services import OPTIMIZER
 from emofeedback.client.trainer import TrainerClient
-from emofeedback.errors import InternalError
 from emofeedback.rounds import OptimizationEvent, OptimizationFinished, OptimizationRequest
 from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
 
@@ -104,10 +103,8 @@ class AsyncClient:
         )
         progress = Progress(request)
         async with aclosing(self._run(progress)) as events:
-            async for event in events:
-                if isinstance(event, OptimizationFinished):
-                    return progress.creation(event)
-        raise InternalError("the run ended without its last event")
+            [finished] = [event async for event in events if isinstance(event, OptimizationFinished)]
+        return progress.creation(finished)
 
     async def optimize(self, request: OptimizationRequest) -> AsyncGenerator[OptimizationEvent, None]:
         """The loop, event by event, each told once; the last is `OptimizationFinished`.
@@ -125,6 +122,7 @@ class AsyncClient:
             lambda: encoded(wire.optimization_request_to_proto, progress.request, check_optimization_request),
             wire.optimization_event_from_proto,
             identity,
+            lambda told: OptimizationFinished in told,
         )
         async with aclosing(stream) as events:
             async for event in events:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from emofeedback.client.connection import Connection
+from emofeedback.client.failures import ended_early
 from emofeedback.client.services import JUDGE
 from emofeedback.errors import EmoFeedbackError, InternalError, InvalidRequest
 from emofeedback.interfaces import AssessmentOutcome
@@ -37,7 +38,7 @@ async def assess_stream(
                             yield response.key, _outcome(response)
                 source.raise_failure()
                 if unanswered:
-                    raise _broken_off(len(unanswered))
+                    raise ended_early("AssessStream", connection.address)
                 return
             except EmoFeedbackError as error:
                 source.raise_failure()
@@ -94,13 +95,6 @@ class _Source:
         """Raises what the caller's iterator raised."""
         if self._failure is not None:
             raise self._failure
-
-
-def _broken_off(unanswered: int) -> InternalError:
-    """A stream that ends well and too early: so Serve's proxy tells of some replicas' deaths. Worth another try."""
-    error = InternalError(f"AssessStream: {unanswered} images were not answered")
-    error.retryable = True
-    return error
 
 
 def _outcome(response: pb.AssessStreamResponse) -> AssessmentOutcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 
 from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
-from emofeedback.client.failures import error_from_rpc, timed_out, too_large
+from emofeedback.client.failures import ended_early, error_from_rpc, timed_out, too_large
 from emofeedback.errors import EmoFeedbackError, InternalError, InvalidRequest
 from emofeedback.settings import LIMITS
 from emofeedback.tracing import outgoing
@@ -81,11 +81,13 @@ class Connection:
         request: Callable[[], Message],
         read: Callable[[Any], Event],
         identity: Callable[[Event], Hashable],
+        complete: Callable[[Set[Hashable]], bool],
     ) -> AsyncGenerator[Event, None]:
         """The events of a call, each once, over as many tries as the policy allows. Raises `EmoFeedbackError`.
 
         `request` is asked before every try. A try after a break tells the first events again; `identity` is what two
-        tellings of one event have in common.
+        tellings of one event have in common. `complete` says, by the identities of what was told, whether that was
+        all: a stream that ends before is taken up again.
         """
         effort = self.effort()
         delivered: set[Hashable] = set()
@@ -100,6 +102,8 @@ class Connection:
                             delivered.add(identity(event))
                             effort.progress()
                             yield event
+                if not complete(delivered):
+                    raise ended_early(method, self.address)
                 return
             except EmoFeedbackError as error:
                 await effort.pause_after(error)

@@ -35,9 +35,12 @@ def error_from_rpc(error: grpc.aio.AioRpcError, method: str, address: str) -> Em
 
 def timed_out(method: str, address: str, seconds: float) -> EmoFeedbackError:
     """Nothing came in time; another try may be faster."""
-    error = DeadlineExceeded(f"{method}: nothing came from {address} within {seconds:g} s")
-    error.retryable = True
-    return error
+    return _passing(DeadlineExceeded(f"{method}: nothing came from {address} within {seconds:g} s"))
+
+
+def ended_early(method: str, address: str) -> EmoFeedbackError:
+    """A stream that ends well and too early: so Serve's proxy tells of some replicas' deaths."""
+    return Unavailable(f"{method}: {address} ended the stream before everything was told")
 
 
 def too_large(method: str, size: int) -> MessageTooLarge:
@@ -58,13 +61,15 @@ def _bare(code: grpc.StatusCode, details: str, method: str, address: str) -> Emo
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return ResourceExhausted(f"{method}: {address} has no room for more requests ({details})")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            late = DeadlineExceeded(f"{method}: {address} did not finish in time")
-            late.retryable = True
-            return late
+            return _passing(DeadlineExceeded(f"{method}: {address} did not finish in time"))
         case grpc.StatusCode.UNIMPLEMENTED:
             return FailedPrecondition(f"{address} does not offer {method}; is it EmoFeedback of this version?")
         case grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN:
-            internal = InternalError(f"{method}: {address} broke off ({details})")
-            internal.retryable = True
-            return internal
+            return _passing(InternalError(f"{method}: {address} broke off ({details})"))
     return error_from_code(code.name, f"{method}: {details}")
+
+
+def _passing(error: EmoFeedbackError) -> EmoFeedbackError:
+    """An error of the way to a service: unlike the same error from the service itself, another try may not meet it."""
+    error.retryable = True
+    return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import AsyncGenerator, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence, Set
 from contextlib import aclosing
 
 from emofeedback import wire
@@ -39,7 +39,12 @@ class GeneratorClient:
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
         message = encoded(wire.generation_request_to_proto, identified, check_generation_request)
         async for event in self._connection.stream(
-            GENERATOR, "Generate", lambda: message, wire.generation_event_from_proto, _identity
+            GENERATOR,
+            "Generate",
+            lambda: message,
+            wire.generation_event_from_proto,
+            _identity,
+            _one_for_each(request.seeds),
         ):
             yield event
 
@@ -53,7 +58,12 @@ class GeneratorClient:
         message = encoded(wire.trajectory_request_to_proto, identified, check_trajectory_request)
         group: GroupStarted | None = None
         stream = self._connection.stream(
-            GENERATOR, "SampleTrajectories", lambda: message, wire.trajectory_event_from_proto, _trajectory_identity
+            GENERATOR,
+            "SampleTrajectories",
+            lambda: message,
+            wire.trajectory_event_from_proto,
+            _trajectory_identity,
+            _one_for_each(request.seeds),
         )
         async with aclosing(stream) as events:
             async for event in events:
@@ -97,6 +107,11 @@ def _trajectory_identity(event: TrajectoryEvent) -> Hashable:
             return event.model, event.policy_digest
         case Trajectory():
             return event.index
+
+
+def _one_for_each(seeds: Sequence[int]) -> Callable[[Set[Hashable]], bool]:
+    """Whether what was told has the image or the trajectory of every seed: both are told apart by their index."""
+    return lambda told: told >= set(range(len(seeds)))
 
 
 def _version(group: GroupStarted) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import AsyncGenerator, Hashable, Sequence
+from collections.abc import AsyncGenerator, Hashable, Sequence, Set
 
 from emofeedback import wire
 from emofeedback.checks import check_run_request, check_watch
@@ -65,7 +65,12 @@ class TrainerClient:
         def request() -> pb.WatchRunRequest:
             return encoded(_watch_request, (name, furthest), lambda asked: check_watch(*asked))
 
-        async for event in self._connection.stream(TRAINER, "WatchRun", request, wire.run_event_from_proto, _identity):
+        def is_over(_: Set[Hashable]) -> bool:
+            return state is not None and state.is_over
+
+        async for event in self._connection.stream(
+            TRAINER, "WatchRun", request, wire.run_event_from_proto, _identity, is_over
+        ):
             if isinstance(event, RunStateChanged):
                 if event.run.state is state:  # every try begins with it
                     continue
