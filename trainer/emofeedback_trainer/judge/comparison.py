@@ -42,7 +42,7 @@ class Variant:
     name: str
     what: str
     start: str
-    """The variant that it begins with; `base` and `small` are the judges before any training."""
+    """The variant that it begins with; `base` and `small` are the judges before it."""
     rewards: Mapping[str, Any] | None = None
     """For GRPO, what differs from the configuration's rewards; None: supervised fine-tuning."""
 
@@ -60,6 +60,11 @@ VARIANTS = (
 """In the order in which they are trained: each after what it begins with."""
 
 
+_STEPS_TO_SPEAK, _RATE_TO_SPEAK = 15, 3.0
+"""How many times the steps and the rate of fine-tuning a judge needs that has lost half of its layers: measured on the
+embedded one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a comparison is made of."""
@@ -68,7 +73,7 @@ class Plan:
     sft: SftConfig
     grpo: GrpoConfig
     small: str
-    """Hub id or folder of the smaller judge; empty: the larger one with half of its text layers."""
+    """Hub id or folder of the smaller judge; empty: the larger one with half of its text layers, see `_shallower`."""
     train: Sequence[Sample]
     held_out: Sequence[Sample]
     test: Sequence[Sample]
@@ -93,7 +98,7 @@ def compare(plan: Plan, names: Sequence[str]) -> list[Measured]:
     """
     wanted = with_their_starts(names)
     for variant in wanted:
-        _train(plan, variant)
+        _train(plan, variant.name, variant.what, _config(plan, variant))
     return [_measured(plan, variant) for variant in wanted]
 
 
@@ -106,13 +111,13 @@ def with_their_starts(names: Sequence[str]) -> list[Variant]:
     return [variant for variant in VARIANTS if variant.name in wanted]
 
 
-def _train(plan: Plan, variant: Variant) -> None:
-    """Trains the variant unless it is done; goes on with it where it was cut."""
-    files, config = JudgeRunFolder(plan.folder / variant.name), _config(plan, variant)
+def _train(plan: Plan, name: str, what: str, config: SftConfig | GrpoConfig) -> None:
+    """One training, unless it is done; goes on with it where it was cut."""
+    files = JudgeRunFolder(plan.folder / name)
     if files.result():
         files.require_started_with(config)
         return
-    plan.console.print(f"{variant.name}: {variant.what}")
+    plan.console.print(f"{name}: {what}")
     how: dict[str, Any] = {
         "train": plan.train,
         "held_out": plan.held_out,
@@ -150,14 +155,28 @@ def _start(plan: Plan, name: str) -> str:
     """The checkpoint that a variant begins with."""
     if name == "base":
         return plan.sft.model.checkpoint
-    if name != "small":
-        return str(JudgeRunFolder(plan.folder / name).judge)
-    if plan.small:
-        return plan.small
-    folder = plan.folder / "small"
-    if not (folder / CHECKPOINT_MARKER).exists():
-        write_shallower(fetch(plan.sft.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES), folder)
-    return str(folder)
+    if name == "small":
+        return plan.small or _shallower(plan)
+    return str(JudgeRunFolder(plan.folder / name).judge)
+
+
+def _shallower(plan: Plan) -> str:
+    """The larger judge with half of its text layers, taught to speak again."""
+    layers = plan.folder / "half"
+    if not (layers / CHECKPOINT_MARKER).exists():
+        write_shallower(fetch(plan.sft.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES), layers)
+    model, schedule = replace(plan.sft.model, checkpoint=str(layers)), plan.sft.schedule
+    steps = schedule.steps * _STEPS_TO_SPEAK
+    schedule = replace(
+        schedule, steps=steps, learning_rate=schedule.learning_rate * _RATE_TO_SPEAK, measure_every=steps
+    )
+    _train(
+        plan,
+        "small",
+        "half of the text layers, which must learn to speak again",
+        replace(plan.sft, model=model, schedule=schedule),
+    )
+    return str(JudgeRunFolder(plan.folder / "small").judge)
 
 
 def _measured(plan: Plan, variant: Variant) -> Measured:

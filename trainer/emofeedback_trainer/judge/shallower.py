@@ -1,6 +1,6 @@
 """A smaller judge of the same family: every other layer of the language model left out.
 
-What is left has to learn again how to speak; the comparison gives it the same lessons as the larger one.
+What is left has to learn to speak again.
 """
 
 from __future__ import annotations
