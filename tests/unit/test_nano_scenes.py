@@ -1,7 +1,5 @@
 """The nano world: what scenes feel like, and that every feeling can be had with every subject in every place."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -166,12 +164,3 @@ def test_every_subject_fills_the_middle_of_the_picture() -> None:
             if other != subject:
                 assert np.abs(picture[middle] - another[middle]).mean() > 8, (subject, other)
     assert set(LIVING) <= set(SUBJECTS)
-
-
-def test_rendering_is_fast_enough_to_train_from() -> None:
-    rng = np.random.default_rng(9)
-    scenes = [sample_scene(rng) for _ in range(20)]
-    started = time.process_time()
-    for scene in scenes:
-        render(scene)
-    assert (time.process_time() - started) / len(scenes) < 0.03

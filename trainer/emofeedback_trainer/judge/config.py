@@ -105,6 +105,8 @@ class SftConfig:
     """See `tasks`."""
     questions: bool = False
     """Also learns the data folder's questions and answers, which `data build-eemodb` makes."""
+    max_new_tokens: int = 512
+    """Of the replies by which it is measured; a judge that has not learned to end them is cut there."""
     seed: int = 0
 
 
@@ -149,7 +151,8 @@ SFT_CONFIGS: Mapping[str, SftConfig] = {
     # A cold start: few lessons, which the reply's form needs, and the rest is left to GRPO.
     "nano": SftConfig(
         model=_NANO_MODEL,
-        schedule=Schedule(steps=20, learning_rate=3e-4, batch=32, warmup=5, measured=200),
+        schedule=Schedule(steps=10, learning_rate=3e-4, batch=32, warmup=5, measured=200),
+        max_new_tokens=_NANO.max_reasoning_tokens,
     ),
     "qwen2.5-vl-7b": SftConfig(
         model=_PAPER_MODEL,
@@ -162,6 +165,7 @@ SFT_CONFIGS: Mapping[str, SftConfig] = {
             save_every=100,
             measure_every=100,
         ),
+        max_new_tokens=_PAPER.max_reasoning_tokens,
     ),
 }
 """Built-in configurations of `judge-sft`; the rate of the large model is EEmo-Logic's."""
@@ -220,6 +224,7 @@ def _problems(config: SftConfig | GrpoConfig) -> Iterator[tuple[str, str]]:
     yield from must(lambda n: 0 <= n < 2**32, "in [0, 4294967295]", "seed")
     known = ", ".join(TASKS)
     yield from must(lambda tasks: bool(tasks) and set(tasks) <= set(TASKS), f"some of {known}", "tasks")
+    yield from must(lambda n: 1 <= n <= LIMITS.new_tokens, f"in [1, {LIMITS.new_tokens}]", "max_new_tokens")
     if isinstance(config, GrpoConfig):
         yield from _grpo_problems(config, must)
 
@@ -234,7 +239,6 @@ def _grpo_problems(config: GrpoConfig, must: Callable[..., Iterator[tuple[str, s
         )
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "beta")
     yield from must(lambda x: 0 < x <= LIMITS.temperature, f"in (0, {LIMITS.temperature:g}]", "temperature")
-    yield from must(lambda n: 1 <= n <= LIMITS.new_tokens, f"in [1, {LIMITS.new_tokens}]", "max_new_tokens")
     forms = ("step", "continuous", "hybrid")
     yield from must(lambda form: form in forms, f"one of {', '.join(forms)}", "rewards.form")
     yield from must(lambda what: what in ("sum", "each"), "'sum' or 'each'", "rewards.normalized")

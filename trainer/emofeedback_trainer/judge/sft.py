@@ -10,7 +10,6 @@ from rich.console import Console
 from trl import SFTConfig as TrlSftConfig
 from trl import SFTTrainer
 
-from emofeedback.settings import LIMITS
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.judge.config import SftConfig
@@ -57,7 +56,7 @@ def train_sft(
         folder,
         build,
         held_out=held_out,
-        max_new_tokens=LIMITS.new_tokens,
+        max_new_tokens=config.max_new_tokens,
         resume=resume,
         console=console,
     )
