@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from emofeedback.checkpoints import digest
 from emofeedback.errors import InvalidRequest
+from emofeedback.settings import NANO_PROFILE
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.from_scenes import SceneData, build_scenes
 from emofeedback_trainer.data.records import Sample
@@ -117,6 +118,20 @@ def test_the_command_compares_variants_and_does_no_work_twice(
     (tmp_path / "grpo.toml").write_text(f"{schedule}generations = 2\nmax_new_tokens = 80\n")
     assert main(words) == 2
     assert "joint was started with another one: generations = 2 is new" in capsys.readouterr().err
+
+
+def test_a_judge_that_is_fine_tuned_already_is_compared_as_it_is(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.toml").write_text("schedule.steps = 1\nschedule.batch = 8\nschedule.measured = 1\n")
+    words = ["judge-compare", "--data", str(scenes), "--out", str(tmp_path / "out"), "--only", "sft-longer", "--json"]
+    words += [f"--{stage}={tmp_path / 'one.toml'}" for stage in ("sft", "grpo")]
+    assert main([*words, "--fine-tuned", "nano", "--limit", "1"]) == 0
+    models = {model["role"]: model for model in json.loads(capsys.readouterr().out)["provenance"]["models"]}
+    embedded = Path(NANO_PROFILE.judge.checkpoint)
+    assert (models["sft"]["name"], models["sft"]["digest"]) == (str(embedded), digest(embedded))
+    assert models["sft-longer"]["digest"] != digest(embedded)
+    assert JudgeRunFolder(tmp_path / "out" / "sft").result() is None
 
 
 def test_commands_refuse_bad_input_before_anything_is_loaded(

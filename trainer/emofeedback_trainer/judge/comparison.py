@@ -42,7 +42,7 @@ class Variant:
     name: str
     what: str
     start: str
-    """The variant that it begins with; `base` and `small` are the judges before it."""
+    """The variant that it begins with; `base` and `small` are the judges before any training."""
     rewards: Mapping[str, Any] | None = None
     """For GRPO, what differs from the configuration's rewards; None: supervised fine-tuning."""
 
@@ -61,8 +61,8 @@ VARIANTS = (
 
 
 _STEPS_TO_SPEAK, _RATE_TO_SPEAK = 15, 3.0
-"""How many times the steps and the rate of fine-tuning a judge needs that has lost half of its layers: measured on the
-embedded one."""
+"""How many times the steps and the rate of fine-tuning a judge gets that has lost half of its layers and must learn to
+speak again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,12 @@ class Plan:
     """What a comparison is made of."""
 
     folder: Path
+    fine_tuned: str
+    """Hub id or folder of a judge that is fine-tuned already and is then the variant `sft`; empty: one is trained."""
     sft: SftConfig
     grpo: GrpoConfig
     small: str
-    """Hub id or folder of the smaller judge; empty: the larger one with half of its text layers, see `_shallower`."""
+    """Hub id or folder of the smaller judge; empty: the larger one with half of its text layers."""
     train: Sequence[Sample]
     held_out: Sequence[Sample]
     test: Sequence[Sample]
@@ -98,7 +100,7 @@ def compare(plan: Plan, names: Sequence[str]) -> list[Measured]:
     """
     wanted = with_their_starts(names)
     for variant in wanted:
-        _train(plan, variant.name, variant.what, _config(plan, variant))
+        _train(plan, variant)
     return [_measured(plan, variant) for variant in wanted]
 
 
@@ -111,13 +113,15 @@ def with_their_starts(names: Sequence[str]) -> list[Variant]:
     return [variant for variant in VARIANTS if variant.name in wanted]
 
 
-def _train(plan: Plan, name: str, what: str, config: SftConfig | GrpoConfig) -> None:
-    """One training, unless it is done; goes on with it where it was cut."""
-    files = JudgeRunFolder(plan.folder / name)
+def _train(plan: Plan, variant: Variant) -> None:
+    """Trains the variant unless it is given or done; goes on with it where it was cut."""
+    if variant.name == "sft" and plan.fine_tuned:
+        return
+    files, config = JudgeRunFolder(plan.folder / variant.name), _config(plan, variant)
     if files.result():
         files.require_started_with(config)
         return
-    plan.console.print(f"{name}: {what}")
+    plan.console.print(f"{variant.name}: {variant.what}")
     how: dict[str, Any] = {
         "train": plan.train,
         "held_out": plan.held_out,
@@ -131,7 +135,7 @@ def _train(plan: Plan, name: str, what: str, config: SftConfig | GrpoConfig) -> 
 
 
 def _config(plan: Plan, variant: Variant) -> SftConfig | GrpoConfig:
-    checkpoint = _start(plan, variant.start)
+    checkpoint = _checkpoint(plan, variant.start)
     if variant.rewards is not None:
         return replace(
             plan.grpo,
@@ -139,9 +143,17 @@ def _config(plan: Plan, variant: Variant) -> SftConfig | GrpoConfig:
             rewards=replace(plan.grpo.rewards, **variant.rewards),
         )
     sft = replace(plan.sft, model=replace(plan.sft.model, checkpoint=checkpoint))
-    if variant.start in ("base", "small"):
+    if variant.start == "base":
         return sft
+    if variant.start == "small":
+        return sft if plan.small else _taught_to_speak(sft)
     return replace(sft, schedule=replace(sft.schedule, steps=_as_many_pictures(plan)), seed=sft.seed + 1)
+
+
+def _taught_to_speak(sft: SftConfig) -> SftConfig:
+    schedule = sft.schedule
+    steps, rate = schedule.steps * _STEPS_TO_SPEAK, schedule.learning_rate * _RATE_TO_SPEAK
+    return replace(sft, schedule=replace(schedule, steps=steps, learning_rate=rate, measure_every=steps))
 
 
 def _as_many_pictures(plan: Plan) -> int:
@@ -151,58 +163,52 @@ def _as_many_pictures(plan: Plan) -> int:
     return max(1, pictures // (sft.batch * sft.accumulation))
 
 
-def _start(plan: Plan, name: str) -> str:
-    """The checkpoint that a variant begins with."""
-    if name == "base":
-        return plan.sft.model.checkpoint
-    if name == "small":
-        return plan.small or _shallower(plan)
-    return str(JudgeRunFolder(plan.folder / name).judge)
+def _checkpoint(plan: Plan, name: str) -> str:
+    """The checkpoint of a variant, or of what the first ones begin with."""
+    match name:
+        case "base":
+            return plan.sft.model.checkpoint
+        case "small":
+            return plan.small or _shallower(plan)
+        case "sft" if plan.fine_tuned:
+            return plan.fine_tuned
+        case _:
+            return str(JudgeRunFolder(plan.folder / name).judge)
 
 
 def _shallower(plan: Plan) -> str:
-    """The larger judge with half of its text layers, taught to speak again."""
-    layers = plan.folder / "half"
-    if not (layers / CHECKPOINT_MARKER).exists():
-        write_shallower(fetch(plan.sft.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES), layers)
-    model, schedule = replace(plan.sft.model, checkpoint=str(layers)), plan.sft.schedule
-    steps = schedule.steps * _STEPS_TO_SPEAK
-    schedule = replace(
-        schedule, steps=steps, learning_rate=schedule.learning_rate * _RATE_TO_SPEAK, measure_every=steps
-    )
-    _train(
-        plan,
-        "small",
-        "half of the text layers, which must learn to speak again",
-        replace(plan.sft, model=model, schedule=schedule),
-    )
-    return str(JudgeRunFolder(plan.folder / "small").judge)
+    folder = plan.folder / "half"
+    if not (folder / CHECKPOINT_MARKER).exists():
+        write_shallower(fetch(plan.sft.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES), folder)
+    return str(folder)
 
 
 def _measured(plan: Plan, variant: Variant) -> Measured:
     """Asks the trained variant about every test picture, or reads what it said before."""
-    files = JudgeRunFolder(plan.folder / variant.name)
-    weights = digest(files.judge)
-    path = files.path / "test.json"
+    checkpoint = _checkpoint(plan, variant.name)
+    folder = fetch(checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+    weights = digest(folder)
+    path = plan.folder / variant.name / "test.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     ids = [sample.id for sample in plan.test]
     if (kept.get("judge"), kept.get("ids")) != (weights, ids):
         plan.console.print(f"{variant.name}: {len(ids):,} test pictures")
-        kept = {"judge": weights, "ids": ids, **_said(plan, files.judge)}
+        kept = {"judge": weights, "ids": ids, **_said(plan, checkpoint)}
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, kept)
     return Measured(
         variant=variant,
-        model=Model(role=variant.name, name=str(files.judge), digest=weights),
+        model=Model(role=variant.name, name=checkpoint, digest=weights),
         outcomes={way: [_outcome(said) for said in kept[way]] for way in WAYS},
     )
 
 
-def _said(plan: Plan, checkpoint: Path) -> dict[Way, list[list[Any] | None]]:
+def _said(plan: Plan, checkpoint: str) -> dict[Way, list[list[Any] | None]]:
     config = plan.grpo.model
     qwen = Qwen.load(
         replace(
             NANO_PROFILE.judge,
-            checkpoint=str(checkpoint),
+            checkpoint=checkpoint,
             max_pixels=config.max_pixels,
             device=config.device,
             dtype=config.dtype,

@@ -12,6 +12,7 @@ from rich.console import Console
 from emofeedback.commands.engines import silence_libraries
 from emofeedback.errors import InvalidRequest
 from emofeedback.rundir import write_json, write_whole
+from emofeedback.settings import NANO_PROFILE
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import data_digest, read_split, splits
 from emofeedback_trainer.evaluation.provenance import Data, Provenance, this_command
@@ -25,6 +26,8 @@ _EXAMPLES = """examples:
                                         everything, in one table; begun again, it goes on where it was cut
   emofeedback-train judge-compare --data runs/scenes --out runs/comparison --only joint regression
                                         these, and the fine-tuned judge that they begin with
+  emofeedback-train judge-compare --data runs/scenes --out runs/comparison --fine-tuned nano
+                                        the embedded judge has had its lessons: GRPO begins with it as it is
   emofeedback-train judge-compare --sft qwen2.5-vl-7b --grpo qwen2.5-vl-7b --small Qwen/Qwen2.5-VL-3B-Instruct \\
       --data runs/emoset --out runs/large
 """
@@ -42,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants (default: all)")
     parser.add_argument("--sft", default="nano", help="configuration of judge-sft: a built-in one or a .toml file")
     parser.add_argument("--grpo", default="nano", help="configuration of judge-grpo, likewise")
+    parser.add_argument(
+        "--fine-tuned",
+        default="",
+        metavar="JUDGE",
+        help="a judge that is fine-tuned already, `nano` for the embedded one (default: fine-tune one first)",
+    )
     parser.add_argument("--small", default="", help="the smaller judge (default: the larger with half its text layers)")
     parser.add_argument("--limit", type=int, help="measure on so many test pictures only")
     parser.add_argument("--seed", type=int, default=0, help="of the intervals (default: 0)")
@@ -69,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise InvalidRequest.of("only", f"{unknown[0]!r} is none of {', '.join(known)}")
     plan = Plan(
         folder=arguments.out,
+        fine_tuned=NANO_PROFILE.judge.checkpoint if arguments.fine_tuned == "nano" else arguments.fine_tuned,
         sft=sft,
         grpo=grpo,
         small=arguments.small,

@@ -148,10 +148,9 @@ _PAPER_STEPS = 14_563 // 16
 """An epoch of the paper's training split in batches of 16."""
 
 SFT_CONFIGS: Mapping[str, SftConfig] = {
-    # A cold start: few lessons, which the reply's form needs, and the rest is left to GRPO.
     "nano": SftConfig(
         model=_NANO_MODEL,
-        schedule=Schedule(steps=10, learning_rate=3e-4, batch=32, warmup=5, measured=200),
+        schedule=Schedule(steps=20, learning_rate=3e-4, batch=32, warmup=5, measured=200),
         max_new_tokens=_NANO.max_reasoning_tokens,
     ),
     "qwen2.5-vl-7b": SftConfig(
@@ -175,7 +174,7 @@ GRPO_CONFIGS: Mapping[str, GrpoConfig] = {
     # thousand rewards say too little about them, and their noise makes it see worse.
     "nano": GrpoConfig(
         model=replace(_NANO_MODEL, modules=".*language_model.*_proj"),
-        schedule=Schedule(steps=120, learning_rate=1e-4, final_rate=0.1, batch=64, measured=200),
+        schedule=Schedule(steps=80, learning_rate=1e-4, final_rate=1.0, batch=64, measured=200),
         rewards=RewardWeights(normalized="each"),
         max_new_tokens=_NANO.max_reasoning_tokens,
     ),
