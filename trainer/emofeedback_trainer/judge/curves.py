@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -29,9 +31,11 @@ _CHARTS: Mapping[str, tuple[Lines, Mapping[str, str]]] = {
     ),
     "held-out emotion right, replies readable": ("validation", {"accuracy": "emotion", "readable": "readable"}),
     "divergence from the start (KL)": ("curve", {"kl": "KL"}),
-    "tokens of a reply": ("curve", {"completions/mean_length": "mean"}),
+    "length of a reply": ("curve", {"completions/mean_length": "tokens"}),
 }
 """By title: the file, and its keys with their labels. What a run doesn't have is left out."""
+_LONG, _WINDOW = 30, 10
+"""Points of a line that is smoothed, and steps that are averaged."""
 
 
 def draw_curves(folder: JudgeRunFolder) -> None:
@@ -48,8 +52,19 @@ def draw_curves(folder: JudgeRunFolder) -> None:
     for place, (title, series) in enumerate(charts, 1):
         axes = figure.add_subplot(rows, 2, place)
         for label, points in series.items():
-            axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None)
+            _draw(axes, label, *zip(*points, strict=True))
         axes.set(title=title, xlabel="step")
+        axes.margins(y=0.2)
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(fontsize="small", ncols=2)
     figure.savefig(folder.path / "curves.png", dpi=100)
+
+
+def _draw(axes: Axes, label: str, steps: Sequence[int], values: Sequence[float]) -> None:
+    """A line; a long one is noise from step to step, so its running mean is drawn over it."""
+    if len(values) < _LONG:
+        axes.plot(steps, values, label=label, marker=".")
+        return
+    (line,) = axes.plot(steps, values, alpha=0.25, linewidth=1)
+    means = [float(np.mean(values[max(0, end - _WINDOW) : end])) for end in range(1, len(values) + 1)]
+    axes.plot(steps, means, label=f"{label} (mean of {_WINDOW})", color=line.get_color())
