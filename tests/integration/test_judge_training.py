@@ -123,7 +123,8 @@ def test_the_command_compares_variants_and_does_no_work_twice(
 def test_a_judge_that_is_fine_tuned_already_is_compared_as_it_is(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "one.toml").write_text("schedule.steps = 1\nschedule.warmup = 0\nschedule.batch = 8\nschedule.measured = 1\n")
+    schedule = "schedule.steps = 1\nschedule.warmup = 0\nschedule.batch = 8\nschedule.measured = 1\n"
+    (tmp_path / "one.toml").write_text(schedule)
     words = ["judge-compare", "--data", str(scenes), "--out", str(tmp_path / "out"), "--only", "sft-longer", "--json"]
     words += [f"--{stage}={tmp_path / 'one.toml'}" for stage in ("sft", "grpo")]
     assert main([*words, "--fine-tuned", "nano", "--limit", "1"]) == 0
