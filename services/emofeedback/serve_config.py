@@ -12,11 +12,7 @@ from emofeedback.errors import InvalidRequest
 from emofeedback.scaling import IMAGE_STEPS, TOKENS, WorkPolicy
 from emofeedback.settings import LIMITS, Scaling, load_profile
 
-SERVICER_FUNCTIONS = [
-    "emofeedback.v1.generator_pb2_grpc.add_GeneratorServiceServicer_to_server",
-    "emofeedback.v1.judge_pb2_grpc.add_JudgeServiceServicer_to_server",
-    "emofeedback.v1.optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server",
-]
+SERVICER_FUNCTIONS = ["emofeedback.rpc.proxy.add_services"]
 """What Serve's gRPC proxy answers to."""
 
 ENVIRONMENT = {"RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(LIMITS.message_bytes)}

@@ -32,7 +32,7 @@ from emofeedback.interfaces import (
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.rounds import ImageJudged, OptimizationFinished, OptimizationRequest
 from emofeedback.settings import NANO_PROFILE
-from emofeedback.v1 import generator_pb2, judge_pb2, optimizer_pb2
+from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, optimizer_pb2
 from people import known_of
 from running_services import TOKEN, Services, command, free_port, interrupt, serving
 
@@ -190,7 +190,6 @@ def test_create_against_the_services_writes_a_whole_run(services: Services, out:
 
 def test_a_caller_that_hangs_up_stops_the_painting(services: Services) -> None:
     """Long before the half minute that the painting takes; how soon depends on what else the machine does."""
-    short = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
 
     async def hang_up_then_ask_again() -> int:
         async with AsyncClient(services.address, token=TOKEN) as client:
@@ -199,16 +198,46 @@ def test_a_caller_that_hangs_up_stops_the_painting(services: Services) -> None:
                 async for event in events:
                     if isinstance(event, GenerationStep):
                         break
-            for pause in (0.5, 1, 2, 4):
-                await asyncio.sleep(pause)
-                async with aclosing(client.generator.generate(short)) as events:
-                    queued = await anext(events)
-                assert isinstance(queued, GenerationQueued)
-                if queued.images_ahead == 0:
-                    break
-            return queued.images_ahead
+            return await images_still_ahead(client)
 
     assert asyncio.run(hang_up_then_ask_again()) == 0
+
+
+def test_a_caller_that_hangs_up_without_having_read_stops_the_painting(services: Services) -> None:
+    """The proxy is sending then, not waiting for the generator."""
+    patience = [("grpc.http2.bdp_probe", 0), ("grpc.max_receive_message_length", -1)]  # 64 kB ahead, no more
+    long = generator_pb2.SampleTrajectoriesRequest(
+        prompt="a house on a hill",
+        seeds=range(32),
+        steps=100,
+        window=generator_pb2.NoiseWindow(kind=generator_pb2.NOISE_KIND_CPS, level=0.5, length=99),
+    )
+    metadata = (("application", "generator"), ("authorization", f"Bearer {TOKEN}"))
+
+    async def hang_up_then_ask_again() -> int:
+        async with grpc.aio.insecure_channel(services.address, options=patience) as channel:
+            call = generator_pb2_grpc.GeneratorServiceStub(channel).SampleTrajectories(long, metadata=metadata)
+            while not (await call.read()).HasField("trajectory"):
+                pass
+            await asyncio.sleep(1)  # the rest of the first batch is on its way
+            call.cancel()
+        async with AsyncClient(services.address, token=TOKEN) as client:
+            return await images_still_ahead(client)
+
+    assert asyncio.run(hang_up_then_ask_again()) == 0
+
+
+async def images_still_ahead(client: AsyncClient) -> int:
+    """Of a small request, once there are none or after 7.5 s."""
+    small = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
+    for pause in (0.5, 1, 2, 4):
+        await asyncio.sleep(pause)
+        async with aclosing(client.generator.generate(small)) as events:
+            queued = await anext(events)
+        assert isinstance(queued, GenerationQueued)
+        if queued.images_ahead == 0:
+            break
+    return queued.images_ahead
 
 
 @pytest.mark.parametrize(

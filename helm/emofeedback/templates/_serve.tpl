@@ -7,9 +7,7 @@ http_options:
 grpc_options:
   port: {{ .Values.ports.grpc }}
   grpc_servicer_functions:
-    - emofeedback.v1.generator_pb2_grpc.add_GeneratorServiceServicer_to_server
-    - emofeedback.v1.judge_pb2_grpc.add_JudgeServiceServicer_to_server
-    - emofeedback.v1.optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server
+    - emofeedback.rpc.proxy.add_services
 applications:
   {{- $profile := include "emofeedback.profile" . }}
   - name: generator

@@ -1,0 +1,84 @@
+"""What is put around the streaming handlers of Serve's proxy, on a real gRPC server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from emofeedback.rpc.proxy import ending_with_its_call
+
+BIG = bytes(64 * 1024)
+
+
+async def serving(handler: Callable[..., Any], ask: Callable[[Any], Any]) -> Any:
+    """What `ask` makes of a call to a server that answers with the handler."""
+    server = grpc.aio.server()
+    method = grpc.unary_stream_rpc_method_handler(ending_with_its_call(handler))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", {"Stream": method}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        options = [("grpc.http2.bdp_probe", 0)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+            return await ask(channel.unary_stream("/test.Service/Stream")(b"request"))
+    finally:
+        await server.stop(None)
+
+
+@pytest.mark.parametrize("messages", [1, 100], ids=["waiting for more", "sending"])
+async def test_a_handler_is_cancelled_where_it_waits_when_its_caller_leaves(messages: int):
+    cancelled = asyncio.Event()
+    peers = []
+
+    async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        try:
+            for _ in range(messages):
+                yield BIG
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.1)
+            peers.append(context.peer())
+            cancelled.set()
+            raise
+
+    async def read_one_and_leave(call: Any) -> None:
+        await call.read()
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.wait_for(cancelled.wait(), 10)
+
+    await serving(handler, read_one_and_leave)
+    assert peers[0].startswith("ipv4:127.0.0.1:")
+
+
+async def test_all_messages_come_in_order_and_the_status_after_them():
+    async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for index in range(20):
+            yield request + b"%d" % index
+        context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+        context.set_details("enough")
+
+    async def read_all(call: Any) -> tuple[list[bytes], Any, str]:
+        read = [await call.read() for _ in range(20)]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        return read, caught.value.code(), caught.value.details()
+
+    told = await serving(handler, read_all)
+    assert told == ([b"request%d" % index for index in range(20)], grpc.StatusCode.RESOURCE_EXHAUSTED, "enough")
+
+
+async def test_a_handler_that_fails_fails_its_call():
+    async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        yield b"one"
+        raise ValueError("no more")
+
+    async def read_all(call: Any) -> Any:
+        assert await call.read() == b"one"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        return caught.value.code()
+
+    assert await serving(handler, read_all) is grpc.StatusCode.UNKNOWN
