@@ -186,7 +186,7 @@ async def short_scoring(runs: int, scenes: int) -> list[Row]:
             ratio=f"{short / aloud:.2f}",
         ),
         Row(
-            what=f"its error |dV| + |dA| on {scenes} scenes with known feeling",
+            what=f"its error in valence plus that in arousal, on {scenes} scenes with known feeling",
             ours=f"{short_error:.2f}",
             peer=f"{aloud_error:.2f}",
             ratio=f"{short_error / aloud_error:.2f}",
