@@ -66,9 +66,9 @@ async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings:
     return TextualGradient(rejected=tuple(rejected))
 
 
-async def reason_aloud(images: Sequence[bytes], *, judge: Judge) -> list[str]:
-    """The judge's own words on each image; empty where it found none."""
-    outcomes = await judge.assess(images, reasoning=True)
+async def reason_aloud(images: Sequence[bytes], *, user: str, judge: Judge) -> list[str]:
+    """The judge's own words on each image, seen for a person where `user` names one; empty where it found none."""
+    outcomes = await judge.assess(images, reasoning=True, user=user)
     return [outcome.reasoning if isinstance(outcome, Assessment) else "" for outcome in outcomes]
 
 

@@ -124,7 +124,7 @@ async def optimize(
                 )
                 gradient, (best_reasoning, worst_reasoning) = await both(
                     estimate_gradient(comparison, judge=judge, settings=settings),
-                    reason_aloud([best_image, worst_image], judge=judge),
+                    reason_aloud([best_image, worst_image], user=request.user, judge=judge),
                 )
                 yield GradientEstimated(
                     round=index,
