@@ -1,7 +1,6 @@
-"""The loop, with a scripted generator and judge."""
+"""The loop, with a scripted generator and judge: rounds, events, and step 1, the loss."""
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
@@ -9,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofeedback.affect import AffectPoint, distance
-from emofeedback.errors import NotFound, Unavailable
+from emofeedback.errors import NotFound
 from emofeedback.interfaces import Assessment
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.optimizer.loop import optimize
 from emofeedback.rounds import (
     Answer,
     GradientEstimated,
@@ -20,77 +18,16 @@ from emofeedback.rounds import (
     ImagePainted,
     LossComputed,
     OptimizationFinished,
-    OptimizationRequest,
     PaintingStep,
     PromptShortened,
     PromptUpdated,
-    Resume,
     RoundFinished,
     RoundStarted,
-    StopReason,
     WordsUnknown,
 )
-from emofeedback.settings import OptimizerSettings
-from fakes import (
-    GENERATOR_MODEL,
-    JUDGE_MODEL,
-    UNREADABLE,
-    ScriptedGenerator,
-    ScriptedJudge,
-    assessment,
-    look,
-    paint,
-)
+from fakes import GENERATOR_MODEL, JUDGE_MODEL, UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment, look, paint
 from people import known_of
-
-TARGET = AffectPoint(7.0, 3.0)
-SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
-REQUEST = OptimizationRequest(prompt="a boat", target=TARGET, rounds=3, images=4, seed=10)
-
-
-async def collect(events, request=REQUEST, generator=None, judge=None, settings=SETTINGS):
-    """Runs the loop; `events` holds what came before a failure too."""
-    generator, judge = generator or ScriptedGenerator(), judge or ScriptedJudge()
-    async for event in optimize(request, generator=generator, judge=judge, settings=settings):
-        events.append(event)
-
-
-async def run(*args, **kwargs):
-    """All events of a run."""
-    events = []
-    await collect(events, *args, **kwargs)
-    return events
-
-
-def of(kind, events):
-    return [event for event in events if isinstance(event, kind)]
-
-
-def finished_rounds(events):
-    return [event.round for event in of(RoundFinished, events)]
-
-
-def errors_by_round(*rounds, lost=()):
-    """A judge for which image i of round r is `rounds[r][i]` from the target (None: unreadable).
-
-    Rounds are told apart by their prompts, which the judge itself rewrites: "a boat", "a boat, 1", "a boat, 2".
-    Pictures in `lost`, pairs of round and index, do not show the subject.
-    """
-
-    def place(picture):
-        return (int(picture.prompt.split(", ")[1]) if ", " in picture.prompt else 0), picture.seed - REQUEST.seed
-
-    def feeling(picture):
-        index, image = place(picture)
-        error = rounds[index][image]
-        return UNREADABLE if error is None else assessment(TARGET.valence - error, TARGET.arousal)
-
-    def alignment(picture, prompt):
-        return 0.1 if place(picture) in lost else 0.6
-
-    rewrites = [f"<prompt>a boat, {index}</prompt>" for index in range(1, 9)]
-    return ScriptedJudge(feeling=feeling, alignment=alignment, rewrites=rewrites)
-
+from scripted_loop import REQUEST, SETTINGS, TARGET, collect, errors_by_round, finished_rounds, of, run
 
 # --- rounds, prompts and seeds -----------------------------------------------------------------------------------
 
@@ -320,314 +257,7 @@ def test_the_answers_loss_is_the_least_of_all_eligible_candidates(scores):
     assert events[-1].answer.loss == pytest.approx(min(eligible))
 
 
-# --- steps 2 and 3: gradient and update --------------------------------------------------------------------------
-
-
-async def test_a_rewrite_that_loses_the_subject_is_rejected_with_a_reason_and_asked_for_again():
-    judge = ScriptedJudge(
-        rewrites=["<prompt>a cake</prompt>", "<prompt>a boat at dusk</prompt>"],
-        similarity=lambda text, candidate: 0.9 if "boat" in candidate else 0.31,
-    )
-    events = await run(replace(REQUEST, rounds=2), judge=judge)
-    [update] = of(PromptUpdated, events)
-    assert (update.prompt, update.fell_back) == ("a boat at dusk", False)
-    [rejection] = update.rejected
-    assert rejection.prompt == "a cake"
-    assert "0.31" in rejection.reason and "0.5" in rejection.reason
-    assert finished_rounds(events)[0].rejected == update.rejected
-
-
-async def test_a_retry_is_sampled_with_temperature_and_another_seed():
-    judge = ScriptedJudge(rewrites=["<prompt>a boat</prompt>", "<prompt>a ship</prompt>"])
-    await run(replace(REQUEST, rounds=2), judge=judge)
-    first, second = judge.decodings[-2:]
-    assert first.temperature == 0
-    assert second.temperature > 0 and second.seed != first.seed
-
-
-async def test_after_the_last_attempt_the_prompt_stays():
-    judge = ScriptedJudge(rewrites=["nothing.\n\nof use"] * 9)
-    events = await run(replace(REQUEST, rounds=2), judge=judge, settings=replace(SETTINGS, rewrite_attempts=2))
-    [update] = of(PromptUpdated, events)
-    assert (update.prompt, update.fell_back, len(update.rejected)) == ("a boat", True, 2)
-    assert update.rejected[0].prompt == "nothing.\n\nof use"
-    assert finished_rounds(events)[0].optimized_prompt == "a boat"
-    assert len(finished_rounds(events)) == 2
-
-
-@pytest.mark.parametrize("same", ["a boat", "A Boat", " a  boat "])
-async def test_a_rewrite_that_says_the_same_is_no_progress(same):
-    judge = ScriptedJudge(rewrites=[f"<prompt>{same}</prompt>", "<prompt>a ship</prompt>"])
-    [update] = of(PromptUpdated, await run(replace(REQUEST, rounds=2), judge=judge))
-    assert update.prompt == "a ship"
-    assert "painted already" in update.rejected[0].reason
-
-
-async def test_a_rewrite_that_goes_back_to_an_earlier_prompt_is_no_progress_either():
-    judge = ScriptedJudge(rewrites=["<prompt>b</prompt>", "<prompt>a boat</prompt>", "<prompt>c</prompt>"])
-    events = await run(judge=judge)
-    assert [r.prompt for r in finished_rounds(events)] == ["a boat", "b", "c"]
-
-
-async def test_a_rewrite_past_the_encoders_limit_is_shortened_and_said_so():
-    judge = ScriptedJudge(rewrites=["<prompt>a boat at sea, warm light, gulls, a long wake behind it</prompt>"])
-    events = await run(replace(REQUEST, rounds=2), judge=judge, settings=replace(SETTINGS, max_prompt_tokens=8))
-    [update] = of(PromptUpdated, events)
-    assert update.prompt == "a boat at sea, warm light"
-    assert update.rejected[0].prompt == "a boat at sea, warm light, gulls, a long wake behind it"
-    assert "about 15 tokens, the generator reads 8" in update.rejected[0].reason
-
-
-async def test_a_malformed_rewrite_is_repaired():
-    judge = ScriptedJudge(rewrites=["Sure! Here is the new prompt:\n```\na boat\nat dawn\n```"])
-    [update] = of(PromptUpdated, await run(replace(REQUEST, rounds=2), judge=judge))
-    assert (update.prompt, update.rejected) == ("a boat at dawn", ())
-
-
-async def test_an_unreadable_analysis_is_asked_for_once_more():
-    judge = ScriptedJudge(analyses=["", "Add sunlight."])
-    events = await run(replace(REQUEST, rounds=2), judge=judge)
-    assert of(GradientEstimated, events)[0].analysis == "Add sunlight."
-    assert not of(PromptUpdated, events)[0].fell_back
-
-
-async def test_without_any_readable_analysis_the_prompt_stays_and_the_round_says_so():
-    judge = ScriptedJudge(analyses=["", "```"])
-    events = await run(replace(REQUEST, rounds=2), judge=judge)
-    [update] = of(PromptUpdated, events)
-    assert (update.prompt, update.fell_back) == ("a boat", True)
-    assert [rejection.prompt for rejection in update.rejected] == ["", "```"]
-    assert finished_rounds(events)[0].rejected == update.rejected
-    assert len(judge.decodings) == 2
-
-
-async def test_an_image_that_the_judge_cannot_reason_about_leaves_an_empty_reasoning():
-    class Silent(ScriptedJudge):
-        async def assess(self, images, *, reasoning=False, user=""):
-            return [UNREADABLE for _ in images]
-
-    [gradient] = of(GradientEstimated, await run(replace(REQUEST, rounds=2), judge=Silent()))
-    assert (gradient.best_reasoning, gradient.worst_reasoning) == ("", "")
-    assert gradient.analysis
-
-
-# --- stopping ----------------------------------------------------------------------------------------------------
-
-
-async def test_it_stops_when_the_tolerance_is_reached_and_asks_for_no_rewrite_then():
-    judge = errors_by_round([3, 2, 3, 3], [1, 1, 0.4, 1], [0, 0, 0, 0])
-    events = await run(replace(REQUEST, tolerance=0.5), judge=judge)
-    assert events[-1].stopped_because is StopReason.TOLERANCE
-    assert events[-1].answer == Answer(round=1, index=2, loss=pytest.approx(0.4))
-    assert len(of(PromptUpdated, events)) == 1
-
-
-async def test_it_stops_on_a_plateau():
-    judge = errors_by_round(*[[3, 2, 3, 3]] * 5)
-    events = await run(replace(REQUEST, rounds=5), judge=judge)
-    assert events[-1].stopped_because is StopReason.PLATEAU
-    assert len(finished_rounds(events)) == 3
-
-
-async def test_after_the_time_budget_no_new_round_starts_but_the_running_one_is_finished():
-    events = await run(replace(REQUEST, time_budget=0.01), ScriptedGenerator(delay=0.005))
-    [only] = finished_rounds(events)
-    assert len(only.candidates) == 4
-    assert events[-1].stopped_because is StopReason.TIME_BUDGET
-    assert events[-1].answer is not None
-
-
-async def test_all_rounds_done_is_a_reason_too():
-    assert (await run())[-1].stopped_because is StopReason.ROUNDS
-
-
-# --- when something goes wrong -----------------------------------------------------------------------------------
-
-
-async def test_an_image_that_the_judge_cannot_read_costs_that_candidate_only():
-    events = await run(judge=errors_by_round([3, None, 2, 4], [1, 1, 1, None], [2, 2, 2, 2]))
-    first, second, _ = finished_rounds(events)
-    assert first.candidates[1].outcome == UNREADABLE and first.candidates[1].loss is None
-    assert of(LossComputed, events)[0].losses == (3, None, 2, 4)
-    assert (second.best, second.worst) == (0, 0)
-    assert events[-1].answer == Answer(round=1, index=0, loss=1)
-
-
-async def test_a_round_that_the_judge_cannot_read_keeps_the_prompt_and_paints_on():
-    generator = ScriptedGenerator()
-    judge = ScriptedJudge(feeling=lambda picture: UNREADABLE if picture.seed < 14 else assessment(7, 3))
-    events = await run(replace(REQUEST, rounds=2), generator, judge)
-    first, second = finished_rounds(events)
-    assert (first.best, first.worst, first.optimized_prompt) == (None, None, "a boat")
-    assert of(LossComputed, events)[0].best is None
-    assert of(PromptUpdated, events)[0].fell_back
-    assert second.best == 0 and events[-1].answer == Answer(round=1, index=0, loss=0)
-
-
-async def test_a_run_in_which_nothing_could_be_judged_ends_without_an_answer_but_with_its_images():
-    events = await run(judge=ScriptedJudge(feeling=lambda picture: UNREADABLE))
-    assert events[-1].answer is None
-    assert len(of(ImagePainted, events)) == 12
-
-
-@pytest.mark.parametrize("failure", [Unavailable("the generator restarts"), NotFound("no such policy")])
-async def test_a_failure_of_the_generator_comes_through_after_what_was_done_before_it(failure):
-    generator = ScriptedGenerator(failures={(1, 2): failure})
-    events = []
-    with pytest.raises(type(failure), match=str(failure)):
-        await collect(events, generator=generator)
-    assert len(finished_rounds(events)) == 1
-    assert [event.image.index for event in of(ImagePainted, events) if event.round == 1] == [0, 1]
-
-
-@pytest.mark.parametrize("method", ["assess_stream", "score", "assess", "converse", "compare_texts"])
-async def test_a_failure_of_the_judge_comes_through_as_it_is_and_stops_the_painting(method):
-    judge = ScriptedJudge(failures={method: Unavailable("the judge restarts")})
-    generator = ScriptedGenerator(delay=0.005)
-    events = []
-    with pytest.raises(Unavailable, match="the judge restarts"):
-        await collect(events, generator=generator, judge=judge)
-    assert of(ImagePainted, events)
-    steps = generator.steps_done
-    await asyncio.sleep(0.03)
-    assert generator.steps_done == steps
-
-
-async def test_closing_stops_painting_and_judging_at_once():
-    generator, judge = ScriptedGenerator(delay=0.005), ScriptedJudge(delay=60)
-    async with aclosing(optimize(REQUEST, generator=generator, judge=judge, settings=SETTINGS)) as events:
-        async for event in events:
-            if isinstance(event, ImagePainted):
-                await asyncio.sleep(0.02)
-                break
-    steps = generator.steps_done
-    await asyncio.sleep(0.03)
-    assert generator.steps_done == steps
-    assert generator.closed_early == 1
-    assert judge.cancelled >= 2  # the assessment, and the alignment of every image that was there
-
-
-async def test_cancelling_the_caller_stops_the_gradient():
-    class Slow(ScriptedJudge):
-        async def converse(self, conversations, decoding):
-            self.delay = 60
-            return await super().converse(conversations, decoding)
-
-    judge = Slow()
-    task = asyncio.create_task(run(judge=judge))
-    while "converse" not in judge.calls:
-        await asyncio.sleep(0.001)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert judge.cancelled == 2  # the conversation, and the reasoning beside it
-
-
-# --- resuming ----------------------------------------------------------------------------------------------------
-
-
-def without_time(event):
-    match event:
-        case RoundFinished():
-            return replace(event, round=replace(event.round, seconds=0))
-        case OptimizationFinished():
-            return replace(event, seconds=0)
-    return event
-
-
-def cut_after(count, events):
-    """The resume record of a run that was cut in the round after `count` finished ones."""
-    rounds = tuple(finished_rounds(events)[:count])
-    answer = of(LossComputed, events)[count - 1].best
-    images = {(e.round, e.image.index): e.image.data for e in of(ImagePainted, events)}
-    return Resume(rounds=rounds, best_image=images[answer.round, answer.index] if answer else b"")
-
-
-@pytest.mark.parametrize("done", [1, 2])
-@pytest.mark.parametrize(
-    "judge",
-    [
-        lambda: ScriptedJudge(),
-        lambda: errors_by_round([3, 0.5, 2, 4], [1, 2, 3, 4], [1, 0.2, 1, 1], lost={(2, 1)}),
-        lambda: ScriptedJudge(similarity=lambda text, candidate: 0.0),
-        lambda: ScriptedJudge(feeling=lambda picture: UNREADABLE),
-    ],
-)
-async def test_a_cut_run_goes_on_as_if_it_had_not_been_cut(judge, done):
-    # Rewrites must depend on nothing but what they are asked, as those of a real judge with a fixed seed.
-    def scripted():
-        fresh = judge()
-        fresh._reply = lambda conversation, decoding: (
-            "Add light."
-            if isinstance(conversation[0].parts[0], bytes)
-            else f"<prompt>a boat, {1 + _round_of(conversation)}</prompt>"
-        )
-        return fresh
-
-    whole = await run(judge=scripted())
-    resumed = await run(replace(REQUEST, resume=cut_after(done, whole)), judge=scripted())
-    start = whole.index(RoundStarted(round=done, prompt=resumed[0].prompt))
-    assert [without_time(event) for event in resumed] == [without_time(event) for event in whole[start:]]
-
-
-def _round_of(conversation):
-    current = conversation[0].parts[0].split("Current prompt: ")[1].split("\n")[0]
-    return int(current.split(", ")[1]) if ", " in current else 0
-
-
-async def test_a_finished_run_resumed_ends_at_once_with_the_same_answer():
-    whole = await run()
-    generator = ScriptedGenerator()
-    resumed = await run(replace(REQUEST, resume=cut_after(3, whole)), generator)
-    assert [without_time(event) for event in resumed] == [without_time(whole[-1])]
-    assert not generator.requests
-
-
-async def test_a_finished_run_resumed_with_more_rounds_goes_on_with_the_next_seeds():
-    whole = await run(replace(REQUEST, rounds=1))
-    generator = ScriptedGenerator()
-    await run(replace(REQUEST, rounds=2, resume=cut_after(1, whole)), generator)
-    assert [(r.prompt, r.seeds) for r in generator.requests] == [("a boat", (14, 15, 16, 17))]
-
-
-async def test_losses_of_the_rounds_before_the_cut_are_taken_from_what_the_judge_saw():
-    whole = await run(replace(REQUEST, rounds=1), judge=errors_by_round([3, 2, 1, None]))
-    cut = cut_after(1, whole)
-    wrong = tuple(replace(candidate, loss=0.0) for candidate in cut.rounds[0].candidates)
-    resume = replace(cut, rounds=(replace(cut.rounds[0], candidates=wrong),))
-    events = await run(replace(REQUEST, rounds=1, resume=resume))
-    assert events[-1].answer == Answer(round=0, index=2, loss=1)
-
-
-async def test_the_time_of_the_rounds_before_the_cut_counts_against_the_budget():
-    whole = await run(replace(REQUEST, rounds=2))
-    cut = cut_after(1, whole)
-    slow = replace(cut, rounds=(replace(cut.rounds[0], seconds=30.0),))
-    events = await run(replace(REQUEST, time_budget=20.0, resume=slow))
-    assert events[-1].stopped_because is StopReason.TIME_BUDGET
-    assert events[-1].seconds >= 30
-
-
 def test_the_scripted_pictures_are_what_these_tests_take_them_for():
     picture = look(paint("a boat", 12))
     assert (picture.prompt, picture.seed) == ("a boat", 12)
     assert isinstance(ScriptedJudge().feeling(picture), Assessment)
-
-
-async def test_a_generator_that_reads_numbers_is_told_the_target_and_the_agent_is_not():
-    generator, judge = ScriptedGenerator(), ScriptedJudge(rewrites=["<prompt>a boat in the sun</prompt>"])
-    events = await run(replace(REQUEST, rounds=2), generator, judge, replace(SETTINGS, numeric_target=True))
-    assert [request.prompt for request in generator.requests] == [
-        "a boat, valence 7, arousal 3",
-        "a boat in the sun, valence 7, arousal 3",
-    ]
-    assert [finished.prompt for finished in finished_rounds(events)] == ["a boat", "a boat in the sun"]
-    assert not any("valence 7, arousal 3" in prompt for prompt in judge.compared)
-
-
-async def test_a_rewrite_leaves_room_for_the_targets_numbers():
-    judge = ScriptedJudge(rewrites=["<prompt>a boat, red light, blue light, warm light</prompt>"])
-    asked = replace(SETTINGS, numeric_target=True, max_prompt_tokens=12)
-    generator = ScriptedGenerator()
-    await run(replace(REQUEST, rounds=2), generator, judge, asked)
-    assert generator.requests[1].prompt == "a boat, red light, valence 7, arousal 3"
