@@ -1,8 +1,10 @@
 """The loop over scripted engines, for the tests of what it does: how it is run, and how its events are read."""
 
+from dataclasses import replace
+
 from emofeedback.affect import AffectPoint
 from emofeedback.optimizer.loop import optimize
-from emofeedback.rounds import OptimizationRequest, RoundFinished
+from emofeedback.rounds import OptimizationFinished, OptimizationRequest, RoundFinished
 from emofeedback.settings import OptimizerSettings
 from fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment
 
@@ -31,6 +33,15 @@ def of(kind, events):
 
 def finished_rounds(events):
     return [event.round for event in of(RoundFinished, events)]
+
+
+def without_time(event):
+    match event:
+        case RoundFinished():
+            return replace(event, round=replace(event.round, seconds=0))
+        case OptimizationFinished():
+            return replace(event, seconds=0)
+    return event
 
 
 def errors_by_round(*rounds, lost=()):

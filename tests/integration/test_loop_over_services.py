@@ -10,12 +10,11 @@ import pytest
 from emofeedback import AffectPoint, AsyncClient, RetryPolicy
 from emofeedback.errors import Unavailable
 from emofeedback.optimizer.loop import optimize
-from emofeedback.rounds import ImagePainted, OptimizationFinished, OptimizationRequest, RoundFinished
-from emofeedback.settings import OptimizerSettings
+from emofeedback.rounds import ImagePainted, OptimizationRequest, RoundFinished
 from fakes import ScriptedGenerator, ScriptedJudge
+from scripted_loop import SETTINGS, without_time
 from scripted_services import Fault, Services, serving
 
-SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
 REQUEST = OptimizationRequest(prompt="a boat", target=AffectPoint(7, 3), rounds=2, images=3, seed=10)
 
 
@@ -27,15 +26,6 @@ async def remote(**services):
         AsyncClient(running.address, retry=RetryPolicy(attempts=1)) as client,
     ):
         yield running, {"generator": client.generator, "judge": client.judge, "settings": SETTINGS}
-
-
-def without_time(event):
-    match event:
-        case RoundFinished():
-            return replace(event, round=replace(event.round, seconds=0))
-        case OptimizationFinished():
-            return replace(event, seconds=0)
-    return event
 
 
 def by_kind(events):

@@ -12,15 +12,13 @@ from emofeedback.rounds import (
     Answer,
     ImagePainted,
     LossComputed,
-    OptimizationFinished,
     PromptUpdated,
     Resume,
-    RoundFinished,
     RoundStarted,
     StopReason,
 )
 from fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment
-from scripted_loop import REQUEST, SETTINGS, collect, errors_by_round, finished_rounds, of, run
+from scripted_loop import REQUEST, SETTINGS, collect, errors_by_round, finished_rounds, of, run, without_time
 
 # --- stopping ----------------------------------------------------------------------------------------------------
 
@@ -135,15 +133,6 @@ async def test_cancelling_the_caller_stops_the_gradient():
 
 
 # --- resuming ----------------------------------------------------------------------------------------------------
-
-
-def without_time(event):
-    match event:
-        case RoundFinished():
-            return replace(event, round=replace(event.round, seconds=0))
-        case OptimizationFinished():
-            return replace(event, seconds=0)
-    return event
 
 
 def cut_after(count, events):
