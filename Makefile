@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP) ## Create .venv with the tested versions
 
 demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
-	@$(BIN)/python -m emofeedback.demo $(DEMO_ARGS)
+	@$(BIN)/python -m emofeedback.cli.demo $(DEMO_ARGS)
 
 test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart
 	$(BIN)/python -m pytest

@@ -18,7 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random-weight SD3 checkpoint, with T5."""
-    from tiny_checkpoints import save_tiny_sd3
+    from support.tiny_checkpoints import save_tiny_sd3
 
     return save_tiny_sd3(tmp_path_factory.mktemp("sd3") / "tiny-sd3")
 
@@ -28,8 +28,8 @@ def scene() -> bytes:
     """A PNG of the embedded world."""
     import numpy as np
 
-    from emofeedback_trainer.nano.rendering import render
-    from emofeedback_trainer.nano.scenes import sample_scene
+    from emofeedback_trainer.nano.world.rendering import render
+    from emofeedback_trainer.nano.world.scenes import sample_scene
 
     buffer = io.BytesIO()
     render(sample_scene(np.random.default_rng(5)), 128).save(buffer, "PNG")
@@ -40,7 +40,7 @@ def scene() -> bytes:
 def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two Qwen2.5-VL checkpoints, `judge`, which has learned its replies, and `babbler`, of random
     weights; and a CLIP, `scorer`."""
-    from tiny_judges import save_tiny_clip, save_tiny_qwen25vl
+    from support.tiny_judges import save_tiny_clip, save_tiny_qwen25vl
 
     folder = tmp_path_factory.mktemp("judges")
     save_tiny_qwen25vl(folder / "judge", taught=True)

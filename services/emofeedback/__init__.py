@@ -1,6 +1,6 @@
 """EmoFeedback: pictures that make people feel what you asked for.
 
-The names below load on first use, so that `import emofeedback.affect` costs nothing, and the SDK needs only gRPC.
+The names below load on first use, so that `import emofeedback.domain.affect` costs nothing, and the SDK needs only gRPC.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emofeedback.affect import AffectPoint, Emotion
     from emofeedback.client import AsyncClient, Client, Creation, Deadlines, Keepalive, RetryPolicy
+    from emofeedback.domain.affect import AffectPoint, Emotion
 
 __all__ = [
     "AffectPoint",

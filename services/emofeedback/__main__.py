@@ -2,6 +2,6 @@
 
 import sys
 
-from emofeedback.cli import main
+from emofeedback.cli.main import main
 
 sys.exit(main())

@@ -16,27 +16,27 @@ from functools import partial
 
 from speed import Row, alternate, show
 
-from emofeedback.commands.engines import silence_libraries
-from emofeedback.interfaces import (
+from emofeedback.backends import silence_libraries
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.generation import (
     GenerationEvent,
     GenerationRequest,
     Generator,
-    Judge,
     ModelInfo,
     Trajectory,
     TrajectoryEvent,
     TrajectoryRequest,
 )
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
-from emofeedback_trainer.flow_grpo.conditions import plan, read_wishes
+from emofeedback_trainer.flow_grpo.components import engines, load_learner
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig
-from emofeedback_trainer.flow_grpo.engines import engines, load_learner
+from emofeedback_trainer.flow_grpo.distributed import distributed_learner
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.records import Rollout
+from emofeedback_trainer.flow_grpo.prompts import plan, read_wishes
 from emofeedback_trainer.flow_grpo.rollout import roll_out
-from emofeedback_trainer.flow_grpo.run import PolicyLearner
+from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
+from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
-from emofeedback_trainer.flow_grpo.workers import distributed_learner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,22 +23,16 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from emofeedback import AffectPoint, AsyncClient
-from emofeedback.generator.engine import GeneratorEngine
-from emofeedback.interfaces import (
-    Assessment,
-    GeneratedImage,
-    GenerationEvent,
-    GenerationRequest,
-    Generator,
-    ModelInfo,
-)
-from emofeedback.judge.assess import LocalJudge
+from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.generation import GeneratedImage, GenerationEvent, GenerationRequest, Generator, ModelInfo
+from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.generator.local import GeneratorEngine
+from emofeedback.judge.local import LocalJudge
 from emofeedback.optimizer.loop import optimize
-from emofeedback.rounds import OptimizationRequest
-from emofeedback.settings import NANO_PROFILE
-from emofeedback_trainer.nano.rendering import render
-from emofeedback_trainer.nano.scenes import affect, sample_scene
-from running_services import Services, serving
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback_trainer.nano.world.rendering import render
+from emofeedback_trainer.nano.world.scenes import affect, sample_scene
+from support.running_services import Services, serving
 
 IMAGES = 8
 

@@ -25,11 +25,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from callers import Tally, painting
 from emofeedback import AsyncClient
-from emofeedback.local_services import local_services
-from emofeedback_trainer.nano.rendering import render
-from emofeedback_trainer.nano.scenes import sample_scene
+from emofeedback.serving.local import local_services
+from emofeedback_trainer.nano.world.rendering import render
+from emofeedback_trainer.nano.world.scenes import sample_scene
+from support.callers import Tally, painting
 
 STEPS = 14
 TARGET_WORK = 160.0

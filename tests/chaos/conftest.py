@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from running_cluster import Cluster
-from running_services import serving
+from support.running_cluster import Cluster
+from support.running_services import serving
 
 
 @pytest.fixture(scope="module")

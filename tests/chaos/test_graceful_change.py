@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from callers import Tally, judging, optimizing, painting
 from emofeedback import AsyncClient, Deadlines
-from emofeedback.interfaces import GeneratedImage, GenerationRequest
-from running_cluster import Cluster
+from emofeedback.domain.generation import GeneratedImage, GenerationRequest
+from support.callers import Tally, judging, optimizing, painting
+from support.running_cluster import Cluster
 
 KINDS = ("paint", "judge", "optimize")
 PATIENCE = 300.0

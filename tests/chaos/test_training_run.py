@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from running_cluster import Cluster
-from running_services import serving
+from support.running_cluster import Cluster
+from support.running_services import serving
 
 CHANGES = (
     *("iterations=3", "groups=2", "group_size=2", "sampling.steps=5", "sampling.window_to=1", "learner.rank=2"),

@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-import tiny_judges as tiny
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.client import AsyncClient
-from emofeedback.errors import FailedPrecondition, InvalidRequest, NotFound
-from emofeedback.interfaces import Assessment, Decoding, Judge, Message, ModelInfo
-from emofeedback.judge.assess import LocalJudge
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
+from emofeedback.domain.assessment import Assessment, Decoding, Judge, Message
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.judge.service import JudgeServicer
-from emofeedback.settings import LIMITS, NANO_PROFILE
+from emofeedback.judge.local import LocalJudge
+from emofeedback.judge.servicer import JudgeServicer
+from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
-from fakes import ScriptedJudge, paint
-from people import known_of
-from pictures import encoded
+from support import tiny_judges as tiny
+from support.fakes import ScriptedJudge, paint
+from support.people import known_of
+from support.pictures import encoded
 
 # vLLM lives in one event loop, so all tests here share one.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -308,8 +310,8 @@ async def test_a_bad_image_in_a_stream_is_named_by_its_key(judge: Judge) -> None
 
 @pytest.mark.vllm
 async def test_vllm_judges_as_transformers_does(vllm: LocalJudge) -> None:
-    from emofeedback_trainer.nano.rendering import render
-    from emofeedback_trainer.nano.scenes import sample_scene
+    from emofeedback_trainer.nano.world.rendering import render
+    from emofeedback_trainer.nano.world.scenes import sample_scene
 
     random = np.random.default_rng(0)
     scenes = [encoded(render(sample_scene(random))) for _ in range(8)]

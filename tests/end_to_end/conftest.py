@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from collector import Collector, collecting
-from running_services import TOKEN, Services, serving
+from support.collector import Collector, collecting
+from support.running_services import TOKEN, Services, serving
 
 
 @pytest.fixture(scope="session")

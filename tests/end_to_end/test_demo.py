@@ -9,13 +9,13 @@ from pathlib import Path
 
 import psutil
 
-from running_services import free_port
+from support.running_services import free_port
 
 
 def demo(out: Path) -> subprocess.Popen[str]:
     ports = ("--port", str(free_port()), "--http-port", str(free_port()))
     return subprocess.Popen(
-        [sys.executable, "-m", "emofeedback.demo", "--out", str(out), *ports],
+        [sys.executable, "-m", "emofeedback.cli.demo", "--out", str(out), *ports],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from emofeedback import AffectPoint, AsyncClient, Client
-from emofeedback.errors import InvalidRequest, NotFound, Unauthenticated
-from emofeedback.interfaces import (
-    Assessment,
+from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.errors import InvalidRequest, NotFound, Unauthenticated
+from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationQueued,
     GenerationRequest,
@@ -29,12 +29,12 @@ from emofeedback.interfaces import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
+from emofeedback.domain.optimization import ImageJudged, OptimizationFinished, OptimizationRequest
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.rounds import ImageJudged, OptimizationFinished, OptimizationRequest
-from emofeedback.settings import NANO_PROFILE
+from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, optimizer_pb2
-from people import known_of
-from running_services import TOKEN, Services, command, free_port, interrupt, serving
+from support.people import known_of
+from support.running_services import TOKEN, Services, command, free_port, interrupt, serving
 
 
 def every_method() -> list[tuple[str, str, bool, bool]]:
@@ -103,7 +103,7 @@ def test_rays_own_port_refuses_a_driver_without_its_token(services: Services) ->
 
 
 def test_the_services_paint_the_same_pixels_as_the_engines_in_process(services: Services) -> None:
-    from emofeedback.generator.engine import GeneratorEngine
+    from emofeedback.generator.local import GeneratorEngine
 
     request = GenerationRequest(prompt="a cat in a forest at night", seeds=(3, 4, 5))
 
@@ -123,7 +123,7 @@ def test_the_services_paint_the_same_pixels_as_the_engines_in_process(services: 
 
 
 def test_the_services_sample_the_same_trajectories_as_the_engine_in_process(services: Services) -> None:
-    from emofeedback.generator.engine import GeneratorEngine
+    from emofeedback.generator.local import GeneratorEngine
 
     window = NoiseWindow(kind="sde", level=0.7, first=1, length=2)
     request = TrajectoryRequest(prompt="a cat in a forest at night", seeds=(3, 4, 5), window=window, steps=6)
@@ -269,8 +269,8 @@ def test_bad_images_are_refused_by_name_and_good_ones_judged(services: Services,
 
 
 def test_a_message_over_the_limit_is_refused_and_the_service_goes_on(services: Services, scene: bytes) -> None:
-    from emofeedback.errors import ResourceExhausted
-    from emofeedback.settings import LIMITS
+    from emofeedback.domain.errors import ResourceExhausted
+    from emofeedback.domain.limits import LIMITS
 
     with Client(services.address, token=TOKEN) as client:
         with pytest.raises(ResourceExhausted):

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from collector import SPAN, Collector, ReceivedSpan, callers_span
-from dashboards import DASHBOARDS, queried_names
 from emofeedback import AffectPoint, Client
-from emofeedback.errors import InvalidRequest
-from emofeedback.metrics import GPU_MEMORY, PARSE_FAILURES
-from emofeedback.rounds import OptimizationFinished, OptimizationRequest
-from emofeedback.settings import BASE_POLICY, NANO_PROFILE
-from running_services import TOKEN, Services
-from scraping import Page, metrics_port, wait_for
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.domain.optimization import OptimizationFinished, OptimizationRequest
+from emofeedback.observability.metrics import GPU_MEMORY, PARSE_FAILURES
+from emofeedback.profiles.builtin import NANO_PROFILE
+from support.collector import SPAN, Collector, ReceivedSpan, callers_span
+from support.dashboards import DASHBOARDS, queried_names
+from support.running_services import TOKEN, Services
+from support.scraping import Page, metrics_port, wait_for
 
 SERVER, CLIENT = 2, 3
 OPTIMIZE = ("emofeedback-optimizer", "PromptOptimizerService/Optimize")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from chart_releases import CHART, NAMES, Release, example, merged
-from kube_api import kube_api
-from kube_store import KubeApi
-from real_helm import NAMESPACE, Helm, real_helm
+from support.chart_releases import CHART, NAMES, Release, example, merged
+from support.kube_api import kube_api
+from support.kube_store import KubeApi
+from support.real_helm import NAMESPACE, Helm, real_helm
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import yaml
 
-from emofeedback.local_cluster import LOOPBACK, listen_on_loopback, local_cluster
-from emofeedback.local_services import deploy
+from emofeedback.serving.local import deploy
+from emofeedback.serving.ray_local import LOOPBACK, listen_on_loopback, local_cluster
 
 
 def main(path: Path) -> None:

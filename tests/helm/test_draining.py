@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from callers import Tally, painting
 from emofeedback import AsyncClient
-from emofeedback.draining import parts_on
-from running_cluster import Cluster
-from running_services import free_port, serving
+from emofeedback.serving.draining import parts_on
+from support.callers import Tally, painting
+from support.running_cluster import Cluster
+from support.running_services import free_port, serving
 
 pytestmark = pytest.mark.helm
 

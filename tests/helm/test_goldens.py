@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart_releases import NAMES, Release
+from support.chart_releases import NAMES, Release
 
 pytestmark = pytest.mark.helm
 

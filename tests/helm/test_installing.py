@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_releases import CHART, NAMES, Release, example, merged
-from kube_store import KubeApi
-from real_helm import NAMESPACE, Helm, HelmRefused
+from support.chart_releases import CHART, NAMES, Release, example, merged
+from support.kube_store import KubeApi
+from support.real_helm import NAMESPACE, Helm, HelmRefused
 
 pytestmark = pytest.mark.helm
 

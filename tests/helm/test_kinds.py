@@ -10,8 +10,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from chart_releases import NAMES, Release
-from kuberay_crds import KUBERAY_VARIABLE, kuberay_schemas, problems
+from support.chart_releases import NAMES, Release
+from support.kuberay_crds import KUBERAY_VARIABLE, kuberay_schemas, problems
 
 pytestmark = pytest.mark.helm
 

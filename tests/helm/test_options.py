@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from chart_releases import CHART, Manifest, Release
+from support.chart_releases import CHART, Manifest, Release
 
 pytestmark = pytest.mark.helm
 

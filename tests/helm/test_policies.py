@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_releases import NAMES, Manifest, Release
+from support.chart_releases import NAMES, Manifest, Release
 
 pytestmark = pytest.mark.helm
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_releases import CHART, NAMES
-from values_table import undocumented, with_table
+from support.chart_releases import CHART, NAMES
+from support.values_table import undocumented, with_table
 
 pytestmark = pytest.mark.helm
 

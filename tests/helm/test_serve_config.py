@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from chart_releases import NAMES, Manifest, Release, example
-from emofeedback.serve_config import ENVIRONMENT, serve_config
-from running_services import command, free_port, interrupt, wait_until_listening
+from emofeedback.serving.config import ENVIRONMENT, serve_config
+from support.chart_releases import NAMES, Manifest, Release, example
+from support.running_services import command, free_port, interrupt, wait_until_listening
 
 pytestmark = pytest.mark.helm
 
@@ -88,7 +88,7 @@ def test_a_pod_that_is_told_to_end_has_time_to_drain(examples: Mapping[str, Rele
     for group in cluster["rayClusterConfig"]["workerGroupSpecs"]:
         pod = group["template"]["spec"]
         hook = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-        assert hook[:3] == ["python", "-m", "emofeedback.draining"]
+        assert hook[:3] == ["python", "-m", "emofeedback.serving.draining"]
         assert pod["terminationGracePeriodSeconds"] >= int(hook[3]) + 30 >= max(drains) + 30
     assert cluster["rayClusterDeletionDelaySeconds"] >= max(drains)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart_releases import Release
-from emofeedback.commands.deploy_needs import needs_of
-from emofeedback_trainer import serving
-from emofeedback_trainer.runs.kubernetes_jobs import JOB_LABEL, filled, load_template
-from kuberay_crds import KUBERAY_VARIABLE, kuberay_schemas, problems
+from emofeedback.cli.deploy.needs import needs_of
+from emofeedback_trainer.service import server as serving
+from emofeedback_trainer.service.backends.kubernetes import JOB_LABEL, filled, load_template
+from support.chart_releases import Release
+from support.kuberay_crds import KUBERAY_VARIABLE, kuberay_schemas, problems
 
 pytestmark = pytest.mark.helm
 
@@ -52,7 +52,7 @@ def test_a_run_can_be_suspended_and_hears_of_its_end(template: Path) -> None:
         assert pod["metadata"]["labels"][JOB_LABEL] == "run-calm-1"
         (container,) = pod["spec"]["containers"]
         hook = container["lifecycle"]["preStop"]["exec"]["command"]
-        assert hook == ["python", "-m", "emofeedback_trainer.runs.last_call"]
+        assert hook == ["python", "-m", "emofeedback_trainer.service.prestop"]
         assert pod["spec"]["terminationGracePeriodSeconds"] > 60
         assert "/runs" in [mount["mountPath"] for mount in container["volumeMounts"]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from both_clients import QUICK, Threaded
 from emofeedback import AsyncClient, Client
-from scripted_services import Services, serving
+from support.both_clients import QUICK, Threaded
+from support.scripted_services import Services, serving
 
 
 @pytest.fixture(params=[AsyncClient, Client])

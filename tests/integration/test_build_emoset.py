@@ -14,14 +14,14 @@ from pathlib import Path
 import datasets
 import pytest
 
-import emoset_building
-import published_layouts as layouts
-from emofeedback.affect import LEXICON, Emotion
-from emofeedback.errors import FailedPrecondition, InvalidRequest
-from emofeedback.local_cluster import local_cluster
+from emofeedback.domain.affect import LEXICON, Emotion
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.serving.ray_local import local_cluster
 from emofeedback_trainer.data.captioning import PART
 from emofeedback_trainer.data.storage import read_split
-from emoset_building import BUILD, CaptioningJudge, build
+from support import emoset_building
+from support import published_layouts as layouts
+from support.emoset_building import BUILD, CaptioningJudge, build
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emofeedback.affect import LEXICON, Emotion
-from emofeedback.cli import main
-from emofeedback.commands.engines import Connect
-from emofeedback.errors import Unauthenticated, Unavailable
-from emofeedback.interfaces import AssessmentOutcome
+from emofeedback.backends import Connect
+from emofeedback.cli.main import main
+from emofeedback.domain.affect import LEXICON, Emotion
+from emofeedback.domain.assessment import AssessmentOutcome
+from emofeedback.domain.errors import Unauthenticated, Unavailable
 from emofeedback.judge.calibration_store import CalibrationStore
-from fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, look, paint
-from people import known_of
-from scripted_engines import ScriptedEngines
+from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, look, paint
+from support.people import known_of
+from support.scripted_engines import ScriptedEngines
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from emofeedback.cli import main
-from emofeedback.interfaces import AssessmentFailure, AssessmentOutcome
+from emofeedback.cli.main import main
+from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.rundir import read_run
-from fakes import JUDGE_MODEL, Picture, ScriptedJudge, arbitrary_feeling, paint
-from people import known_of
-from scripted_engines import ScriptedEngines
-from scripted_services import Services, serving
+from emofeedback.runs.directory import read_run
+from support.fakes import JUDGE_MODEL, Picture, ScriptedJudge, arbitrary_feeling, paint
+from support.people import known_of
+from support.scripted_engines import ScriptedEngines
+from support.scripted_services import Services, serving
 
 TOKEN = "open sesame"
 CREATE = ("create", "a boat on the lake", "--emotion", "awe", "--images", "3")

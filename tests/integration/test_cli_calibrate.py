@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emofeedback.cli import main
-from emofeedback.interfaces import AssessmentOutcome
+from emofeedback.cli.main import main
+from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.judge.calibration_store import CalibrationStore
-from fakes import JUDGE_MODEL, UNREADABLE, Picture, assessment, paint
-from scripted_engines import ScriptedEngines
+from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, assessment, paint
+from support.scripted_engines import ScriptedEngines
 
 COUNT = 16
 

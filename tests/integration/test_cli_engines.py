@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emofeedback.cli import main
-from emofeedback.rundir import read_run
-from tiny_checkpoints import save_tiny_policy
-from tiny_judges import save_tiny_clip, save_tiny_qwen25vl
+from emofeedback.cli.main import main
+from emofeedback.runs.directory import read_run
+from support.tiny_checkpoints import save_tiny_policy
+from support.tiny_judges import save_tiny_clip, save_tiny_qwen25vl
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 import pytest
 
-from both_clients import GROUP, PAINTING, RUN, arriving, collect
 from emofeedback import AffectPoint, AsyncClient, Client, RetryPolicy
-from emofeedback.errors import (
+from emofeedback.domain.assessment import Decoding, Message
+from emofeedback.domain.errors import (
     EmoFeedbackError,
     FailedPrecondition,
     InternalError,
@@ -24,20 +24,19 @@ from emofeedback.errors import (
     Unauthenticated,
     Unavailable,
 )
-from emofeedback.interfaces import (
-    Decoding,
-    GeneratedImage,
-    GenerationQueued,
-    GenerationRequest,
-    GroupStarted,
-    Message,
-    Trajectory,
+from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GroupStarted, Trajectory
+from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.optimization import (
+    GradientRequest,
+    LossRequest,
+    OptimizationFinished,
+    RoundFinished,
+    RoundStarted,
+    UpdateRequest,
 )
-from emofeedback.rounds import OptimizationFinished, RoundFinished, RoundStarted
-from emofeedback.settings import LIMITS
-from emofeedback.steps import GradientRequest, LossRequest, UpdateRequest
-from fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
-from scripted_services import Fault, Services, serving
+from support.both_clients import GROUP, PAINTING, RUN, arriving, collect
+from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
+from support.scripted_services import Fault, Services, serving
 
 # --- what it can do ----------------------------------------------------------------------------------------------
 

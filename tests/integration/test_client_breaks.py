@@ -15,15 +15,15 @@ from typing import Any
 import grpc
 import pytest
 
-import fakes
-from both_clients import GROUP, PAINTING, QUICK, RUN, arriving, collect, until
 from emofeedback import AffectPoint, AsyncClient, Client, Deadlines, RetryPolicy
-from emofeedback.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, Unavailable
-from emofeedback.interfaces import GenerationQueued, GroupStarted, Trajectory
-from emofeedback.rounds import OptimizationFinished, RoundFinished, RoundStarted
-from emofeedback.training import IterationDone, Run, RunState, RunStateChanged
-from fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, look, paint
-from scripted_services import Fault, Services, serving
+from emofeedback.domain.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, Unavailable
+from emofeedback.domain.generation import GenerationQueued, GroupStarted, Trajectory
+from emofeedback.domain.optimization import OptimizationFinished, RoundFinished, RoundStarted
+from emofeedback.domain.training import IterationDone, Run, RunState, RunStateChanged
+from support import fakes
+from support.both_clients import GROUP, PAINTING, QUICK, RUN, arriving, collect, until
+from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, look, paint
+from support.scripted_services import Fault, Services, serving
 
 OK, UNAVAILABLE, INTERNAL = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
 

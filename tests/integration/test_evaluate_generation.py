@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.flow_grpo import plane_picture
-from emofeedback_trainer.nano import panel
+from emofeedback_trainer.evaluation import plane_picture
+from emofeedback_trainer.nano.measure import panel
 
 WAYS = ["base", "reward feedback", "textual feedback", "both"]
 

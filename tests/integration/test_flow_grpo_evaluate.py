@@ -10,14 +10,14 @@ from diffusers import SD3Transformer2DModel
 from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
 
-from emofeedback.checkpoints import digest
-from emofeedback.generator.layout import WEIGHTED
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.policy_store import PolicyStore
-from emofeedback.interfaces import ModelInfo
-from emofeedback.settings import NANO
+from emofeedback.generator.preflight import WEIGHTED
+from emofeedback.profiles.builtin import NANO
+from emofeedback.storage.checkpoints import digest
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.flow_grpo import plane_picture
-from emofeedback_trainer.policies import publish
+from emofeedback_trainer.core.publish import publish
+from emofeedback_trainer.evaluation import plane_picture
 
 BASE = NANO / "generator"
 

@@ -12,14 +12,14 @@ import grpc
 import pytest
 
 from emofeedback import AsyncClient, RetryPolicy
+from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.flow_grpo import outage as outages
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.events import IterationDone, RunEvent, RunPaused, RunResumed
-from emofeedback_trainer.flow_grpo.panel import Panel
-from emofeedback_trainer.flow_grpo.run import train
-from fakes import ScriptedJudge
-from scripted_services import Fault, Services, serving
-from training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
+from emofeedback_trainer.flow_grpo.trainer import train
+from support.fakes import ScriptedJudge
+from support.scripted_services import Fault, Services, serving
+from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
 
 PATIENT = replace(SMALL, patience=30.0)
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch import multiprocessing as mp
 
-from emofeedback.errors import Unavailable
+from emofeedback.domain.errors import Unavailable
+from emofeedback_trainer.flow_grpo.distributed import DistributedLearner, distributed_learner
 from emofeedback_trainer.flow_grpo.learning import HonestyError
-from emofeedback_trainer.flow_grpo.workers import DistributedLearner, distributed_learner
-from learning_processes import learn_in_process, tiny_learner, tiny_rollouts
+from support.learning_processes import learn_in_process, tiny_learner, tiny_rollouts
 
 
 def _close(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:

@@ -13,15 +13,15 @@ import pytest
 import pytest_asyncio
 
 from emofeedback.client.failures import error_from_rpc
-from emofeedback.errors import EmoFeedbackError, InvalidRequest, NotFound, ResourceExhausted, Unauthenticated
-from emofeedback.generator import engine as engine_module
-from emofeedback.generator.engine import GeneratorEngine
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFound, ResourceExhausted, Unauthenticated
+from emofeedback.domain.limits import LIMITS
+from emofeedback.generator import local as engine_module
+from emofeedback.generator.local import GeneratorEngine
 from emofeedback.generator.sampler import Sample
-from emofeedback.generator.service import GeneratorServicer
-from emofeedback.settings import LIMITS
+from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.v1 import generator_pb2_grpc as pb_grpc
-from tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
+from support.tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
 
 TOKEN = "let-me-in"
 AUTHORIZED = (("authorization", f"Bearer {TOKEN}"),)

@@ -12,18 +12,20 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from emofeedback.interfaces import Decoding, ModelInfo
-from emofeedback.judge.assess import LocalJudge
+from emofeedback.domain.assessment import Decoding
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.judge.completion import Completion
-from emofeedback.judge.engines import Chat
-from emofeedback.judge.service import JudgeServicer
-from emofeedback.settings import LIMITS, NANO_PROFILE
+from emofeedback.judge.engines.base import Chat
+from emofeedback.judge.engines.completion import Completion
+from emofeedback.judge.local import LocalJudge
+from emofeedback.judge.servicer import JudgeServicer
+from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import affect_pb2, judge_pb2_grpc
 from emofeedback.v1 import judge_pb2 as pb
-from fakes import JUDGE_MODEL, SCORER_MODEL
-from people import known_of
-from pictures import ACCEPTED, REFUSED, claims, encoded, red
+from support.fakes import JUDGE_MODEL, SCORER_MODEL
+from support.people import known_of
+from support.pictures import ACCEPTED, REFUSED, claims, encoded, red
 
 PICTURE = encoded(red())
 GOOD_RATING = "7 3 awe"

@@ -12,17 +12,17 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from emofeedback.checkpoints import digest
-from emofeedback.errors import InvalidRequest
-from emofeedback.settings import NANO_PROFILE
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.storage.checkpoints import digest
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.data.from_scenes import SceneData, build_scenes
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, GrpoConfig, Schedule, SftConfig
 from emofeedback_trainer.judge.folder import JudgeRunFolder
 from emofeedback_trainer.judge.grpo import train_grpo
 from emofeedback_trainer.judge.sft import train_sft
+from emofeedback_trainer.nano.dataset import SceneData, build_scenes
 
 SCHEDULE = Schedule(steps=2, learning_rate=1e-3, batch=4, save_every=1, measure_every=2, measured=1)
 SFT = replace(SFT_CONFIGS["nano"], schedule=SCHEDULE)

@@ -8,12 +8,12 @@ import grpc
 import pytest
 
 from emofeedback import AffectPoint, AsyncClient, RetryPolicy
-from emofeedback.errors import Unavailable
+from emofeedback.domain.errors import Unavailable
+from emofeedback.domain.optimization import ImagePainted, OptimizationRequest, RoundFinished
 from emofeedback.optimizer.loop import optimize
-from emofeedback.rounds import ImagePainted, OptimizationRequest, RoundFinished
-from fakes import ScriptedGenerator, ScriptedJudge
-from scripted_loop import SETTINGS, without_time
-from scripted_services import Fault, Services, serving
+from support.fakes import ScriptedGenerator, ScriptedJudge
+from support.scripted_loop import SETTINGS, without_time
+from support.scripted_services import Fault, Services, serving
 
 REQUEST = OptimizationRequest(prompt="a boat", target=AffectPoint(7, 3), rounds=2, images=3, seed=10)
 

@@ -8,15 +8,16 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from emofeedback.affect import LEXICON, AffectPoint, Emotion
-from emofeedback.errors import InvalidRequest, Unavailable
+from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion
+from emofeedback.domain.errors import InvalidRequest, Unavailable
+from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.optimizer.loop import optimize
-from emofeedback.optimizer.service import PromptOptimizerServicer
-from emofeedback.rounds import OptimizationRequest
-from emofeedback.settings import LIMITS, OptimizerSettings
+from emofeedback.optimizer.servicer import PromptOptimizerServicer
+from emofeedback.profiles.profile import OptimizerSettings
 from emofeedback.v1 import affect_pb2, judge_pb2, optimizer_pb2_grpc
 from emofeedback.v1 import optimizer_pb2 as pb
-from fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment, look, paint
+from support.fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment, look, paint
 
 SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
 POINT = affect_pb2.Target(point=affect_pb2.AffectPoint(valence=7, arousal=3))

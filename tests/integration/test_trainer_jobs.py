@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from emofeedback.cluster import connect
-from emofeedback.errors import Unavailable
-from emofeedback.training import RunRequest, RunState
-from emofeedback_trainer.runs.backend import Backend
-from emofeedback_trainer.runs.kubernetes_jobs import KubernetesJobs
-from emofeedback_trainer.runs.ray_jobs import RayJobs
-from kube_api import kube_api
-from kube_store import KubeApi
-from pretended_kuberay import PretendedKubeRay, pretended_kuberay
-from scripted_training import COMMAND, iterations, let_scripts_have_keys, states, trainer, until, watched
+from emofeedback.domain.errors import Unavailable
+from emofeedback.domain.training import RunRequest, RunState
+from emofeedback.serving.kubernetes import connect
+from emofeedback_trainer.service.backends.base import Backend
+from emofeedback_trainer.service.backends.kubernetes import KubernetesJobs
+from emofeedback_trainer.service.backends.ray import RayJobs
+from support.kube_api import kube_api
+from support.kube_store import KubeApi
+from support.pretended_kuberay import PretendedKubeRay, pretended_kuberay
+from support.scripted_training import COMMAND, iterations, let_scripts_have_keys, states, trainer, until, watched
 
 TEMPLATE = """
 apiVersion: ray.io/v1

@@ -13,14 +13,8 @@ from typing import Any
 import pytest
 
 from emofeedback.client import AsyncClient, RetryPolicy
-from emofeedback.errors import (
-    EmoFeedbackError,
-    FailedPrecondition,
-    InvalidRequest,
-    NotFound,
-    Unauthenticated,
-)
-from emofeedback.training import (
+from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest, NotFound, Unauthenticated
+from emofeedback.domain.training import (
     Alarm,
     IterationDone,
     PanelMeasured,
@@ -30,9 +24,9 @@ from emofeedback.training import (
     RunStateChanged,
 )
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.runs.processes import Processes
-from emofeedback_trainer.serving import serving
-from scripted_training import iterations, let_scripts_have_keys, processes, states, trainer, until, watched
+from emofeedback_trainer.service.backends.process import Processes
+from emofeedback_trainer.service.server import serving
+from support.scripted_training import iterations, let_scripts_have_keys, processes, states, trainer, until, watched
 
 
 @pytest.fixture(autouse=True)

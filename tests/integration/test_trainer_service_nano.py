@@ -14,11 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from collector import SPAN, TRACE, Collector, callers_span, collecting
 from emofeedback.client import Client
-from emofeedback.training import IterationDone, PanelMeasured, PolicyPublished, RunRequest, RunState, RunStateChanged
-from running_services import free_port, wait_until_listening
-from scraping import wait_for
+from emofeedback.domain.training import (
+    IterationDone,
+    PanelMeasured,
+    PolicyPublished,
+    RunRequest,
+    RunState,
+    RunStateChanged,
+)
+from support.collector import SPAN, TRACE, Collector, callers_span, collecting
+from support.running_services import free_port, wait_until_listening
+from support.scraping import wait_for
 
 CONFIG = """extends = "nano"
 iterations = 4

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from emofeedback.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 
 COMMANDS = {
     "nano": ("emofeedback_trainer.nano.cli", "the embedded models of the nano world"),
@@ -17,10 +17,10 @@ COMMANDS = {
     "judge-grpo": ("emofeedback_trainer.judge.grpo_cli", "train the judge by GRPO on a data folder"),
     "judge-compare": ("emofeedback_trainer.judge.comparison_cli", "what each part of the judge's training is worth"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
-    "flow-grpo-evaluate": ("emofeedback_trainer.flow_grpo.evaluate", "measure a policy on pairs it never trained on"),
+    "flow-grpo-evaluate": ("emofeedback_trainer.evaluation.policy", "measure a policy on pairs it never trained on"),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure judges and generators"),
-    "serve": ("emofeedback_trainer.serving", "the trainer service, until Ctrl-C"),
-    "runs": ("emofeedback_trainer.runs.cli", "start, list, watch and cancel runs of a trainer service"),
+    "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),
+    "runs": ("emofeedback_trainer.service.client_cli", "start, list, watch and cancel runs of a trainer service"),
 }
 """By name: the module whose `add_arguments(parser)` declares the options and the function `run`, and what it is for.
 Only the module of the command that is asked for is imported: a client of the service needs no PyTorch."""

@@ -76,7 +76,7 @@ spec:
         preStop:
           # Ray moves the pod's replicas elsewhere, once their calls are done; only then may the pod end.
           exec:
-            command: [python, -m, emofeedback.draining, {{ include "emofeedback.leaveSeconds" $root | quote }}]
+            command: [python, -m, emofeedback.serving.draining, {{ include "emofeedback.leaveSeconds" $root | quote }}]
       {{- end }}
       startupProbe:
         {{- include "emofeedback.nodeHealth" $head | nindent 8 }}

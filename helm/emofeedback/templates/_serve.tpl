@@ -12,7 +12,7 @@ applications:
   {{- $profile := include "emofeedback.profile" . }}
   - name: generator
     route_prefix: /generator
-    import_path: emofeedback.serving:generator_app
+    import_path: emofeedback.serving.apps:generator_app
     args:
       profile: {{ $profile }}
       {{- with .Values.store.uri }}
@@ -23,7 +23,7 @@ applications:
         {{- include "emofeedback.deployment" (dict "root" . "name" "generator" "metric" "image_steps") | nindent 8 }}
   - name: judge
     route_prefix: /judge
-    import_path: emofeedback.serving:judge_app
+    import_path: emofeedback.serving.apps:judge_app
     args:
       profile: {{ $profile }}
     deployments:
@@ -31,7 +31,7 @@ applications:
         {{- include "emofeedback.deployment" (dict "root" . "name" "judge" "metric" "tokens") | nindent 8 }}
   - name: optimizer
     route_prefix: /optimizer
-    import_path: emofeedback.serving:optimizer_app
+    import_path: emofeedback.serving.apps:optimizer_app
     args:
       profile: {{ $profile }}
       # The proxy on the replica's own node.
@@ -57,7 +57,7 @@ autoscaling_config:
   downscale_delay_s: {{ $application.downscaleDelaySeconds }}
   {{- if .metric }}
   policy:
-    policy_function: emofeedback.scaling:WorkPolicy
+    policy_function: emofeedback.serving.autoscaling:WorkPolicy
     policy_kwargs:
       metric: {{ .metric }}
       target: {{ $application.targetWork }}

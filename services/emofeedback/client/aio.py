@@ -8,24 +8,33 @@ from types import TracebackType
 from typing import Self
 
 from emofeedback import wire
-from emofeedback.affect import AffectPoint, Emotion
-from emofeedback.checks import (
+from emofeedback.client.connection import Connection
+from emofeedback.client.encoding import encoded
+from emofeedback.client.generator import GeneratorClient
+from emofeedback.client.judge import JudgeClient
+from emofeedback.client.progress import Creation, Progress, identity
+from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
+from emofeedback.client.services import OPTIMIZER
+from emofeedback.client.trainer import TrainerClient
+from emofeedback.domain.affect import AffectPoint, Emotion
+from emofeedback.domain.optimization import (
+    Gradient,
+    GradientRequest,
+    Losses,
+    LossRequest,
+    OptimizationEvent,
+    OptimizationFinished,
+    OptimizationRequest,
+    Rewrite,
+    UpdateRequest,
+)
+from emofeedback.domain.validation import (
     check_gradient_request,
     check_loss_request,
     check_optimization_request,
     check_update_request,
     target_from,
 )
-from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
-from emofeedback.client.generator import GeneratorClient
-from emofeedback.client.judge import JudgeClient
-from emofeedback.client.progress import Creation, Progress, identity
-from emofeedback.client.services import OPTIMIZER
-from emofeedback.client.trainer import TrainerClient
-from emofeedback.rounds import OptimizationEvent, OptimizationFinished, OptimizationRequest
-from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
 
 
 class AsyncClient:
@@ -36,7 +45,7 @@ class AsyncClient:
 
     `generator` and `judge` are the same Protocols that the engines in process implement. `trainer` is for a client of
     the trainer service, which answers at an address of its own (`emofeedback-train serve`). Every method raises the
-    exceptions of `emofeedback.errors`, whichever side of the wire they come from. Cancelling a call, or leaving a
+    exceptions of `emofeedback.domain.errors`, whichever side of the wire they come from. Cancelling a call, or leaving a
     stream, ends the work on the other side.
     """
 

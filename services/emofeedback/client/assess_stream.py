@@ -9,8 +9,8 @@ from contextlib import aclosing, asynccontextmanager
 from emofeedback.client.connection import Connection
 from emofeedback.client.failures import ended_early
 from emofeedback.client.services import JUDGE
-from emofeedback.errors import EmoFeedbackError, InternalError, InvalidRequest
-from emofeedback.interfaces import AssessmentOutcome
+from emofeedback.domain.assessment import AssessmentOutcome
+from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest
 from emofeedback.v1 import judge_pb2 as pb
 from emofeedback.wire import outcome_from_proto
 

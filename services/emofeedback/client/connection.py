@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.failures import ended_early, error_from_rpc, timed_out, too_large
-from emofeedback.errors import EmoFeedbackError, InternalError, InvalidRequest
-from emofeedback.settings import LIMITS
-from emofeedback.tracing import outgoing
+from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
+from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest
+from emofeedback.domain.limits import LIMITS
+from emofeedback.observability.tracing import outgoing
 
 Event = TypeVar("Event")
 Reply = TypeVar("Reply")

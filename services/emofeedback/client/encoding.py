@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest
 
 Request = TypeVar("Request")
 Encoded = TypeVar("Encoded", bound=Message)

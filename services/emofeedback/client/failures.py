@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from emofeedback.errors import (
+from emofeedback.domain.errors import (
     DeadlineExceeded,
     EmoFeedbackError,
     FailedPrecondition,
@@ -15,7 +15,7 @@ from emofeedback.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from emofeedback.settings import LIMITS
+from emofeedback.domain.limits import LIMITS
 from emofeedback.wire.status import STATUS_KEY, error_from_code, error_from_status
 
 _NOBODY_THERE = ("failed to connect", "resolving", "DNS")

@@ -8,12 +8,11 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Sequence, Set
 from contextlib import aclosing
 
 from emofeedback import wire
-from emofeedback.checks import check_generation_request, check_trajectory_request
 from emofeedback.client.connection import Connection
 from emofeedback.client.encoding import encoded
 from emofeedback.client.services import GENERATOR
-from emofeedback.errors import FailedPrecondition
-from emofeedback.interfaces import (
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
     GenerationQueued,
@@ -25,6 +24,7 @@ from emofeedback.interfaces import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
+from emofeedback.domain.validation import check_generation_request, check_trajectory_request
 from emofeedback.v1 import generator_pb2 as pb
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from emofeedback import checks, wire
+from emofeedback import wire
 from emofeedback.client.assess_stream import assess_stream
 from emofeedback.client.connection import Connection
 from emofeedback.client.encoding import encoded
 from emofeedback.client.services import JUDGE
-from emofeedback.interfaces import AssessmentOutcome, Conversation, Decoding, ModelInfo
+from emofeedback.domain import validation as checks
+from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.v1 import judge_pb2 as pb
 
 

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from emofeedback.errors import InternalError
-from emofeedback.interfaces import Assessment, ModelInfo
-from emofeedback.rounds import (
+from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.errors import InternalError
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.optimization import (
     Answer,
     ImageJudged,
     ImagePainted,

@@ -9,26 +9,32 @@ from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Seque
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from emofeedback.affect import AffectPoint, Emotion
 from emofeedback.client.aio import AsyncClient
-from emofeedback.client.config import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.generator import GeneratorClient
 from emofeedback.client.judge import JudgeClient
 from emofeedback.client.progress import Creation
+from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.trainer import TrainerClient
-from emofeedback.interfaces import (
-    AssessmentOutcome,
-    Conversation,
-    Decoding,
+from emofeedback.domain.affect import AffectPoint, Emotion
+from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding
+from emofeedback.domain.generation import (
     GenerationEvent,
     GenerationRequest,
     ModelInfo,
     TrajectoryEvent,
     TrajectoryRequest,
 )
-from emofeedback.rounds import OptimizationEvent, OptimizationRequest
-from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
-from emofeedback.training import Run, RunEvent, RunRequest
+from emofeedback.domain.optimization import (
+    Gradient,
+    GradientRequest,
+    Losses,
+    LossRequest,
+    OptimizationEvent,
+    OptimizationRequest,
+    Rewrite,
+    UpdateRequest,
+)
+from emofeedback.domain.training import Run, RunEvent, RunRequest
 
 T = TypeVar("T")
 _END: Any = object()

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import AsyncGenerator, Hashable, Sequence, Set
 
 from emofeedback import wire
-from emofeedback.checks import check_run_request, check_watch
 from emofeedback.client.connection import Connection
 from emofeedback.client.encoding import encoded
 from emofeedback.client.services import TRAINER
-from emofeedback.training import Run, RunEvent, RunRequest, RunState, RunStateChanged
+from emofeedback.domain.training import Run, RunEvent, RunRequest, RunState, RunStateChanged
+from emofeedback.domain.validation import check_run_request, check_watch
 from emofeedback.v1 import trainer_pb2 as pb
 
 

@@ -16,10 +16,10 @@ from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 
-from emofeedback.errors import FailedPrecondition, NotFound
+from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.policy_store import Manifest, PolicyStore
-from emofeedback.interfaces import ModelInfo
-from emofeedback.settings import BASE_POLICY
 
 _LOADED = 4
 """Adapters that stay on the transformer; the least recently used one leaves, with its file."""

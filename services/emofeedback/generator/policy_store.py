@@ -19,8 +19,8 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from emofeedback.errors import FailedPrecondition, NotFound
-from emofeedback.stores import opened
+from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.storage.fsspec_store import opened
 
 MANIFEST = "policy.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"

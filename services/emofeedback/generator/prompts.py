@@ -25,7 +25,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from emofeedback.shortening import shorten
+from emofeedback.domain.text import shorten
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emofeedback.domain.generation import NoiseWindow
 from emofeedback.generator.flow import TRAIN_STEPS, guided, ode_step, sigma_schedule
-from emofeedback.generator.models import Models
+from emofeedback.generator.pipeline import Models
 from emofeedback.generator.prompts import Embedding
 from emofeedback.generator.stochastic import cps_step, sde_step
-from emofeedback.interfaces import NoiseWindow
 
 MIN_ROWS = 4
 """Rows of the smallest forward on a CPU; fewer are filled up with copies.

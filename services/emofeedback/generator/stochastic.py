@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from emofeedback.interfaces import NoiseKind
+from emofeedback.domain.generation import NoiseKind
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofeedback.errors import FailedPrecondition
+from emofeedback.domain.errors import FailedPrecondition
 
 _WORD = re.compile(r"[^\W\d_]+")
 

@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE, SCALE_MIN, clip_to_scale
-from emofeedback.errors import FailedPrecondition
-from emofeedback.interfaces import Assessment, AssessmentOutcome, ModelInfo
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIDDLE, SCALE_MIN, clip_to_scale
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.generation import ModelInfo
 
 MINIMUM_IMAGES = 10
 """Fewer ratings can't tell a person's way of rating from chance."""

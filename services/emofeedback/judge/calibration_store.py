@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 
-from emofeedback.errors import FailedPrecondition, NotFound
-from emofeedback.interfaces import ModelInfo
+from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.calibration import Calibration
-from emofeedback.stores import opened
+from emofeedback.storage.fsspec_store import opened
 
 
 class CalibrationStore:

@@ -10,8 +10,8 @@ import math
 
 from PIL import Image, ImageOps
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.settings import LIMITS
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import LIMITS
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 

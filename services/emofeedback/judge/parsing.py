@@ -11,9 +11,9 @@ import math
 import re
 from collections.abc import Mapping
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion
-from emofeedback.interfaces import Assessment, AssessmentFailure, AssessmentOutcome
-from emofeedback.judge.completion import Completion
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
+from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome
+from emofeedback.judge.engines.completion import Completion
 
 _RATINGS = "".join(str(rating) for rating in range(int(SCALE_MIN), int(SCALE_MAX) + 1))
 _RATING_DIGITS = re.compile(rf"(?P<whole>[{_RATINGS}])(?:\.(?P<fraction>\d)(?P<rest>\d*))?")

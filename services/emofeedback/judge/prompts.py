@@ -8,8 +8,8 @@ a change of a word here asks for its retraining.
 
 from __future__ import annotations
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion
-from emofeedback.interfaces import Conversation, Message
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
+from emofeedback.domain.assessment import Conversation, Message
 
 RATING_MAX_NEW_TOKENS = 12
 """Enough for `7 3 contentment` in any tokenizer."""

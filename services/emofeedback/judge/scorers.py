@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
-from emofeedback.checkpoints import digest, fetch, model_name
-from emofeedback.interfaces import ModelInfo
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.images import read_image
-from emofeedback.settings import JudgeSettings
+from emofeedback.profiles.profile import JudgeSettings
+from emofeedback.storage.checkpoints import digest, fetch, model_name
 
 T = TypeVar("T")
 

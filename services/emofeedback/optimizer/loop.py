@@ -18,25 +18,16 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from emofeedback.affect import target_phrase
-from emofeedback.checks import check_optimization_request
-from emofeedback.interfaces import Assessment, GenerationRequest, Generator, Judge
-from emofeedback.metrics import ANSWER_ERROR, OPTIMIZATIONS, ROUNDS_TO_TOLERANCE
-from emofeedback.optimizer.agent import (
-    PromptUpdate,
-    TextualGradient,
-    estimate_gradient,
-    reason_aloud,
-    update_prompt,
-)
-from emofeedback.optimizer.length import estimated_tokens
-from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
-from emofeedback.optimizer.painting import paint_and_judge
-from emofeedback.optimizer.streams import both
-from emofeedback.rounds import (
+from emofeedback.concurrency import both
+from emofeedback.domain.affect import target_phrase
+from emofeedback.domain.assessment import Assessment, Judge
+from emofeedback.domain.generation import GenerationRequest, Generator
+from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.optimization import (
     Answer,
     Candidate,
     GradientEstimated,
+    GradientRequest,
     ImageJudged,
     ImagePainted,
     LossComputed,
@@ -49,9 +40,15 @@ from emofeedback.rounds import (
     RoundFinished,
     RoundStarted,
     StopReason,
+    UpdateRequest,
 )
-from emofeedback.settings import LIMITS, OptimizerSettings
-from emofeedback.steps import GradientRequest, UpdateRequest
+from emofeedback.domain.text import estimated_tokens
+from emofeedback.domain.validation import check_optimization_request
+from emofeedback.observability.metrics import ANSWER_ERROR, OPTIMIZATIONS, ROUNDS_TO_TOLERANCE
+from emofeedback.optimizer.candidates import paint_and_judge
+from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
+from emofeedback.optimizer.steps import PromptUpdate, TextualGradient, estimate_gradient, reason_aloud, update_prompt
+from emofeedback.profiles.profile import OptimizerSettings
 
 _NO_FLOOR = -1.0
 """Below every cosine: in round one every image passes until all are there."""

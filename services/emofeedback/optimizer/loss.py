@@ -10,11 +10,10 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
-from emofeedback.interfaces import Assessment, AssessmentOutcome
-from emofeedback.rounds import Answer, Candidate, OptimizationRequest, StopReason
-from emofeedback.settings import OptimizerSettings
-from emofeedback.steps import Losses, LossRequest
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome
+from emofeedback.domain.optimization import Answer, Candidate, Losses, LossRequest, OptimizationRequest, StopReason
+from emofeedback.profiles.profile import OptimizerSettings
 
 Candidates = Sequence[Candidate]
 """The judged images of one round."""

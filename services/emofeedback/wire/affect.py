@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from emofeedback import checks
-from emofeedback.affect import LEXICON, AffectPoint, Emotion
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import ModelInfo
+from emofeedback.domain import validation as checks
+from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.v1 import affect_pb2 as pb
 
 

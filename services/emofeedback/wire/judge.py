@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from emofeedback import checks
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import (
+from emofeedback.domain import validation as checks
+from emofeedback.domain.assessment import (
     Assessment,
     AssessmentFailure,
     AssessmentOutcome,
@@ -15,6 +14,7 @@ from emofeedback.interfaces import (
     Decoding,
     Message,
 )
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.v1 import judge_pb2 as pb
 from emofeedback.wire.affect import emotion_from_proto, emotion_to_proto
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from emofeedback import checks
-from emofeedback.interfaces import AssessmentOutcome
-from emofeedback.rounds import (
+from emofeedback.domain import validation as checks
+from emofeedback.domain.assessment import AssessmentOutcome
+from emofeedback.domain.optimization import (
     Answer,
     Candidate,
+    Gradient,
+    GradientRequest,
+    Losses,
+    LossRequest,
     OptimizationRequest,
     Rejection,
     Resume,
+    Rewrite,
     Round,
+    UpdateRequest,
 )
-from emofeedback.steps import Gradient, GradientRequest, Losses, LossRequest, Rewrite, UpdateRequest
 from emofeedback.v1 import optimizer_pb2 as pb
 from emofeedback.wire.affect import model_from_proto, model_to_proto, target_from_proto, target_to_proto
-from emofeedback.wire.judge import (
-    assessment_from_proto,
-    assessment_to_proto,
-    outcome_from_proto,
-    outcome_to_proto,
-)
+from emofeedback.wire.judge import assessment_from_proto, assessment_to_proto, outcome_from_proto, outcome_to_proto
 
 # --- the whole loop ----------------------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.rounds import (
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.optimization import (
     GradientEstimated,
     ImageJudged,
     ImagePainted,

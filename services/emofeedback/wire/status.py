@@ -9,8 +9,8 @@ from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from emofeedback import errors
-from emofeedback.errors import EmoFeedbackError, FieldViolation, InternalError, InvalidRequest
+from emofeedback.domain import errors
+from emofeedback.domain.errors import EmoFeedbackError, FieldViolation, InternalError, InvalidRequest
 
 STATUS_KEY = "grpc-status-details-bin"
 """The trailing metadata in which gRPC carries a `google.rpc.Status`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.tensors import ElementType, Tensor
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.tensors import ElementType, Tensor
 from emofeedback.v1 import tensor_pb2 as pb
 
 _TO_PROTO: dict[ElementType, pb.ElementType.ValueType] = {

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from emofeedback import checks
-from emofeedback.errors import InvalidRequest
-from emofeedback.training import (
+from emofeedback.domain import validation as checks
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.training import (
     Alarm,
     IterationDone,
     PanelMeasured,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from emofeedback import checks
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import (
+from emofeedback.domain import validation as checks
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.generation import (
     Conditioning,
     GenerationQueued,
     GroupStarted,

@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 
 from emofeedback.client import AsyncClient
-from emofeedback.generator.engine import GeneratorEngine
-from emofeedback.generator.service import GeneratorServicer
-from emofeedback.interfaces import Generator
+from emofeedback.domain.generation import Generator
+from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
-from fakes import ScriptedGenerator
-from tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
+from support.fakes import ScriptedGenerator
+from support.tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from emofeedback.errors import InvalidRequest, NotFound
-from emofeedback.interfaces import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
+from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
 
 
 def ask(**changes: Any) -> GenerationRequest:

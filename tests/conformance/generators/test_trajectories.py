@@ -12,11 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from emofeedback.errors import InvalidRequest, NotFound
-from emofeedback.generator.engine import GeneratorEngine
-from emofeedback.generator.flow import TRAIN_STEPS, guided
-from emofeedback.generator.stochastic import cps_moments, log_probability, sde_moments
-from emofeedback.interfaces import (
+from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.domain.generation import (
     Conditioning,
     GeneratedImage,
     GenerationQueued,
@@ -28,9 +25,12 @@ from emofeedback.interfaces import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
-from emofeedback.tensors import to_torch
-from fakes import ScriptedGenerator
-from scripted_trajectories import velocity as scripted_velocity
+from emofeedback.domain.tensors import to_torch
+from emofeedback.generator.flow import TRAIN_STEPS, guided
+from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.stochastic import cps_moments, log_probability, sde_moments
+from support.fakes import ScriptedGenerator
+from support.scripted_trajectories import velocity as scripted_velocity
 
 Velocity = Callable[[Tensor, Tensor, Conditioning], Tensor]
 """The base model's, of latents (batch, channels, height, width), their noise levels (batch,) and a prompt."""

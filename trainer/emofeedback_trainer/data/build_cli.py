@@ -13,20 +13,21 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from emofeedback.commands.engines import connect
-from emofeedback.errors import InvalidRequest
-from emofeedback.settings import TOKEN_VARIABLE, load_profile
+from emofeedback.backends import connect
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.profiles.overrides import load_profile
 from emofeedback_trainer.data.build_emoset import EmosetBuild, build_emoset
 from emofeedback_trainer.data.card import Show
 from emofeedback_trainer.data.draws import Outside
 from emofeedback_trainer.data.eemodb.build import EemodbBuild, build_eemodb
 from emofeedback_trainer.data.eemodb.clustering import ClusteringSettings
 from emofeedback_trainer.data.eemodb.comments import with_comments
-from emofeedback_trainer.data.from_scenes import SceneData, build_scenes
 from emofeedback_trainer.data.lexicon import emotion_statistics, read_lexicon
 from emofeedback_trainer.data.reading import LAYOUTS, read
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import SPLITS, data_digest, read_split, splits
+from emofeedback_trainer.nano.dataset import SceneData, build_scenes
 
 Subcommands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse has no public name for it."""

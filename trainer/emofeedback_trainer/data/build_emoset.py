@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emofeedback.affect import Emotion, LexiconStatistics
-from emofeedback.commands.engines import Engines
-from emofeedback.errors import InvalidRequest
+from emofeedback.backends import Engines
+from emofeedback.domain.affect import Emotion, LexiconStatistics
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.captioning import Task, caption_all
 from emofeedback_trainer.data.captions import Captions
 from emofeedback_trainer.data.card import Card, Show, begin, finish, is_finished

@@ -15,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from emofeedback.affect import Emotion
-from emofeedback.commands.engines import Engines
-from emofeedback.errors import EmoFeedbackError, FailedPrecondition, Unavailable
-from emofeedback.interfaces import Judge, ModelInfo
-from emofeedback_trainer.clusters import ray_cluster
+from emofeedback.backends import Engines
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, Unavailable
+from emofeedback.domain.generation import ModelInfo
+from emofeedback_trainer.core.ray_cluster import ray_cluster
 from emofeedback_trainer.data.captions import Captions, Wanted, caption
 from emofeedback_trainer.data.card import Show
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emofeedback.affect import Emotion
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Decoding, Judge, Message
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import Decoding, Judge, Message
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.images import read_image
-from emofeedback.settings import LIMITS
 
 _NEUTRAL = (
     "Describe this picture in one sentence. Say only who or what is there, doing what, and where; "

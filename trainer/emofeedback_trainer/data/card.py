@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN
-from emofeedback.errors import FailedPrecondition
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.data.storage import LABELS_FILE, data_digest, read_split, splits
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, truncnorm
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion, LexiconStatistics
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion, LexiconStatistics
 
 Outside = Literal["truncate", "clip"]
 """What becomes of a Gaussian's share beyond the scale: it is spread over the scale, or put on its ends. The paper

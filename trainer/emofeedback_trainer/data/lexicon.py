@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emofeedback.affect import LEXICON, SCALE_MAX, SCALE_MIN, Emotion, LexiconStatistics
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, Emotion, LexiconStatistics
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.rows import BadCell, Row, table
 
 Lexicon = Mapping[str, LexiconStatistics]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.readers import (
     abstract8,
     artphoto,

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, Emotion
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
+from emofeedback.domain.errors import InvalidRequest
 
 AXES = ("valence", "arousal", "dominance")
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import BadRow
 
 EXTRA_CELLS = "cells past the header"

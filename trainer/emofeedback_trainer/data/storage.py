@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from emofeedback.affect import Emotion
-from emofeedback.errors import FailedPrecondition, InvalidRequest, NotFound
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
 from emofeedback.judge.images import FORMATS, read_image
 from emofeedback_trainer.data.records import AXES, BadRow, RankedEmotion, Sample
 

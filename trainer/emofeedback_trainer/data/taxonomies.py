@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emofeedback.affect import Emotion
+from emofeedback.domain.affect import Emotion
 
 EKMAN = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
 """Ekman's six and neutral, in the order of Emotion6's columns."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Assessment, Decoding, Judge
-from emofeedback.rundir import write_json
+from emofeedback.domain.assessment import Assessment, Decoding, Judge
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.storage.files import write_json
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.eemo_bench import KINDS, options_of, read_rows
 from emofeedback_trainer.evaluation.prompts import closed_question, dominance_question, ranking_question

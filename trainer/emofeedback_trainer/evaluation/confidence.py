@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
-from emofeedback.interfaces import Assessment, AssessmentFailure, AssessmentOutcome, Decoding, Judge
-from emofeedback.judge.completion import Completion
+from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Decoding, Judge
+from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_reasoning
 from emofeedback.judge.prompts import reasoning_conversation
 from emofeedback_trainer.evaluation.metrics import Array, Bin, brier, expected_calibration_error, reliability

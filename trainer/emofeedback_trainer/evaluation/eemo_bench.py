@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import AXES
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import Figure, figure, plcc, ranking_score, srcc

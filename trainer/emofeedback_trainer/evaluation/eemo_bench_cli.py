@@ -7,8 +7,8 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Judge
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.evaluation.answering import answer
 from emofeedback_trainer.evaluation.eemo_bench import read_answers, score
 from emofeedback_trainer.evaluation.output import add_judge_options, add_output_options, engines_of, present

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from emofeedback.affect import AffectPoint, distance
-from emofeedback.errors import FailedPrecondition
+from emofeedback.domain.affect import AffectPoint, distance
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback_trainer.evaluation.ablation import Delivered
 from emofeedback_trainer.evaluation.metrics import Figure, figure, mae, plcc
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
-from emofeedback_trainer.flow_grpo.ablation import Delivered
 
 Witness = Callable[[Sequence[bytes]], Awaitable[list[AffectPoint | None]]]
 """Says what pictures feel like, None where it can't."""

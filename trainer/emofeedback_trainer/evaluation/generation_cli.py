@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from emofeedback.affect import AffectPoint
-from emofeedback.commands.engines import silence_libraries
-from emofeedback.errors import InvalidRequest
-from emofeedback.settings import BASE_POLICY, NANO_PROFILE, Profile, load_profile
+from emofeedback.backends import silence_libraries
+from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.profiles.overrides import load_profile
+from emofeedback.profiles.profile import Profile
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.evaluation.output import add_output_options, present
+from emofeedback_trainer.evaluation.pairs import EVALUATION_PAIRS, Pair
 from emofeedback_trainer.evaluation.provenance import Data, Provenance, samples_digest, this_command
-from emofeedback_trainer.flow_grpo.held_out import EVALUATION_PAIRS, Pair
 
 CRITIC = "critic"
 _SCORERS = ("clip", "aesthetic", "pick", "pick_processor")

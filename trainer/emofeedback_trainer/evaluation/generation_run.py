@@ -10,21 +10,22 @@ from pathlib import Path
 
 from PIL import Image
 
-from emofeedback.affect import AffectPoint
-from emofeedback.generator.engine import GeneratorEngine
-from emofeedback.interfaces import Assessment
-from emofeedback.judge.assess import LocalJudge
-from emofeedback.rundir import write_whole
-from emofeedback.settings import NANO_PROFILE, Profile
+from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.assessment import Assessment
+from emofeedback.generator.local import GeneratorEngine
+from emofeedback.judge.local import LocalJudge
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.profiles.profile import Profile
+from emofeedback.storage.files import write_whole
+from emofeedback_trainer.evaluation.ablation import deliver
 from emofeedback_trainer.evaluation.generation import Way, Witness, witnessed
 from emofeedback_trainer.evaluation.generation import way as way_of
+from emofeedback_trainer.evaluation.pairs import Pair
 from emofeedback_trainer.evaluation.plane_errors import draw_error_maps
+from emofeedback_trainer.evaluation.plane_picture import plane_picture
 from emofeedback_trainer.evaluation.provenance import Model
 from emofeedback_trainer.evaluation.scorers import Checkpoints, ImageScores
-from emofeedback_trainer.flow_grpo.ablation import deliver
-from emofeedback_trainer.flow_grpo.held_out import Pair
-from emofeedback_trainer.flow_grpo.plane_picture import plane_picture
-from emofeedback_trainer.nano import critic
+from emofeedback_trainer.nano.models import independent_judge as critic
 
 
 def checkpoints_of(profile: Profile) -> Checkpoints:

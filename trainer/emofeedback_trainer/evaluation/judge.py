@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Assessment, AssessmentOutcome, Decoding, Judge
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Decoding, Judge
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.confidence import (
     Calibration,

@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import get_args
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Judge
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.reading import LAYOUTS, read
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau, rankdata
 
-from emofeedback_trainer.flow_grpo.statistics import bootstrap
+from emofeedback_trainer.evaluation.statistics import bootstrap
 
 Array = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from emofeedback.commands.engines import Engines, connect
-from emofeedback.errors import InvalidRequest
-from emofeedback.rundir import write_json, write_whole
-from emofeedback.settings import TOKEN_VARIABLE
+from emofeedback.backends import Engines, connect
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.storage.files import write_json, write_whole
 
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:

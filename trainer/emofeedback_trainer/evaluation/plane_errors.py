@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN, distance
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, distance
 from emofeedback_trainer.evaluation.generation import Witnessed
 from emofeedback_trainer.evaluation.metrics import Array
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from emofeedback.interfaces import Conversation, Message
+from emofeedback.domain.assessment import Conversation, Message
 
 _ROLE = "You are an expert in the psychology of emotion."
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from emofeedback.interfaces import ModelInfo
+from emofeedback.domain.generation import ModelInfo
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.metrics import Figure
 

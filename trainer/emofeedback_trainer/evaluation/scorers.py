@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from emofeedback.checkpoints import digest, fetch, model_name
-from emofeedback.errors import FailedPrecondition
-from emofeedback.interfaces import ModelInfo
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.scorers import ClipScorer
-from emofeedback.settings import JudgeSettings
+from emofeedback.profiles.profile import JudgeSettings
+from emofeedback.storage.checkpoints import digest, fetch, model_name
 from emofeedback_trainer.evaluation.provenance import Model
 
 _PERCENT = 100.0

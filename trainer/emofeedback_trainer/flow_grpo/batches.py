@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.interfaces import Conditioning, NoiseWindow
-from emofeedback.tensors import to_torch
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.generation import Conditioning, NoiseWindow
+from emofeedback.domain.tensors import to_torch
 from emofeedback_trainer.flow_grpo.objective import advantages
-from emofeedback_trainer.flow_grpo.records import Rollout, ScoredGroup
+from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
 
 _NO_SPREAD = 1e-6
 """A group in which no advantage is larger taught nothing: all its samples earned the same."""

@@ -23,10 +23,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from emofeedback.errors import FailedPrecondition, InvalidRequest
-from emofeedback.interfaces import ModelInfo
-from emofeedback.rundir import explained, write_json, write_whole
-from emofeedback_trainer.configuration import flat
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.storage.files import explained, write_json, write_whole
+from emofeedback_trainer.core.config import flat
 from emofeedback_trainer.flow_grpo.config import MAY_CHANGE, FlowGrpoConfig
 
 _STATE, _RECORD = "state.safetensors", "checkpoint.json"

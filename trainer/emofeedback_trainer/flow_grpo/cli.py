@@ -9,17 +9,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emofeedback.commands.engines import silence_libraries
-from emofeedback.errors import EmoFeedbackError
-from emofeedback.tracing import asked_for_by, export_traces
-from emofeedback_trainer.configuration import parse_changes
+from emofeedback.backends import silence_libraries
+from emofeedback.domain.errors import EmoFeedbackError
+from emofeedback.observability.tracing import asked_for_by, export_traces
+from emofeedback_trainer.core.config import parse_changes
+from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
-from emofeedback_trainer.flow_grpo.display import TrainingDisplay
 from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
-from emofeedback_trainer.flow_grpo.report import write_report
-from emofeedback_trainer.flow_grpo.run import RunResult, prepare, train
-from emofeedback_trainer.interrupts import stop_on_signals
+from emofeedback_trainer.flow_grpo.reporting.html import write_report
+from emofeedback_trainer.flow_grpo.reporting.terminal import TrainingDisplay
+from emofeedback_trainer.flow_grpo.trainer import RunResult, prepare, train
 
 _EXAMPLES = """examples:
   emofeedback-train flow-grpo --config nano --out runs/nano
@@ -101,8 +101,8 @@ def _say_what_is_kept(files: RunFolder, console: Console) -> None:
 
 def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
     silence_libraries()
-    from emofeedback_trainer.flow_grpo.curves import Curves
-    from emofeedback_trainer.flow_grpo.engines import engines, learner_of, load_panel
+    from emofeedback_trainer.flow_grpo.components import engines, learner_of, load_panel
+    from emofeedback_trainer.flow_grpo.reporting.tensorboard import Curves
 
     with ExitStack() as stack:
         with console.status("loading the models"):

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIDDLE
-from emofeedback.interfaces import NoiseWindow
-from emofeedback.settings import LIMITS, changed, extended, load_profile
-from emofeedback_trainer.configuration import flat, out_of_range, refuse
-from emofeedback_trainer.flow_grpo.held_out import PANEL_PAIRS
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIDDLE
+from emofeedback.domain.generation import NoiseWindow
+from emofeedback.domain.limits import LIMITS
+from emofeedback.profiles.overrides import changed, extended, load_profile
+from emofeedback_trainer.core.config import flat, out_of_range, refuse
+from emofeedback_trainer.core.rewards import RewardConfig
+from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
-from emofeedback_trainer.flow_grpo.rewards import RewardConfig
 
 NANO = "nano"
 """Names the nano world's neutral captions instead of a file of prompts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from emofeedback_trainer.flow_grpo.records import Rollout
+from emofeedback_trainer.flow_grpo.types import Rollout
 
 
 @dataclass(frozen=True, kw_only=True)

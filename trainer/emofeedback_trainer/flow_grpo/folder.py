@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.rundir import write_json, write_whole
-from emofeedback_trainer.configuration import to_toml
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.storage.files import write_json, write_whole
+from emofeedback_trainer.core.config import to_toml
+from emofeedback_trainer.core.jsonl import add_line, cut_back, whole_lines
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, load_config
-from emofeedback_trainer.json_lines import add_line, cut_back, whole_lines
 
 State = Literal["running", "paused", "finished", "failed", "canceled"]
 

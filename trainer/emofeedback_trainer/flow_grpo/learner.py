@@ -20,8 +20,7 @@ import torch.distributed as dist
 from diffusers import SD3Transformer2DModel
 from torch import Tensor, nn
 
-from emofeedback.errors import FailedPrecondition, InvalidRequest
-from emofeedback_trainer.flow_grpo.adapter import AdaptedTransformer
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback_trainer.flow_grpo.batches import (
     LearnableGroup,
     NoisedRows,
@@ -31,8 +30,9 @@ from emofeedback_trainer.flow_grpo.batches import (
     step_batches,
 )
 from emofeedback_trainer.flow_grpo.learning import HonestyError, LearnerConfig, UpdateFigures
-from emofeedback_trainer.flow_grpo.records import Rollout
+from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 from emofeedback_trainer.flow_grpo.terms import Before, Terms, diffusion_nft_terms, grpo_terms
+from emofeedback_trainer.flow_grpo.types import Rollout
 
 __all__ = ["HonestyError", "Learner", "LearnerConfig", "UpdateFigures"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from emofeedback.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 
 ATTENTION: tuple[str, ...] = (
     "to_q",

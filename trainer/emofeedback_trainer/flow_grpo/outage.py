@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from emofeedback.errors import EmoFeedbackError
+from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback_trainer.flow_grpo.events import RunPaused, RunResumed
 
 T = TypeVar("T")

@@ -13,23 +13,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from emofeedback.interfaces import (
-    Assessment,
-    AssessmentOutcome,
-    Generator,
-    GroupStarted,
-    Judge,
-    Trajectory,
-    TrajectoryRequest,
-)
-from emofeedback.optimizer.streams import Channel, both, cancel, closing
-from emofeedback.tensors import Tensor, to_torch
-from emofeedback_trainer.flow_grpo.conditions import GroupPlan
+from emofeedback.concurrency import Channel, both, cancel, closing
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
+from emofeedback.domain.generation import Generator, GroupStarted, Trajectory, TrajectoryRequest
+from emofeedback.domain.tensors import Tensor, to_torch
+from emofeedback_trainer.core.rewards import rewards
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.learning import HonestyError
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.records import Rollout, ScoredGroup, ScoredTrajectory
-from emofeedback_trainer.flow_grpo.rewards import rewards
+from emofeedback_trainer.flow_grpo.prompts import GroupPlan
+from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.policy_store import PolicyStore
-from emofeedback.interfaces import ModelInfo
+from emofeedback_trainer.core.publish import publish
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
-from emofeedback_trainer.policies import publish
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emofeedback.commands.engines import silence_libraries
-from emofeedback.errors import EmoFeedbackError, InvalidRequest
-from emofeedback_trainer.configuration import parse_changes
+from emofeedback.backends import silence_libraries
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
+from emofeedback_trainer.core.config import parse_changes
+from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split, splits
-from emofeedback_trainer.interrupts import stop_on_signals
 from emofeedback_trainer.judge.config import Config, load_config
 from emofeedback_trainer.judge.folder import JudgeRunFolder, TrainedJudge
 

@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from emofeedback.affect import Emotion
-from emofeedback.checkpoints import digest, fetch
-from emofeedback.interfaces import Assessment, AssessmentOutcome
-from emofeedback.judge.engines import CHECKPOINT_FILES, CHECKPOINT_MARKER
-from emofeedback.judge.qwen import Qwen
-from emofeedback.rundir import write_json
-from emofeedback.settings import NANO_PROFILE
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome
+from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.judge.engines.qwen import Qwen
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.storage.checkpoints import digest, fetch
+from emofeedback.storage.files import write_json
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.provenance import Model
 from emofeedback_trainer.judge.config import GrpoConfig, SftConfig

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emofeedback.commands.engines import silence_libraries
-from emofeedback.errors import InvalidRequest
-from emofeedback.rundir import write_json, write_whole
-from emofeedback.settings import NANO_PROFILE
+from emofeedback.backends import silence_libraries
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.storage.files import write_json, write_whole
+from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import data_digest, read_split, splits
 from emofeedback_trainer.evaluation.provenance import Data, Provenance, this_command
-from emofeedback_trainer.interrupts import stop_on_signals
 from emofeedback_trainer.judge.command import samples_of
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_config
 

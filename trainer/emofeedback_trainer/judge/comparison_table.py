@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emofeedback.interfaces import Assessment
+from emofeedback.domain.assessment import Assessment
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.metrics import Figure, figure
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from emofeedback.settings import LIMITS, NANO_PROFILE, SD35_MEDIUM_PROFILE, changed, extended
-from emofeedback_trainer.configuration import flat, out_of_range, refuse
+from emofeedback.domain.limits import LIMITS
+from emofeedback.profiles.builtin import NANO_PROFILE, SD35_MEDIUM_PROFILE
+from emofeedback.profiles.overrides import changed, extended
+from emofeedback_trainer.core.config import flat, out_of_range, refuse
+from emofeedback_trainer.core.rewards import STEP_THRESHOLD
 from emofeedback_trainer.evaluation.metrics import TWO_SHARED
-from emofeedback_trainer.flow_grpo.rewards import STEP_THRESHOLD
 from emofeedback_trainer.judge.rewards import Form
 from emofeedback_trainer.judge.tasks import TASKS, TaskName
 

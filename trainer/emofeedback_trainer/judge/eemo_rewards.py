@@ -11,19 +11,16 @@ import json
 import math
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback_trainer.data.eemodb.ekman import EKMAN_FILE, affect_distance
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import TWO_SHARED, ranking_score
 
-_AXIS_WEIGHTS = np.array([0.5, 0.3, 0.2])
-"""Of valence, arousal and dominance in the squared distance of two emotions."""
 _BY_AFFECT, _BY_WORDS = 0.6, 0.4
-_EKMAN_FILE = Path(__file__).with_name("ekman.json")
 
 
 def ranking_reward(truth: Sequence[str], predicted: Sequence[str], *, two_shared: float = TWO_SHARED) -> float:
@@ -49,21 +46,6 @@ def hybrid_reward(error: float, *, far: float = 0.5, reach: float = 1.0, width: 
 def dominance_reward(said: float | None, truth: float) -> float:
     """The hybrid reward of the third axis, which is asked on its own; 0 where nothing was said."""
     return 0.0 if said is None else hybrid_reward(said - truth)
-
-
-def affect_distance(one: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
-    """How far apart points (..., 3) of valence, arousal and dominance lie, shape (...), in points of the 1-9 scale:
-    sqrt(.5 dV^2 + .3 dA^2 + .2 dD^2)."""
-    squares = np.square(np.asarray(one, np.float64) - np.asarray(other, np.float64))
-    distances: NDArray[np.float64] = np.sqrt((_AXIS_WEIGHTS * squares).sum(axis=-1))
-    return distances
-
-
-def ekman_anchors() -> dict[str, tuple[float, float, float]]:
-    """Valence, arousal and dominance of each word of `EKMAN`, on 1-9, in that order."""
-    table = json.loads(_EKMAN_FILE.read_text(encoding="utf-8"))
-    anchors = {label: tuple(anchor) for label, anchor in zip(table["labels"], table["anchors"], strict=True)}
-    return {label: anchors[label] for label in EKMAN}
 
 
 def similarity_rewards(anchors: ArrayLike, embedding_similarity: ArrayLike) -> NDArray[np.float64]:
@@ -99,7 +81,7 @@ def similarity_reward(truth: str, predicted: str) -> float:
 
 @cache
 def _ekman_rewards() -> dict[tuple[str, str], float]:
-    table = json.loads(_EKMAN_FILE.read_text(encoding="utf-8"))
+    table = json.loads(EKMAN_FILE.read_text(encoding="utf-8"))
     rewards = similarity_rewards(table["anchors"], table["embedding_similarity"])
     return {
         (true, said): float(rewards[row, column])

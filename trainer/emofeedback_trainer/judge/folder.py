@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from emofeedback.errors import InvalidRequest
-from emofeedback.rundir import write_json, write_whole
-from emofeedback_trainer.configuration import to_toml
-from emofeedback_trainer.json_lines import add_line, cut_back, whole_lines
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.storage.files import write_json, write_whole
+from emofeedback_trainer.core.config import to_toml
+from emofeedback_trainer.core.jsonl import add_line, cut_back, whole_lines
 
 Lines = Literal["curve", "validation", "samples"]
 _LINES: tuple[Lines, ...] = ("curve", "validation", "samples")

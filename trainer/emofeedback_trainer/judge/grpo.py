@@ -9,14 +9,14 @@ from typing import Any
 from rich.console import Console
 from trl import GRPOConfig, GRPOTrainer
 
-from emofeedback.affect import Emotion
+from emofeedback.domain.affect import Emotion
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.replies import last_number, named_emotions
+from emofeedback_trainer.judge.checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.config import GrpoConfig, RewardWeights
+from emofeedback_trainer.judge.datasets import graded_rows
 from emofeedback_trainer.judge.eemo_rewards import dominance_reward, ranking_reward, similarity_reward
 from emofeedback_trainer.judge.folder import TrainedJudge
-from emofeedback_trainer.judge.lessons import graded_rows
-from emofeedback_trainer.judge.plain_checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.rewards import (
     Axis,
     axis_reward,

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emofeedback.interfaces import Assessment, AssessmentOutcome, Conversation, Decoding
-from emofeedback.judge.completion import Completion
-from emofeedback.judge.engines import prepare
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Conversation, Decoding
+from emofeedback.judge.engines.base import prepare
+from emofeedback.judge.engines.completion import Completion
+from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
 from emofeedback.judge.prompts import RATING_MAX_NEW_TOKENS, rating_conversation, reasoning_conversation
-from emofeedback.judge.qwen import Qwen
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import accuracy, mae

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from emofeedback.affect import Emotion
-from emofeedback.interfaces import Assessment
-from emofeedback.judge.completion import Completion
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import Assessment
+from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_reasoning
-from emofeedback_trainer.flow_grpo.rewards import continuous_reward, step_reward
+from emofeedback_trainer.core.rewards import continuous_reward, step_reward
 from emofeedback_trainer.judge.eemo_rewards import hybrid_reward
 
 Form = Literal["step", "continuous", "hybrid"]

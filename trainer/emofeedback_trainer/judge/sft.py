@@ -12,10 +12,10 @@ from trl import SFTTrainer
 
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.judge.checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.config import SftConfig
+from emofeedback_trainer.judge.datasets import taught_rows
 from emofeedback_trainer.judge.folder import TrainedJudge
-from emofeedback_trainer.judge.lessons import taught_rows
-from emofeedback_trainer.judge.plain_checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.training import adapter, arguments, trained
 
 

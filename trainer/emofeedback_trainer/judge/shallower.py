@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 
-from emofeedback.judge.engines import CHECKPOINT_FILES
+from emofeedback.judge.engines.base import CHECKPOINT_FILES
 
 
 def write_shallower(source: Path, destination: Path) -> None:

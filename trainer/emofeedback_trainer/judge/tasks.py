@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from emofeedback.affect import Emotion
-from emofeedback.interfaces import Conversation, Message
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import Conversation, Message
 from emofeedback.judge.prompts import reasoning_conversation
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.taxonomies import EKMAN

@@ -13,15 +13,15 @@ from peft import LoraConfig
 from rich.console import Console
 from transformers import AutoConfig, PrinterCallback, Qwen2_5_VLForConditionalGeneration
 
-from emofeedback.checkpoints import check_device, digest, fetch
-from emofeedback.errors import InvalidRequest
-from emofeedback.judge.engines import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.storage.checkpoints import check_device, digest, fetch
 from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.judge.callbacks import Watching
 from emofeedback_trainer.judge.config import GrpoConfig, ModelConfig, SftConfig
 from emofeedback_trainer.judge.curves import draw_curves
 from emofeedback_trainer.judge.folder import JudgeRunFolder, TrainedJudge
 from emofeedback_trainer.judge.processor import JudgeProcessor
-from emofeedback_trainer.judge.watching import Watching
 
 
 def trained(

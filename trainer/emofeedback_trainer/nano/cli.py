@@ -10,12 +10,15 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from emofeedback.settings import load_profile
-from emofeedback_trainer.nano import autoencoder, base_generator, critic, evaluate, eyes, generator_parts, judge, scorer
-from emofeedback_trainer.nano.panel import PANEL
-from emofeedback_trainer.nano.panel_figures import markdown
-from emofeedback_trainer.nano.panel_measurement import measure_panel
-from emofeedback_trainer.nano.plane import plane_picture
+from emofeedback.profiles.overrides import load_profile
+from emofeedback_trainer.nano.measure import evaluate
+from emofeedback_trainer.nano.measure.panel import PANEL
+from emofeedback_trainer.nano.measure.panel_metrics import markdown
+from emofeedback_trainer.nano.measure.panel_run import measure_panel
+from emofeedback_trainer.nano.models import autoencoder, eyes, generator_parts, judge, scorer
+from emofeedback_trainer.nano.models import generator as base_generator
+from emofeedback_trainer.nano.models import independent_judge as critic
+from emofeedback_trainer.nano.world.plane import plane_picture
 
 _EXAMPLES = """examples:
   emofeedback-train nano all                        everything in order; run it again to go on where it was cut

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emofeedback.affect import clip_to_scale
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.affect import clip_to_scale
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.card import Card, Show, begin, finish, is_finished
 from emofeedback_trainer.data.eemodb.clustering import Clustering, ClusteringSettings, cluster_categories
 from emofeedback_trainer.data.eemodb.labels import to_ekman, votes_to_ekman

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN
-from emofeedback.errors import InvalidRequest
-from emofeedback_trainer.judge.eemo_rewards import affect_distance, ekman_anchors
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback_trainer.data.eemodb.ekman import affect_distance, ekman_anchors
 
 Point = tuple[float, float, float]
 """Valence, arousal and dominance, on 1-9."""

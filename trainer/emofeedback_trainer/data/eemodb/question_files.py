@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from emofeedback.errors import InvalidRequest, NotFound
+from emofeedback.domain.errors import InvalidRequest, NotFound
 from emofeedback_trainer.data.eemodb.questions import LETTERS, Question
 
 

@@ -20,7 +20,7 @@ from typing import Literal
 
 import numpy as np
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback_trainer.data.eemodb.ranking import PLACES
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.data.taxonomies import EKMAN

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.data.rows import Row, json_file
 from emofeedback_trainer.data.taxonomies import EKMAN, mikels

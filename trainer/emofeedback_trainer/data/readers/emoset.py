@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.rows import Row, json_file
 from emofeedback_trainer.data.taxonomies import mikels

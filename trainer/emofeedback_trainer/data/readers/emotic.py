@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from emofeedback.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.data.rows import Row, table, to_scale
 from emofeedback_trainer.data.taxonomies import mikels

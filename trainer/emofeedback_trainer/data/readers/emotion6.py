@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from emofeedback.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.rows import Row, table
 from emofeedback_trainer.data.taxonomies import EKMAN, mikels

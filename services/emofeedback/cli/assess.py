@@ -1,0 +1,143 @@
+"""`emofeedback assess`: what images make people feel. One bad file never costs the others their answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from emofeedback.backends import Engines
+from emofeedback.cli.console import Consoles
+from emofeedback.cli.display import loading
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
+from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
+from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.validation import check_user
+
+_BATCH = 16
+"""Images in one call: enough to fill the judge, few enough that results keep coming."""
+
+
+def assess(
+    paths: Sequence[Path], *, as_json: bool, explain: bool, user: str, engines: Engines, consoles: Consoles
+) -> bool:
+    """Prints a table, with `explain` a paragraph for each image, or with `as_json` one JSON object a line.
+
+    Args:
+        user: id of a person by whose calibration valence and arousal are corrected; empty: nobody's.
+
+    Returns:
+        True where all images could be judged; the others are named as errors.
+
+    Raises:
+        EmoFeedbackError: the judge could not be reached or loaded.
+    """
+    check_user(user, required=False)
+    files, all_judged = _read(paths, consoles)
+    if not files:
+        return False
+    table = _table()
+
+    def show(path: Path, assessment: Assessment) -> None:
+        if as_json:
+            consoles.say(json.dumps(_record(path, assessment, explain), ensure_ascii=False))
+        elif explain:
+            _explain(path, assessment, consoles)
+        else:
+            table.add_row(Text(str(path)), *_values(assessment))
+
+    async def judge_all() -> bool:
+        judged = True
+        async with opened as judge:
+            for start in range(0, len(files), _BATCH):
+                batch = files[start : start + _BATCH]
+                outcomes = await _outcomes(judge, [data for _, data in batch], explain, user)
+                for (path, _), outcome in zip(batch, outcomes, strict=True):
+                    if isinstance(outcome, Assessment):
+                        show(path, outcome)
+                    else:
+                        judged = False
+                        consoles.error(f"{path}: {outcome}")
+        return judged
+
+    with loading(consoles.out, None if as_json else engines.profile):
+        opened = engines.judge()
+    all_judged &= asyncio.run(judge_all())
+    if table.row_count:
+        consoles.out.print(table)
+    return all_judged
+
+
+def _read(paths: Sequence[Path], consoles: Consoles) -> tuple[list[tuple[Path, bytes]], bool]:
+    """The files that can be read, and whether these are all; the others are named."""
+    files = []
+    for path in paths:
+        try:
+            size = path.stat().st_size
+            if size > LIMITS.message_bytes:
+                consoles.error(f"{path}: has {size} bytes, at most {LIMITS.message_bytes} are allowed")
+                continue
+            files.append((path, path.read_bytes()))
+        except OSError as error:
+            consoles.error(f"{path}: {error.strerror}")
+    return files, len(files) == len(paths)
+
+
+async def _outcomes(judge: Judge, images: Sequence[bytes], explain: bool, user: str) -> list[Assessment | str]:
+    """The outcome or the problem of each image; where a batch is refused, its images are looked at one by one."""
+    try:
+        return [_or_problem(outcome) for outcome in await judge.assess(images, reasoning=explain, user=user)]
+    except (InvalidRequest, MessageTooLarge) as error:
+        if len(images) == 1:
+            problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
+            return ["; ".join(problems)]
+    return [(await _outcomes(judge, [image], explain, user))[0] for image in images]
+
+
+def _or_problem(outcome: AssessmentOutcome) -> Assessment | str:
+    return outcome if isinstance(outcome, Assessment) else f"the judge could not say: {outcome.reason}"
+
+
+def _record(path: Path, assessment: Assessment, explain: bool) -> dict[str, Any]:
+    record = {
+        "path": str(path),
+        "valence": round(assessment.valence, 4),
+        "arousal": round(assessment.arousal, 4),
+        "emotion": assessment.emotion,
+        "confidence": round(assessment.confidence, 4),
+    }
+    return {**record, "reasoning": assessment.reasoning} if explain else record
+
+
+def _explain(path: Path, assessment: Assessment, consoles: Consoles) -> None:
+    """The image's name, its numbers, and the judge's words under them."""
+    valence, arousal, emotion, confidence = _values(assessment)
+    consoles.out.print(Text(str(path), "bold"), soft_wrap=True)
+    consoles.say(f"  valence {valence}, arousal {arousal}, {emotion} {confidence}")
+    consoles.out.print(Padding(Text(assessment.reasoning), (0, 0, 1, 2)))
+
+
+def _table() -> Table:
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    table.add_column("valence", justify="right")
+    table.add_column("arousal", justify="right")
+    table.add_column("emotion")
+    table.add_column("confidence", justify="right")
+    return table
+
+
+def _values(assessment: Assessment) -> tuple[str, str, str, str]:
+    return (
+        f"{assessment.valence:.2f}",
+        f"{assessment.arousal:.2f}",
+        str(assessment.emotion),
+        f"{assessment.confidence:.0%}",
+    )

@@ -1,0 +1,118 @@
+"""`emofeedback create`: one run of the loop, kept in a run directory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from pathlib import Path
+
+from emofeedback.backends import Engines, Optimize
+from emofeedback.cli.console import Consoles
+from emofeedback.cli.display import LoopDisplay, loading, rounds_table
+from emofeedback.concurrency import closing
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.domain.optimization import OptimizationRequest, PromptShortened, WordsUnknown
+from emofeedback.domain.validation import check_optimization_request
+from emofeedback.runs.directory import RunDirectory
+from emofeedback.runs.report import write_report
+from emofeedback.runs.run import Run, image_path
+
+
+def create(request: OptimizationRequest, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
+    """Runs the loop, keeps everything in `out`, and ends with a table and the places of answer and report.
+
+    Raises:
+        InvalidRequest: the request or `out` is refused, before any model is loaded.
+        EmoFeedbackError: the run failed; what was finished before lies in `out`.
+        KeyboardInterrupt: as well, by Ctrl-C.
+    """
+    request, directory = open_run(request, out, resume=resume, engines=engines)
+    try:
+        with loading(consoles.out, engines.profile):
+            optimizer = engines.optimizer()
+
+        async def run() -> None:
+            display = LoopDisplay(consoles.out, directory.run, rounds=request.rounds)
+            async with optimizer as optimize:
+                await follow(optimize, request, directory, display, consoles)
+
+        asyncio.run(run())
+        report = write_report(directory)
+    except BaseException:
+        _say_what_is_kept(directory, consoles)
+        raise
+    _say_result(directory, report, consoles)
+
+
+def open_run(
+    request: OptimizationRequest, out: Path, *, resume: bool, engines: Engines
+) -> tuple[OptimizationRequest, RunDirectory]:
+    """Checks the request and takes the folder; the request then says where a cut run goes on.
+
+    Raises:
+        InvalidRequest: the request or the folder is refused.
+        FailedPrecondition: the run in the folder can't be read.
+    """
+    check_optimization_request(request)
+    run = Run(
+        prompt=request.prompt,
+        target=request.target,
+        profile=engines.profile,
+        seed=request.seed,
+        images=request.images,
+        user=request.user,
+    )
+    directory = RunDirectory.open(out, run, resume=resume)
+    finished = len(directory.run.rounds)
+    if finished > request.rounds:
+        raise InvalidRequest.of("rounds", f"is {request.rounds}, the run in {out} has finished {finished} already")
+    return dataclasses.replace(request, resume=directory.resume_point()), directory
+
+
+async def follow(
+    optimize: Optimize,
+    request: OptimizationRequest,
+    directory: RunDirectory,
+    display: LoopDisplay,
+    consoles: Consoles,
+) -> None:
+    """Runs the loop to its end; every event goes to the directory first, then to the display."""
+    with display:
+        async with closing(optimize(request)) as events:
+            async for event in events:
+                known = directory.run.unknown_words
+                directory.record(event)
+                display.show(directory.run, event)
+                if isinstance(event, WordsUnknown):
+                    words = [word for word in event.words if word not in known]
+                    model = f"the {directory.run.profile} profile" if directory.run.profile else "the generator"
+                    if words:
+                        consoles.note(f"{model} doesn't know: {', '.join(words)}")
+                elif isinstance(event, PromptShortened):
+                    consoles.note(f"the prompt of round {event.round + 1} is too long, what is read: {event.prompt}")
+
+
+def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> None:
+    run = directory.run
+    consoles.out.print(rounds_table(run))
+    if run.best is None:
+        consoles.say("No answer: the judge could read none of the images.")
+    else:
+        consoles.say(f"Answer: {directory.path / image_path(run.best.round, run.best.index)}")
+    consoles.say(f"Report: {report}")
+    consoles.say(f"{run.state.capitalize()}, in {run.seconds:.1f} s.")
+
+
+def _say_what_is_kept(directory: RunDirectory, consoles: Consoles) -> None:
+    """After a cut: the report of what there is, and how to go on."""
+    images = sum(1 for _ in directory.path.glob("round-*/image-*.png"))
+    if not images:
+        return
+    with contextlib.suppress(EmoFeedbackError):
+        write_report(directory)
+    rounds = len(directory.run.rounds)
+    consoles.note(
+        f"{images} images and {rounds} finished round{'' if rounds == 1 else 's'} are kept in {directory.path}; "
+        "the same command with --resume goes on from there"
+    )

@@ -1,0 +1,131 @@
+"""What a run looks like on a terminal while it goes on, and the table that it ends with everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.optimization import (
+    GradientEstimated,
+    ImageJudged,
+    ImagePainted,
+    LossComputed,
+    OptimizationEvent,
+    PaintingStep,
+    RoundStarted,
+)
+from emofeedback.runs.run import Run
+
+
+class LoopDisplay:
+    """The live view of one run: rounds so far, the prompt, images painted and judged, the error so far.
+
+    A console that is no terminal shows nothing.
+    """
+
+    def __init__(self, console: Console, run: Run, *, rounds: int, title: str = "") -> None:
+        self._run = run
+        self._rounds = rounds
+        self._title = title
+        self._live = Live(console=console, transient=True, refresh_per_second=8) if console.is_terminal else None
+        self._error = None if run.best is None else run.best.loss
+        self._round, self._prompt, self._activity = 0, "", ""
+        self._painted, self._judged = 0, 0
+        self._steps: dict[int, float] = {}
+        self._begin_round(len(run.rounds), run.prompt)
+
+    def __enter__(self) -> LoopDisplay:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, run: Run, event: OptimizationEvent) -> None:
+        """Brings the view up to date; `run` is the run after the event."""
+        self._run = run
+        match event:
+            case RoundStarted():
+                self._begin_round(event.round, event.prompt)
+            case PaintingStep(step=step):
+                self._steps[step.index] = step.step / step.steps
+            case ImagePainted(image=image):
+                self._steps[image.index] = 1.0
+                self._painted += 1
+                self._activity = "painting and judging"
+            case ImageJudged(candidate=candidate):
+                self._judged += 1
+                if candidate.loss is not None and candidate.on_subject:
+                    self._error = candidate.loss if self._error is None else min(self._error, candidate.loss)
+            case LossComputed():
+                self._error = event.best.loss if event.best else None
+                self._activity = "comparing the best with the worst"
+            case GradientEstimated():
+                self._activity = "rewriting the prompt"
+        if self._live is not None:
+            self._live.update(self._view())
+
+    def _begin_round(self, index: int, prompt: str) -> None:
+        self._round, self._prompt, self._activity = index, prompt, "painting"
+        self._painted, self._judged = 0, 0
+        self._steps = {}
+
+    def _view(self) -> RenderableType:
+        images = self._run.images
+        error = "" if self._error is None else f"error so far {self._error:.2f}"
+        head = Text.assemble(
+            (f"{self._title}  " if self._title else "", "dim"),
+            (f"Round {self._round + 1} of {self._rounds}", "bold"),
+            (f"  {self._activity}", "dim"),
+        )
+        bars = Table.grid(padding=(0, 1))
+        bars.add_row("painted", ProgressBar(images, sum(self._steps.values()), width=32), f"{self._painted}/{images}")
+        bars.add_row("judged", ProgressBar(images, self._judged, width=32), f"{self._judged}/{images}   {error}")
+        parts: list[RenderableType] = [head, Text(self._prompt, "italic"), bars]
+        if self._run.rounds and not self._title:
+            parts.insert(0, rounds_table(self._run))
+        return Group(*parts)
+
+
+def rounds_table(run: Run) -> Table:
+    """One row a round: its best image's valence and arousal, its error, its prompt; the answer's row is marked."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("round", justify="right")
+    for name in ("valence", "arousal", "error"):
+        table.add_column(name, justify="right")
+    table.add_column("prompt", overflow="fold")
+    target = run.target
+    for finished in run.rounds:
+        values = ["-", "-", "-"]
+        best = None if finished.best is None else finished.candidates[finished.best]
+        if best is not None and isinstance(best.outcome, Assessment):
+            values = [f"{best.outcome.valence:.2f}", f"{best.outcome.arousal:.2f}", f"{best.loss or 0.0:.2f}"]
+        is_answer = run.best is not None and run.best.round == finished.index
+        number = f"* {finished.index + 1}" if is_answer else str(finished.index + 1)
+        table.add_row(number, *values, Text(finished.prompt), style="bold" if is_answer else "")
+    table.add_section()
+    table.add_row("target", f"{target.valence:.2f}", f"{target.arousal:.2f}", "", "", style="dim")
+    return table
+
+
+@contextmanager
+def loading(console: Console, profile: str | None) -> Iterator[None]:
+    """Says on a terminal that models are being loaded, which takes a few seconds."""
+    if not console.is_terminal or profile is None:
+        yield
+        return
+    with console.status(f"Loading the {profile} models"):
+        yield

@@ -1,0 +1,107 @@
+"""What the loop and the trainer need of a judge, and the records that pass between them.
+
+One conformance suite runs against every `Judge`: the engine in process, the gRPC client, a scripted one in the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from emofeedback.domain.affect import AffectPoint, Emotion
+from emofeedback.domain.generation import ModelInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """What a picture makes people feel, in the judge's eyes."""
+
+    valence: float
+    arousal: float
+    emotion: Emotion
+    confidence: float
+    """Probability of `emotion`, in [0, 1]."""
+    reasoning: str = ""
+    """Why, where the caller asked for it."""
+
+    @property
+    def point(self) -> AffectPoint:
+        """Its place on the plane."""
+        return AffectPoint(self.valence, self.arousal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssessmentFailure:
+    """The judge gave no readable reply for this one picture; the others of the batch are not affected."""
+
+    reason: str
+
+
+AssessmentOutcome = Assessment | AssessmentFailure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One turn of a conversation; `parts` mixes texts and encoded images in reading order."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[str | bytes, ...]
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How a reply is sampled."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    """0 is greedy."""
+    seed: int = 0
+
+
+class Judge(Protocol):
+    """Looks at pictures. Every list it returns is as long as its input and in its order."""
+
+    async def assess(
+        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
+        """Valence, arousal and emotion of each image: by the short way (expected value over rating tokens), or,
+        with `reasoning`, by reading the reply that the model thinks out loud.
+
+        Args:
+            user: id of a person by whose calibration valence and arousal are corrected; empty: nobody's.
+
+        Raises:
+            InvalidRequest: an image is not one, is animated, or is over the pixel limit.
+            NotFound: there is no calibration for this person.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
+        """
+        ...
+
+    def assess_stream(
+        self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
+    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
+        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready.
+
+        A person without a calibration is refused before any image is judged.
+        """
+        ...
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        """Alignment of each image with the prompt: the scorer's cosine similarity, in [-1, 1]."""
+        ...
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        """Similarity of each candidate with `text`, cosine of the scorer's text embeddings, in [-1, 1]."""
+        ...
+
+    async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
+        """The model's reply to each conversation."""
+        ...
+
+    async def model(self) -> ModelInfo:
+        """The vision-language model behind it."""
+        ...

@@ -1,0 +1,54 @@
+"""What one call may ask for, and the names that every part of the system agrees on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one call may ask for; over it is INVALID_ARGUMENT (or RESOURCE_EXHAUSTED for the queue and messages)."""
+
+    prompt_characters: int = 2000
+    images_per_call: int = 64
+    """Also the most images a round of the loop may have."""
+    rounds: int = 20
+    steps: int = 200
+    guidance: float = 50.0
+    smallest_noise_level: float = 0.001
+    """Of a trajectory's window: below it, rounding in float32 blurs how likely a step was."""
+    sde_noise_level: float = 2.0
+    cps_noise_level: float = 1.0
+    """All of the noise is fresh."""
+    seed: int = 2**63 - 1
+    image_pixels: int = 40_000_000
+    """Refused from the header alone, before anything is decoded."""
+    image_aspect: float = 100.0
+    """Longer side by shorter side; Qwen2.5-VL's own limit is 200, scaling down rounds the shorter side."""
+    conversations_per_call: int = 64
+    conversation_messages: int = 32
+    message_parts: int = 32
+    text_characters: int = 20_000
+    """An analysis, one text of a conversation, or the configuration of a training run."""
+    name_characters: int = 200
+    """A policy's name, a person's or a request's id."""
+    new_tokens: int = 2048
+    temperature: float = 2.0
+    time_budget_seconds: float = 86_400.0
+    message_bytes: int = 64 * 1024 * 1024
+    queued_images: int = 512
+    """Images that wait in one generator replica."""
+    run_name_characters: int = 64
+    runs_per_list: int = 1000
+    """Training runs in one reply."""
+
+
+LIMITS = Limits()
+
+
+BASE_POLICY = "base"
+"""What a request names to paint with the base weights, whatever policy the profile paints with by default."""
+
+
+TOKEN_VARIABLE = "EMOFEEDBACK_TOKEN"
+"""Environment variable that holds the bearer token, for the services and for the command."""

@@ -1,0 +1,276 @@
+"""Records of the optimisation loop: what is asked of it, what it tells while it runs, what it leaves behind.
+
+They stand apart from the loop itself because the SDK, the report and the command read them without running it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome
+from emofeedback.domain.generation import GeneratedImage, GenerationStep, ModelInfo
+
+
+class StopReason(StrEnum):
+    """Why a run ended."""
+
+    ROUNDS = "rounds"
+    TOLERANCE = "tolerance"
+    PLATEAU = "plateau"
+    TIME_BUDGET = "time_budget"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One image of a round, judged."""
+
+    index: int
+    seed: int
+    outcome: AssessmentOutcome
+    loss: float | None
+    """|V - V*| + |A - A*|, in [0, 16]; None where the judge gave no readable reply."""
+    alignment: float
+    """Cosine similarity with the *original* prompt, in [-1, 1]."""
+    on_subject: bool
+    """False where `alignment` fell under the drift floor: such an image can't be the answer. The floor comes from the
+    first round, so the `ImageJudged` events of that round say True; its record has the truth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """A rewritten prompt that was not used."""
+
+    prompt: str
+    """The reply's prompt, or the whole reply where no prompt could be read from it."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One finished round: loss, gradient, update."""
+
+    index: int
+    """From 0."""
+    prompt: str
+    candidates: tuple[Candidate, ...]
+    best: int | None
+    """Index of the candidate nearest the target; None where no image could be judged."""
+    worst: int | None
+    analysis: str = ""
+    """The textual gradient; empty in the last round, which needs none."""
+    optimized_prompt: str = ""
+    """What the next round would paint; the round's own prompt where every rewrite was rejected."""
+    rejected: tuple[Rejection, ...] = ()
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The best image over all rounds."""
+
+    round: int
+    index: int
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Where a cut run stood."""
+
+    rounds: tuple[Round, ...]
+    best_image: bytes
+    """The answer so far, which takes part in the next comparison; empty where there was none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationRequest:
+    """One run of the loop (EmoFeedback^2, section 3.3)."""
+
+    prompt: str
+    target: AffectPoint
+    rounds: int = 3
+    images: int = 8
+    """Images a round."""
+    seed: int = 0
+    """Image i of a round is painted with seed + i, so a change in the picture comes from the prompt. A round that
+    repeats the prompt of an earlier one, because no rewrite was usable, goes on with the next seeds."""
+    tolerance: float | None = None
+    """Stop once the answer's loss is at most this, on the 1-9 scale."""
+    time_budget: float | None = None
+    """Seconds after which no new round starts."""
+    policy: str = ""
+    user: str = ""
+    """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's. Losses, the answer and
+    the gradients are then by that person's eyes."""
+    resume: Resume | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundStarted:
+    round: int
+    prompt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsUnknown:
+    """The generator has never seen these words of the prompt."""
+
+    round: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptShortened:
+    """The generator can't read all of the prompt."""
+
+    round: int
+    prompt: str
+    """What its text encoders read: up to the last phrase that fits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaintingStep:
+    round: int
+    step: GenerationStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePainted:
+    round: int
+    image: GeneratedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageJudged:
+    round: int
+    candidate: Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossComputed:
+    """Step 1: which candidates the gradient compares. `best` may come from an earlier round."""
+
+    round: int
+    losses: tuple[float | None, ...]
+    best: Answer | None
+    worst: Answer | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientEstimated:
+    """Step 2: what separates the best from the worst, and what to change."""
+
+    round: int
+    analysis: str
+    best_reasoning: str
+    worst_reasoning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptUpdated:
+    """Step 3: the next prompt."""
+
+    round: int
+    prompt: str
+    rejected: tuple[Rejection, ...]
+    fell_back: bool
+    """True where no rewrite was usable and the round's own prompt stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundFinished:
+    round: Round
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationFinished:
+    """Always the last event."""
+
+    answer: Answer | None
+    """None only where the judge could read no image of any round."""
+    stopped_because: StopReason
+    seconds: float
+    generator: ModelInfo
+    judge: ModelInfo
+
+
+OptimizationEvent = (
+    RoundStarted
+    | WordsUnknown
+    | PromptShortened
+    | PaintingStep
+    | ImagePainted
+    | ImageJudged
+    | LossComputed
+    | GradientEstimated
+    | PromptUpdated
+    | RoundFinished
+    | OptimizationFinished
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossRequest:
+    """Step 1: how far is each assessed image from the target?"""
+
+    target: AffectPoint
+    assessments: tuple[Assessment, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """What step 1 found."""
+
+    losses: tuple[float, ...]
+    """|V - V*| + |A - A*|, in [0, 16], in the order of the assessments."""
+    best: int
+    """Index of the nearest."""
+    worst: int
+    """Index of the farthest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientRequest:
+    """Step 2: what separates the best image from the worst, and what should change?"""
+
+    prompt: str
+    target: AffectPoint
+    best_image: bytes
+    best: Assessment
+    worst_image: bytes
+    worst: Assessment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradient:
+    """What step 2 found: the textual gradient."""
+
+    analysis: str
+    model: ModelInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRequest:
+    """Step 3: rewrite the prompt by an analysis."""
+
+    original_prompt: str
+    """What the user asked for; the rewrite must stay about it."""
+    prompt: str
+    """What was painted last."""
+    analysis: str
+    target: AffectPoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrite:
+    """What step 3 wrote."""
+
+    prompt: str
+    rejected: tuple[Rejection, ...] = ()
+    """Rewrites that were not used, and why."""
+    fell_back: bool = False
+    """True where no rewrite was usable and `prompt` is the request's own."""
+    model: ModelInfo

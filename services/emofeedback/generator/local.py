@@ -1,0 +1,358 @@
+"""The generator in process: calls come in on an event loop, one thread paints, pictures leave as they are finished.
+
+Continuous batching: between two denoising steps finished samples leave, those of abandoned calls are dropped, and
+waiting ones take the free places, first come, first served. So the images of a call that is larger than the batch
+finish one batch after another, and the first ones are judged while the next are painted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from itertools import groupby
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, ResourceExhausted, Unavailable
+from emofeedback.domain.generation import (
+    GeneratedImage,
+    GenerationEvent,
+    GenerationQueued,
+    GenerationRequest,
+    GenerationStep,
+    ModelInfo,
+    Trajectory,
+    TrajectoryEvent,
+    TrajectoryRequest,
+)
+from emofeedback.domain.limits import BASE_POLICY, LIMITS
+from emofeedback.domain.validation import check_generation_request, check_trajectory_request
+from emofeedback.generator.pipeline import Models, load_models
+from emofeedback.generator.policies import Policies
+from emofeedback.generator.preflight import check
+from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
+from emofeedback.generator.slots import Call, Event, Place, finished, group_started
+from emofeedback.generator.vocabulary import Vocabulary
+from emofeedback.observability.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
+from emofeedback.profiles.profile import GeneratorSettings
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 0.1
+"""A call hears of its steps at most this often: every step of every image would cost more than it tells."""
+
+
+class GeneratorEngine:
+    """Paints with a loaded checkpoint. Implements `interfaces.Generator`; safe to use from several event loops.
+
+    The same prompt, seed, steps, guidance and model give the same pixels. On a CPU that holds to the bit whatever
+    else is painted at the time (see `sampler.MIN_ROWS`); on a GPU matrix kernels depend on the batch's size, and
+    pixels may differ by a few levels in company.
+    """
+
+    def __init__(self, models: Models, settings: GeneratorSettings) -> None:
+        self._models = models
+        self._settings = settings
+        self._policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
+        self._vocabulary = Vocabulary.read(settings.vocabulary)
+        self._changed = threading.Condition()
+        # Shared with the event loops, under the condition's lock:
+        self._calls: list[Call] = []
+        self._closed = False
+        # The painter's own:
+        self._places: list[Place] = []
+        self._seconds_per_image = 1.0
+        self._painted_with: set[str] = set()
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
+        self._painter = threading.Thread(target=self._paint, name="painter", daemon=True)
+        self._painter.start()
+
+    @classmethod
+    def load(cls, settings: GeneratorSettings) -> GeneratorEngine:
+        """Check, load and start.
+
+        Raises:
+            FailedPrecondition: see `layout.check`.
+        """
+        check(settings)
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        return cls(load_models(settings), settings)
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        """See `interfaces.Generator.generate`. Steps are told of at most ten times a second, images all.
+
+        Raises:
+            FailedPrecondition: the policy is no adapter of this model.
+            Unavailable: the engine is closed, or the policies can't be read.
+        """
+        check_generation_request(request)
+        steps = self._settings.steps if request.steps is None else request.steps
+        guidance = self._settings.guidance if request.guidance is None else request.guidance
+        async with aclosing(self._serve(request, steps, guidance)) as events:
+            async for event in events:
+                yield event
+
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+        """See `interfaces.Generator.sample_trajectories`.
+
+        Noise is drawn on the CPU from seed and step alone, and latents stay in float32, so on a CPU a trajectory is
+        the same to the bit whatever else is painted at the time.
+
+        Raises:
+            As `generate`.
+        """
+        check_trajectory_request(request)
+        self._check_size(request)
+        async with aclosing(self._serve(request, request.steps, request.guidance)) as events:
+            async for event in events:
+                yield event
+
+    async def model(self) -> ModelInfo:
+        """The base model."""
+        return self._models.info
+
+    async def policies(self) -> Sequence[str]:
+        """Names of the adapters at the profile's address."""
+        return await asyncio.to_thread(self._policies.names)
+
+    @property
+    def pending_image_steps(self) -> int:
+        """Denoising steps that the images of all calls still need."""
+        with self._changed:
+            waiting = sum(len(call.waiting) * call.steps for call in self._calls if not call.abandoned)
+        places = self._places
+        return waiting + sum(place.call.steps - place.sample.step for place in places if not place.call.abandoned)
+
+    def close(self) -> None:
+        """Stop painting at the next step; calls that still wait end with Unavailable. May be called twice."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._painter.join()
+        self._encoder.shutdown()
+        self._policies.close()
+
+    # --- on the event loops ---------------------------------------------------------------------------------------
+
+    async def _serve(
+        self, request: GenerationRequest | TrajectoryRequest, steps: int, guidance: float
+    ) -> AsyncGenerator[Any, None]:
+        """The events of a call, of the kind that its request asks for."""
+        policy = self._policies.resolve(request.policy)
+        await asyncio.to_thread(self._policies.fetch, policy)
+        events: asyncio.Queue[Event | Exception] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        call = Call(
+            request=request,
+            policy=policy,
+            steps=steps,
+            guidance=guidance,
+            deliver=lambda event: _call_soon(loop, events, event),
+            waiting=deque(range(len(request.seeds))),
+            unfinished=len(request.seeds),
+        )
+        ahead = self._enqueue(call)
+        try:
+            yield self._queued(request.prompt, ahead)
+            awaited = len(request.seeds)
+            while awaited:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    raise event
+                awaited -= isinstance(event, GeneratedImage | Trajectory)
+                yield event
+        finally:
+            self._abandon(call)
+
+    def _check_size(self, request: TrajectoryRequest) -> None:
+        """A trajectory has to fit into one message, wherever it is sampled."""
+        latent = 4 * prod(self._models.latent_shape)
+        picture = 3 * self._settings.width * self._settings.height
+        longest = (LIMITS.message_bytes - picture) // latent - 2
+        if request.window.length > longest:
+            raise InvalidRequest.of(
+                "window.length",
+                f"is {request.window.length}, at this model's size a message holds trajectories of up to {longest}",
+            )
+
+    def _queued(self, prompt: str, ahead: int) -> GenerationQueued:
+        shortened = self._models.prompts.shortened(prompt)
+        return GenerationQueued(
+            images_ahead=ahead,
+            unknown_words=self._vocabulary.unknown(prompt),
+            shortened_prompt=shortened if shortened != prompt else "",
+        )
+
+    def _enqueue(self, call: Call) -> int:
+        """Line up; returns the number of unfinished images of the calls before."""
+        with self._changed:
+            if self._closed:
+                raise Unavailable("the generator is shutting down")
+            waiting = sum(len(other.waiting) for other in self._calls if not other.abandoned)
+            over = waiting + len(call.waiting) - LIMITS.queued_images
+            if over > 0:
+                raise ResourceExhausted(
+                    f"{waiting} images wait to be painted, {LIMITS.queued_images} may; try again later",
+                    retry_after=max(1.0, over * self._seconds_per_image),
+                )
+            ahead = sum(other.unfinished for other in self._calls if not other.abandoned)
+            self._calls.append(call)
+            self._record_queue()
+            self._changed.notify()
+            return ahead
+
+    def _record_queue(self) -> None:
+        """Under the condition's lock."""
+        for kind in ("picture", "trajectory"):
+            unfinished = (call.unfinished for call in self._calls if call.kind == kind and not call.abandoned)
+            QUEUE_LENGTH.record(sum(unfinished), kind=kind)
+
+    def _abandon(self, call: Call) -> None:
+        call.abandoned = True
+        with self._changed:
+            self._changed.notify()
+
+    # --- on the painter's thread ----------------------------------------------------------------------------------
+
+    def _paint(self) -> None:
+        while self._wait_for_calls():
+            self._drop_abandoned()
+            self._fill_places()
+            self._record_policies()
+            by_policy = sorted(self._places, key=_policy)
+            for policy, places in groupby(by_policy, key=_policy):
+                self._step(policy, list(places))
+        for call in [call for call in self._calls if call.unfinished]:
+            call.deliver(Unavailable("the generator is shutting down"))
+
+    def _wait_for_calls(self) -> bool:
+        """Sleep while there is nothing to do; False once the engine is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._calls or self._closed)
+            return not self._closed
+
+    def _drop_abandoned(self) -> None:
+        self._places = [place for place in self._places if not place.call.abandoned]
+        with self._changed:
+            self._calls = [call for call in self._calls if call.unfinished and not call.abandoned]
+            self._record_queue()
+
+    def _fill_places(self) -> None:
+        with self._changed:
+            calls = list(self._calls)
+        for call in calls:
+            while call.waiting and not call.held_up and len(self._places) < self._settings.max_batch:
+                try:
+                    sample = self._next_sample(call)
+                except Exception as error:
+                    self._fail(call, error)
+                    break
+                self._places.append(Place(call=call, index=call.waiting.popleft(), sample=sample))
+
+    def _next_sample(self, call: Call) -> Sample:
+        seed = call.request.seeds[call.waiting[0]]
+        if call.trunk is not None:
+            return branch(call.trunk, seed)
+        call.recipe = call.recipe or self._start(call)
+        sample = start(self._models, call.recipe, seed)
+        if call.start_seed is not None:
+            call.trunk = sample
+        return sample
+
+    def _start(self, call: Call) -> Recipe:
+        """The recipe of a call's samples, which those who ask for trajectories hear of."""
+        made = recipe(
+            self._models,
+            prompt=call.request.prompt,
+            negative_prompt=call.request.negative_prompt,
+            steps=call.steps,
+            guidance=call.guidance,
+            window=call.window,
+            start_seed=call.start_seed,
+        )
+        if call.window is not None:
+            model = replace(self._models.info, policy=call.policy)
+            call.deliver(group_started(made, model, self._policies.digest(call.policy)))
+        return made
+
+    def _record_policies(self) -> None:
+        painting = {place.call.policy for place in self._places} or self._painted_with
+        for policy in painting ^ self._painted_with:
+            digest = self._policies.digest(policy)
+            POLICY_IN_USE.record(float(policy in painting), policy=policy or BASE_POLICY, digest=digest)
+        self._painted_with = painting
+
+    def _step(self, policy: str, places: list[Place]) -> None:
+        """One forward for the samples of one policy, and what follows from it for their callers."""
+        began = time.monotonic()
+        try:
+            self._policies.use(policy)
+            advance(self._models, [place.sample for place in places])
+            for place in places:
+                if place.sample.finished:
+                    picture = self._models.decode(place.sample.latent)
+                    self._encoder.submit(self._deliver, place, picture)
+        except Exception as error:
+            for call in {place.call for place in places}:
+                self._fail(call, error)
+            return
+        now = time.monotonic()
+        STEP_SECONDS.record(now - began)
+        IMAGE_STEPS.record(len(places))
+        self._seconds_per_image = (now - began) / len(places) * places[0].call.steps
+        for call, of_call in groupby(places, key=lambda place: place.call):
+            self._tell_steps(call, [place for place in of_call if not place.sample.finished], now)
+        for place in places:
+            place.call.unfinished -= place.sample.finished
+        self._places = [place for place in self._places if not place.sample.finished]
+
+    @staticmethod
+    def _tell_steps(call: Call, places: list[Place], now: float) -> None:
+        if call.window is not None or now - call.told < _PROGRESS_SECONDS:
+            return
+        call.told = now
+        for place in places:
+            call.deliver(GenerationStep(index=place.index, step=place.sample.step, steps=call.steps))
+
+    def _fail(self, call: Call, error: Exception) -> None:
+        """End one call; the others go on."""
+        if not isinstance(error, EmoFeedbackError):
+            log.error("a call of the generator failed", exc_info=error)
+        call.abandoned = True
+        call.deliver(error)
+
+    # --- on the encoder's thread ----------------------------------------------------------------------------------
+
+    def _deliver(self, place: Place, picture: Tensor) -> None:
+        if place.call.abandoned:
+            return
+        try:
+            place.call.deliver(finished(place, picture, self._models.info))
+            IMAGES.record(1, kind=place.call.kind)
+        except Exception as error:
+            self._fail(place.call, error)
+
+
+def _policy(place: Place) -> str:
+    return place.call.policy
+
+
+def _call_soon(
+    loop: asyncio.AbstractEventLoop,
+    events: asyncio.Queue[Event | Exception],
+    event: Event | Exception,
+) -> None:
+    """Put an event where its caller waits; a caller whose loop is closed waits no more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(events.put_nowait, event)

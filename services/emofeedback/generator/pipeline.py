@@ -1,0 +1,97 @@
+"""Loads an SD3-family checkpoint from its parts: a diffusers StableDiffusion3Pipeline's layout, safetensors only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, SD3Transformer2DModel
+from torch import Tensor
+from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.generator.preflight import INDEX, KINDS, WEIGHTED, check_folder
+from emofeedback.generator.prompts import PromptEncoder
+from emofeedback.profiles.profile import GeneratorSettings
+from emofeedback.storage.checkpoints import check_device, digest, fetch, model_name
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Models:
+    """The parts of a checkpoint, on their device, and the numbers that the sampler needs of it."""
+
+    info: ModelInfo
+    prompts: PromptEncoder
+    transformer: SD3Transformer2DModel
+    autoencoder: AutoencoderKL | AutoencoderTiny
+    shift: float
+    """Of the noise schedule towards its noisy end."""
+    latent_shape: tuple[int, int, int]
+    """Channels, height and width of one image's latent."""
+    device: torch.device
+    dtype: torch.dtype
+
+    @torch.inference_mode()
+    def decode(self, latent: Tensor) -> Tensor:
+        """The picture of a finished latent.
+
+        Args:
+            latent: float32, shape `latent_shape`.
+
+        Returns:
+            uint8 RGB on the CPU, shape (height, width, 3).
+        """
+        config = self.autoencoder.config
+        scaled = latent[None] / config.scaling_factor + (config.shift_factor or 0.0)
+        image: Tensor = self.autoencoder.decode(scaled.to(self.dtype), return_dict=False)[0][0].float()
+        levels = (image / 2 + 0.5).clamp(0, 1) * 255
+        return levels.round().to(torch.uint8).permute(1, 2, 0).cpu()
+
+
+def load_models(settings: GeneratorSettings) -> Models:
+    """Load a checkpoint by hub id or folder.
+
+    Raises:
+        FailedPrecondition: whatever `layout.check` finds, or a download that broke off.
+    """
+    check_device(settings.device, settings.minimum_gpu_memory_gib)
+    folder = fetch(settings.checkpoint, INDEX, _wanted_files())
+    layout = check_folder(folder, settings)
+    device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)
+
+    def model(kind: Any, part: str) -> Any:
+        loaded = kind.from_pretrained(folder / part, dtype=dtype, use_safetensors=True, local_files_only=True)
+        return loaded.to(device).eval().requires_grad_(False)
+
+    def clip(number: str) -> tuple[CLIPTokenizer, CLIPTextModelWithProjection]:
+        tokenizer = CLIPTokenizer.from_pretrained(folder / f"tokenizer{number}", local_files_only=True)
+        return tokenizer, model(CLIPTextModelWithProjection, f"text_encoder{number}")
+
+    transformer = model(SD3Transformer2DModel, "transformer")
+    t5 = None
+    if layout.has_t5:
+        tokenizer = T5TokenizerFast.from_pretrained(folder / "tokenizer_3", local_files_only=True)
+        t5 = (tokenizer, model(T5EncoderModel, "text_encoder_3"))
+    return Models(
+        info=ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder, WEIGHTED)),
+        prompts=PromptEncoder(
+            clips=(clip(""), clip("_2")),
+            t5=t5,
+            context_width=transformer.config.joint_attention_dim,
+            max_t5_tokens=settings.max_text_tokens,
+        ),
+        transformer=transformer,
+        autoencoder=model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae"),
+        shift=layout.shift,
+        latent_shape=(transformer.config.in_channels, settings.height // layout.scale, settings.width // layout.scale),
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _wanted_files() -> list[str]:
+    """Patterns for the hub: its repositories also carry .bin, fp16 and single-file copies of the same weights."""
+    small = [f"{part}/{name}" for part in KINDS for name in ("*.json", "*.txt", "*.model")]
+    names = ("model.safetensors", "model-0*.safetensors", "diffusion_pytorch_model*.safetensors")
+    return small + [f"{part}/{name}" for part in WEIGHTED for name in names]

@@ -1,0 +1,127 @@
+"""Whether a checkpoint can be painted with, said in one sentence before anything heavy starts. No torch needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.generator.vocabulary import Vocabulary
+from emofeedback.profiles.profile import GeneratorSettings
+from emofeedback.storage.checkpoints import check_available, check_device
+
+INDEX = "model_index.json"
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "transformer": ("SD3Transformer2DModel",),
+    "vae": ("AutoencoderKL", "AutoencoderTiny"),
+    "text_encoder": ("CLIPTextModelWithProjection",),
+    "text_encoder_2": ("CLIPTextModelWithProjection",),
+    "text_encoder_3": ("T5EncoderModel",),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "tokenizer_3": ("T5Tokenizer", "T5TokenizerFast"),
+    "scheduler": ("FlowMatchEulerDiscreteScheduler",),
+}
+"""The folders of a StableDiffusion3Pipeline and the classes that may lie in them."""
+
+WEIGHTED = ("transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+"""The folders that hold weights."""
+
+_T5 = ("text_encoder_3", "tokenizer_3")
+_OTHER_SCHEDULES = (
+    "use_dynamic_shifting",
+    "use_karras_sigmas",
+    "use_exponential_sigmas",
+    "use_beta_sigmas",
+    "invert_sigmas",
+    "shift_terminal",
+    "stochastic_sampling",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a checkpoint's small files say about it."""
+
+    autoencoder: str
+    """Class of the autoencoder."""
+    has_t5: bool
+    shift: float
+    """Of the noise schedule towards its noisy end."""
+    scale: int
+    """Pixels a side that one latent stands for."""
+
+
+def check(settings: GeneratorSettings) -> None:
+    """Everything that can be known within a second about a checkpoint and this machine.
+
+    Raises:
+        FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; a folder that is
+            no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't paint; no
+            file of its vocabulary.
+    """
+    check_device(settings.device, settings.minimum_gpu_memory_gib)
+    check_available(settings.checkpoint, INDEX)
+    if (folder := Path(settings.checkpoint)).is_dir():
+        check_folder(folder, settings)
+    Vocabulary.read(settings.vocabulary)
+
+
+def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
+    """The layout of a StableDiffusion3Pipeline folder, once it is sure that all its parts are there.
+
+    Raises:
+        FailedPrecondition: a part is missing or of another class, or the picture size does not fit.
+    """
+    index = _read(folder / INDEX)
+    found = {part: (index.get(part) or [None, None])[1] for part in KINDS}
+    for part, kinds in KINDS.items():
+        if found[part] is None and part in _T5:
+            continue
+        if found[part] not in kinds:
+            raise FailedPrecondition(
+                f"{folder} is not a StableDiffusion3Pipeline: its {part} is "
+                f"{found[part] or 'missing'}, it must be {' or '.join(kinds)}"
+            )
+        if not (folder / part).is_dir():
+            raise FailedPrecondition(f"{folder} is not complete: the folder {part} is missing")
+        if part in WEIGHTED and not any((folder / part).glob("*.safetensors")):
+            raise FailedPrecondition(f"{folder} is not complete: {part} holds no weights in safetensors")
+    scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+    if strange := [key for key in _OTHER_SCHEDULES if scheduler.get(key)]:
+        raise FailedPrecondition(f"{folder} wants another noise schedule than SD3's: scheduler.{strange[0]}")
+    try:
+        transformer = _read(folder / "transformer" / "config.json")
+        scale = 2 ** (len(_read(folder / "vae" / "config.json")["block_out_channels"]) - 1)
+        patch_pixels, most_patches = scale * int(transformer["patch_size"]), int(transformer["pos_embed_max_size"])
+    except KeyError as missing:
+        raise FailedPrecondition(f"{folder} is not complete: its configuration lacks {missing}") from missing
+    _check_size(settings, patch_pixels, most_patches)
+    return Layout(
+        autoencoder=str(found["vae"]),
+        has_t5=all(found[part] for part in _T5),
+        shift=float(scheduler.get("shift", 1.0)),
+        scale=scale,
+    )
+
+
+def _check_size(settings: GeneratorSettings, patch_pixels: int, most_patches: int) -> None:
+    for side, pixels in (("width", settings.width), ("height", settings.height)):
+        if pixels <= 0 or pixels % patch_pixels or pixels > patch_pixels * most_patches:
+            raise FailedPrecondition(
+                f"generator.{side} is {pixels}, this model paints multiples of {patch_pixels} "
+                f"up to {patch_pixels * most_patches} pixels"
+            )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise FailedPrecondition(f"{file} can't be read as JSON") from error
+    if not isinstance(content, dict):
+        raise FailedPrecondition(f"{file} is not a JSON object")
+    return content

@@ -1,0 +1,123 @@
+"""One request on its way through the engine: what it asks for, and what it hears."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from emofeedback.domain import tensors
+from emofeedback.domain.generation import (
+    Conditioning,
+    GeneratedImage,
+    GenerationEvent,
+    GenerationRequest,
+    GroupStarted,
+    ModelInfo,
+    NoiseWindow,
+    Trajectory,
+    TrajectoryEvent,
+    TrajectoryRequest,
+)
+from emofeedback.generator.prompts import Embedding
+from emofeedback.generator.sampler import Recipe, Sample
+
+Event = GenerationEvent | TrajectoryEvent
+
+
+@dataclass(eq=False, kw_only=True)
+class Call:
+    """A request for pictures or for trajectories."""
+
+    request: GenerationRequest | TrajectoryRequest
+    policy: str
+    """The adapter that all of it is painted with; empty for the base weights."""
+    steps: int
+    guidance: float
+    deliver: Callable[[Event | Exception], None]
+    """Hands something to the caller's event loop; from any thread."""
+    waiting: deque[int]
+    """Positions of the seeds that have no place in the batch yet."""
+    unfinished: int
+    abandoned: bool = False
+    """Set by the caller's side when nobody waits any more."""
+    recipe: Recipe | None = None
+    trunk: Sample | None = None
+    """The sample of a common start from which the others branch off."""
+    told: float = 0.0
+    """When the caller last heard of a step (monotonic clock)."""
+
+    @property
+    def kind(self) -> str:
+        """The class that it is counted in: picture or trajectory."""
+        return "trajectory" if isinstance(self.request, TrajectoryRequest) else "picture"
+
+    @property
+    def window(self) -> NoiseWindow | None:
+        """The stochastic steps of a request for trajectories."""
+        return self.request.window if isinstance(self.request, TrajectoryRequest) else None
+
+    @property
+    def start_seed(self) -> int | None:
+        """Of trajectories with a common start."""
+        return self.request.start_seed if isinstance(self.request, TrajectoryRequest) else None
+
+    @property
+    def held_up(self) -> bool:
+        """Whether its next sample has to wait until the trunk has entered the window."""
+        return self.trunk is not None and not self.trunk.visited
+
+
+@dataclass(eq=False, kw_only=True)
+class Place:
+    """One place of the batch."""
+
+    call: Call
+    index: int
+    """Position of the sample's seed in the request."""
+    sample: Sample
+
+
+def group_started(recipe: Recipe, model: ModelInfo, policy_digest: str) -> GroupStarted:
+    """What the trajectories of a call have in common."""
+    return GroupStarted(
+        conditioning=_conditioning(recipe.prompt),
+        negative=_conditioning(recipe.negative) if recipe.negative is not None else None,
+        sigmas=tensors.from_torch(recipe.sigmas),
+        model=model,
+        policy_digest=policy_digest,
+    )
+
+
+def finished(place: Place, picture: Tensor, base: ModelInfo) -> GeneratedImage | Trajectory:
+    """What a caller gets of a finished sample; `picture` is uint8 RGB, shape (height, width, 3)."""
+    png = io.BytesIO()
+    Image.fromarray(picture.numpy()).save(png, "PNG")
+    sample = place.sample
+    if place.call.window is None:
+        height, width, _ = picture.shape
+        return GeneratedImage(
+            index=place.index,
+            seed=sample.seed,
+            data=png.getvalue(),
+            width=width,
+            height=height,
+            model=replace(base, policy=place.call.policy),
+        )
+    return Trajectory(
+        index=place.index,
+        seed=sample.seed,
+        latents=tensors.from_torch(torch.stack(sample.visited)),
+        log_probabilities=tensors.from_torch(torch.cat([torch.empty(0), *map(Tensor.cpu, sample.log_probabilities)])),
+        final=tensors.from_torch(sample.latent),
+        image=png.getvalue(),
+    )
+
+
+def _conditioning(embedding: Embedding) -> Conditioning:
+    return Conditioning(tokens=tensors.from_torch(embedding.tokens), pooled=tensors.from_torch(embedding.pooled))

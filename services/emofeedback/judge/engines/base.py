@@ -1,0 +1,148 @@
+"""What a vision-language engine is, and what every engine shares: chats in, completions out.
+
+An engine takes the chats of many callers at once and batches them in its own way, so those who call it need not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL.Image import Image
+
+from emofeedback.domain.assessment import Conversation, Decoding
+from emofeedback.judge.engines.completion import Completion, TokenChoice
+from emofeedback.judge.images import read_image
+
+CHECKPOINT_MARKER = "config.json"
+"""The file that every vision-language checkpoint has."""
+CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
+"""What is fetched of it; nothing that would have to be unpickled."""
+
+_PIXELS_PER_TOKEN = 28 * 28
+"""Of Qwen2.5-VL: two by two patches of 14 pixels."""
+_CHARACTERS_PER_TOKEN = 4
+"""Of English text in its tokenizer, roughly."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation whose pictures are decoded."""
+
+    messages: tuple[Mapping[str, Any], ...]
+    """As chat templates read them: `{"role": ..., "content": [{"type": "image"}, {"type": "text", "text": ...}]}`."""
+    images: tuple[Image, ...]
+    """RGB, in reading order; one for each `{"type": "image"}`."""
+
+
+class VisionLanguageEngine(Protocol):
+    """Completes chats about pictures."""
+
+    async def complete(
+        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+    ) -> list[Completion]:
+        """The reply to each chat, in their order; a cancelled call stops costing anything soon.
+
+        Args:
+            top_logprobs: fill `Completion.tokens`, with the likeliest alternatives at each position.
+
+        Raises:
+            InvalidRequest: a chat is longer than what the model reads.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the model; calls that still wait are cancelled."""
+        ...
+
+
+def prepare(conversation: Conversation, image_fields: Sequence[str], max_pixels: int) -> Chat:
+    """A conversation as an engine takes it.
+
+    Args:
+        image_fields: names, for errors, of the fields that hold its images, in reading order.
+        max_pixels: larger pictures are scaled down to this.
+
+    Raises:
+        InvalidRequest: an image is not a good one.
+    """
+    fields = iter(image_fields)
+    messages: list[Mapping[str, Any]] = []
+    images: list[Image] = []
+    for message in conversation:
+        content: list[Mapping[str, str]] = []
+        for part in message.parts:
+            if isinstance(part, bytes):
+                images.append(read_image(part, field=next(fields), max_pixels=max_pixels))
+                content.append({"type": "image"})
+            else:
+                content.append({"type": "text", "text": _without_control_tokens(part)})
+        messages.append({"role": message.role, "content": content})
+    return Chat(tuple(messages), tuple(images))
+
+
+def expected_tokens(chat: Chat, decoding: Decoding) -> int:
+    """Tokens that a chat costs at most, near enough to weigh one against another before any tokenizer has seen it."""
+    pixels = sum(image.width * image.height for image in chat.images)
+    characters = sum(len(part.get("text", "")) for message in chat.messages for part in message["content"])
+    return pixels // _PIXELS_PER_TOKEN + characters // _CHARACTERS_PER_TOKEN + decoding.max_new_tokens
+
+
+def _without_control_tokens(text: str) -> str:
+    """Text that can't end its own turn or claim an image, as `<|im_end|>` and `<|image_pad|>` in a prompt would."""
+    return text.replace("<|", "< |")
+
+
+class Detokenizer:
+    """Token ids as the texts that people and parsers read."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._texts: dict[int, str] = {}
+
+    def completion(
+        self, ids: Sequence[int], tops: Sequence[Mapping[int, float]], *, finished: bool, read: int
+    ) -> Completion:
+        """A reply.
+
+        Args:
+            ids: its tokens, without the one that ends it.
+            tops: log-probabilities of the likeliest token ids at each position; empty where nobody asked.
+            read: tokens of the chat that it answers.
+        """
+        tokens = tuple(
+            TokenChoice(text, {self._text(id): logprob for id, logprob in top.items()})
+            for text, top in zip(self._pieces(ids), tops, strict=False)
+        )
+        return Completion(self._decode(ids), tokens, finished, read, len(ids))
+
+    def _pieces(self, ids: Sequence[int]) -> list[str]:
+        """The text that each token adds; a character made of several tokens counts for its last one."""
+        pieces: list[str] = []
+        waiting: list[int] = []
+        for id in ids:
+            waiting.append(id)
+            text = self._decode(waiting) if len(waiting) > 1 else self._text(id)
+            if text.endswith("\ufffd"):
+                pieces.append("")
+            else:
+                pieces.append(text)
+                waiting.clear()
+        return pieces
+
+    def _text(self, id: int) -> str:
+        if id not in self._texts:
+            self._texts[id] = self._decode([id])
+        return self._texts[id]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+
+def encode(tokenizer: Any, chat: Chat) -> list[int]:
+    """The chat's token ids by the checkpoint's own chat template, with one placeholder for each image."""
+    text = tokenizer.apply_chat_template(list(chat.messages), tokenize=False, add_generation_prompt=True)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids

@@ -1,0 +1,186 @@
+"""Qwen2.5-VL by transformers: chats in, a batch of replies out.
+
+The rows of a batch don't influence each other: each has a temperature and a seed of its own, so a reply doesn't
+depend on which others it was decoded with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoTokenizer,
+    GenerationConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
+)
+
+from emofeedback.domain.assessment import Decoding
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, encode
+from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
+from emofeedback.profiles.profile import JudgeSettings
+from emofeedback.storage.checkpoints import fetch
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedChat:
+    """One chat as the model reads it."""
+
+    ids: tuple[int, ...]
+    """Its tokens, each image stretched to as many placeholders as it has visual tokens."""
+    pixels: Tensor
+    """All images' patches, (patches, channels * temporal patch * patch height * patch width)."""
+    grids: Tensor
+    """Frames, rows and columns of patches of each image, (images, 3)."""
+
+
+class Qwen:
+    """A Qwen2.5-VL checkpoint with its tokenizer and its image processor (Pillow's: no torchvision needed)."""
+
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._image_processor = image_processor
+        self._detokenizer = Detokenizer(tokenizer)
+        self._image_token: int = model.config.image_token_id
+        self._ends = _end_tokens(model, tokenizer)
+        # Of the checkpoint's sampling defaults only the end stays; its repetition penalty would skew the ratings.
+        model.generation_config = GenerationConfig(
+            eos_token_id=sorted(self._ends), pad_token_id=tokenizer.pad_token_id, do_sample=False
+        )
+
+    @classmethod
+    def load(cls, settings: JudgeSettings) -> Qwen:
+        """The settings' checkpoint on their device.
+
+        Raises:
+            FailedPrecondition: it can't be had.
+        """
+        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            folder, dtype=getattr(torch, settings.dtype), use_safetensors=True
+        )
+        return cls(
+            model.to(settings.device),
+            AutoTokenizer.from_pretrained(folder),
+            Qwen2VLImageProcessorPil.from_pretrained(folder, max_pixels=settings.max_pixels),
+        )
+
+    @property
+    def context(self) -> int:
+        """Tokens that a chat and its reply may have together."""
+        length: int = self._model.config.text_config.max_position_embeddings
+        return length
+
+    def encode(self, chat: Chat) -> EncodedChat:
+        """The model's inputs for one chat.
+
+        Raises:
+            InvalidRequest: it leaves no room for a reply.
+        """
+        if chat.images:
+            images = self._image_processor(images=list(chat.images), return_tensors="pt")
+            pixels, grids = images["pixel_values"], images["image_grid_thw"]
+        else:
+            pixels, grids = torch.empty(0, 0), torch.empty(0, 3, dtype=torch.long)
+        sizes = iter((grids.prod(dim=1) // self._image_processor.merge_size**2).tolist())
+        ids: list[int] = []
+        for id in encode(self._tokenizer, chat):
+            ids.extend([id] * next(sizes) if id == self._image_token else [id])
+        if len(ids) >= self.context:
+            raise InvalidRequest.of(
+                "conversations", f"one is {len(ids)} tokens long, the model reads at most {self.context - 1}"
+            )
+        return EncodedChat(tuple(ids), pixels, grids)
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        chats: Sequence[EncodedChat],
+        decodings: Sequence[Decoding],
+        *,
+        top_logprobs: bool = False,
+        wanted: Callable[[int], bool] = lambda row: True,
+    ) -> list[Completion]:
+        """One reply to each chat, decoded together.
+
+        Args:
+            decodings: how each row is sampled; all with the same `max_new_tokens`.
+            top_logprobs: fill `Completion.tokens`.
+            wanted: asked after each token; a row that nobody wants any more ends there.
+        """
+        inputs = self._inputs(chats)
+        start = inputs["input_ids"].shape[1]
+        choice = NextToken(decodings, keep=TOP_TOKENS if top_logprobs else 0)
+        device = self._model.device
+        sequences = self._model.generate(
+            **inputs,
+            max_new_tokens=min(decodings[0].max_new_tokens, self.context - start),
+            logits_processor=[choice],
+            stopping_criteria=[
+                lambda ids, scores: torch.tensor([not wanted(row) for row in range(len(ids))], device=device)
+            ],
+        )
+        replies = zip(chats, sequences[:, start:].tolist(), strict=True)
+        return [self._completion(chat, ids, choice.tops(row)) for row, (chat, ids) in enumerate(replies)]
+
+    def _inputs(self, chats: Sequence[EncodedChat]) -> Mapping[str, Tensor]:
+        """A batch, padded on the left: replies begin at the same place."""
+        padded = self._tokenizer.pad(
+            {"input_ids": [list(chat.ids) for chat in chats]}, padding_side="left", return_tensors="pt"
+        )
+        inputs = {
+            "input_ids": padded["input_ids"],
+            "attention_mask": padded["attention_mask"],
+            "mm_token_type_ids": (padded["input_ids"] == self._image_token).int(),
+        }
+        pictured = [chat for chat in chats if len(chat.grids)]
+        if pictured:
+            inputs["pixel_values"] = torch.cat([chat.pixels for chat in pictured]).to(self._model.dtype)
+            inputs["image_grid_thw"] = torch.cat([chat.grids for chat in pictured])
+        return {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
+
+    def _completion(self, chat: EncodedChat, ids: list[int], tops: Sequence[Mapping[int, float]]) -> Completion:
+        end = next((position for position, id in enumerate(ids) if id in self._ends), len(ids))
+        return self._detokenizer.completion(ids[:end], tops, finished=end < len(ids), read=len(chat.ids))
+
+
+class NextToken:
+    """A logits processor that samples each row by its own decoding and remembers what else was likely.
+
+    `generate` takes the largest score. The largest of logits / temperature plus Gumbel noise is a sample of
+    their softmax (the Gumbel-max trick), so greedy decoding does for both.
+    """
+
+    def __init__(self, decodings: Sequence[Decoding], *, keep: int) -> None:
+        self._temperatures = [decoding.temperature for decoding in decodings]
+        self._generators = [torch.Generator().manual_seed(decoding.seed) for decoding in decodings]
+        self._keep = keep
+        self._steps: list[tuple[list[list[int]], list[list[float]]]] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self._keep:
+            top = scores.log_softmax(dim=-1).topk(min(self._keep, scores.shape[-1]))
+            self._steps.append((top.indices.tolist(), top.values.tolist()))
+        for row, (temperature, generator) in enumerate(zip(self._temperatures, self._generators, strict=True)):
+            if temperature > 0:
+                noise = torch.empty(scores.shape[-1]).exponential_(generator=generator).log().neg()
+                scores[row] = scores[row] / temperature + noise.to(scores.device)
+        return scores
+
+    def tops(self, row: int) -> list[dict[int, float]]:
+        """Log-probabilities of the likeliest tokens of a row, step by step."""
+        return [dict(zip(ids[row], values[row], strict=True)) for ids, values in self._steps]
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end a reply: the checkpoint's, which may be several, or the tokenizer's."""
+    ends = model.generation_config.eos_token_id
+    if ends is None:
+        ends = tokenizer.eos_token_id
+    return frozenset([ends] if isinstance(ends, int) else ends)

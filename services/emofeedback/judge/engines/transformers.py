@@ -1,0 +1,128 @@
+"""The engine on transformers: one worker thread that decodes whatever waits when it gets free.
+
+So images that arrive one by one while others are being judged share the next batch, whoever sent them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emofeedback.domain.assessment import Decoding
+from emofeedback.judge.engines.base import Chat
+from emofeedback.judge.engines.completion import Completion
+
+if TYPE_CHECKING:
+    from emofeedback.judge.engines.qwen import Qwen
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One chat that waits for its reply."""
+
+    chat: Chat
+    decoding: Decoding
+    top_logprobs: bool
+    reply: Future[Completion] = field(default_factory=Future)
+
+    def goes_with(self, other: _Job) -> bool:
+        """Short replies don't wait for long ones to end, so they are decoded apart."""
+        return self.decoding.max_new_tokens == other.decoding.max_new_tokens
+
+
+class TransformersEngine:
+    """A `VisionLanguageEngine` that batches, up to `max_batch` chats, the calls that wait together."""
+
+    def __init__(self, qwen: Qwen, *, max_batch: int) -> None:
+        self._qwen = qwen
+        self._max_batch = max_batch
+        self._closing = False
+        self._inbox: queue.SimpleQueue[Sequence[_Job] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="judge", daemon=True)
+        self._thread.start()
+
+    async def complete(
+        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+    ) -> list[Completion]:
+        """See `VisionLanguageEngine`. A cancelled chat is dropped, or ends at its next token."""
+        jobs = [_Job(chat, decoding, top_logprobs) for chat in chats]
+        self._inbox.put(jobs)
+        try:
+            return await asyncio.gather(*(asyncio.wrap_future(job.reply) for job in jobs))
+        finally:
+            for job in jobs:
+                job.reply.cancel()
+
+    def close(self) -> None:
+        """See `VisionLanguageEngine`."""
+        self._closing = True
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        """The thread: batch after batch, until the engine is closed."""
+        waiting: deque[_Job] = deque()
+        while self._collect(waiting):
+            self._answer(self._next_batch(waiting))
+        for job in waiting:
+            job.reply.cancel()
+
+    def _collect(self, waiting: deque[_Job]) -> bool:
+        """Adds what has come in, pausing only where nothing waits; False once the engine is closed."""
+        while not waiting or not self._inbox.empty():
+            jobs = self._inbox.get()
+            if jobs is None:
+                return False
+            waiting.extend(jobs)
+        return True
+
+    def _next_batch(self, waiting: deque[_Job]) -> list[_Job]:
+        """Takes the job that has waited longest, and those behind it that go with it."""
+        first = waiting[0]
+        batch = [job for job in waiting if job.goes_with(first)][: self._max_batch]
+        for job in batch:
+            waiting.remove(job)
+        return batch
+
+    def _answer(self, jobs: Sequence[_Job]) -> None:
+        """Settles every job's reply; an error reaches those whom it concerns, and never ends the thread."""
+        readable = []
+        for job in jobs:
+            if job.reply.cancelled():
+                continue
+            try:
+                readable.append((job, self._qwen.encode(job.chat)))
+            except Exception as error:
+                _settle(job, error)
+        if not readable:
+            return
+        batch = [job for job, _ in readable]
+        try:
+            completions = self._qwen.generate(
+                [chat for _, chat in readable],
+                [job.decoding for job in batch],
+                top_logprobs=any(job.top_logprobs for job in batch),
+                wanted=lambda row: not (self._closing or batch[row].reply.cancelled()),
+            )
+        except Exception as error:
+            for job in batch:
+                _settle(job, error)
+        else:
+            for job, completion in zip(batch, completions, strict=True):
+                _settle(job, completion)
+
+
+def _settle(job: _Job, outcome: Completion | Exception) -> None:
+    """Hands a job's outcome over, unless its caller is gone."""
+    if not job.reply.set_running_or_notify_cancel():
+        return
+    if isinstance(outcome, Exception):
+        job.reply.set_exception(outcome)
+    else:
+        job.reply.set_result(outcome)

@@ -1,0 +1,127 @@
+"""The agent: steps 2 and 3 of the loop, gradient and update (EmoFeedback^2, section 3.3), asked of the judge.
+
+Step 1, the loss, is arithmetic and lives in `loss.py`; the texts and parsers of these two live in `gradient.py`.
+Replies are sampled greedily first. A reply that can't be used is asked for again, each time with another seed and a
+little warmer, a bounded number of times; whatever was not used is kept with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from emofeedback.domain.assessment import Assessment, Conversation, Decoding, Judge
+from emofeedback.domain.optimization import GradientRequest, Rejection, UpdateRequest
+from emofeedback.domain.text import estimated_tokens, shorten
+from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
+from emofeedback.optimizer.parsing import UnreadableReply, parse_gradient, parse_update
+from emofeedback.optimizer.prompts import gradient_conversation, update_conversation
+from emofeedback.profiles.profile import OptimizerSettings
+
+_GRADIENT_ATTEMPTS = 2
+_WARMING = 0.4
+"""Temperature that each further attempt adds: near the model's first choice before far from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextualGradient:
+    """What separates the best image from the worst, and what to change."""
+
+    analysis: str = ""
+    """Empty where no reply could be read."""
+    rejected: tuple[Rejection, ...] = ()
+    """Replies that could not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptUpdate:
+    """The next prompt."""
+
+    prompt: str = ""
+    rejected: tuple[Rejection, ...] = ()
+    """Rewrites that were not used as they were."""
+    fell_back: bool = False
+    """True where none was usable and the prompt stays."""
+
+
+async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings: OptimizerSettings) -> TextualGradient:
+    """Step 2: the judge compares the best image with the worst, against the target."""
+    conversation = gradient_conversation(
+        request.prompt, request.target, request.best_image, request.best, request.worst_image, request.worst
+    )
+    rejected: list[Rejection] = []
+    for attempt in range(_GRADIENT_ATTEMPTS):
+        reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge)
+        try:
+            return TextualGradient(analysis=_read("analysis", parse_gradient, reply), rejected=tuple(rejected))
+        except UnreadableReply as error:
+            rejected.append(Rejection(prompt=reply, reason=str(error)))
+    return TextualGradient(rejected=tuple(rejected))
+
+
+async def reason_aloud(images: Sequence[bytes], *, user: str, judge: Judge) -> list[str]:
+    """The judge's own words on each image, seen for a person where `user` names one; empty where it found none."""
+    outcomes = await judge.assess(images, reasoning=True, user=user)
+    return [outcome.reasoning if isinstance(outcome, Assessment) else "" for outcome in outcomes]
+
+
+async def update_prompt(
+    request: UpdateRequest, *, judge: Judge, settings: OptimizerSettings, painted: Sequence[str] = ()
+) -> PromptUpdate:
+    """Step 3: the prompt, rewritten by the analysis.
+
+    A rewrite is refused where it holds no prompt, says what the prompt or one of the `painted` ones said, or has
+    lost the subject of the original. One that is too long is shortened, and the long form listed among the
+    rejected. After `rewrite_attempts` refusals, or where there is no analysis to go by, the prompt stays.
+    """
+    conversation = update_conversation(request.original_prompt, request.prompt, request.analysis, request.target)
+    rejected: list[Rejection] = []
+    for attempt in range(settings.rewrite_attempts if request.analysis else 0):
+        reply = await _reply(conversation, attempt, settings.max_rewrite_tokens, judge)
+        try:
+            rewrite = _read("rewrite", parse_update, reply)
+        except UnreadableReply as error:
+            rejected.append(Rejection(prompt=reply, reason=str(error)))
+            continue
+        fitting = shorten(rewrite, lambda text: estimated_tokens(text) <= settings.max_prompt_tokens)
+        if fitting != rewrite:
+            rejected.append(Rejection(prompt=rewrite, reason=_too_long(rewrite, settings)))
+        objection = await _objection(fitting, request.original_prompt, [*painted, request.prompt], judge, settings)
+        if objection is None:
+            return PromptUpdate(prompt=fitting, rejected=tuple(rejected))
+        rejected.append(Rejection(prompt=fitting, reason=objection))
+    return PromptUpdate(prompt=request.prompt, rejected=tuple(rejected), fell_back=True)
+
+
+async def _reply(conversation: Conversation, attempt: int, max_new_tokens: int, judge: Judge) -> str:
+    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=_WARMING * attempt, seed=attempt)
+    [reply] = await judge.converse([conversation], decoding)
+    return reply
+
+
+def _read(kind: str, parse: Callable[[str], str], reply: str) -> str:
+    """What `parse` reads from a reply of a class, counted."""
+    REPLIES.record(1, kind=kind)
+    try:
+        return parse(reply)
+    except UnreadableReply:
+        PARSE_FAILURES.record(1, kind=kind)
+        raise
+
+
+async def _objection(
+    rewrite: str, original_prompt: str, painted: Sequence[str], judge: Judge, settings: OptimizerSettings
+) -> str | None:
+    """Why the rewrite must not be painted; None where it may."""
+    if rewrite.casefold() in (prompt.casefold() for prompt in painted):
+        return "was painted already"
+    [similarity] = await judge.compare_texts(original_prompt, [rewrite])
+    if similarity < settings.text_floor:
+        floor = settings.text_floor
+        return f"has lost the subject: similarity {similarity:.2f} with the original, at least {floor:g} is asked"
+    return None
+
+
+def _too_long(rewrite: str, settings: OptimizerSettings) -> str:
+    tokens, limit = estimated_tokens(rewrite), settings.max_prompt_tokens
+    return f"about {tokens} tokens, the generator reads {limit}: shortened"

@@ -1,0 +1,117 @@
+"""Limits and profiles: which models, how they run, how much one call may ask for.
+
+A profile is a frozen tree of dataclasses. `load_profile` takes the name of a built-in one or the path of a TOML file
+that starts from a built-in one and changes some keys:
+
+    extends = "nano"
+    [generator]
+    checkpoint = "/models/my-sd3-finetune"
+    steps = 28
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from emofeedback.profiles.profile import (
+    GeneratorSettings,
+    JudgeSettings,
+    OptimizerSettings,
+    Profile,
+    Scaling,
+    ServingSettings,
+)
+
+NANO = Path(__file__).parent / "nano"
+"""Folder of the embedded models."""
+
+
+NANO_PROFILE = Profile(
+    name="nano",
+    generator=GeneratorSettings(
+        checkpoint=str(NANO / "generator"),
+        width=128,
+        height=128,
+        steps=14,
+        guidance=2.5,
+        max_batch=4,
+        device="cpu",
+        dtype="float32",
+        # A second thread gains nothing on models so small, and on two cores generator and judge work at once.
+        threads=1,
+        max_text_tokens=0,
+        vocabulary=str(NANO / "generator" / "words.txt"),
+        policies=str(NANO / "policies"),
+        policy="nano-final",
+    ),
+    judge=JudgeSettings(
+        checkpoint=str(NANO / "judge"),
+        engine="transformers",
+        scorer=str(NANO / "scorer"),
+        scorer_processor=str(NANO / "scorer"),
+        max_batch=16,
+        max_pixels=112 * 112,
+        max_reasoning_tokens=160,
+        device="cpu",
+        dtype="float32",
+        threads=1,
+    ),
+    optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34, numeric_target=True),
+    serving=ServingSettings(
+        # One replica of each; the figures count where a profile on it raises `max_replicas`. On one busy core:
+        # 30 image-steps and 1,000 tokens a second.
+        generator=Scaling(
+            cpus=0.5, target_work=240.0, upscale_delay_seconds=5.0, downscale_delay_seconds=60.0, surge_percent=100
+        ),
+        judge=Scaling(
+            cpus=0.5, target_work=8000.0, upscale_delay_seconds=5.0, downscale_delay_seconds=60.0, surge_percent=100
+        ),
+        optimizer=Scaling(
+            cpus=0.2,
+            upscale_delay_seconds=5.0,
+            downscale_delay_seconds=60.0,
+            surge_percent=100,
+            max_ongoing_requests=64,
+        ),
+    ),
+)
+
+
+SD35_MEDIUM_PROFILE = Profile(
+    name="sd35-medium",
+    generator=GeneratorSettings(
+        checkpoint="stabilityai/stable-diffusion-3.5-medium",
+        width=512,
+        height=512,
+        steps=25,
+        guidance=4.5,
+        max_batch=8,
+        device="cuda",
+        dtype="bfloat16",
+        max_text_tokens=256,
+        minimum_gpu_memory_gib=20.0,
+    ),
+    judge=JudgeSettings(
+        checkpoint="Qwen/Qwen2.5-VL-7B-Instruct",
+        engine="vllm",
+        scorer="yuvalkirstain/PickScore_v1",
+        scorer_processor="laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        max_batch=16,
+        max_pixels=512 * 512,
+        max_reasoning_tokens=512,
+        device="cuda",
+        dtype="bfloat16",
+        minimum_gpu_memory_gib=24.0,
+    ),
+    optimizer=OptimizerSettings(text_floor=0.6, image_floor=0.06),
+    serving=ServingSettings(
+        # Estimated at 20 image-steps and 500 tokens a second, until somebody measures them on such a GPU.
+        generator=Scaling(cpus=4.0, gpus=1.0, target_work=600.0, drain_seconds=900.0),
+        judge=Scaling(cpus=4.0, gpus=1.0, target_work=15_000.0),
+        optimizer=Scaling(cpus=1.0, max_ongoing_requests=64, drain_seconds=1800.0, surge_percent=100),
+    ),
+)
+
+
+PROFILES: Mapping[str, Profile] = {p.name: p for p in (NANO_PROFILE, SD35_MEDIUM_PROFILE)}

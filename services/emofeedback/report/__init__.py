@@ -1,5 +1,0 @@
-"""The report of a run: one HTML file that needs nothing beside it, to look at and to show."""
-
-from emofeedback.report.page import render_report, write_report
-
-__all__ = ["render_report", "write_report"]

@@ -1,0 +1,150 @@
+"""The run directory: the images and `result.json` of one run of the loop, kept safe against a cut.
+
+    DIR/result.json          written whole at the start and after every round, so a reader never sees half of one
+    DIR/round-1/image-1.png  written as soon as it is painted
+    DIR/report.html          `report.write_report`
+
+A cut run is continued from its last finished round by `RunDirectory.open(..., resume=True)`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.optimization import (
+    Answer,
+    ImagePainted,
+    OptimizationEvent,
+    OptimizationFinished,
+    Resume,
+    RoundFinished,
+    RoundStarted,
+)
+from emofeedback.runs.run import Run, advance, from_json, image_path, to_json
+from emofeedback.storage.files import write_json, write_whole
+
+RESULT = "result.json"
+
+
+class RunDirectory:
+    """The folder of one run. Feed it every event of the loop, in order, by `record`."""
+
+    def __init__(self, path: Path, run: Run) -> None:
+        self.path = path
+        self.run = run
+        """The run so far."""
+
+    @classmethod
+    def open(cls, path: Path, run: Run, *, resume: bool = False) -> RunDirectory:
+        """Takes the folder for a run, before any work is done for it; nothing is written into it yet.
+
+        Args:
+            path: made if it does not exist.
+            run: the run to start; with `resume`, what the run in the folder must have been started with.
+
+        Raises:
+            InvalidRequest: the folder is not empty and `resume` is off, it can't be written, or the run in it
+                was started with another prompt, target, seed or number of images, or for another person.
+            FailedPrecondition: there is no readable run to resume.
+        """
+        claim(path, resume=resume)
+        if resume and (path / RESULT).exists():
+            found = read_run(path)
+            _require_same(path, found, run)
+            run = found
+        return cls(path, run)
+
+    def resume_point(self) -> Resume | None:
+        """Where the loop goes on; None where no round is finished yet.
+
+        Raises:
+            FailedPrecondition: the best image so far is not there any more.
+        """
+        if not self.run.rounds:
+            return None
+        best_image = b"" if self.run.best is None else self.image(self.run.best)
+        return Resume(rounds=self.run.rounds, best_image=best_image)
+
+    def image(self, answer: Answer) -> bytes:
+        """The PNG of an image of a finished round.
+
+        Raises:
+            FailedPrecondition: it can't be read.
+        """
+        path = self.path / image_path(answer.round, answer.index)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise FailedPrecondition(f"{path} can't be read: {error.strerror}") from error
+
+    def record(self, event: OptimizationEvent) -> None:
+        """Keeps what the event brings.
+
+        Raises:
+            ResourceExhausted: the disk is full; everything written before stays.
+            FailedPrecondition: the folder can't be written, or another model paints than in the rounds before.
+        """
+        if isinstance(event, ImagePainted):
+            before = self.run.generator
+            if before is not None and before != event.image.model:
+                raise FailedPrecondition(
+                    f"{self.path} was painted by {before.name} ({before.digest}), this generator is "
+                    f"{event.image.model.name} ({event.image.model.digest}): a run never mixes two"
+                )
+            write_whole(self.path / image_path(event.round, event.image.index), event.image.data)
+        self.run = advance(self.run, event)
+        if isinstance(event, RoundStarted | RoundFinished | OptimizationFinished):
+            write_json(self.path / RESULT, to_json(self.run))
+
+
+def claim(path: Path, *, resume: bool) -> None:
+    """Makes the folder; one with something in it is refused unless a run is to be resumed in it.
+
+    Raises:
+        InvalidRequest: it is refused, or can't be made or read.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        is_empty = next(path.iterdir(), None) is None
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InvalidRequest.of("out", f"{path} can't be written: {error.strerror}") from error
+    if is_empty or (resume and (path / RESULT).exists()):
+        return
+    if resume:
+        raise InvalidRequest.of("out", f"{path} is not empty and holds no run to resume (no {RESULT})")
+    raise InvalidRequest.of("out", f"{path} is not empty: name another folder, or --resume the run in it")
+
+
+def read_run(path: Path) -> Run:
+    """The run that a folder holds.
+
+    Raises:
+        FailedPrecondition: there is none, or its `result.json` can't be read; the message says why.
+    """
+    try:
+        return from_json(json.loads((path / RESULT).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise FailedPrecondition(f"{path / RESULT} can't be read: {error.strerror}") from error
+    except (LookupError, TypeError, ValueError) as error:
+        raise FailedPrecondition(f"{path / RESULT} is not the result of a run: {error!r}") from error
+
+
+def _require_same(path: Path, found: Run, asked: Run) -> None:
+    """A run is only continued as what it was started as."""
+    for name, before, now in (
+        ("prompt", found.prompt, asked.prompt),
+        ("target.valence", found.target.valence, asked.target.valence),
+        ("target.arousal", found.target.arousal, asked.target.arousal),
+        ("profile", found.profile, asked.profile),
+        ("seed", found.seed, asked.seed),
+        ("images", found.images, asked.images),
+        ("user", found.user, asked.user),
+    ):
+        if before != now:
+            raise InvalidRequest.of(name, f"the run in {path} was started with {before!r}, not {now!r}")

@@ -1,0 +1,100 @@
+"""The three services as Ray Serve applications: separate, each with its own replicas and its own scaling.
+
+The `*_app` builders are what a Serve configuration names as `import_path`; `serve_config` writes the whole of it:
+how many replicas, what each takes, how long one may take to finish its calls.
+"""
+
+# No `from __future__ import annotations`: Serve makes an `AppArgs` of a configuration's arguments only where the
+# builder's annotation is the class itself.
+
+import os
+from typing import Any
+
+from pydantic import BaseModel
+
+from emofeedback.client import AsyncClient
+from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.generator.servicer import GeneratorServicer
+from emofeedback.judge.servicer import JudgeServicer
+from emofeedback.observability.replica import watch_replica
+from emofeedback.optimizer.servicer import PromptOptimizerServicer
+from emofeedback.profiles.overrides import load_profile
+from emofeedback.profiles.profile import Profile, with_policies
+from emofeedback.serving.autoscaling import IMAGE_STEPS, TOKENS
+from emofeedback.serving.config import ADDRESS
+
+
+class AppArgs(BaseModel, extra="forbid"):
+    """Arguments of an application in a Serve configuration."""
+
+    profile: str = "nano"
+    policies: str = ""
+    """fsspec URI of a store of policies that the generator takes instead of the profile's."""
+    address: str = ADDRESS
+    """Where the optimizer finds the other two."""
+
+
+class GeneratorDeployment(GeneratorServicer):
+    """A replica of the generator."""
+
+    def __init__(self, profile: Profile) -> None:
+        from emofeedback.generator.local import GeneratorEngine
+
+        watch_replica("generator", device=profile.generator.device)
+        self._engine = GeneratorEngine.load(profile.generator)
+        super().__init__(self._engine, _token())
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks for, for `scaling.WorkPolicy`."""
+        return {IMAGE_STEPS: self._engine.pending_image_steps}
+
+
+class JudgeDeployment(JudgeServicer):
+    """A replica of the judge, with the scorer beside it."""
+
+    def __init__(self, profile: Profile) -> None:
+        from emofeedback.judge.local import LocalJudge
+
+        watch_replica("judge", device=profile.judge.device)
+        self._local = LocalJudge.load(profile.judge)
+        super().__init__(self._local, _token())
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """As the generator's."""
+        return {TOKENS: self._local.pending_tokens}
+
+
+class PromptOptimizerDeployment(PromptOptimizerServicer):
+    """A replica of the agent: a gRPC client of the other two."""
+
+    def __init__(self, profile: Profile, address: str) -> None:
+        watch_replica("optimizer")
+        client = AsyncClient(address, token=_token())
+        super().__init__(client.generator, client.judge, profile.optimizer, _token())
+
+
+def generator_app(args: AppArgs) -> Any:
+    """The application "generator"."""
+    profile = load_profile(args.profile)
+    profile = with_policies(profile, args.policies) if args.policies else profile
+    return _bound(GeneratorDeployment, profile)
+
+
+def judge_app(args: AppArgs) -> Any:
+    """The application "judge"."""
+    return _bound(JudgeDeployment, load_profile(args.profile))
+
+
+def optimizer_app(args: AppArgs) -> Any:
+    """The application "optimizer"."""
+    return _bound(PromptOptimizerDeployment, load_profile(args.profile), args.address)
+
+
+def _bound(servicer: type, *args: Any) -> Any:
+    from ray import serve
+
+    return serve.deployment(servicer).bind(*args)
+
+
+def _token() -> str:
+    return os.environ.get(TOKEN_VARIABLE, "")

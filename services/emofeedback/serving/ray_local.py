@@ -1,0 +1,88 @@
+"""Ray on this machine, on loopback, for as long as a context lasts.
+
+Ray facts that shape this file. Serve's gRPC proxy binds every interface and has no setting for that, so local workers
+narrow the address before the proxy starts (`listen_on_loopback`: a private hook of Ray, hence Ray is pinned and a test
+looks at the sockets). Ray's own ports do the same and are guarded by Ray's token authentication instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psutil
+
+from emofeedback.domain.errors import Unavailable
+
+LOOPBACK = "127.0.0.1"
+
+_OBJECT_STORE_BYTES = 256 * 1024 * 1024
+_END_SECONDS = 5.0
+"""Given to Ray's processes to end by themselves."""
+
+
+@contextmanager
+def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
+    """Ray on this machine, on loopback, for as long as the context lasts; `setup` runs at every worker's start.
+
+    Raises:
+        Unavailable: Ray did not start.
+    """
+    # Ray reads these when it is imported: its usage reports off, its ports closed to whoever lacks the token.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    before = _descendants()
+    try:
+        _start_ray(setup)
+        yield
+    finally:
+        # Serve's own shutdown takes up to ten seconds; ending Ray ends every process that it started, but for some
+        # of its agents when it is interrupted while it starts: they would notice only later.
+        started = _descendants() - before
+        ray.shutdown()
+        _, alive = psutil.wait_procs(list(started), timeout=_END_SECONDS)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def listen_on_loopback() -> None:
+    """Runs at the start of every local worker: Serve's gRPC proxy then binds 127.0.0.1 instead of every interface."""
+    from ray.serve._private import default_impl
+
+    def add_loopback_address(server: Any, address: str) -> None:
+        server.add_insecure_port(address.replace("[::]", LOOPBACK))
+
+    default_impl.add_grpc_address = add_loopback_address
+
+
+def _descendants() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def _start_ray(setup: Callable[[], None] | None) -> None:
+    import ray
+
+    try:
+        ray.init(
+            address="local",  # else Ray joins a cluster that somebody else's `ray start` left on this machine
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            # Replicas ask for fractions of a core; a machine with one core must still fit them all.
+            num_cpus=max(4, os.cpu_count() or 1),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _node_ip_address=LOOPBACK,
+            runtime_env={"worker_process_setup_hook": setup} if setup else {},
+        )
+    except Exception as error:  # Ray raises bare exceptions when its processes don't come up in time
+        raise Unavailable(
+            f"Ray did not start: {error} Is the machine very busy or out of memory? Try again."
+        ) from error

@@ -1,0 +1,137 @@
+"""Where a model's files are, which weights they hold, and whether this machine can run them.
+
+Everything here is cheap and comes before anything heavy: a missing folder, hub, token or GPU, or too little
+of its memory, each end in one sentence (FailedPrecondition) instead of a stack of somebody else's library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from emofeedback.domain.errors import FailedPrecondition
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIB = 2**30
+
+
+def model_name(checkpoint: str) -> str:
+    """What people call a checkpoint: a hub id as it is, a folder by its own name."""
+    return Path(checkpoint).resolve().name if Path(checkpoint).is_dir() else checkpoint
+
+
+def check_available(checkpoint: str, marker: str) -> None:
+    """Make sure that a checkpoint can be had, without fetching its weights.
+
+    Args:
+        checkpoint: hub id or folder.
+        marker: the file that every such checkpoint has, such as `model_index.json`.
+
+    Raises:
+        FailedPrecondition: no such folder, no marker in it, the hub can't be reached, or it wants a token.
+    """
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        if not (folder / marker).is_file():
+            raise FailedPrecondition(f"{checkpoint} is not a model of the expected kind: {marker} is missing in it")
+        return
+    if not _HUB_ID.fullmatch(checkpoint):
+        raise FailedPrecondition(f"{checkpoint} is neither a folder nor a hub id of the form owner/name")
+    from huggingface_hub import HfApi, constants, errors, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(checkpoint, marker), str):
+        return
+    if constants.is_offline_mode():
+        raise FailedPrecondition(
+            f"{checkpoint} is not in the hub cache and HF_HUB_OFFLINE is set; download it or name a folder"
+        )
+    try:
+        HfApi().auth_check(checkpoint)
+    except errors.GatedRepoError as error:
+        raise FailedPrecondition(_token_wanted(checkpoint)) from error
+    except errors.RepositoryNotFoundError as error:
+        raise FailedPrecondition(
+            f"the hub has no {checkpoint}, or shows it only to those who log in: check the name and HF_TOKEN"
+        ) from error
+    except Exception as error:  # the hub client's HTTP library, and so its errors, changes between versions
+        raise FailedPrecondition(_hub_missing(checkpoint)) from error
+
+
+def fetch(checkpoint: str, marker: str, patterns: Sequence[str]) -> Path:
+    """The local folder of a checkpoint; from the hub it takes only what matches `patterns`, once.
+
+    Raises:
+        FailedPrecondition: as `check_available`, or the download broke off.
+    """
+    check_available(checkpoint, marker)
+    if Path(checkpoint).is_dir():
+        return Path(checkpoint)
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        return Path(snapshot_download(checkpoint, allow_patterns=[marker, *patterns]))
+    except errors.GatedRepoError as error:
+        raise FailedPrecondition(_token_wanted(checkpoint)) from error
+    except (errors.HfHubHTTPError, OSError) as error:
+        raise FailedPrecondition(_hub_missing(checkpoint)) from error
+
+
+def check_device(device: str, minimum_gpu_memory_gib: float = 0.0) -> None:
+    """Make sure that the device is there and has this much memory free.
+
+    Raises:
+        FailedPrecondition: CUDA is asked for and missing, or its free memory is below the minimum.
+    """
+    if device != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise FailedPrecondition(
+            "this model runs on CUDA and no CUDA device is here; take the profile nano or another machine"
+        )
+    free, total = torch.cuda.mem_get_info()
+    if free < minimum_gpu_memory_gib * _GIB:
+        raise FailedPrecondition(
+            f"this model needs {minimum_gpu_memory_gib:g} GiB of GPU memory, {free / _GIB:.1f} of "
+            f"{total / _GIB:.1f} GiB are free"
+        )
+
+
+@lru_cache(maxsize=64)
+def digest(folder: Path, parts: tuple[str, ...] = ("",)) -> str:
+    """`sha256:` and 64 hex digits that stand for a checkpoint's weights.
+
+    It is the SHA-256 of the lines that `sha256sum` prints for the `*.safetensors` files under `parts`
+    (subfolders; by default the whole folder) in the order of their relative names.
+
+    Raises:
+        FailedPrecondition: there are no such files.
+    """
+    files = sorted(
+        {file.relative_to(folder).as_posix() for part in parts for file in (folder / part).rglob("*.safetensors")}
+    )
+    if not files:
+        raise FailedPrecondition(f"{folder} holds no weights in the safetensors format")
+    listing = "".join(f"{_file_sha256(folder / name)}  {name}\n" for name in files)
+    return "sha256:" + hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _file_sha256(file: Path) -> str:
+    # The hub's cache keeps a weight file as a link to a blob named by its SHA-256: no need to read 20 GB.
+    if file.is_symlink() and _SHA256.fullmatch(blob := file.readlink().name):
+        return blob
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _token_wanted(checkpoint: str) -> str:
+    return f"{checkpoint} is gated: accept its terms on the hub and set HF_TOKEN to a token of that account"
+
+
+def _hub_missing(checkpoint: str) -> str:
+    return f"{checkpoint} is not in the hub cache and the hub can't be reached; connect, or name a folder"

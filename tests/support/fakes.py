@@ -1,0 +1,269 @@
+"""A generator and a judge that follow a script, for the tests of the loop, the services and the command.
+
+Their pictures are real PNGs that carry the prompt and the seed, so a scripted judge can say what it "sees"
+as a function of both. Everything is deterministic, calls are logged, delays and failures are set by the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from PIL import Image, PngImagePlugin
+
+from emofeedback.domain.affect import LEXICON, AffectPoint, distance
+from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Conversation, Decoding
+from emofeedback.domain.errors import NotFound
+from emofeedback.domain.generation import (
+    GeneratedImage,
+    GenerationEvent,
+    GenerationQueued,
+    GenerationRequest,
+    GenerationStep,
+    ModelInfo,
+    TrajectoryEvent,
+    TrajectoryRequest,
+)
+from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.domain.validation import check_generation_request, check_trajectory_request
+
+if TYPE_CHECKING:
+    from emofeedback.judge.calibration_store import CalibrationStore
+
+GENERATOR_MODEL = ModelInfo(name="scripted-generator", digest="sha256:" + "1" * 64)
+POLICY_DIGEST = "sha256:" + "4" * 64
+JUDGE_MODEL = ModelInfo(name="scripted-judge", digest="sha256:" + "2" * 64)
+SCORER_MODEL = ModelInfo(name="scripted-scorer", digest="sha256:" + "3" * 64)
+UNREADABLE = AssessmentFailure(reason="the reply holds no rating")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a scripted judge sees in an image of a scripted generator; empty and -1 in any other image."""
+
+    prompt: str
+    seed: int
+
+
+def paint(prompt: str, seed: int, size: int = 16) -> bytes:
+    """A small PNG in a color of its own, with the prompt and the seed written inside."""
+    note = PngImagePlugin.PngInfo()
+    note.add_itxt("prompt", prompt)
+    note.add_text("seed", str(seed))
+    file = io.BytesIO()
+    color = tuple(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:3])
+    Image.new("RGB", (size, size), color).save(file, "PNG", pnginfo=note)
+    return file.getvalue()
+
+
+def look(image: bytes) -> Picture:
+    """The prompt and seed inside an image of `paint`."""
+    notes = Image.open(io.BytesIO(image)).info
+    return Picture(notes.get("prompt", ""), int(notes.get("seed", -1)))
+
+
+def assessment(valence: float, arousal: float, reasoning: str = "") -> Assessment:
+    """An assessment at a point, with the emotion whose word lies nearest."""
+    point = AffectPoint(valence, arousal)
+    emotion = min(LEXICON, key=lambda emotion: distance(LEXICON[emotion].point, point))
+    return Assessment(valence=valence, arousal=arousal, emotion=emotion, confidence=0.75, reasoning=reasoning)
+
+
+def arbitrary_feeling(picture: Picture) -> AssessmentOutcome:
+    """Some point of the plane, always the same for the same prompt and seed."""
+    digest = hashlib.sha256(f"{picture.prompt}|{picture.seed}".encode()).digest()
+    return assessment(1 + digest[0] % 81 / 10, 1 + digest[1] % 81 / 10)
+
+
+@dataclass
+class ScriptedGenerator:
+    """A Generator whose pictures are made by `paint`, and its trajectories by `scripted_trajectories`.
+
+    `requests` and `groups` log every call, `steps_done` counts denoising steps and `closed_early` the calls that were
+    closed or cancelled before their last image.
+    """
+
+    steps: int = 2
+    delay: float = 0.0
+    """Seconds a denoising step takes."""
+    unknown_words: frozenset[str] = frozenset()
+    longest_prompt: int = 1000
+    """Words that it can read."""
+    known_policies: tuple[str, ...] = ()
+    failures: Mapping[tuple[int, int], Exception] = field(default_factory=dict)
+    """What is raised instead of painting: by call, counted from 0 among its kind, and position of the image in it."""
+    backwards: bool = False
+    """Paints the last seed first, as a batch may finish in any order."""
+    requests: list[GenerationRequest] = field(default_factory=list)
+    groups: list[TrajectoryRequest] = field(default_factory=list)
+    steps_done: int = 0
+    images_done: int = 0
+    closed_early: int = 0
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        call = len(self.requests)
+        self.requests.append(request)
+        check_generation_request(request)
+        model = self._model(request.policy)
+        finished = False
+        try:
+            yield self._queued(request.prompt)
+            for index in sorted(range(len(request.seeds)), reverse=self.backwards):
+                if (call, index) in self.failures:
+                    raise self.failures[call, index]
+                for step in range(1, self.steps + 1):
+                    await asyncio.sleep(self.delay)
+                    self.steps_done += 1
+                    yield GenerationStep(index=index, step=step, steps=self.steps)
+                seed = request.seeds[index]
+                data = paint(request.prompt, seed)
+                self.images_done += 1
+                yield GeneratedImage(index=index, seed=seed, data=data, width=16, height=16, model=model)
+            finished = True
+        finally:
+            self.closed_early += not finished
+
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+        # Torch is not for everybody who paints by script.
+        from support.scripted_trajectories import sample, start_group
+
+        call = len(self.groups)
+        self.groups.append(request)
+        check_trajectory_request(request)
+        model = self._model(request.policy)
+        finished = False
+        try:
+            yield self._queued(request.prompt)
+            group = start_group(request, model, POLICY_DIGEST if model.policy else "")
+            yield group
+            for index in sorted(range(len(request.seeds)), reverse=self.backwards):
+                if (call, index) in self.failures:
+                    raise self.failures[call, index]
+                for _ in range(request.steps):
+                    await asyncio.sleep(self.delay)
+                    self.steps_done += 1
+                self.images_done += 1
+                image = paint(request.prompt, request.seeds[index])
+                yield sample(request, group, index, image, bias=0.25 if model.policy else 0.0)
+            finished = True
+        finally:
+            self.closed_early += not finished
+
+    async def model(self) -> ModelInfo:
+        return GENERATOR_MODEL
+
+    async def policies(self) -> Sequence[str]:
+        return self.known_policies
+
+    def _model(self, policy: str) -> ModelInfo:
+        resolved = "" if policy == BASE_POLICY else policy
+        if resolved and resolved not in self.known_policies:
+            raise NotFound(f"there is no policy {policy!r}")
+        return replace(GENERATOR_MODEL, policy=resolved)
+
+    def _queued(self, prompt: str) -> GenerationQueued:
+        words = tuple(word for word in prompt.split() if word in self.unknown_words)
+        too_long = len(prompt.split()) > self.longest_prompt
+        shortened = " ".join(prompt.split()[: self.longest_prompt]) if too_long else ""
+        return GenerationQueued(images_ahead=0, unknown_words=words, shortened_prompt=shortened)
+
+
+@dataclass
+class ScriptedJudge:
+    """A Judge that says what its script says.
+
+    `analyses` and `rewrites` are its replies to conversations with and without images, used up in order;
+    after them it goes on with sensible ones. `calls` logs the name of each method as it begins,
+    `conversations` and `decodings` every conversation, `compared` every text that was compared, `users` whose
+    calibration each call of `assess` and `assess_stream` asked for.
+    """
+
+    feeling: Callable[[Picture], AssessmentOutcome] = arbitrary_feeling
+    alignment: Callable[[Picture, str], float] = lambda picture, prompt: 0.5
+    similarity: Callable[[str, str], float] = lambda text, candidate: 0.9
+    analyses: Iterable[str] = ()
+    rewrites: Iterable[str] = ()
+    calibrations: CalibrationStore | None = None
+    """What it knows of people; without it, everybody sees as it does."""
+    delay: float = 0.0
+    """Seconds that each assessment and each reply takes."""
+    failures: Mapping[str, Exception] = field(default_factory=dict)
+    """What a method, by its name, raises instead of doing its work."""
+    calls: list[str] = field(default_factory=list)
+    conversations: list[Conversation] = field(default_factory=list)
+    decodings: list[Decoding] = field(default_factory=list)
+    compared: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
+    cancelled: int = 0
+    """Calls that were closed or cancelled while they waited."""
+
+    def __post_init__(self) -> None:
+        self._analyses, self._rewrites = iter(self.analyses), iter(self.rewrites)
+
+    async def assess(
+        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
+        await self._begin("assess")
+        seen = self._eyes(user)
+        return [seen(self._outcome(image, reasoning)) for image in images]
+
+    async def assess_stream(
+        self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
+    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
+        seen = self._eyes(user)
+        async for key, image in images:
+            await self._begin("assess_stream")
+            yield key, seen(self._outcome(image, reasoning=False))
+
+    async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
+        await self._begin("score")
+        return [self.alignment(look(image), prompt) for image in images]
+
+    async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
+        await self._begin("compare_texts")
+        self.compared.extend(candidates)
+        return [self.similarity(text, candidate) for candidate in candidates]
+
+    async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
+        await self._begin("converse")
+        return [self._reply(conversation, decoding) for conversation in conversations]
+
+    async def model(self) -> ModelInfo:
+        return JUDGE_MODEL
+
+    async def scorer(self) -> ModelInfo:
+        return SCORER_MODEL
+
+    async def _begin(self, method: str) -> None:
+        self.calls.append(method)
+        if method in self.failures:
+            raise self.failures[method]
+        try:
+            await asyncio.sleep(self.delay)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    def _eyes(self, user: str) -> Callable[[AssessmentOutcome], AssessmentOutcome]:
+        self.users.append(user)
+        if user and self.calibrations is not None:
+            return self.calibrations.read(user, JUDGE_MODEL).apply
+        return lambda outcome: outcome
+
+    def _outcome(self, image: bytes, reasoning: bool) -> AssessmentOutcome:
+        outcome = self.feeling(look(image))
+        if reasoning and isinstance(outcome, Assessment):
+            why = f"It feels like valence {outcome.valence:g}, arousal {outcome.arousal:g}."
+            return assessment(outcome.valence, outcome.arousal, why)
+        return outcome
+
+    def _reply(self, conversation: Conversation, decoding: Decoding) -> str:
+        self.conversations.append(conversation)
+        self.decodings.append(decoding)
+        if any(isinstance(part, bytes) for message in conversation for part in message.parts):
+            return next(self._analyses, "The first picture is brighter. Add warm light, take out the fog.")
+        return next(self._rewrites, f"<prompt>a quiet harbor, warm light, version {len(self.conversations)}</prompt>")

@@ -1,0 +1,134 @@
+"""The services over a scripted generator, judge and trainer, on a bare `grpc.aio` server, with faults on order."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.training import RunEvent, RunStateChanged
+from emofeedback.generator.servicer import GeneratorServicer
+from emofeedback.judge.servicer import JudgeServicer
+from emofeedback.optimizer.servicer import PromptOptimizerServicer
+from emofeedback.profiles.profile import OptimizerSettings
+from emofeedback.v1 import generator_pb2_grpc, judge_pb2_grpc, optimizer_pb2_grpc, trainer_pb2_grpc
+from emofeedback_trainer.service.servicer import TrainerServicer
+from support.fakes import ScriptedGenerator, ScriptedJudge
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One call ends with a bare status, as when a replica dies or a proxy refuses; a stream with OK, too early."""
+
+    code: grpc.StatusCode
+    details: str = "out of order"
+    after: int = 0
+    """Messages that a stream still delivers."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a service was asked."""
+
+    method: str
+    request: Any
+    metadata: dict[str, Any]
+
+
+@dataclass
+class Services:
+    """A running server and what the test may do with it."""
+
+    generator: ScriptedGenerator = field(default_factory=ScriptedGenerator)
+    judge: ScriptedJudge = field(default_factory=ScriptedJudge)
+    runs: Sequence[RunEvent] = ()
+    """What a watch of any training run tells from its first iteration on."""
+    token: str | None = None
+    address: str = ""
+    calls: list[Call] = field(default_factory=list)
+    faults: defaultdict[str, list[Fault]] = field(default_factory=lambda: defaultdict(list))
+    """By method, used up one a call."""
+    server: grpc.aio.Server | None = None
+
+    def asked(self, method: str) -> list[Call]:
+        """The calls of one method."""
+        return [call for call in self.calls if call.method == method]
+
+
+@asynccontextmanager
+async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
+    """The services on a loopback port until the context ends."""
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
+    settings = OptimizerSettings(text_floor=0.5, image_floor=0.25)
+    add = {
+        generator_pb2_grpc.add_GeneratorServiceServicer_to_server: GeneratorServicer(
+            services.generator, services.token
+        ),
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server: JudgeServicer(services.judge, services.token),
+        optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server: PromptOptimizerServicer(
+            services.generator, services.judge, settings, services.token
+        ),
+        trainer_pb2_grpc.add_TrainerServiceServicer_to_server: TrainerServicer(Watched(services.runs), services.token),
+    }
+    for add_to_server, servicer in add.items():
+        add_to_server(Faulty(servicer, services), server)
+    services.address = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
+    services.server = server
+    await server.start()
+    try:
+        yield services
+    finally:
+        await server.stop(None)
+
+
+class Watched:
+    """Stands in for the trainer's supervisor."""
+
+    def __init__(self, events: Sequence[RunEvent]) -> None:
+        self._events = events
+
+    async def watch(self, name: str, from_iteration: int) -> AsyncIterator[RunEvent]:
+        for event in self._events:
+            if isinstance(event, RunStateChanged) or event.iteration >= from_iteration:
+                yield event
+
+
+class Faulty:
+    """A servicer that logs every call and breaks those that the test has ordered."""
+
+    def __init__(self, servicer: object, services: Services) -> None:
+        self._servicer = servicer
+        self._services = services
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._servicer, name)
+
+        async def unary(request: Any, context: Any) -> Any:
+            fault = self._begin(name, request, context)
+            if fault is not None:
+                await context.abort(fault.code, fault.details)
+            return await method(request, context)
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            fault = self._begin(name, request, context)
+            left = math.inf if fault is None else fault.after
+            async with aclosing(method(request, context)) as responses:
+                while left and (response := await anext(responses, None)) is not None:
+                    yield response
+                    left -= 1
+            if fault is not None and not left and fault.code is not grpc.StatusCode.OK:
+                await context.abort(fault.code, fault.details)
+
+        return stream if inspect.isasyncgenfunction(method) else unary
+
+    def _begin(self, name: str, request: Any, context: Any) -> Fault | None:
+        self._services.calls.append(Call(name, request, dict(context.invocation_metadata())))
+        faults = self._services.faults[name]
+        return faults.pop(0) if faults else None

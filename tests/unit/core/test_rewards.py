@@ -1,0 +1,45 @@
+"""Rewards of single pictures, and what a rollout looks like in numbers."""
+
+import numpy as np
+import pytest
+
+from emofeedback.domain.affect import AffectPoint
+from emofeedback_trainer.core.rewards import RewardConfig, continuous_reward, rewards, step_reward
+from emofeedback_trainer.flow_grpo.metrics import correlation
+from support.fakes import assessment
+
+TARGET = AffectPoint(6.0, 3.0)
+
+
+@pytest.mark.parametrize(("error", "reward"), [(0.0, 1.0), (0.7, 1.0), (-0.7, 1.0), (0.71, 0.0), (-5.0, 0.0)])
+def test_the_step_reward_is_1_within_the_threshold(error: float, reward: float) -> None:
+    assert step_reward(error, 0.7) == reward
+
+
+@pytest.mark.parametrize(("error", "reward"), [(0.0, 1.0), (2.0, 0.75), (-2.0, 0.75), (8.0, 0.0)])
+def test_the_continuous_reward_falls_linearly_over_the_scale(error: float, reward: float) -> None:
+    assert continuous_reward(error) == pytest.approx(reward)
+
+
+def test_each_axis_is_rewarded_on_its_own() -> None:
+    earned = rewards(assessment(6.5, 5.0), 0.25, TARGET, RewardConfig())
+    assert earned == {"valence": 1.0, "arousal": 0.0, "alignment": 0.25}
+
+
+def test_near_misses_differ_in_the_continuous_reward_only() -> None:
+    near, far = assessment(7.0, 3.0), assessment(9.0, 3.0)
+    step, continuous = RewardConfig(), RewardConfig(form="continuous")
+    assert rewards(near, 0.0, TARGET, step) == rewards(far, 0.0, TARGET, step)
+    assert rewards(near, 0.0, TARGET, continuous)["valence"] > rewards(far, 0.0, TARGET, continuous)["valence"]
+
+
+def test_weights_go_by_the_names_of_the_rewards() -> None:
+    config = RewardConfig(valence=0.2, arousal=0.3, alignment=0.5)
+    assert config.weights == {"valence": 0.2, "arousal": 0.3, "alignment": 0.5}
+    assert config.weights.keys() == rewards(assessment(5.0, 5.0), 0.0, TARGET, config).keys()
+
+
+def test_correlation_is_pearsons_and_0_without_variation() -> None:
+    a, b = np.array([1.0, 2.0, 4.0, 3.0]), np.array([2.0, 3.0, 9.0, 4.0])
+    assert correlation(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1])
+    assert correlation(a, np.ones(4)) == 0.0

@@ -1,0 +1,203 @@
+"""EEmo-Bench: answer files of both layouts, the published figures, and our own judge on made-up pictures."""
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emofeedback.domain.assessment import AssessmentFailure
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback_trainer.cli import main
+from emofeedback_trainer.data.taxonomies import EKMAN
+from emofeedback_trainer.evaluation.answering import answer
+from emofeedback_trainer.evaluation.eemo_bench import read_answers, score
+from support.fakes import ScriptedJudge, assessment, paint
+
+REFERENCE = os.environ.get("EEMO_REFERENCE", "")
+needs_reference = pytest.mark.skipif(not REFERENCE, reason="EEMO_REFERENCE names no folder with EEmo-Bench's files")
+
+PAIR: dict[str, Any] = {
+    "id": 0,
+    "question_type": "Yes-or-No",
+    "perceptual_dimension": "Valence perception",
+    "options": "{'A': 'No.', 'B': 'Yes.'}",
+    "correct_answer": "B",
+    "response": "B: Yes.",
+}
+IMAGE: dict[str, Any] = {
+    "image_name": "1.png",
+    "emotion_list": [["joy", 39], ["neutral", 37], ["surprise", 33]],
+    "Valence": [6.0, 0.8, 1.0],
+    "Arousal": [4.2, 1.1, 1.8],
+    "Dominance": [6.4, 0.7, 1.4],
+    "judge_Q": "Is surprise one of the three main emotions?",
+    "judge_A": {"A": "No", "B": "Yes"},
+    "judge_answer": "B",
+    "choose_Q": "How much dominance?",
+    "choose_A": {"A": "Strong", "B": "Moderate", "C": "Weak"},
+    "choose_answer": "A",
+}
+
+
+def written(path: Path, rows: Any) -> Path:
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["evaluate", "eemo-bench", *words, "--json"]) == 0
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+# --- the published figures -----------------------------------------------------------------------------------------
+
+
+@needs_reference
+@pytest.mark.parametrize(
+    ("model", "yes_no", "what_how", "unparsed"), [("gpt-4o", 64.41, 61.49, 1), ("qwen2-7b", 54.97, 54.43, 5)]
+)
+def test_published_answers_score_as_published(
+    model: str, yes_no: float, what_how: float, unparsed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = printed(["--responses", f"{REFERENCE}/eemo_bench_pair_{model}.json"], capsys)
+    perception = content["perception"]
+    assert perception["Yes-or-No"] == pytest.approx(yes_no, abs=0.3)
+    assert perception["What/How"] == pytest.approx(what_how, abs=0.3)
+    assert perception["unparsed"] == unparsed and perception["ambiguous"] == 1
+    assert {name: found["n"] for name, found in perception["figures"]["by_dimension"].items()} == {
+        "Emotion perception": 917,
+        "Valence perception": 348,
+        "Arousal perception": 294,
+        "Dominance perception": 291,
+    }
+    assert content["provenance"]["data"][0]["n"] == 2012
+
+
+@needs_reference
+def test_the_truth_as_an_answer_is_perfect_and_a_random_one_is_not(tmp_path: Path) -> None:
+    truth = Path(REFERENCE) / "eemo_bench_single_400.json"
+    rows = json.loads(truth.read_text())
+    draw = random.Random(0)
+    perfect = [
+        {
+            "image_name": row["image_name"],
+            "predict_emotion_list": [emotion for emotion, _ in row["emotion_list"]],
+            **{f"{axis.lower()}_predict": row[axis][0] / 10 for axis in ("Valence", "Arousal", "Dominance")},
+        }
+        for row in rows
+    ]
+    guessed = [{"image_name": row["image_name"], "predict_emotion_list": draw.sample(EKMAN, 3)} for row in rows]
+    best, worst = (score(read_answers(written(tmp_path / "p.json", given), truth)) for given in (perfect, guessed))
+    assert best.ranking and best.ranking.value == pytest.approx(100)
+    assert {round(found.value, 9) for both in best.ratings.values() for found in both.values()} == {1.0}
+    assert worst.ranking and worst.ranking.value == pytest.approx(28, abs=3)  # 25.48 with a third for two shared
+
+
+# --- layouts -------------------------------------------------------------------------------------------------------
+
+
+def test_accuracy_is_in_percent_by_type_and_by_dimension(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        PAIR,
+        {**PAIR, "response": "A: No.", "perceptual_dimension": None},
+        {**PAIR, "question_type": "What/How", "options": {"A": "Joy", "B": "Fear"}, "response": "It is fear."},
+        {**PAIR, "question_type": "What/How", "options": {"A": "Joy", "B": "Fear"}, "response": "Who knows?"},
+    ]
+    content = printed(["--responses", str(written(tmp_path / "mine.json", rows))], capsys)
+    perception = content["perception"]
+    assert (perception["Yes-or-No"], perception["What/How"], perception["unparsed"]) == (50, 50, 1)
+    assert perception["by_dimension"] == {"Valence perception": 66.67}
+    figure = perception["figures"]["Yes-or-No"]
+    assert figure["low"] <= figure["value"] <= figure["high"] and figure["n"] == 2
+    assert content["provenance"]["models"] == [{"role": "answers", "name": "mine", "digest": "", "policy": ""}]
+    assert content["provenance"]["data"][0]["digest"].startswith("sha256:")
+
+
+def test_single_images_are_scored_with_the_truth_beside_them_or_in_another_file(tmp_path: Path) -> None:
+    said = {"predict_emotion_list": "joy,neutral,surprise", "valence_predict": "Valence: 0.61", "judge_response": "B"}
+    other = {**IMAGE, "image_name": "2.png", "Valence": [3.0], "emotion_list": [["fear", 9], ["anger", 5], ["joy", 1]]}
+    answers = [{**IMAGE, **said}, {**other, **said, "valence_predict": 0.2, "predict_emotion_list": None}]
+    whole = read_answers(written(tmp_path / "whole.json", answers))
+    bare = [{"image_name": one["image_name"], **{name: one[name] for name in said}} for one in answers]
+    truth = written(tmp_path / "truth.json", [IMAGE, other])
+    assert read_answers(written(tmp_path / "bare.json", bare), truth) == whole
+    found = score(whole)
+    assert found.ranking and (found.ranking.value, found.unparsed_rankings) == (50, 1)
+    assert found.ratings["valence"]["srcc"].value == pytest.approx(1) and list(found.ratings) == ["valence"]
+    assert found.perception and found.perception.by_kind["Yes-or-No"].value == 100
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ({}, "must be a JSON list of at least one row"),
+        ([], "must be a JSON list of at least one row"),
+        ([3], "row 1: must be an object"),
+        ([PAIR, {"id": 1}], "row 2: has neither question_type nor image_name"),
+        ([{**PAIR, "response": None}], "row 1 column response: must be a text, it is None"),
+        ([{**PAIR, "options": "__import__('os')"}], "row 1 column options: must be two options or more"),
+        ([{**PAIR, "correct_answer": "C"}], "row 1: its right answer 'C' is none of the options A, B"),
+        ([{**IMAGE, "valence_predict": 3, "Valence": None}], "row 1 column Valence: must be a list"),
+        ([{**IMAGE, "predict_emotion_list": "joy", "emotion_list": 3}], "row 1 column emotion_list: must be a list"),
+        ([IMAGE], "holds no answers"),
+    ],
+)
+def test_a_bad_file_is_refused_by_row_and_column(
+    rows: Any, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "eemo-bench", "--responses", str(written(tmp_path / "bad.json", rows))]) == 2
+    message = capsys.readouterr().err
+    assert problem in message and "bad.json" in message
+
+
+# --- our own judge -------------------------------------------------------------------------------------------------
+
+
+async def test_our_judge_answers_a_file_of_single_images_and_goes_on_where_it_was_cut(tmp_path: Path) -> None:
+    questions = written(tmp_path / "single.json", [{**IMAGE, "image_name": f"{n}.png"} for n in range(12)])
+    for n in range(12):
+        (tmp_path / f"{n}.png").write_bytes(paint("a dog", n))
+    judge = ScriptedJudge(
+        feeling=lambda picture: (
+            assessment(2 + picture.seed / 2, 5) if picture.seed else AssessmentFailure(reason="dark")
+        ),
+        analyses=["B", "Strong", "[joy, surprise, neutral]", "7.5"] * 12,
+    )
+    responses = tmp_path / "ours.json"
+    assert await answer(judge, questions, tmp_path, responses, limit=8) == 8
+    asked = len(judge.conversations)
+    assert await answer(judge, questions, tmp_path, responses) == 12
+    assert len(judge.conversations) == asked * 12 // 8
+    found = score(read_answers(responses))
+    assert found.perception and {k: v.value for k, v in found.perception.by_kind.items()} == {
+        "Yes-or-No": 100,
+        "What/How": 100,
+    }
+    assert found.ranking and found.ranking.value == pytest.approx(50 + 25 * (1 / 3 + 1))
+    assert found.unparsed_ratings == 2  # valence and arousal of the picture that it could not read
+
+
+async def test_our_judge_answers_questions_on_pairs_and_leaves_open_ones_out(tmp_path: Path) -> None:
+    asked = {**PAIR, "question": "Are both calm?", "image1_url": "1.png", "image2_url": "2.png"}
+    del asked["response"]
+    questions = written(tmp_path / "pair.json", [asked, {**asked, "question_type": "Open_ended", "options": "0"}])
+    for n in (1, 2):
+        (tmp_path / f"{n}.png").write_bytes(paint("a dog", n))
+    judge = ScriptedJudge(analyses=["A: No."])
+    assert await answer(judge, questions, tmp_path, tmp_path / "ours.json") == 1
+    (message,) = judge.conversations[0]
+    assert [type(part) for part in message.parts] == [bytes, bytes, str] and "Are both calm?" in message.parts[2]
+    assert json.loads((tmp_path / "ours.json").read_text()) == [{**asked, "response": "A: No."}]
+
+
+async def test_answers_to_other_questions_and_missing_pictures_are_refused(tmp_path: Path) -> None:
+    questions = written(tmp_path / "single.json", [IMAGE])
+    with pytest.raises(InvalidRequest, match=r"row 1: its picture can't be read"):
+        await answer(ScriptedJudge(), questions, tmp_path, tmp_path / "ours.json")
+    written(tmp_path / "ours.json", [{**IMAGE, "image_name": "9.png"}])
+    with pytest.raises(InvalidRequest, match="holds answers to other questions"):
+        await answer(ScriptedJudge(), questions, tmp_path, tmp_path / "ours.json")

@@ -1,0 +1,163 @@
+"""A judge measured on a data folder: figures, labels that are missing, and the command."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback_trainer.cli import main
+from emofeedback_trainer.data.records import RankedEmotion, Sample
+from emofeedback_trainer.data.storage import write_split
+from emofeedback_trainer.evaluation.confidence import Sampling
+from emofeedback_trainer.evaluation.judge import Seen, image_of, judge_figures, look
+from emofeedback_trainer.evaluation.provenance import samples_digest
+from support.fakes import Picture, ScriptedJudge, assessment, paint
+
+RANKING = tuple(RankedEmotion(label=label, weight=w) for label, w in (("joy", 5), ("surprise", 3), ("fear", 1)))
+
+
+def sample(index: int, **changes: Any) -> Sample:
+    """Its picture's seed is its index, its valence a tenth of it above 1."""
+    given = {
+        "id": f"{index:03}",
+        "source": "made-up",
+        "license": "none",
+        "image": paint("a dog", index),
+        "valence": 1 + index / 10,
+        "arousal": 5.0 + index % 3,
+        "emotion": Emotion.AWE if index % 2 else Emotion.FEAR,
+    }
+    return Sample(**{**given, **changes})
+
+
+def half_a_point_off(picture: Picture) -> AssessmentOutcome:
+    if picture.seed == 7:
+        return AssessmentFailure(reason="dark")
+    outcome = assessment(1.5 + picture.seed / 10, 5.0 + picture.seed % 3)
+    return replace(outcome, emotion=Emotion.AWE, confidence=0.75)
+
+
+async def seen(samples: list[Sample], judge: ScriptedJudge | None = None, **options: Any) -> list[Seen]:
+    return await look(judge or ScriptedJudge(feeling=half_a_point_off), samples, "short", Sampling(), **options)
+
+
+async def test_figures_are_those_of_what_the_judge_could_read() -> None:
+    found = judge_figures(await seen([sample(index) for index in range(40)]))
+    values = {name: figure.value for name, figure in found.figures.items()}
+    assert (found.samples, found.unreadable) == (40, 1)
+    assert values["valence_mae"] == pytest.approx(0.5) and values["arousal_mae"] == 0
+    assert values["valence_srcc"] == pytest.approx(1) and values["arousal_plcc"] == pytest.approx(1)
+    assert values["valence_median_mae"] == pytest.approx(1.0, abs=0.1)
+    assert values["accuracy"] == pytest.approx(19 / 39) and values["majority_accuracy"] == pytest.approx(20 / 39)
+    assert values["f1"] == pytest.approx((2 * 19 / (19 + 39)) / 2)  # nothing of fear was found
+    assert found.confidence and found.confidence.ece == pytest.approx(0.75 - 19 / 39)
+    assert {figure.n for figure in found.figures.values()} == {39}
+    assert "ranking_score" not in values and found.temperature is None
+
+
+async def test_labels_that_are_missing_are_left_out_and_none_at_all_is_said() -> None:
+    bare = {"valence": None, "arousal": None, "emotion": None}
+    some = [sample(0), sample(1, arousal=None), sample(2, emotion=None), sample(3, **bare)]
+    counts = {name: figure.n for name, figure in judge_figures(await seen(some)).figures.items()}
+    assert (counts["valence_mae"], counts["arousal_mae"], counts["accuracy"]) == (3, 2, 2)
+    with pytest.raises(InvalidRequest, match="no valence, arousal, emotion or ranking"):
+        judge_figures(await seen([sample(3, **bare)]))
+
+
+async def test_a_temperature_is_fitted_on_other_samples() -> None:
+    measured, others = [await seen([sample(i) for i in range(start, start + 30)]) for start in (0, 40)]
+    found = judge_figures(measured, validation=others)
+    assert found.temperature and found.temperature > 1  # three quarters sure, half right
+    assert found.confidence and found.tempered and found.tempered.ece < found.confidence.ece
+
+
+async def test_rankings_are_asked_for_where_the_data_has_them() -> None:
+    judge = ScriptedJudge(feeling=half_a_point_off, analyses=["[joy, surprise, fear]", "I can't say"])
+    samples = [sample(0, ranking=RANKING), sample(1), sample(2, ranking=RANKING)]
+    found = judge_figures(await seen(samples, judge, with_ranking=True))
+    assert found.figures["ranking_score"].value == 50 and found.unreadable_rankings == 1
+    assert len(judge.conversations) == 2
+    assert "fear, joy, surprise" in str(judge.conversations[0][0].parts[1])
+    assert {one.ranking for one in await seen(samples)} == {None}
+
+
+def test_a_sample_without_a_readable_picture_is_named(tmp_path: Path) -> None:
+    for image, problem in ((None, "has no picture"), (tmp_path / "gone.png", "can't be read")):
+        with pytest.raises(InvalidRequest, match=f"sample 005: .*{problem}"):
+            image_of(sample(5, image=image))
+
+
+def test_the_digest_of_samples_changes_with_a_label_and_with_a_pixel() -> None:
+    digests = {
+        samples_digest(samples)
+        for samples in ([sample(1)], [sample(1, valence=2.0)], [sample(1, image=paint("a dog", 2))], [sample(1)] * 2)
+    }
+    assert len(digests) == 4 and samples_digest([sample(1)]) in digests
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split, start in (("test", 0), ("val", 50)):
+        write_split(tmp_path / "data", split, [sample(start + index) for index in range(12)])
+    return tmp_path / "data"
+
+
+class Scripted:
+    """Engines whose judge is a scripted one."""
+
+    profile = "nano"
+
+    def judge(self) -> Any:
+        return self
+
+    async def __aenter__(self) -> ScriptedJudge:
+        return ScriptedJudge(feeling=half_a_point_off)
+
+    async def __aexit__(self, *exception: object) -> None:
+        pass
+
+
+def test_the_command_says_models_data_seed_and_how_it_was_called(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("emofeedback_trainer.evaluation.output.connect", lambda *options: Scripted())
+    words = ["evaluate", "judge", str(folder), "--validation", "val", "--seed", "3", "--out", str(tmp_path / "out")]
+    assert main([*words, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["valence_mae"]["value"] == pytest.approx(0.5)
+    assert content["arousal_srcc"]["low"] is not None and content["unreadable"] == 1
+    provenance = content["provenance"]
+    assert provenance["seed"] == 3 and provenance["models"][0]["digest"].startswith("sha256:")
+    assert [(data["name"], data["n"]) for data in provenance["data"]] == [("data", 12), ("data (validation)", 12)]
+    assert json.loads((tmp_path / "out" / "figures.json").read_text()) == content
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| valence: MAE | 0.500 [0.500, 0.500] | 11 |" in table and "95 % bootstrap" in table
+    assert np.isfinite(content["temperature"])
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--replies", "1"], "replies: is 1, agreement needs 2 or more"),
+        (["--limit", "0"], "limit: is 0, it must be 1 or more"),
+        (["--validation", "test"], "validation: shares samples with the split that is measured on"),
+        (["--layout", "oasis"], "is missing"),
+        (["--profile", "none"], "profile: 'none' is neither"),
+    ],
+)
+def test_bad_input_is_said_before_any_model_is_loaded(
+    words: list[str], problem: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "judge", str(folder), *words]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_a_folder_without_the_split_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "judge", str(tmp_path)]) != 0
+    assert "is no data folder" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""Configurations of Flow-GRPO runs."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback_trainer.core.config import to_toml
+from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, SamplingConfig, load_config
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "mine.toml"
+    file.write_text(text)
+    return str(file)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_a_run_keeps_of_its_configuration_is_read_back_as_it_was(name: str, tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, to_toml(CONFIGS[name]))) == CONFIGS[name]
+
+
+def test_only_diffusion_nft_learns_without_noisy_steps(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, 'learner.objective = "nft"\nsampling.window_length = 0\n'))
+    assert config.sampling.window(0).length == 0
+    with pytest.raises(InvalidRequest, match="window_length"):
+        load_config(written(tmp_path, 'learner.objective = "flow-grpo"\nsampling.window_length = 0\n'))
+
+
+def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) -> None:
+    text = (
+        'extends = "sd35-medium"\niterations = 7\nlearner = { rank = 8, modules = ["to_q"] }\n[rewards]\nvalence = 1\n'
+    )
+    config = load_config(written(tmp_path, text))
+    assert (config.iterations, config.learner.rank, config.learner.modules) == (7, 8, ("to_q",))
+    assert config.rewards.valence == 1.0
+    assert config.profile == "sd35-medium"
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("learner.learning_rat = 1", "learner.learning_rat"),
+        ('learner.rank = "many"', "learner.rank"),
+        ("learner.rank = 0", "learner.rank"),
+        ("group_size = 1", "group_size"),
+        ("group_size = 65", "group_size"),
+        ("iterations = 0", "iterations"),
+        ("seed = -1", "seed"),
+        ("target_gap = 4.5", "target_gap"),
+        ('name = "../run"', "name"),
+        ('rewards.form = "stairs"', "rewards.form"),
+        ("rewards.alignment = -1.0", "rewards.alignment"),
+        ("rewards.threshold = nan", "rewards.threshold"),
+        ("rewards = { valence = 0, arousal = 0, alignment = 0 }", "rewards"),
+        ("sampling.guidance = 0.5", "sampling.guidance"),
+        ('sampling = { kind = "cps", level = 1.5 }', "sampling.level"),
+        ("sampling.window_to = 10", "sampling.window_to"),
+        ("sampling = { window_from = 3, window_to = 2 }", "sampling.window_to"),
+        ("panel.every = 0", "panel.every"),
+        ('address = "127.0.0.1:9000"', "policies"),
+        ("panel.pairs = 49", "panel.pairs"),
+        ('profile = "huge"', "profile"),
+        ("extends = 3", "config.extends"),
+        ("iterations", "config"),
+    ],
+)
+def test_a_bad_key_is_named(line: str, key: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        load_config(written(tmp_path, line))
+    assert [violation.field for violation in caught.value.violations] == [key]
+
+
+def test_all_bad_ranges_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        load_config(written(tmp_path, "groups = 0\nsampling.steps = 1\npatience = -1.0\nsampling.window_length = -1"))
+    fields = {violation.field for violation in caught.value.violations}
+    assert {"groups", "sampling.steps", "patience", "sampling.window_length"} <= fields
+
+
+def test_a_name_that_is_neither_built_in_nor_a_file_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="nano, nano-window, sd35-medium"):
+        load_config("giga")
+
+
+def test_the_papers_mode_makes_all_steps_noisy_but_the_last() -> None:
+    sampling = SamplingConfig(mode="full", steps=10)
+    assert list(sampling.windows) == [0]
+    assert sampling.window(0).length == 9
+
+
+def test_a_window_may_reach_up_to_the_last_step_but_one() -> None:
+    sampling = SamplingConfig(steps=10, window_length=3, window_from=2, window_to=6)
+    config = dataclasses.replace(FlowGrpoConfig(), sampling=sampling)
+    window = config.sampling.window(max(config.sampling.windows))
+    assert window.first + window.length == 9

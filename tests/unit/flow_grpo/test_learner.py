@@ -1,0 +1,336 @@
+"""The learner: what an update does to an adapter, what it refuses, and that it can be interrupted anywhere."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
+from peft import LoraConfig
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.generation import NoiseWindow
+from emofeedback.domain.tensors import from_torch, to_torch
+from emofeedback_trainer.flow_grpo.batches import rollout_advantages
+from emofeedback_trainer.flow_grpo.learner import Learner
+from emofeedback_trainer.flow_grpo.learning import HonestyError, LearnerConfig, UpdateFigures
+from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
+from support.tiny_trajectories import tiny_rollout, tiny_transformer
+
+SMALL = LearnerConfig(rank=4, alpha=8, micro_batch=8, learning_rate=3e-3, kl_weight=0.0)
+
+
+def _learner(transformer: SD3Transformer2DModel | None = None, **changes: Any) -> Learner:
+    config = replace(SMALL, **changes)
+    return Learner(transformer or tiny_transformer(), config, device="cpu", dtype=torch.float32)
+
+
+def _brightness(latent: Tensor) -> float:
+    return latent[0].mean().item()
+
+
+def _advantages(rollout: Rollout) -> list[list[float]]:
+    return rollout_advantages(rollout, {"valence": 1.0}, over="group")
+
+
+def _update(learner: Learner, rollout: Rollout) -> UpdateFigures:
+    return learner.update(rollout, _advantages(rollout))
+
+
+def _mean_reward(rollout: Rollout) -> float:
+    rewards = [sample.rewards["valence"] for group in rollout.groups for sample in group.samples]
+    return sum(rewards) / len(rewards)
+
+
+def _same(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
+    return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
+
+
+@pytest.fixture(scope="module")
+def rollout() -> Rollout:
+    return tiny_rollout(tiny_transformer(), _brightness)
+
+
+# --- learning -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["flow-grpo", "nft"])
+@pytest.mark.parametrize("kind", ["sde", "cps"])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_the_reward_rises_with_the_updates(objective: str, kind: str, guidance: float) -> None:
+    transformer = tiny_transformer()
+    learner = _learner(transformer, objective=objective, micro_batch=16, learning_rate=1e-2)
+    window = NoiseWindow(kind=kind, level=0.7, first=1, length=2)  # type: ignore[arg-type]
+
+    def painted(iteration: int) -> Rollout:
+        return tiny_rollout(transformer, _brightness, samples=8, window=window, guidance=guidance, iteration=iteration)
+
+    before = _mean_reward(painted(99))
+    for iteration in range(8):
+        figures = _update(learner, painted(iteration))
+        assert figures.ratio_deviation == 0.0
+        assert figures.log_probability_drift < 1e-6
+    assert _mean_reward(painted(99)) > before + 0.05
+
+
+def test_an_untouched_adapter_changes_nothing() -> None:
+    plain, adapted = tiny_transformer(), tiny_transformer()
+    learner = _learner(adapted)
+    assert torch.equal(learner.probe(), _learner(plain, rank=2).probe())
+
+
+def test_only_the_adapter_learns(rollout: Rollout) -> None:
+    transformer = tiny_transformer()
+    base = {name: weight.clone() for name, weight in transformer.state_dict().items()}
+    _update(_learner(transformer), rollout)
+    now = transformer.state_dict()
+    assert all(torch.equal(weight, now.get(name, now.get(_wrapped(name)))) for name, weight in base.items())
+
+
+def _wrapped(name: str) -> str:
+    """What PEFT calls a weight of a layer that it has put an adapter on."""
+    layer, _, weight = name.rpartition(".")
+    return f"{layer}.base_layer.{weight}"
+
+
+def test_the_divergence_holds_the_policy_to_the_base(rollout: Rollout) -> None:
+    free, held = tiny_transformer(), tiny_transformer()
+    untouched = _learner().probe()
+
+    def distance(transformer: SD3Transformer2DModel, kl_weight: float) -> float:
+        learner = _learner(transformer, kl_weight=kl_weight, learning_rate=1e-2)
+        for iteration in range(6):
+            _update(learner, tiny_rollout(transformer, _brightness, iteration=iteration))
+        return (learner.probe() - untouched).abs().mean().item()
+
+    assert distance(held, 1000.0) < distance(free, 0.0) / 2
+
+
+def test_the_divergence_is_zero_at_first_and_is_told_of(rollout: Rollout) -> None:
+    learner = _learner(kl_weight=0.1)
+    assert _update(learner, rollout).kl == 0.0
+    assert _update(learner, rollout).kl > 0.0
+
+
+def test_micro_batches_of_any_size_give_the_same_update(rollout: Rollout) -> None:
+    """7 rows do not divide the rollout's 16, so the last micro-batch is filled up."""
+    whole, pieces = _learner(micro_batch=16), _learner(micro_batch=7)
+    figures, others = _update(whole, rollout), _update(pieces, rollout)
+    for name, weight in whole.adapter(averaged=False).items():
+        assert torch.allclose(weight, pieces.adapter(averaged=False)[name], atol=2e-6)
+    assert others.gradient_norm == pytest.approx(figures.gradient_norm, rel=1e-4)
+
+
+def test_several_steps_on_one_rollout_leave_its_policy_and_are_clipped(rollout: Rollout) -> None:
+    learner = _learner(optimizer_steps=2, inner_epochs=2)
+    figures = _update(learner, rollout)
+    assert learner.steps == 4
+    assert figures.ratio_deviation == 0.0
+    assert 0.0 < figures.clip_fraction < 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_finds_nearly_the_same_gradient(rollout: Rollout, dtype: torch.dtype) -> None:
+    exact = _update(_learner(), rollout)
+    halved = Learner(tiny_transformer(), SMALL, device="cpu", dtype=dtype)
+    figures = _update(halved, rollout)
+    assert figures.ratio_deviation == 0.0
+    assert figures.gradient_norm == pytest.approx(exact.gradient_norm, rel=0.02)
+    assert all(weight.dtype == torch.float32 for weight in halved.adapter(averaged=False).values())
+
+
+def test_the_normalized_ratio_learns_too(rollout: Rollout) -> None:
+    learner = _learner(ratio_normalization=True, clip_range=3e-6, inner_epochs=2)
+    figures = _update(learner, rollout)
+    assert figures.ratio_deviation == 0.0
+    assert figures.clip_fraction > 0.0
+
+
+def test_the_average_follows_once_a_step(rollout: Rollout) -> None:
+    learner = _learner(ema_decay=0.75, micro_batch=4)
+    start = learner.adapter(averaged=True)
+    _update(learner, rollout)
+    weights, averages = learner.adapter(averaged=False), learner.adapter(averaged=True)
+    for name, first in start.items():
+        assert torch.allclose(averages[name], 0.75 * first + 0.25 * weights[name], atol=1e-7)
+
+
+# --- what it refuses ----------------------------------------------------------------------------------------------
+
+
+def test_a_group_in_which_all_earned_the_same_is_dropped_and_counted(rollout: Rollout) -> None:
+    figures = _learner().update(rollout, [_advantages(rollout)[0], [0.0] * 4])
+    assert (figures.groups, figures.groups_dropped) == (1, 1)
+    alone = replace(rollout, groups=rollout.groups[:1])
+    assert figures == replace(_update(_learner(), alone), groups_dropped=1)
+
+
+def test_a_rollout_without_any_spread_changes_nothing(rollout: Rollout) -> None:
+    learner = _learner()
+    digest = learner.digest()
+    assert learner.update(rollout, [[0.0] * 4] * 2) == UpdateFigures(groups=0, groups_dropped=2)
+    assert learner.digest() == digest
+    assert learner.steps == 0
+
+
+def test_a_model_that_does_not_say_the_same_twice_stops_the_run(rollout: Rollout) -> None:
+    transformer = tiny_transformer()
+    learner = _learner(transformer)
+    digest = learner.digest()
+    transformer.transformer_blocks[0].attn.to_out[1] = nn.Dropout(0.1).train()
+    with pytest.raises(HonestyError, match="first ratio"):
+        _update(learner, rollout)
+    assert learner.digest() == digest
+
+
+def test_latents_rounded_to_bfloat16_show_as_drift(rollout: Rollout) -> None:
+    def rounded(group: ScoredGroup) -> ScoredGroup:
+        samples = tuple(
+            replace(
+                sample,
+                trajectory=replace(
+                    sample.trajectory,
+                    latents=from_torch(to_torch(sample.trajectory.latents).bfloat16().float()),
+                ),
+            )
+            for sample in group.samples
+        )
+        return replace(group, samples=samples)
+
+    exact = _update(_learner(), rollout).log_probability_drift
+    coarse = _update(_learner(), replace(rollout, groups=tuple(map(rounded, rollout.groups)))).log_probability_drift
+    assert exact < 1e-6 < coarse
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_step(rollout: Rollout, poison: float) -> None:
+    learner = _learner()
+    digest = learner.digest()
+    spoiled: Sequence[Sequence[float]] = [[poison, 1.0, -1.0, 0.0], [0.5, -0.5, 0.0, 0.0]]
+    with pytest.raises(HonestyError, match="not finite"):
+        learner.update(rollout, spoiled)
+    assert learner.digest() == digest
+
+
+def test_an_adapter_that_does_not_reach_the_model_stops_the_run(
+    rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = _learner()
+    frozen = learner.probe()
+    monkeypatch.setattr(learner._policy, "probe", lambda: frozen)
+    with pytest.raises(HonestyError, match="not bound"):
+        _update(learner, rollout)
+
+
+def test_a_step_that_changes_no_weight_stops_the_run(rollout: Rollout) -> None:
+    learner = _learner(learning_rate=1e-60, weight_decay=0.0)
+    with pytest.raises(HonestyError, match="same after an update"):
+        _update(learner, rollout)
+
+
+def test_the_adapter_is_on_every_named_layer() -> None:
+    transformer = tiny_transformer()
+    # Joint attention has 8 linear layers, but the last block's text side ends without an output; a dual block's second
+    # attention has 4.
+    assert _learner(transformer).modules == 8 + 4 + 7
+    assert _learner(modules=("to_q",)).modules == 3
+    assert _learner(modules=("context_embedder",)).modules == 1
+
+
+def test_a_layer_that_is_not_there_is_named() -> None:
+    with pytest.raises(InvalidRequest, match=r"learner\.modules: .*'to_z'"):
+        _learner(modules=("to_q", "to_z"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("rank", 0), ("clip_range", 0.0), ("micro_batch", 0), ("ema_decay", 1.0), ("kl_weight", -0.1), ("modules", ())],
+)
+def test_a_setting_out_of_its_range_is_named(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=rf"learner\.{field}: must"):
+        LearnerConfig(**{field: value})
+
+
+def test_rollouts_that_mix_kinds_of_steps_are_refused(rollout: Rollout) -> None:
+    first, second = rollout.groups
+    mixed = replace(rollout, groups=(first, replace(second, window=replace(second.window, kind="cps"))))
+    with pytest.raises(InvalidRequest, match=r"rollout\.groups"):
+        _update(_learner(), mixed)
+
+
+def test_flow_grpo_needs_noisy_steps_and_enough_samples(rollout: Rollout) -> None:
+    still = replace(
+        rollout, groups=tuple(replace(group, window=replace(group.window, length=0)) for group in rollout.groups)
+    )
+    with pytest.raises(InvalidRequest, match=r"learner\.objective"):
+        _update(_learner(), still)
+    assert _update(_learner(objective="nft"), still).groups == 2
+    with pytest.raises(InvalidRequest, match=r"learner\.optimizer_steps"):
+        _update(_learner(optimizer_steps=5), rollout)
+
+
+# --- interruption and files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("objective", ["flow-grpo", "nft"])
+def test_a_resumed_learner_takes_the_very_same_next_step(rollout: Rollout, tmp_path: Path, objective: str) -> None:
+    uninterrupted = _learner(objective=objective, kl_weight=0.01)
+    _update(uninterrupted, rollout)
+    save_file(uninterrupted.state(), tmp_path / "state.safetensors")
+    _update(uninterrupted, rollout)
+
+    resumed = _learner(objective=objective, kl_weight=0.01)
+    resumed.load_state(load_file(tmp_path / "state.safetensors"))
+    assert resumed.steps == 1
+    _update(resumed, rollout)
+    assert _same(resumed.state(), uninterrupted.state())
+
+
+def test_the_state_before_the_first_step_is_one_to_go_on_from_too(rollout: Rollout) -> None:
+    first, second = _learner(), _learner(seed=5)
+    second.load_state(first.state())
+    _update(first, rollout)
+    _update(second, rollout)
+    assert _same(first.state(), second.state())
+
+
+def test_a_state_does_not_change_with_later_steps(rollout: Rollout) -> None:
+    learner = _learner()
+    _update(learner, rollout)
+    kept = learner.state()
+    copies = {name: tensor.clone() for name, tensor in kept.items()}
+    _update(learner, rollout)
+    assert _same(kept, copies)
+
+
+def test_the_state_of_an_adapter_of_another_rank_is_refused() -> None:
+    with pytest.raises(FailedPrecondition, match="another rank"):
+        _learner(rank=2).load_state(_learner(rank=4).state())
+
+
+def test_diffusers_loads_the_adapter_and_computes_what_the_learner_does(rollout: Rollout, tmp_path: Path) -> None:
+    learner = _learner(rank=4, alpha=16)
+    _update(learner, rollout)
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=list(LearnerConfig().modules))
+    StableDiffusion3Pipeline.save_lora_weights(
+        tmp_path,
+        transformer_lora_layers=learner.adapter(averaged=False),
+        transformer_lora_adapter_metadata=config.to_dict(),
+    )
+    weights, metadata = StableDiffusion3Pipeline.lora_state_dict(tmp_path, return_lora_metadata=True)
+    fresh = tiny_transformer()
+    StableDiffusion3Pipeline.load_lora_into_transformer(weights, fresh, metadata=metadata)
+    other = _learner()
+    other._policy._transformer = fresh
+    assert torch.equal(other.probe(), learner.probe())
+
+
+def test_the_same_seed_gives_the_same_adapter_whatever_was_drawn_before() -> None:
+    first = _learner(seed=3).digest()
+    torch.rand(5)
+    assert _learner(seed=3).digest() == first
+    assert _learner(seed=4).digest() != first

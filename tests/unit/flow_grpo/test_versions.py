@@ -1,0 +1,29 @@
+"""The versions of a run's policy in its store."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from safetensors import safe_open
+
+from emofeedback.generator.policy_store import WEIGHTS
+from emofeedback_trainer.flow_grpo.versions import Versions
+from support.fakes import GENERATOR_MODEL
+from support.training_fakes import SMALL, SummingLearner, store_of
+
+
+def alpha(store: str, name: str) -> float:
+    """How much the adapter in the store counts, times its rank."""
+    with safe_open(Path(store) / name / WEIGHTS, "pt") as file:
+        return json.loads(file.metadata()[LORA_ADAPTER_METADATA_KEY])["transformer.lora_alpha"]
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.65])
+def test_only_the_final_policy_stops_between_base_and_what_was_learned(strength: float, tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    versions = Versions(config=replace(SMALL, final_strength=strength), store=store, base=GENERATOR_MODEL)
+    adapter = SummingLearner().adapter(averaged=True)
+    assert alpha(store, versions.publish(4, adapter).name) == SMALL.learner.alpha
+    assert alpha(store, versions.publish_final(4, adapter).name) == pytest.approx(strength * SMALL.learner.alpha)

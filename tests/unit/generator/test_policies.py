@@ -1,0 +1,220 @@
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
+from safetensors.torch import save
+
+from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.generator.policies import Policies
+from emofeedback.generator.policy_store import MANIFEST, WEIGHTS
+from emofeedback.generator.preflight import WEIGHTED
+from emofeedback.storage.checkpoints import digest
+from support.tiny_checkpoints import save_policy_of, save_tiny_policy, save_tiny_sd3
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_sd3(tmp_path_factory.mktemp("tiny"), with_t5=False)
+
+
+@pytest.fixture(scope="module")
+def shelf(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policies")
+    for number in range(6):
+        save_tiny_policy(folder / f"warm.v{number}", base, seed=number)
+    (folder / "notes").mkdir()
+    return folder
+
+
+@pytest.fixture
+def transformer(base: Path) -> SD3Transformer2DModel:
+    return SD3Transformer2DModel.from_pretrained(base / "transformer").eval()
+
+
+@pytest.fixture
+def model(base: Path) -> ModelInfo:
+    return ModelInfo(name=base.name, digest=digest(base, WEIGHTED))
+
+
+def velocity(transformer: SD3Transformer2DModel) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(5)
+    with torch.inference_mode():
+        return transformer(
+            hidden_states=torch.randn(1, 4, 8, 8, generator=generator),
+            timestep=torch.tensor([500.0]),
+            encoder_hidden_states=torch.randn(1, 4, 32, generator=generator),
+            pooled_projections=torch.randn(1, 32, generator=generator),
+        ).sample
+
+
+def test_only_folders_with_an_adapter_are_listed(
+    shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    assert Policies(str(shelf), transformer, model).names() == [f"warm.v{number}" for number in range(6)]
+
+
+def test_an_address_with_a_scheme_works(shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo) -> None:
+    policies = Policies(f"file://{shelf}", transformer, model)
+    policies.fetch("warm.v0")
+    policies.use("warm.v0")
+
+
+def test_an_address_that_this_installation_cant_read_is_said(
+    transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    with pytest.raises(FailedPrecondition, match=r"nowhere://shelf can't be used: Protocol not known"):
+        Policies("nowhere://shelf", transformer, model).names()
+
+
+def test_without_an_address_there_are_no_policies(transformer: SD3Transformer2DModel, model: ModelInfo) -> None:
+    policies = Policies("", transformer, model)
+    assert policies.names() == []
+    with pytest.raises(NotFound, match="known are: none"):
+        policies.fetch("warm.v0")
+
+
+@pytest.mark.parametrize("name", ["cold", "../warm.v0", "notes"])
+def test_an_unknown_policy_names_the_known_ones(
+    shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo, name: str
+) -> None:
+    with pytest.raises(NotFound, match=r"is unknown, known are: warm\.v0, warm\.v1"):
+        Policies(str(shelf), transformer, model).fetch(name)
+
+
+def test_a_request_that_names_none_means_the_default(transformer: SD3Transformer2DModel, model: ModelInfo) -> None:
+    policies = Policies("", transformer, model, default="warm.v0")
+    assert [policies.resolve(name) for name in ("", "warm.v1", BASE_POLICY)] == ["warm.v0", "warm.v1", ""]
+    assert Policies("", transformer, model).resolve("") == ""
+
+
+def test_the_digest_is_that_of_the_weights(shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo) -> None:
+    policies = Policies(str(shelf), transformer, model)
+    policies.fetch("warm.v1")
+    weights = hashlib.sha256((shelf / "warm.v1" / WEIGHTS).read_bytes()).hexdigest()
+    assert policies.digest("warm.v1") == f"sha256:{weights}"
+    assert policies.digest("") == ""
+
+
+def test_a_policy_paints_as_diffusers_would(
+    base: Path, shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    pipeline = StableDiffusion3Pipeline.from_pretrained(base, text_encoder_3=None, tokenizer_3=None)
+    pipeline.load_lora_weights(shelf / "warm.v3")
+    policies = Policies(str(shelf), transformer, model)
+    policies.fetch("warm.v3")
+    policies.use("warm.v3")
+    assert torch.equal(velocity(transformer), velocity(pipeline.transformer))
+
+
+def test_the_base_stays_what_it_was_between_policies(
+    shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    before = velocity(transformer)
+    policies = Policies(str(shelf), transformer, model)
+    painted = []
+    for number in [*range(6), 0]:  # more than stay loaded, and one that has left
+        policies.fetch(f"warm.v{number}")
+        policies.use(f"warm.v{number}")
+        painted.append(velocity(transformer))
+        policies.use("")
+        assert torch.equal(velocity(transformer), before)
+    assert torch.equal(painted[0], painted[-1])
+    assert not torch.allclose(painted[0], painted[1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("pickle", b"\x80\x04not safetensors"), ("other", save({"unet.to_q.lora_A.weight": torch.zeros(2, 2)}))],
+)
+def test_a_file_that_is_no_adapter_is_refused(
+    tmp_path: Path, base: Path, transformer: SD3Transformer2DModel, model: ModelInfo, name: str, weights: bytes
+) -> None:
+    save_policy_of(tmp_path / name, base, weights)
+    policies = Policies(str(tmp_path), transformer, model)
+    policies.fetch(name)
+    before = velocity(transformer)
+    with pytest.raises(FailedPrecondition, match=f"policy '{name}' is not a LoRA adapter"):
+        policies.use(name)
+    policies.use("")
+    assert torch.equal(velocity(transformer), before)
+
+
+def test_weights_that_are_not_those_of_the_manifest_are_refused(
+    tmp_path: Path, base: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    weights = save_tiny_policy(tmp_path / "bent", base) / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(FailedPrecondition, match=r"'bent' is damaged: its weights have the digest sha256:\w+, its man"):
+        Policies(str(tmp_path), transformer, model).fetch("bent")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "problem"), [(None, "has no policy.json"), ("{}", "can't be read: KeyError"), ("<", "can't be read")]
+)
+def test_a_policy_without_a_readable_manifest_is_refused(
+    tmp_path: Path,
+    base: Path,
+    transformer: SD3Transformer2DModel,
+    model: ModelInfo,
+    manifest: str | None,
+    problem: str,
+) -> None:
+    file = save_tiny_policy(tmp_path / "nameless", base) / MANIFEST
+    file.unlink() if manifest is None else file.write_text(manifest)
+    with pytest.raises(FailedPrecondition, match=problem):
+        Policies(str(tmp_path), transformer, model).fetch("nameless")
+
+
+def test_a_policy_of_another_base_is_refused_with_both_named(
+    tmp_path: Path, base: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    save_tiny_policy(tmp_path / "foreign", base)
+    other = ModelInfo(name="another-sd3", digest="sha256:" + "0" * 64)
+    with pytest.raises(FailedPrecondition, match=f"was made for {model.name} .{model.digest}., this .* another-sd3"):
+        Policies(str(tmp_path), transformer, other).fetch("foreign")
+
+
+def test_an_adapter_that_binds_to_fewer_layers_than_it_says_is_refused(
+    tmp_path: Path, base: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    weights = (save_tiny_policy(tmp_path / "whole", base) / WEIGHTS).read_bytes()
+    save_policy_of(tmp_path / "half", base, weights, modules=99)
+    policies = Policies(str(tmp_path), transformer, model)
+    policies.fetch("half")
+    before = velocity(transformer)
+    with pytest.raises(FailedPrecondition, match=r"'half' changes \d+ layers of this model, its manifest says 99"):
+        policies.use("half")
+    policies.use("")
+    assert torch.equal(velocity(transformer), before)
+
+
+def test_a_name_that_is_given_to_other_weights_is_refused(
+    tmp_path: Path, base: Path, shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    for number in range(6):
+        shutil.copytree(shelf / f"warm.v{number}", tmp_path / f"warm.v{number}")
+    policies = Policies(str(tmp_path), transformer, model)
+    for number in range(6):  # more than stay loaded: the first has left
+        policies.fetch(f"warm.v{number}")
+        policies.use(f"warm.v{number}")
+    shutil.rmtree(tmp_path / "warm.v0")
+    save_tiny_policy(tmp_path / "warm.v0", base, seed=77)
+    with pytest.raises(FailedPrecondition, match=r"'warm\.v0' was sha256:\w+ and is sha256:\w+ now"):
+        policies.fetch("warm.v0")
+
+
+def test_files_of_policies_that_left_are_not_kept(
+    shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    policies = Policies(str(shelf), transformer, model)
+    for number in range(6):
+        policies.fetch(f"warm.v{number}")
+        policies.use(f"warm.v{number}")
+    assert sorted(file.stem for file in tmp_path.glob("*/*")) == [f"warm.v{number}" for number in range(2, 6)]

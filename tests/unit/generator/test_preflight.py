@@ -1,0 +1,84 @@
+"""What is wrong with a checkpoint or a machine is one sentence, before anything is loaded."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.generator.preflight import check, check_folder
+from emofeedback.profiles.builtin import SD35_MEDIUM_PROFILE
+from support.tiny_checkpoints import tiny_sd3_settings
+
+
+def edit(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors").rename(folder / "transformer" / "model.bin")
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no index": (lambda f: (f / "model_index.json").unlink(), r"model_index\.json is missing"),
+    "index is no JSON": (lambda f: (f / "model_index.json").write_text("{"), r"can't be read as JSON"),
+    "another pipeline": (
+        lambda f: edit(f / "model_index.json", transformer=["diffusers", "FluxTransformer2DModel"]),
+        "its transformer is FluxTransformer2DModel, it must be SD3Transformer2DModel",
+    ),
+    "no autoencoder": (lambda f: edit(f / "model_index.json", vae=[None, None]), "its vae is missing"),
+    "a folder is missing": (lambda f: shutil.rmtree(f / "tokenizer_2"), "the folder tokenizer_2 is missing"),
+    "pickled weights only": (without_weights, "transformer holds no weights in safetensors"),
+    "empty configuration": (
+        lambda f: (f / "vae" / "config.json").write_text("{}"),
+        "its configuration lacks 'block_out_channels'",
+    ),
+    "another schedule": (
+        lambda f: edit(f / "scheduler" / "scheduler_config.json", use_dynamic_shifting=True),
+        r"scheduler\.use_dynamic_shifting",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_says_which_part(tiny_sd3: Path, tmp_path: Path, damage: str) -> None:
+    folder = shutil.copytree(tiny_sd3, tmp_path / "copy")
+    harm, sentence = DAMAGES[damage]
+    harm(folder)
+    with pytest.raises(FailedPrecondition, match=sentence):
+        check(tiny_sd3_settings(folder))
+
+
+@pytest.mark.parametrize(("width", "sentence"), [(30, "multiples of 8 up to 128"), (256, "up to 128"), (0, "is 0")])
+def test_a_size_that_the_model_cannot_paint_names_the_field(tiny_sd3: Path, width: int, sentence: str) -> None:
+    with pytest.raises(FailedPrecondition, match=rf"generator\.width .*{sentence}"):
+        check(tiny_sd3_settings(tiny_sd3, width=width))
+
+
+def test_a_whole_folder_is_read_from_its_small_files(tiny_sd3: Path) -> None:
+    layout = check_folder(tiny_sd3, tiny_sd3_settings(tiny_sd3))
+    assert (layout.autoencoder, layout.has_t5, layout.shift, layout.scale) == ("AutoencoderKL", True, 3.0, 4)
+
+
+def test_the_papers_profile_asks_for_cuda_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(FailedPrecondition, match="no CUDA device is here"):
+        check(SD35_MEDIUM_PROFILE.generator)
+
+
+def test_the_papers_profile_asks_for_enough_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**33, 2**33))
+    with pytest.raises(FailedPrecondition, match=r"needs 20 GiB of GPU memory, 8\.0 of 8\.0 GiB are free"):
+        check(SD35_MEDIUM_PROFILE.generator)
+
+
+def test_the_papers_profile_asks_for_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**35, 2**35))
+    with pytest.raises(FailedPrecondition, match=r"stable-diffusion-3\.5-medium is not in the hub cache"):
+        check(SD35_MEDIUM_PROFILE.generator)

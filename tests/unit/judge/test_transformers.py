@@ -1,0 +1,164 @@
+"""How calls share the worker thread: batches, cancellation, failures."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from emofeedback.domain.assessment import Decoding
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.judge.engines.base import Chat
+from emofeedback.judge.engines.completion import Completion
+from emofeedback.judge.engines.transformers import TransformersEngine
+
+SHORT = Decoding(max_new_tokens=12)
+LONG = Decoding(max_new_tokens=200)
+
+
+def chat(name: str) -> Chat:
+    return Chat(({"role": "user", "content": name},), ())
+
+
+class ScriptedQwen:
+    """Echoes chats, a batch at a time and only when the test lets it."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.begun = threading.Semaphore(0)
+        self.allowed = threading.Semaphore(0)
+        self.stopped: list[bool] = []
+
+    def encode(self, chat: Chat) -> str:
+        name: str = chat.messages[0]["content"]
+        if name == "too long":
+            raise InvalidRequest.of("conversations", "too long")
+        return name
+
+    def generate(
+        self, chats: Sequence[str], decodings: Sequence[Decoding], *, top_logprobs: bool, wanted: Callable[[int], bool]
+    ) -> list[Completion]:
+        self.batches.append(list(chats))
+        self.begun.release()
+        assert self.allowed.acquire(timeout=5)
+        self.stopped = [not wanted(row) for row in range(len(chats))]
+        if "broken" in chats:
+            raise RuntimeError("out of memory")
+        return [Completion(name, (), True) for name in chats]
+
+
+@pytest.fixture
+def qwen() -> ScriptedQwen:
+    return ScriptedQwen()
+
+
+@pytest.fixture
+def engine(qwen: ScriptedQwen) -> Iterator[TransformersEngine]:
+    engine = TransformersEngine(qwen, max_batch=3)
+    yield engine
+    qwen.allowed.release(100)
+    engine.close()
+
+
+def ask(engine: TransformersEngine, *names: str, decoding: Decoding = SHORT) -> asyncio.Task[list[Completion]]:
+    return asyncio.create_task(engine.complete([chat(name) for name in names], decoding))
+
+
+async def begun(qwen: ScriptedQwen) -> None:
+    """Waits until the next batch is being decoded."""
+    assert await asyncio.to_thread(qwen.begun.acquire, True, 5)
+
+
+async def test_the_replies_come_in_the_order_of_the_chats(engine: TransformersEngine, qwen: ScriptedQwen) -> None:
+    qwen.allowed.release(3)
+    names = list("abcdefg")
+    assert [reply.text for reply in await ask(engine, *names)] == names
+    assert qwen.batches == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+
+
+async def test_calls_that_wait_while_one_is_decoded_share_the_next_batch(
+    engine: TransformersEngine, qwen: ScriptedQwen
+) -> None:
+    first = ask(engine, "a")
+    await begun(qwen)
+    others = [ask(engine, name) for name in "bcd"]
+    await asyncio.sleep(0.01)
+    qwen.allowed.release(3)
+    await asyncio.gather(first, *others)
+    assert qwen.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_short_replies_are_not_decoded_with_long_ones(engine: TransformersEngine, qwen: ScriptedQwen) -> None:
+    first = ask(engine, "a")
+    await begun(qwen)
+    others = [ask(engine, "b", decoding=LONG), ask(engine, "c"), ask(engine, "d", decoding=LONG)]
+    await asyncio.sleep(0.01)
+    qwen.allowed.release(3)
+    await asyncio.gather(first, *others)
+    assert qwen.batches == [["a"], ["b", "d"], ["c"]]
+
+
+async def test_a_cancelled_call_is_never_decoded(engine: TransformersEngine, qwen: ScriptedQwen) -> None:
+    first = ask(engine, "a")
+    await begun(qwen)
+    unwanted, wanted = ask(engine, "b"), ask(engine, "c")
+    await asyncio.sleep(0.01)
+    unwanted.cancel()
+    await asyncio.wait([unwanted])
+    qwen.allowed.release(2)
+    await asyncio.gather(first, wanted)
+    assert qwen.batches == [["a"], ["c"]]
+
+
+async def test_a_call_cancelled_while_it_is_decoded_stops_at_its_next_token(
+    engine: TransformersEngine, qwen: ScriptedQwen
+) -> None:
+    first = ask(engine, "a")
+    await begun(qwen)
+    unwanted, wanted = ask(engine, "b"), ask(engine, "c")
+    await asyncio.sleep(0.01)
+    qwen.allowed.release()
+    await first
+    await begun(qwen)
+    unwanted.cancel()
+    await asyncio.wait([unwanted])
+    qwen.allowed.release()
+    assert [reply.text for reply in await wanted] == ["c"]
+    assert qwen.stopped == [True, False]
+
+
+async def test_a_failed_batch_fails_its_calls_and_the_next_one_works(
+    engine: TransformersEngine, qwen: ScriptedQwen
+) -> None:
+    qwen.allowed.release(2)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await ask(engine, "broken")
+    assert [reply.text for reply in await ask(engine, "a")] == ["a"]
+
+
+async def test_a_chat_that_the_model_cant_read_fails_its_own_call_only(
+    engine: TransformersEngine, qwen: ScriptedQwen
+) -> None:
+    first = ask(engine, "a")
+    await begun(qwen)
+    unreadable, readable = ask(engine, "too long"), ask(engine, "b")
+    await asyncio.sleep(0.01)
+    qwen.allowed.release(2)
+    with pytest.raises(InvalidRequest, match="too long"):
+        await unreadable
+    assert [reply.text for reply in await readable] == ["b"]
+    await first
+
+
+async def test_closing_ends_the_thread_and_cancels_what_waits(qwen: ScriptedQwen) -> None:
+    engine = TransformersEngine(qwen, max_batch=1)
+    running, waiting = ask(engine, "a"), ask(engine, "b")
+    await begun(qwen)
+    closing = asyncio.create_task(asyncio.to_thread(engine.close))
+    await asyncio.sleep(0.01)
+    qwen.allowed.release()
+    await asyncio.wait([closing, running, waiting], timeout=5)
+    assert waiting.cancelled()
+    assert qwen.stopped == [True]
+    assert qwen.batches == [["a"]]
+    assert not [thread for thread in threading.enumerate() if thread.name == "judge"]

@@ -1,0 +1,180 @@
+"""What a judge in training is asked and taught, and how a run of it is set up."""
+
+from pathlib import Path
+
+import pytest
+
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.judge.prompts import reasoning_conversation
+from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
+from emofeedback_trainer.data.eemodb.questions import Question
+from emofeedback_trainer.data.records import RankedEmotion, Sample
+from emofeedback_trainer.data.taxonomies import EKMAN
+from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_config
+from emofeedback_trainer.judge.datasets import graded_rows, taught_rows
+from emofeedback_trainer.judge.folder import JudgeRunFolder
+from emofeedback_trainer.judge.rewards import format_reward, written_answer, written_assessment
+from emofeedback_trainer.judge.tasks import TASKS, question, reply, taxonomy
+from support.pictures import encoded, red
+
+KNOWN = Sample(
+    id="one",
+    source="made up",
+    license="none",
+    image=encoded(red()),
+    emotional_prompt="a smiling dog under a sunny sky",
+    valence=7.25,
+    arousal=4.0,
+    dominance=5.5,
+    emotion=Emotion.AMUSEMENT,
+    label="joy",
+    ranking=tuple(RankedEmotion(label=name, weight=1.0) for name in ("joy", "surprise", "neutral", "fear")),
+)
+UNKNOWN = Sample(id="two", source="made up", license="none", image=encoded(red()), emotion=Emotion.AWE)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_taught_reply_has_the_form_that_is_rewarded(task: str) -> None:
+    taught = reply(task, KNOWN)
+    assert taught is not None
+    assert format_reward(taught) == 1.0
+    assert "It shows a smiling dog under a sunny sky." in taught
+
+
+def test_taught_answers_say_what_the_labels_say() -> None:
+    taught = {task: reply(task, KNOWN) or "" for task in TASKS}
+    assessment = written_assessment(taught["assessment"])
+    assert assessment is not None
+    assert (assessment.valence, assessment.arousal, assessment.emotion) == (7.2, 4.0, Emotion.AMUSEMENT)
+    assert written_answer(taught["ranking"]) == "[joy, surprise, neutral]"
+    assert written_answer(taught["dominance"]) == "5.5"
+    assert written_answer(taught["emotion"]) == "joy"
+
+
+def test_what_people_said_about_a_picture_is_the_thought() -> None:
+    commented = Sample(**{**vars(KNOWN), "comments": ("The dog is glad.", "So am I.")})
+    assert (reply("dominance", commented) or "").startswith("<think>The dog is glad.</think>")
+
+
+def test_the_judge_is_asked_word_for_word_as_the_service_asks() -> None:
+    (message,) = reasoning_conversation(b"")
+    assert question("assessment", EKMAN) == message.parts[1]
+
+
+def test_each_sample_is_asked_what_its_labels_answer() -> None:
+    rows = graded_rows([KNOWN, UNKNOWN], ("assessment", "ranking"))
+    assert rows["task"] == ["assessment", "ranking"]
+    assert rows["ranking"][0] == ["joy", "surprise", "neutral"]
+    assert rows[0]["image"].size == red().size
+    assert rows[0]["prompt"][0]["role"] == "user"
+    (taught,) = taught_rows([KNOWN, UNKNOWN], ("emotion",))
+    assert taught["completion"][0]["content"] == reply("emotion", KNOWN)
+
+
+def test_a_task_that_no_sample_can_answer_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match=r"tasks: no sample has the labels of 'dominance'"):
+        graded_rows([UNKNOWN], ("dominance",))
+
+
+def test_a_ranking_is_among_the_emotions_that_the_data_names() -> None:
+    scene = Sample(id="s", source="s", license="", ranking=(RankedEmotion(label="awe", weight=1.0),))
+    assert taxonomy([KNOWN]) == EKMAN
+    assert taxonomy([KNOWN, scene]) == tuple(Emotion)
+    assert "surprise" in question("ranking", EKMAN)
+
+
+@pytest.mark.parametrize("name", GRPO_CONFIGS)
+def test_the_papers_constants_are_the_built_in_ones(name: str) -> None:
+    config = GRPO_CONFIGS[name]
+    assert (config.beta, config.generations, config.rewards.threshold) == (1e-3, 8, 0.70)
+    assert config.model.rank == config.model.alpha == SFT_CONFIGS[name].model.rank == 64
+
+
+def test_a_configuration_file_changes_some_keys(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('extends = "nano"\nschedule.steps = 7\nrewards.form = "hybrid"\ntasks = ["ranking"]\n')
+    config = load_config(str(file), GRPO_CONFIGS, {"schedule": {"batch": 32}})
+    assert (config.schedule.steps, config.schedule.batch, config.rewards.form) == (7, 32, "hybrid")
+    assert config.tasks == ("ranking",)
+    assert config.model == GRPO_CONFIGS["nano"].model
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"schedule": {"steps": 0}}, "schedule.steps: is 0, it must be at least 1"),
+        ({"schedule": {"batch": 20}}, "generations: is 8, it must divide the 20 replies of a step"),
+        ({"rewards": {"form": "round"}}, "rewards.form: is 'round'"),
+        ({"tasks": ["assessment", "chess"]}, "tasks: is ('assessment', 'chess'), it must be some of assessment"),
+        ({"beta": -1.0}, "beta: is -1.0"),
+        ({"vllm_server": "http://127.0.0.1:8000"}, "vllm_server: needs model.device 'cuda'"),
+        ({"model": {"rank": "large"}}, "model.rank: must be of type int"),
+        ({"speed": 3}, "speed: unknown key"),
+    ],
+)
+def test_a_bad_key_is_named_with_its_limit(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        load_config("nano", GRPO_CONFIGS, changes)
+    assert told in str(refused.value)
+
+
+def test_no_such_configuration_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidRequest, match=r"config: 'mini' is neither one of nano, qwen2.5-vl-7b"):
+        load_config("mini", SFT_CONFIGS, {})
+
+
+def test_a_folder_holds_one_run(tmp_path: Path) -> None:
+    files, config = JudgeRunFolder(tmp_path / "run"), SFT_CONFIGS["nano"]
+    with pytest.raises(InvalidRequest, match="holds no run to resume"):
+        files.open(config, resume=True)
+    assert files.open(config, resume=False) is None
+    with pytest.raises(InvalidRequest, match="holds a run: name another folder, or --resume"):
+        files.open(config, resume=False)
+    other = load_config("nano", SFT_CONFIGS, {"schedule": {"steps": 5}})
+    with pytest.raises(InvalidRequest, match=r"schedule.steps = 5 is new"):
+        files.open(other, resume=True)
+
+
+def test_what_came_after_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
+    files, config = JudgeRunFolder(tmp_path / "run"), SFT_CONFIGS["nano"]
+    files.open(config, resume=False)
+    for step in (1, 2, 3):
+        files.add("curve", {"step": step, "loss": 1.0})
+    for step, whole in ((1, True), (2, True), (3, False)):
+        (files.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
+        if whole:
+            (files.checkpoints / f"checkpoint-{step}" / "trainer_state.json").touch()
+    assert files.open(config, resume=True) == files.checkpoints / "checkpoint-2"
+    assert [line["step"] for line in files.lines("curve")] == [1, 2]
+
+
+def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> None:
+    pair = Question(
+        id="pair-1",
+        images=("one", "two"),
+        task="pair",
+        kind="What/How",
+        dimension="valence",
+        question="Which of the two pictures is more pleasant to look at?",
+        options=("The second", "The first"),
+        answer="B",
+    )
+    tmp_path.joinpath("questions").mkdir()
+    write_questions(tmp_path, "train", [pair])
+    (first, second) = taught_rows([KNOWN, UNKNOWN], ("emotion",), read_questions(tmp_path, "train"))
+    assert len(first["images"]) == 1
+    assert len(second["images"]) == 2
+    assert "A: The second B: The first" in second["prompt"][0]["content"]
+    assert second["completion"][0]["content"] == "B: The first"
+    with pytest.raises(InvalidRequest, match=r"questions.pair-1: is about 'two'"):
+        taught_rows([KNOWN], ("emotion",), [pair])
+
+
+def test_a_line_that_is_no_question_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"questions/train.jsonl is made by"):
+        read_questions(tmp_path, "train")
+    tmp_path.joinpath("questions").mkdir()
+    (tmp_path / "questions" / "train.jsonl").write_text('{"id": "x"}\n')
+    with pytest.raises(InvalidRequest, match=r"train.jsonl line 1: is no question"):
+        read_questions(tmp_path, "train")

@@ -1,0 +1,80 @@
+"""What the figures of the embedded models count, on replies that are known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emofeedback.domain.affect import AffectPoint
+from emofeedback_trainer.nano.measure.agent import Rewriting, agent_figures
+from emofeedback_trainer.nano.measure.evaluate import Figure, table
+from emofeedback_trainer.nano.world.language import Album, Situation, situation
+from emofeedback_trainer.nano.world.scenes import sample_scene
+
+
+@pytest.fixture(scope="module")
+def now() -> Situation:
+    rng = np.random.default_rng(0)
+    album = Album([sample_scene(rng, subject="dog", place="lake") for _ in range(3)])
+    scene = sample_scene(rng, subject="dog", place="lake")
+    text = "a dog by a lake"
+    return replace(
+        situation(album, rng),
+        original=text,
+        kept=text,
+        known=True,
+        prompt=text,
+        aim=scene,
+        target=AffectPoint(8.0, 7.5),
+    )
+
+
+def rewritten(now: Situation, prompt: str) -> Rewriting:
+    return Rewriting(situation=now, analysis="Add balloons.", prompt=prompt)
+
+
+def test_a_rewrite_toward_the_target_keeps_every_word_of_subject_and_place(now: Situation) -> None:
+    good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
+    assert good.usable
+    assert good.keeps_subject
+    assert good.on_targets_side
+    assert good.nearer
+
+
+def test_a_lost_subject_and_cues_on_the_wrong_side_count_against(now: Situation) -> None:
+    bad = rewritten(now, "a crying cat by a lake under a foggy sky, with tombstones")
+    assert not bad.keeps_subject
+    assert bad.on_targets_side is False
+    assert bad.nearer is False
+
+
+def test_cues_that_go_too_far_lie_on_the_targets_side_and_bring_no_nearer(now: Situation) -> None:
+    mild = replace(now, target=AffectPoint(7.0, 4.2))
+    cues = "under a sunny sky, with rainbow and balloons and fireworks, vivid light"
+    much = rewritten(mild, f"a smiling dog by a lake {cues}")
+    assert much.on_targets_side
+    assert much.nearer is False
+
+
+def test_a_target_where_the_bare_prompt_lies_asks_for_no_cue(now: Situation) -> None:
+    there = rewritten(replace(now, target=AffectPoint(5.4, 4.5)), "a dog by a lake")
+    assert there.on_targets_side is None
+    assert there.nearer is None
+
+
+def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
+    good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
+    figures = agent_figures([good, Rewriting(situation=now, analysis="", prompt="")])
+    assert figures["usable"] == 0.5
+    assert figures["keeps_known_subject"] == figures["on_targets_side"] == figures["nearer"] == 1.0
+
+
+def test_the_table_says_which_figures_are_reached() -> None:
+    rows = [
+        Figure(what="error", value=0.4, aim=0.45, at_most=True, n=10),
+        Figure(what="share", value=0.4, aim=0.45, n=10),
+        Figure(what="note", value=0.4, aim=None, n=10),
+    ]
+    assert [row.reached for row in rows] == [True, False, None]
+    assert "| error | 10 | 0.400 | at most 0.45 | yes |" in table(rows)
+    assert "| share | 10 | 0.400 | at least 0.45 | no |" in table(rows)

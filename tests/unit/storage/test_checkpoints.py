@@ -1,0 +1,100 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import HfApi
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.storage import checkpoints
+
+
+def hub_error(kind: type[Exception]) -> Exception:
+    return kind.__new__(kind)
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.is_offline_mode", lambda: False)
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    assert checkpoints.fetch(str(tmp_path), "model_index.json", ["vae/*"]) == tmp_path
+
+
+def test_a_folder_without_its_marker_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match=r"model_index\.json is missing"):
+        checkpoints.check_available(str(tmp_path), "model_index.json")
+
+
+def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub() -> None:
+    with pytest.raises(FailedPrecondition, match="neither a folder nor a hub id"):
+        checkpoints.check_available("/nowhere/at/all", "config.json")
+
+
+def test_offline_and_not_cached_says_both() -> None:
+    with pytest.raises(FailedPrecondition, match="not in the hub cache and HF_HUB_OFFLINE is set"):
+        checkpoints.check_available("owner/name", "config.json")
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (hub_error(GatedRepoError), "owner/name is gated: accept its terms"),
+        (hub_error(RepositoryNotFoundError), "check the name and HF_TOKEN"),
+        (ConnectionError("no route"), "the hub can't be reached"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str) -> None:
+    def refuse(self: object, repo_id: str) -> None:
+        raise error
+
+    monkeypatch.setattr(HfApi, "auth_check", refuse)
+    with pytest.raises(FailedPrecondition, match=sentence):
+        checkpoints.check_available("owner/name", "config.json")
+
+
+def test_cuda_is_asked_for_only_where_the_profile_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    checkpoints.check_device("cpu", 20.0)
+    with pytest.raises(FailedPrecondition, match="no CUDA device is here"):
+        checkpoints.check_device("cuda")
+
+
+def test_too_little_gpu_memory_names_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 * 2**30, 12 * 2**30))
+    checkpoints.check_device("cuda", 8.0)
+    with pytest.raises(FailedPrecondition, match=r"needs 20 GiB of GPU memory, 8\.0 of 12\.0 GiB are free"):
+        checkpoints.check_device("cuda", 20.0)
+
+
+def test_the_digest_is_that_of_the_sha256sum_listing(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "two.safetensors").write_bytes(b"two")
+    (tmp_path / "one.safetensors").write_bytes(b"one")
+    (tmp_path / "config.json").write_text("not a weight")
+    lines = [(b"two", "b/two.safetensors"), (b"one", "one.safetensors")]
+    listing = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for data, name in lines)
+    assert checkpoints.digest(tmp_path) == "sha256:" + hashlib.sha256(listing.encode()).hexdigest()
+    assert checkpoints.digest(tmp_path, ("b",)) != checkpoints.digest(tmp_path)
+
+
+def test_the_digest_trusts_the_names_of_the_hub_cache(tmp_path: Path) -> None:
+    blob = hashlib.sha256(b"weights").hexdigest()
+    for folder, named in (("linked", True), ("plain", False)):
+        (tmp_path / folder).mkdir()
+        if named:
+            (tmp_path / folder / "model.safetensors").symlink_to(Path("blobs") / blob)
+        else:
+            (tmp_path / folder / "model.safetensors").write_bytes(b"weights")
+    assert checkpoints.digest(tmp_path / "linked") == checkpoints.digest(tmp_path / "plain")
+
+
+def test_a_folder_without_safetensors_has_no_digest(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(FailedPrecondition, match="no weights in the safetensors format"):
+        checkpoints.digest(tmp_path)

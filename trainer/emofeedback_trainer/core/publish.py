@@ -1,0 +1,131 @@
+"""Publishes what a trainer has learned as a policy: an immutable LoRA artefact that generators fetch by its name.
+
+The weights' file is the one that diffusers' `save_lora_weights` would write, so `load_lora_weights` reads it; but for
+the order of its header, which is fixed here: the same weights give the same bytes, and so the same digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from safetensors.torch import save
+from torch import Tensor
+
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.generator.policy_store import MANIFEST, POLICY_NAME, WEIGHTS, Manifest, PolicyStore
+from emofeedback.storage.files import write_whole
+
+_PART = "transformer"
+"""Name of the adapted part in a StableDiffusion3Pipeline, and so the prefix of every key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A policy that generators can fetch."""
+
+    name: str
+    digest: str
+    """`sha256:` and 64 hex digits over the weights' file."""
+
+
+def publish(
+    uri: str,
+    name: str,
+    adapter: Mapping[str, Tensor],
+    *,
+    rank: int,
+    alpha: float,
+    base: ModelInfo,
+    run: str,
+    step: int,
+) -> Published:
+    """Write an adapter of a transformer to the store at `uri`, manifest first, each file whole or not at all.
+
+    Publishing the same weights again changes nothing, so a resumed run may repeat its last step.
+
+    Args:
+        adapter: PEFT's state, `<module>.lora_A.weight` of shape (rank, in) and `<module>.lora_B.weight` (out, rank).
+        base: the model that it was trained on.
+
+    Raises:
+        InvalidRequest: the name is no folder's name or reserved, or the weights are no LoRA of this rank.
+        FailedPrecondition: another policy has the name, or the store can't be written.
+        ResourceExhausted: the disk is full.
+        Unavailable: the store can't be reached.
+    """
+    if not POLICY_NAME.fullmatch(name) or name == BASE_POLICY:
+        raise InvalidRequest.of(
+            "policy", f"{name!r} can't be a policy's name: 1 to 128 of a-z, A-Z, 0-9, _ . -, and not {BASE_POLICY!r}"
+        )
+    modules = _modules(adapter, rank)
+    weights = _file(adapter, modules, rank=rank, alpha=alpha)
+    manifest = Manifest(
+        name=name,
+        digest="sha256:" + hashlib.sha256(weights).hexdigest(),
+        base_name=base.name,
+        base_digest=base.digest,
+        rank=rank,
+        modules=len(modules),
+        run=run,
+        step=step,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    store = PolicyStore(uri)
+    try:
+        with store.opened() as (files, root):
+            folder = f"{root}/{name}"
+            if files.exists(f"{folder}/{WEIGHTS}"):
+                _require_same(store.manifest(name), manifest)
+            else:
+                _write(files, f"{folder}/{MANIFEST}", (json.dumps(manifest.to_json(), indent=2) + "\n").encode())
+                _write(files, f"{folder}/{WEIGHTS}", weights)
+    except FileNotFoundError as error:  # no such bucket
+        raise FailedPrecondition(f"the policies at {uri} can't be written: {error}") from error
+    return Published(name=name, digest=manifest.digest)
+
+
+def _modules(adapter: Mapping[str, Tensor], rank: int) -> list[str]:
+    """Names of the layers that the adapter changes, sorted."""
+    down = {key.removesuffix(".lora_A.weight"): w for key, w in adapter.items() if key.endswith(".lora_A.weight")}
+    up = {key.removesuffix(".lora_B.weight"): w for key, w in adapter.items() if key.endswith(".lora_B.weight")}
+    if not down or down.keys() != up.keys() or len(down) + len(up) != len(adapter):
+        raise InvalidRequest.of("adapter", "holds something else than pairs of lora_A.weight and lora_B.weight")
+    for module in down:
+        found = {down[module].shape[0], up[module].shape[1]}
+        if found != {rank}:
+            raise InvalidRequest.of(f"adapter.{module}", f"has rank {sorted(found)}, the policy has {rank}")
+    return sorted(down)
+
+
+def _file(adapter: Mapping[str, Tensor], modules: list[str], *, rank: int, alpha: float) -> bytes:
+    tensors = {f"{_PART}.{key}": weight.detach().cpu().contiguous() for key, weight in adapter.items()}
+    config = {"r": rank, "lora_alpha": alpha, "target_modules": modules}
+    metadata = {f"{_PART}.{key}": value for key, value in config.items()}
+    # One key only: safetensors writes several in an order that changes from call to call.
+    content: bytes = save(tensors, {LORA_ADAPTER_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    return content
+
+
+def _require_same(found: Manifest, new: Manifest) -> None:
+    if (found.digest, found.base_digest) != (new.digest, new.base_digest):
+        raise FailedPrecondition(
+            f"policy {new.name!r} is published already with other weights ({found.digest}, now {new.digest}): "
+            "names are immutable, take another one"
+        )
+
+
+def _write(files: AbstractFileSystem, path: str, content: bytes) -> None:
+    if isinstance(files, LocalFileSystem):
+        write_whole(Path(path), content)
+    else:
+        files.pipe_file(path, content)  # object stores show an object whole or not at all

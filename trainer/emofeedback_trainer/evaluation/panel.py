@@ -1,0 +1,159 @@
+"""The held-out panel: what a policy does on pairs that it never trained on, in the eyes of a critic that never rewards.
+
+It stands beside the reward, so that reward hacking shows (EmoFeedback^2, section 4 and Figure 7): the reward rises
+while the critic sees no gain, or while pictures lose their subject, light, color, edges or variety.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.assessment import Assessment, Judge
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.generation import Generator
+from emofeedback.storage.files import write_json, write_whole
+from emofeedback_trainer.core.rewards import RewardConfig, rewards
+from emofeedback_trainer.evaluation.observations import Sight, look_at
+from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS, Pair
+from emofeedback_trainer.evaluation.statistics import brightness, diversity, edges, line, saturation, to_array
+from emofeedback_trainer.nano.measure.panel_metrics import Critic
+
+_FIRST_SEED = 500_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelFigures:
+    """One measurement; feelings are the critic's where there is one, else the judge's."""
+
+    valence_error: float
+    """Mean |V - V*|, in points of the 1-9 scale."""
+    arousal_error: float
+    error: float
+    """The sum of both."""
+    valence_correlation: float
+    """Of result with target, over all pictures."""
+    arousal_correlation: float
+    valence_slope: float
+    """Of result against target; 1 is obedience, 0 indifference."""
+    arousal_slope: float
+    subject_accuracy: float | None
+    """Share of pictures in which the critic sees the prompt's subject; None without a critic."""
+    alignment: float
+    """Mean cosine with the neutral prompt, by the scorer."""
+    brightness: float
+    """This and the next two: means over all pictures, see `statistics`."""
+    saturation: float
+    edges: float
+    diversity: float | None
+    """Mean over the groups; None where a group has one picture only."""
+    judge_reward: float
+    """What the run would have rewarded: the weighted sum of the rewards before their normalization, mean."""
+
+    def to_line(self) -> dict[str, float]:
+        """The figures of a line of `panel.jsonl`; what was not measured is not in it."""
+        return {name: round(value, 4) for name, value in asdict(self).items() if value is not None}
+
+
+class Panel:
+    """Measures policies, always on the same pairs at the same seeds."""
+
+    def __init__(self, *, pairs: int, images: int, rewards: RewardConfig, critic: Critic | None) -> None:
+        """At most 48 pairs, `images` pictures each. `critic` is None where the pictures are not of the nano world."""
+        self._pairs = PANEL_PAIRS[:pairs]
+        self._images = images
+        self._rewards = rewards
+        self._critic = critic
+
+    async def measure(
+        self, generator: Generator, judge: Judge, policy: str, *, folder: Path | None = None
+    ) -> PanelFigures:
+        """Paints and looks; with `folder`, leaves the pictures and `pairs.json` there.
+
+        Raises:
+            FailedPrecondition: without a critic, and the judge could read none of the pictures.
+            ResourceExhausted: the disk is full.
+            EmoFeedbackError: whatever generator or judge raised.
+        """
+        groups = await look_at(
+            self._pairs,
+            images=self._images,
+            first_seed=_FIRST_SEED,
+            policy=policy,
+            generator=generator,
+            judge=judge,
+            critic=self._critic,
+        )
+        if folder is not None:
+            keep(folder, policy, self._pairs, groups)
+        return panel_figures(self._pairs, groups, self._rewards)
+
+
+def panel_figures(pairs: Sequence[Pair], groups: Sequence[Sequence[Sight]], config: RewardConfig) -> PanelFigures:
+    """The figures of groups of pictures, one group a pair.
+
+    Raises:
+        FailedPrecondition: nobody could read any of the pictures.
+    """
+    seen = [(pair, sight) for pair, group in zip(pairs, groups, strict=True) for sight in group]
+    felt = [(pair.target, sight.point) for pair, sight in seen if sight.point is not None]
+    if not felt:
+        raise FailedPrecondition("the judge could read none of the panel's pictures")
+    targets, results = (np.array([(p.valence, p.arousal) for p in points]).T for points in zip(*felt, strict=True))
+    valence_error, arousal_error = np.abs(results - targets).mean(axis=1).tolist()
+    valence, arousal = line(targets[0], results[0]), line(targets[1], results[1])
+    subjects = [sight.critic.subject == pair.subject for pair, sight in seen if sight.critic]
+    pictures = [to_array(sight.picture) for _, sight in seen]
+    varied = [diversity([sight.picture for sight in group]) for group in groups if len(group) > 1]
+    rewarded = [_reward(sight.judged, sight.alignment, pair.target, config) for pair, sight in seen if sight.judged]
+    return PanelFigures(
+        valence_error=valence_error,
+        arousal_error=arousal_error,
+        error=valence_error + arousal_error,
+        valence_correlation=valence[0],
+        arousal_correlation=arousal[0],
+        valence_slope=valence[1],
+        arousal_slope=arousal[1],
+        subject_accuracy=float(np.mean(subjects)) if subjects else None,
+        alignment=float(np.mean([sight.alignment for _, sight in seen])),
+        brightness=float(np.mean([brightness(picture) for picture in pictures])),
+        saturation=float(np.mean([saturation(picture) for picture in pictures])),
+        edges=float(np.mean([edges(picture) for picture in pictures])),
+        diversity=float(np.mean(varied)) if varied else None,
+        judge_reward=float(np.mean(rewarded)) if rewarded else 0.0,
+    )
+
+
+def keep(folder: Path, policy: str, pairs: Sequence[Pair], groups: Sequence[Sequence[Sight]]) -> None:
+    """Leaves `<pair:02d>-<image>.png` and `pairs.json` in a folder; raises as `rundir.write_whole`."""
+    for number, group in enumerate(groups):
+        for image, sight in enumerate(group):
+            write_whole(folder / f"{number:02d}-{image}.png", sight.image)
+    record = [
+        {"prompt": pair.prompt, "target": _point(pair.target), "images": [_sight(sight) for sight in group]}
+        for pair, group in zip(pairs, groups, strict=True)
+    ]
+    write_json(folder / "pairs.json", {"policy": policy, "pairs": record})
+
+
+def _sight(sight: Sight) -> dict[str, Any]:
+    return {
+        "seed": sight.seed,
+        "judged": sight.judged and _point(sight.judged.point),
+        "critic": sight.critic and {**_point(sight.critic), "subject": sight.critic.subject},
+        "alignment": round(sight.alignment, 4),
+    }
+
+
+def _point(seen: Any) -> dict[str, float]:
+    return {"valence": round(seen.valence, 3), "arousal": round(seen.arousal, 3)}
+
+
+def _reward(assessment: Assessment, alignment: float, target: AffectPoint, config: RewardConfig) -> float:
+    earned = rewards(assessment, alignment, target, config)
+    return sum(weight * earned[name] for name, weight in config.weights.items())

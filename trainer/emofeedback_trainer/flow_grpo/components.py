@@ -1,0 +1,116 @@
+"""What a run works with: generator and judge in this process or at an address, and the learner's own transformer.
+
+Everything heavy is loaded when these functions are called, before any event loop runs, so that Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
+from functools import partial
+
+import torch
+from diffusers import SD3Transformer2DModel
+
+from emofeedback.client import AsyncClient
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.generation import Generator
+from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.preflight import INDEX
+from emofeedback.judge.local import LocalJudge
+from emofeedback.profiles.overrides import load_profile
+from emofeedback.profiles.profile import JudgeSettings, Profile
+from emofeedback.storage.checkpoints import check_device, fetch
+from emofeedback_trainer.evaluation.panel import Panel
+from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.distributed import distributed_learner
+from emofeedback_trainer.flow_grpo.learner import Learner
+from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
+from emofeedback_trainer.nano.models.independent_judge import load_critic
+
+_PART = "transformer"
+
+
+def load_learner(config: FlowGrpoConfig) -> Learner:
+    """A learner on a copy of the profile's transformer, without text encoders and autoencoder.
+
+    Raises:
+        FailedPrecondition: the checkpoint can't be had, or its device is missing.
+        InvalidRequest: the transformer has no layers of the names in `learner.modules`.
+    """
+    settings = load_profile(config.profile).generator
+    check_device(settings.device)
+    folder = fetch(settings.checkpoint, INDEX, [f"{_PART}/*.json", f"{_PART}/diffusion_pytorch_model*.safetensors"])
+    dtype = getattr(torch, settings.dtype)
+    transformer = SD3Transformer2DModel.from_pretrained(
+        folder / _PART, dtype=dtype, use_safetensors=True, local_files_only=True
+    )
+    return Learner(transformer, config.learner, device=settings.device, dtype=dtype)
+
+
+@contextmanager
+def learner_of(config: FlowGrpoConfig) -> Iterator[PolicyLearner]:
+    """The run's learner, in this process or in `workers` others, for as long as the context lasts; raises as
+    `load_learner`, and Unavailable where the workers don't start."""
+    if config.workers == 1:
+        yield load_learner(config)
+        return
+    gpus = load_profile(config.profile).generator.device == "cuda"
+    with distributed_learner(partial(load_learner, config), workers=config.workers, gpus=gpus) as learner:
+        yield learner
+
+
+def load_panel(config: FlowGrpoConfig) -> Panel:
+    """The held-out panel; the critic looks only where the pictures are of the world that it knows."""
+    return Panel(
+        pairs=config.panel.pairs,
+        images=config.panel.images,
+        rewards=config.rewards,
+        critic=load_critic() if config.prompts == NANO else None,
+    )
+
+
+def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[tuple[Generator, Judge]]:
+    """Generator and judge, for as long as the context lasts.
+
+    Args:
+        store: fsspec URI of the run's policies.
+
+    Raises:
+        FailedPrecondition: the profile's models can't be had, or don't run here.
+    """
+    if config.address:
+        return _at_address(config.address)
+    profile = load_profile(config.profile)
+    # The run names every policy that it paints with: the profile's own default one is not in its store.
+    generator = GeneratorEngine.load(replace(profile.generator, policies=store, policy=""))
+    try:
+        judge = LocalJudge.load(_reproducible(profile))
+    except BaseException:
+        generator.close()
+        raise
+    return _in_process(generator, judge)
+
+
+def _reproducible(profile: Profile) -> JudgeSettings:
+    """One picture at a time on a CPU: there a figure's last bits depend on which pictures are judged together, and so
+    on when they arrive; a killed run could not be repeated to the bit. Painting is slower, so no time is lost."""
+    return replace(profile.judge, max_batch=1) if profile.judge.device == "cpu" else profile.judge
+
+
+@asynccontextmanager
+async def _in_process(generator: GeneratorEngine, judge: LocalJudge) -> AsyncIterator[tuple[Generator, Judge]]:
+    try:
+        yield generator, judge
+    finally:
+        generator.close()
+        judge.close()
+
+
+@asynccontextmanager
+async def _at_address(address: str) -> AsyncIterator[tuple[Generator, Judge]]:
+    async with AsyncClient(address, token=os.environ.get(TOKEN_VARIABLE, "")) as client:
+        yield client.generator, client.judge

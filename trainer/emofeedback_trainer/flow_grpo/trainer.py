@@ -1,0 +1,315 @@
+"""The run: paint and judge, learn, save, publish; again and again.
+
+After every iteration the learner's state is saved, and only what is saved is published. So a run that is killed at any
+point goes on from its last whole iteration, publishes the same adapter under the same name again, and draws the batch
+that it would have drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition
+from emofeedback.domain.generation import Generator, ModelInfo
+from emofeedback.observability.tracing import chapter
+from emofeedback_trainer.core.config import flat
+from emofeedback_trainer.evaluation.panel import Panel
+from emofeedback_trainer.evaluation.reward_hacking import alarm
+from emofeedback_trainer.flow_grpo.batches import rollout_advantages
+from emofeedback_trainer.flow_grpo.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    require_same_config,
+    require_same_models,
+    save_checkpoint,
+)
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.events import (
+    Alarm,
+    GroupJudged,
+    IterationDone,
+    PanelMeasured,
+    PolicyPublished,
+    RolloutPainted,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+)
+from emofeedback_trainer.flow_grpo.folder import RunFolder, State
+from emofeedback_trainer.flow_grpo.learning import UpdateFigures
+from emofeedback_trainer.flow_grpo.metrics import rollout_figures
+from emofeedback_trainer.flow_grpo.outage import Outage
+from emofeedback_trainer.flow_grpo.prompts import Wish, plan, read_wishes
+from emofeedback_trainer.flow_grpo.rollout import roll_out
+from emofeedback_trainer.flow_grpo.types import Rollout
+from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
+
+_LARGEST_DRIFT = 1e-4
+"""Between log-probabilities of generator and learner. Other kernels alone give 3e-5; an adapter that the generator
+does not really paint with gives as much after one update, and ever more."""
+
+
+class PolicyLearner(Protocol):
+    """What a run needs of its learner; `learner.Learner` is the one in this process."""
+
+    def update(self, rollout: Rollout, advantages: list[list[float]]) -> UpdateFigures:
+        """Learns from one rollout."""
+        ...
+
+    def adapter(self, *, averaged: bool) -> Mapping[str, Tensor]:
+        """The policy's weights, or their running average."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Everything that a checkpoint needs of it."""
+        ...
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on from a checkpoint."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a finished run leaves behind."""
+
+    policy: str
+    """Name of the final policy: the running average of the weights."""
+    digest: str
+    seconds: float
+    """All starts of the run together."""
+
+
+def prepare(config: FlowGrpoConfig, files: RunFolder, *, resume: bool) -> tuple[tuple[Wish, ...], Checkpoint | None]:
+    """What a run starts from: its prompts, and the checkpoint of the run in the folder. Nothing is written.
+
+    Raises:
+        InvalidRequest: the folder, the prompts, or a configuration that differs from that of the run in the folder.
+        FailedPrecondition: the checkpoint can't be read.
+    """
+    files.require_free(resume=resume)
+    wishes = read_wishes(config.prompts)
+    checkpoint = load_checkpoint(files.checkpoints)
+    if checkpoint is not None:
+        require_same_config(checkpoint, config)
+    return wishes, checkpoint
+
+
+async def train(
+    config: FlowGrpoConfig,
+    folder: Path,
+    *,
+    generator: Generator,
+    judge: Judge,
+    learner: PolicyLearner,
+    panel: Panel,
+    resume: bool = False,
+    on_event: Callable[[RunEvent], None] = lambda event: None,
+) -> RunResult:
+    """Runs to the last iteration, everything kept in `folder`; with `resume`, from the last checkpoint on.
+
+    Cancelling it leaves the last checkpoint.
+
+    Raises:
+        InvalidRequest: as `prepare`.
+        FailedPrecondition: as `prepare`, or another generator or judge than the run began with.
+        HonestyError: what was learned from is not what the policy painted.
+        ResourceExhausted: the disk is full.
+        EmoFeedbackError: a service was away for longer than the run's patience.
+    """
+    files = RunFolder(folder)
+    wishes, checkpoint = prepare(config, files, resume=resume)
+    files.keep_config(config)
+    run = _Run(config, files, wishes, generator, judge, learner, panel, on_event)
+    try:
+        return await run.from_checkpoint(checkpoint)
+    except asyncio.CancelledError:
+        run.end("canceled", "stopped; --resume goes on")
+        raise
+    except Exception as error:
+        on_event(RunFailed(message=str(error)))
+        run.end("failed", str(error))
+        raise
+
+
+class _Run:
+    """One start of a run."""
+
+    def __init__(
+        self,
+        config: FlowGrpoConfig,
+        files: RunFolder,
+        wishes: tuple[Wish, ...],
+        generator: Generator,
+        judge: Judge,
+        learner: PolicyLearner,
+        panel: Panel,
+        on_event: Callable[[RunEvent], None],
+    ) -> None:
+        self._config = config
+        self._files = files
+        self._wishes = wishes
+        self._generator = generator
+        self._judge = judge
+        self._learner = learner
+        self._panel = panel
+        self._on_event = on_event
+        self._outage = Outage(config.patience, self._away_or_back)
+        self._iteration = 0
+        self._seconds = 0.0
+
+    async def from_checkpoint(self, checkpoint: Checkpoint | None) -> RunResult:
+        base = await self._outage.outlast(self._generator.model)
+        judge = await self._outage.outlast(self._judge.model)
+        if checkpoint is None:
+            self._save(base, judge)
+        else:
+            require_same_models(checkpoint, base, judge)
+            self._learner.load_state(checkpoint.state)
+            self._iteration, self._seconds = checkpoint.iteration, checkpoint.seconds
+        self._files.cut_back(self._iteration)
+        self._on_event(RunStarted(iteration=self._iteration, iterations=self._config.iterations))
+        self.tell("running", "")
+        versions = Versions(config=self._config, store=self._config.policies or self._files.policies, base=base)
+        while self._iteration < self._config.iterations:
+            with chapter("flow-grpo iteration", run=self._config.name, iteration=self._iteration + 1):
+                version = await self._published(versions.publish, averaged=False)
+                if self._iteration % self._config.panel.every == 0:
+                    await self._measure(version)
+                await self._iterate(version, judge)
+                self._save(base, judge)
+            await asyncio.to_thread(versions.forget, self._iteration)
+        final = await self._published(versions.publish_final, averaged=True)
+        await self._measure(final)
+        return self._finish(final, judge)
+
+    async def _iterate(self, version: PolicyVersion, judge: ModelInfo) -> None:
+        """One rollout and one update."""
+        began = time.monotonic()
+        rollout = await self._roll_out(version)
+        self._on_event(RolloutPainted(iteration=self._iteration + 1, rollout=rollout))
+        if await self._outage.outlast(self._judge.model) != judge:
+            raise FailedPrecondition(f"the judge is not {judge.name} ({judge.digest}) any more: it is pinned for a run")
+        if not rollout.groups:
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in rollout.dropped.items())
+            raise FailedPrecondition(f"iteration {self._iteration + 1}: no group could be learned from ({reasons})")
+        rewards = self._config.rewards
+        advantages = rollout_advantages(rollout, rewards.weights, over=rewards.spread)
+        update = asdict(await asyncio.to_thread(self._learner.update, rollout, advantages))
+        seconds = time.monotonic() - began
+        self._iteration += 1
+        self._seconds += seconds
+        images = sum(len(group.samples) for group in rollout.groups)
+        figures: dict[str, float | str] = {
+            "iteration": self._iteration,
+            "seconds": round(seconds, 2),
+            "images_per_second": round(images / rollout.seconds, 2),
+            **rollout_figures(rollout, rewards),
+            **update,
+            "groups_dropped": update["groups_dropped"] + sum(rollout.dropped.values()),
+            "policy": version.name,
+        }
+        self._files.add_iteration(figures)
+        self._on_event(IterationDone(iteration=self._iteration, iterations=self._config.iterations, figures=figures))
+        if update["log_probability_drift"] > _LARGEST_DRIFT:
+            self._on_event(Alarm(iteration=self._iteration, text=_drift_text(update["log_probability_drift"])))
+
+    async def _roll_out(self, version: PolicyVersion) -> Rollout:
+        config = self._config
+        plans = plan(self._wishes, config, self._iteration)
+        done = iter(range(1, len(plans) + 1))
+        return await roll_out(
+            plans,
+            iteration=self._iteration,
+            version=version,
+            config=config,
+            generator=self._generator,
+            judge=self._judge,
+            outage=self._outage,
+            on_group=lambda: self._on_event(GroupJudged(iteration=self._iteration, done=next(done), groups=len(plans))),
+        )
+
+    async def _measure(self, version: PolicyVersion) -> None:
+        """The held-out panel, once after so many iterations; its pictures stay in `panel/`."""
+        history = self._files.measurements()
+        if history and history[-1]["iteration"] == self._iteration:
+            return
+        pictures = self._files.panel / f"{self._iteration:06d}"
+        measured = await self._outage.outlast(
+            lambda: self._panel.measure(self._generator, self._judge, version.name, folder=pictures)
+        )
+        line: dict[str, float | str] = {"iteration": self._iteration, **measured.to_line()}
+        line["alarm"] = alarm([*history, line])
+        self._files.add_measurement(line)
+        self._on_event(PanelMeasured(iteration=self._iteration, figures=line))
+        if line["alarm"]:
+            self._on_event(Alarm(iteration=self._iteration, text=str(line["alarm"])))
+
+    async def _published(
+        self, publish: Callable[[int, Mapping[str, Tensor]], PolicyVersion], *, averaged: bool
+    ) -> PolicyVersion:
+        version = await asyncio.to_thread(publish, self._iteration, self._learner.adapter(averaged=averaged))
+        self._on_event(PolicyPublished(name=version.name, digest=version.digest))
+        return version
+
+    def _save(self, base: ModelInfo, judge: ModelInfo) -> None:
+        checkpoint = Checkpoint(
+            iteration=self._iteration,
+            seconds=self._seconds,
+            config=flat(self._config),
+            generator=base,
+            judge=judge,
+            state=self._learner.state(),
+        )
+        save_checkpoint(self._files.checkpoints, checkpoint)
+        self.tell("running", "")
+
+    def _finish(self, final: PolicyVersion, judge: ModelInfo) -> RunResult:
+        result = {
+            "command": "emofeedback-train flow-grpo --config config.toml --out DIR",
+            "models": {
+                "generator": {"name": final.base.name, "digest": final.base.digest, "policy": final.name},
+                "judge": {"name": judge.name, "digest": judge.digest},
+            },
+            "policy": final.name,
+            "policy_digest": final.digest,
+            "iterations": self._iteration,
+            "seconds": round(self._seconds, 1),
+        }
+        self._files.finish(result)
+        self.tell("finished", f"the policy is {final.name}")
+        self._on_event(RunFinished(policy=final.name, digest=final.digest))
+        return RunResult(policy=final.name, digest=final.digest, seconds=self._seconds)
+
+    # --- what others are told ---------------------------------------------------------------------------------------
+
+    def tell(self, state: State, message: str) -> None:
+        self._files.tell(state, self._iteration, self._config.iterations, message)
+
+    def end(self, state: State, message: str) -> None:
+        """Says why the run stopped, as far as the disk lets it."""
+        with contextlib.suppress(EmoFeedbackError):
+            self.tell(state, message)
+
+    def _away_or_back(self, event: RunPaused | RunResumed) -> None:
+        if isinstance(event, RunPaused):
+            self.tell("paused", event.reason)
+        else:
+            self.tell("running", "")
+        self._on_event(event)
+
+
+def _drift_text(drift: float) -> str:
+    return f"generator and learner differ by {drift:.1e} in log-probability: do both have the same weights?"

@@ -1,0 +1,138 @@
+"""`emofeedback-train nano evaluate`: how good are the embedded models, on scenes that none of them was trained on?
+
+Judge, agent, scorer and generator are asked through the services' own engines; the critic, which neither rewards nor
+judges, is the second opinion. Every row of the table has its count and the figure that the project aims at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from emofeedback.generator.local import GeneratorEngine
+from emofeedback.judge.local import LocalJudge
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback_trainer.nano.measure.agent import agent_figures, rewritings
+from emofeedback_trainer.nano.measure.generator import generator_figures, painted
+from emofeedback_trainer.nano.measure.judge import baseline, judge_figures, scorer_figures
+from emofeedback_trainer.nano.models.independent_judge import load_critic, measure_critic
+from emofeedback_trainer.nano.world.language import Album, situation
+from emofeedback_trainer.nano.world.numbered import scene_at
+
+_SEED = 6
+_SCENES, _PAINTED, _ALOUD, _SITUATIONS = 1000, 500, 300, 200
+"""Pictures judged, painted, judged aloud, and situations of the agent, where `--limit` doesn't ask for fewer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One row."""
+
+    what: str
+    value: float
+    aim: float | None
+    """The figure to reach, None where the row only informs."""
+    at_most: bool = False
+    """True where less is better."""
+    n: int
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the value is as good as its aim."""
+        if self.aim is None:
+            return None
+        return self.value <= self.aim if self.at_most else self.value >= self.aim
+
+
+_ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
+    ("judge.valence_mae", "judge, rendered scenes: valence MAE", 0.45, True),
+    ("judge.arousal_mae", "judge, rendered scenes: arousal MAE", 0.45, True),
+    ("baseline.valence_mae", "  always the median: valence MAE", None, True),
+    ("baseline.arousal_mae", "  always the median: arousal MAE", None, True),
+    ("judge.class_accuracy", "judge, rendered scenes: emotion right", 0.75, False),
+    ("judge.parsable", "judge, rendered scenes: replies parsable", 0.995, False),
+    ("aloud.aloud_parsable", "judge aloud: replies parsable", 0.995, False),
+    ("aloud.aloud_valence_mae", "judge aloud: valence MAE", None, True),
+    ("aloud.aloud_arousal_mae", "judge aloud: arousal MAE", None, True),
+    ("aloud.ways_differ", "short way against aloud: difference of MAE", 0.05, True),
+    ("aloud.named_are_there", "judge aloud: attributes it names that are there", 0.90, False),
+    ("painted.judge_critic_valence", "judge and critic on painted images: valence correlation", 0.85, False),
+    ("painted.judge_critic_arousal", "judge and critic on painted images: arousal correlation", 0.85, False),
+    ("painted.subject", "generator: subject recognised", 0.85, False),
+    ("painted.weather", "generator: weather recognised", 0.85, False),
+    ("painted.extra", "generator: extras recognised", 0.80, False),
+    ("painted.called_drawn", "generator: painted images that pass for drawn ones", 0.30, False),
+    ("scorer.prefers_the_right_caption", "scorer: prefers the right caption, one word changed", 0.95, False),
+    ("scorer.text_kept_low", "scorer: rewrite that keeps the subject, cosine, 5th percentile", None, False),
+    ("scorer.text_lost_high", "scorer: rewrite that lost it, cosine, 95th percentile", None, True),
+    ("scorer.image_kept_median", "scorer: picture and its bare prompt, cosine, median", None, False),
+    ("scorer.image_lost_median", "scorer: picture and another's, cosine, median", None, True),
+    ("agent.usable", "agent: replies usable", 0.98, False),
+    ("agent.keeps_known_subject", "agent: rewritten prompt keeps a known subject and place", 0.98, False),
+    ("agent.keeps_unknown_subject", "agent: rewritten prompt keeps one from outside the world", None, False),
+    ("agent.on_targets_side", "agent: its cues lie on the target's side", 0.90, False),
+    ("agent.nearer", "agent: its cues alone bring the scene nearer to the target", None, False),
+    ("critic.valence_mae", "critic, rendered scenes: valence MAE", 0.30, True),
+    ("critic.arousal_mae", "critic, rendered scenes: arousal MAE", 0.30, True),
+)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measures on at most `arguments.limit` pictures a row and prints, as JSON where `arguments.json`."""
+    figures = asyncio.run(evaluate(arguments.limit or _SCENES))
+    if arguments.json:
+        print(json.dumps({"seed": _SEED, "figures": [{**asdict(one), "reached": one.reached} for one in figures]}))
+    else:
+        print(table(figures))
+
+
+async def evaluate(n: int) -> list[Figure]:
+    """Every figure, on at most `n` pictures each."""
+    scenes = [scene_at("evaluation", index) for index in range(min(n, _SCENES))]
+    judge, generator, critic = (
+        LocalJudge.load(NANO_PROFILE.judge),
+        GeneratorEngine.load(NANO_PROFILE.generator),
+        load_critic(),
+    )
+    try:
+        some = scenes[:_PAINTED]
+        images = await painted(generator, some, _SEED)
+        aloud = min(n, _ALOUD)
+        judged = await judge_figures(judge, scenes, aloud=aloud)
+        rng = np.random.default_rng(_SEED)
+        situations = [situation(Album(scenes), rng) for _ in range(min(n, _SITUATIONS))]
+        measured: Mapping[str, tuple[int, Mapping[str, float]]] = {
+            "judge": (len(scenes), judged),
+            "aloud": (aloud, judged),
+            "baseline": (len(scenes), baseline(scenes)),
+            "painted": (len(some), await generator_figures(images, some, judge=judge, critic=critic, seed=_SEED)),
+            "scorer": (len(scenes), await scorer_figures(judge, scenes, _SEED)),
+            "agent": (len(situations), agent_figures(await rewritings(judge, situations))),
+            "critic": (len(scenes), measure_critic(critic, scenes=len(scenes))),
+        }
+    finally:
+        generator.close()
+        judge.close()
+    return [
+        Figure(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
+        for key, what, aim, at_most in _ROWS
+        for part, name in [key.split(".")]
+    ]
+
+
+def table(figures: list[Figure]) -> str:
+    """The figures as Markdown."""
+    lines = ["| what | n | value | aim | reached |", "|---|---|---|---|---|"]
+    for one in figures:
+        sign = "at most" if one.at_most else "at least"
+        aim = "" if one.aim is None else f"{sign} {one.aim:g}"
+        lines.append(f"| {one.what} | {one.n} | {one.value:.3f} | {aim} | {_YES[one.reached]} |")
+    return "\n".join(lines)
+
+
+_YES = {True: "yes", False: "no", None: ""}

@@ -1,0 +1,119 @@
+"""The judge and the alignment scorer measured on rendered scenes that nobody was trained on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
+from emofeedback_trainer.nano.world.captions import emotional_caption
+from emofeedback_trainer.nano.world.contrasts import mentioned, one_word_changed, rewrite
+from emofeedback_trainer.nano.world.reading import named_parts, parts_present
+from emofeedback_trainer.nano.world.rendering import render
+from emofeedback_trainer.nano.world.scenes import Scene, affect, emotion
+
+_CALL = 32
+"""Pictures in one call."""
+
+
+def png(picture: Image.Image) -> bytes:
+    """A picture as the services take it."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+async def judged(judge: Judge, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+    """Outcomes of any number of pictures."""
+    outcomes: list[AssessmentOutcome] = []
+    for start in range(0, len(images), _CALL):
+        outcomes += await judge.assess(images[start : start + _CALL], reasoning=reasoning)
+    return outcomes
+
+
+async def judge_figures(judge: Judge, scenes: Sequence[Scene], *, aloud: int) -> dict[str, float]:
+    """Errors of the short way on all scenes, and of both ways on the first `aloud` of them.
+
+    Unreadable replies count against `parsable` and are left out of the errors.
+    """
+    images = [png(render(scene)) for scene in scenes]
+    short = await judged(judge, images)
+    reasoned = await judged(judge, images[:aloud], reasoning=True)
+    errors = _errors(short, scenes)
+    both = [_errors(outcomes[:aloud], scenes[:aloud]) for outcomes in (short, reasoned)]
+    named = [
+        (named_parts(outcome.reasoning), parts_present(scene))
+        for outcome, scene in zip(reasoned, scenes, strict=False)
+        if isinstance(outcome, Assessment)
+    ]
+    true, total = sum(len(said & there) for said, there in named), sum(len(said) for said, _ in named)
+    return {
+        **errors,
+        "aloud_parsable": both[1]["parsable"],
+        "aloud_valence_mae": both[1]["valence_mae"],
+        "aloud_arousal_mae": both[1]["arousal_mae"],
+        "ways_differ": max(abs(both[0][f"{axis}_mae"] - both[1][f"{axis}_mae"]) for axis in ("valence", "arousal")),
+        "named_are_there": true / max(1, total),
+    }
+
+
+def baseline(scenes: Sequence[Scene]) -> dict[str, float]:
+    """What always answering with the middle scene would score."""
+    points = np.array([(point.valence, point.arousal) for point in map(affect, scenes)])
+    valence, arousal = np.abs(points - np.median(points, axis=0)).mean(axis=0)
+    return {"valence_mae": float(valence), "arousal_mae": float(arousal)}
+
+
+async def scorer_figures(judge: Judge, scenes: Sequence[Scene], seed: int) -> dict[str, float]:
+    """How often the scorer prefers the true caption, and where its cosines lie when the subject is kept or lost.
+
+    The quantiles are what the drift guard's floors are chosen by: `kept_low` is the fifth percentile of the good
+    ones, `lost_high` the 95th of the bad ones.
+    """
+    rng = np.random.default_rng(seed)
+    right: list[bool] = []
+    kept, lost, aligned, strayed = (list[float]() for _ in range(4))
+    for scene in scenes:
+        picture = [png(render(scene))]
+        part = mentioned(scene, rng)
+        wrong = one_word_changed(part, scene, rng)
+        true, false = [
+            (await judge.score(picture, emotional_caption(one, np.random.default_rng(seed))))[0]
+            for one in (part, wrong)
+        ]
+        right.append(true > false)
+        pair = rewrite(scene, rng)
+        similar = await judge.compare_texts(pair.prompt, [pair.kept, pair.lost])
+        kept.append(similar[0])
+        lost.append(similar[1])
+        bare = Scene(subject=scene.subject, place=scene.place, expression="", weather="", extras=(), light="", layout=0)
+        other = one_word_changed(bare, scene, rng)
+        for one, cosines in ((bare, aligned), (other, strayed)):
+            cosines += await judge.score(picture, emotional_caption(one, np.random.default_rng(seed)))
+    return {
+        "prefers_the_right_caption": float(np.mean(right)),
+        "text_kept_low": float(np.quantile(kept, 0.05)),
+        "text_lost_high": float(np.quantile(lost, 0.95)),
+        "text_kept_median": float(np.median(kept)),
+        "text_lost_median": float(np.median(lost)),
+        "image_kept_low": float(np.quantile(aligned, 0.05)),
+        "image_kept_median": float(np.median(aligned)),
+        "image_lost_median": float(np.median(strayed)),
+        "image_lost_high": float(np.quantile(strayed, 0.95)),
+    }
+
+
+def _errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> dict[str, float]:
+    pairs = [
+        (outcome, scene) for outcome, scene in zip(outcomes, scenes, strict=True) if isinstance(outcome, Assessment)
+    ]
+    points = [affect(scene) for _, scene in pairs]
+    return {
+        "parsable": len(pairs) / len(scenes),
+        "valence_mae": float(np.mean([abs(o.valence - p.valence) for (o, _), p in zip(pairs, points, strict=True)])),
+        "arousal_mae": float(np.mean([abs(o.arousal - p.arousal) for (o, _), p in zip(pairs, points, strict=True)])),
+        "class_accuracy": float(np.mean([outcome.emotion is emotion(scene) for outcome, scene in pairs])),
+    }

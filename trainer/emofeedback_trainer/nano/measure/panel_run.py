@@ -1,0 +1,50 @@
+"""One command from weights to figures: runs the panel with engines in this process, and lets the critic look."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import sys
+from pathlib import Path
+
+from emofeedback.generator.local import GeneratorEngine
+from emofeedback.judge.local import LocalJudge
+from emofeedback.profiles.profile import Profile
+from emofeedback.runs.run import Run
+from emofeedback.storage.files import write_json
+from emofeedback_trainer.nano.measure.panel import PANEL, Task, run_directory, run_panel
+from emofeedback_trainer.nano.measure.panel_metrics import PanelFigures, contact_sheet, markdown, panel_figures, witness
+from emofeedback_trainer.nano.models.independent_judge import load_critic
+
+
+def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) -> PanelFigures:
+    """Figures of the first `limit` tasks; leaves the runs, `figures.json`, `table.md` and `panel.png` in `folder`.
+
+    Runs that the folder holds already are not painted again.
+
+    Raises:
+        FailedPrecondition: weights are missing, or the folder holds runs of other weights.
+    """
+    tasks = PANEL[:limit]
+    runs = _runs(tasks, folder, profile)
+    critic = load_critic()
+    seen = [witness(task, run, run_directory(folder, task), critic) for task, run in zip(tasks, runs, strict=True)]
+    figures = panel_figures([each for each in seen if each is not None])
+    write_json(folder / "figures.json", dataclasses.asdict(figures))
+    (folder / "table.md").write_text(markdown(figures) + "\n", encoding="utf-8")
+    contact_sheet(tasks, runs, [run_directory(folder, task) for task in tasks]).save(folder / "panel.png")
+    return figures
+
+
+def _runs(tasks: tuple[Task, ...], folder: Path, profile: Profile) -> list[Run]:
+    generator, judge = GeneratorEngine.load(profile.generator), LocalJudge.load(profile.judge)
+    try:
+        return asyncio.run(run_panel(tasks, folder, profile=profile, generator=generator, judge=judge, done=_tell))
+    finally:
+        generator.close()
+        judge.close()
+
+
+def _tell(task: Task, run: Run) -> None:
+    error = f"{run.best.loss:.2f}" if run.best else "unread"
+    print(f"panel: run {task.index + 1} of {len(PANEL)}, error {error} by the judge", file=sys.stderr, flush=True)

@@ -1,0 +1,56 @@
+"""How many painted pictures pass for drawn ones, in the eyes of a network of the critic's size trained to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emofeedback_trainer.nano.models.independent_judge import CriticNetwork
+
+_BATCH = 32
+
+
+class _Detective(nn.Module):
+    """The critic's network with one answer: the logit of "drawn"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = CriticNetwork()
+        self.network.heads = nn.ModuleDict({"drawn": nn.Linear(2 * 160, 1)})
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)["drawn"][:, 0]
+        return logits
+
+
+def share_called_drawn(painted: Sequence[Image.Image], drawn: Sequence[Image.Image], *, steps: int, seed: int) -> float:
+    """Share in [0, 1] of the second half of `painted` that a network taught on the first halves calls drawn."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    halves = [_tensor(pictures) for pictures in (painted, drawn)]
+    middle = [len(half) // 2 for half in halves]
+    model = _Detective()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02)
+    for _ in range(steps):
+        rows = [rng.integers(0, m, _BATCH // 2) for m in middle]
+        batch = torch.cat([half[row] for half, row in zip(halves, rows, strict=True)])
+        if rng.random() < 0.5:
+            batch = batch.flip(3)
+        truth = torch.cat([torch.zeros(_BATCH // 2), torch.ones(_BATCH // 2)])
+        loss = F.binary_cross_entropy_with_logits(model(batch), truth)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    with torch.no_grad():
+        called = model.eval()(halves[0][middle[0] :]) > 0
+    return float(called.float().mean())
+
+
+def _tensor(pictures: Sequence[Image.Image]) -> Tensor:
+    values = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    return torch.from_numpy(values).permute(0, 3, 1, 2).float() / 127.5 - 1.0

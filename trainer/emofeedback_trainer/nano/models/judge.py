@@ -1,0 +1,254 @@
+"""Trains the embedded judge-and-agent: the Qwen2.5-VL architecture on lessons from the nano world.
+
+Each step is one optimizer step over a batch of every kind of lesson; the loss is the cross-entropy of the replies
+only. A rating's two digits are learned against both neighboring whole numbers, weighted by how near they are: the
+expected value over the digits, by which the service scores, then is the true one. The answer after a reasoning counts
+more than its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoTokenizer, GenerationConfig, Qwen2VLImageProcessorPil
+
+from emofeedback.domain.assessment import Conversation
+from emofeedback.judge.engines.base import Chat, encode
+from emofeedback_trainer.nano.models.checkpoints import TrainingState, averaged_weights, cosine, set_rates
+from emofeedback_trainer.nano.models.eyes import PICTURES
+from emofeedback_trainer.nano.models.judge_model import VISUAL_TOKENS, build_model, grids, patches
+from emofeedback_trainer.nano.models.vocabulary import train_tokenizer
+from emofeedback_trainer.nano.world.album import SEEN_SIZE, WORN, mirrored, pictures
+from emofeedback_trainer.nano.world.language import (
+    Album,
+    Lesson,
+    caption_lesson,
+    copy_lesson,
+    gradient_lesson,
+    rating_lesson,
+    reasoning_lesson,
+    situation,
+    update_lesson,
+)
+from emofeedback_trainer.nano.world.numbered import scene_at
+from emofeedback_trainer.nano.world.scenes import Scene
+
+STEPS = 2400
+_SEED = 40
+_RATE = 1.2e-3
+_TOWER_SHARE = 0.3
+"""The pre-trained tower learns at this share of the rate."""
+_UNLABELED = -100
+_ANSWER = "<answer>"
+_ANSWER_WEIGHT = 8.0
+"""Of each token from there on: two numbers would hardly count among eighty words of reasoning."""
+_DIGIT_PLACES = (0, 2)
+"""Tokens of a short reply that are its ratings: `7`, ` `, `3`, ` awe`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of lesson in the mixture."""
+
+    name: str
+    count: int
+    """Lessons a step."""
+    weight: float
+    """Of its mean loss a token."""
+    make: Callable[[Album, np.random.Generator], Lesson]
+
+
+KINDS = (
+    Kind(name="rating", count=20, weight=1.0, make=lambda album, rng: rating_lesson(album.any(rng), rng)),
+    Kind(name="reasoning", count=6, weight=1.0, make=lambda album, rng: reasoning_lesson(album.any(rng))),
+    Kind(name="gradient", count=6, weight=1.0, make=lambda album, rng: gradient_lesson(situation(album, rng))),
+    Kind(name="update", count=8, weight=1.0, make=lambda album, rng: update_lesson(situation(album, rng))),
+    Kind(name="caption", count=2, weight=0.3, make=lambda album, rng: caption_lesson(album.any(rng))),
+    Kind(name="copy", count=32, weight=1.0, make=lambda album, rng: copy_lesson(rng)),
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Lessons as tensors [B, L], padded on the right."""
+
+    ids: Tensor
+    attention: Tensor
+    labels: Tensor
+    """The token that should come at each place of the reply, else `_UNLABELED`."""
+    neighbors: Tensor
+    """Where a rating stands: the other whole number beside the true value."""
+    shares: Tensor
+    """The neighbor's share of the label, in [0, 1]."""
+    weights: Tensor
+    """How much each label counts in the mean."""
+    pictures: Tensor
+    """uint8 [N, 3, 112, 112], in the order of the lessons."""
+
+
+def chat(conversation: Conversation) -> Chat:
+    """A conversation as the services' engines encode it."""
+    return Chat(
+        messages=tuple(
+            {
+                "role": message.role,
+                "content": [
+                    {"type": "image"} if isinstance(part, bytes) else {"type": "text", "text": part}
+                    for part in message.parts
+                ],
+            }
+            for message in conversation
+        ),
+        images=(),
+    )
+
+
+class Collator:
+    """Turns lessons into batches."""
+
+    def __init__(self, tokenizer: Any, album: Album, pixels: NDArray[np.uint8]) -> None:
+        self._tokenizer = tokenizer
+        self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        self._digits = tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)])
+        self._pixels = pixels
+        self._index: dict[Scene, int] = {scene: index for index, scene in enumerate(album.scenes)}
+
+    def __call__(self, lessons: Sequence[Lesson], rng: np.random.Generator, device: str) -> Batch:
+        rows = [self._row(lesson) for lesson in lessons]
+        length = max(len(ids) for ids, *_ in rows)
+        ids = torch.full((len(rows), length), self._tokenizer.pad_token_id)
+        attention = torch.zeros_like(ids)
+        labels = torch.full_like(ids, _UNLABELED)
+        neighbors, shares, weights = torch.zeros_like(ids), torch.zeros(ids.shape), torch.ones(ids.shape)
+        for row, (tokens, start, answer, others) in enumerate(rows):
+            ids[row, : len(tokens)] = torch.tensor(tokens)
+            attention[row, : len(tokens)] = 1
+            labels[row, start - 1 : len(tokens) - 1] = torch.tensor(tokens[start:])
+            weights[row, answer - 1 :] = _ANSWER_WEIGHT
+            for place, (neighbor, share) in others.items():
+                neighbors[row, start - 1 + place], shares[row, start - 1 + place] = neighbor, share
+        seen = [self._index[scene] for lesson in lessons for scene in lesson.pictures]
+        images = mirrored(self._pixels[seen], rng) if seen else np.empty((0, 3, SEEN_SIZE, SEEN_SIZE), np.uint8)
+        parts = (ids, attention, labels, neighbors, shares, weights, torch.from_numpy(images))
+        return Batch(*(part.to(device) for part in parts))
+
+    def _row(self, lesson: Lesson) -> tuple[list[int], int, int, dict[int, tuple[int, float]]]:
+        """Tokens, where in them the reply and its answer begin, and the ratings' neighbors by place in the reply."""
+        tokens: list[int] = []
+        for token in encode(self._tokenizer, chat(lesson.conversation)):
+            tokens += [token] * (VISUAL_TOKENS if token == self._image_token else 1)
+        reply = [*self._tokenizer(lesson.reply)["input_ids"], self._tokenizer.eos_token_id]
+        thoughts, mark, _ = lesson.reply.partition(_ANSWER)
+        answer = len(tokens) + (len(self._tokenizer(thoughts)["input_ids"]) if mark else len(reply))
+        others = {}
+        if lesson.point is not None:
+            for place, true in zip(_DIGIT_PLACES, (lesson.point.valence, lesson.point.arousal), strict=True):
+                written = self._digits.index(reply[place])
+                neighbor = written + (1 if true > written else -1)
+                others[place] = (self._digits[neighbor], abs(true - written)) if true != written else (0, 0.0)
+        return tokens + reply, len(tokens), answer, others
+
+
+def reply_loss(model: Any, batch: Batch, image_token: int) -> Tensor:
+    """Weighted mean of the cross-entropy over the replies' tokens."""
+    seen = {}
+    if len(batch.pictures):
+        seen = {
+            "pixel_values": patches(batch.pictures),
+            "image_grid_thw": grids(len(batch.pictures), batch.pictures.device),
+        }
+    hidden = model.model(
+        input_ids=batch.ids,
+        attention_mask=batch.attention,
+        mm_token_type_ids=(batch.ids == image_token).int(),
+        use_cache=False,
+        **seen,
+    ).last_hidden_state
+    place = batch.labels != _UNLABELED
+    scores = F.log_softmax(model.lm_head(hidden[place]).float(), dim=-1)
+    share = batch.shares[place]
+    written = scores.gather(1, batch.labels[place][:, None])[:, 0]
+    neighbor = scores.gather(1, batch.neighbors[place][:, None])[:, 0]
+    weight = batch.weights[place]
+    return -(weight * ((1 - share) * written + share * neighbor)).sum() / weight.sum()
+
+
+def tokenizer_for(folder: Path, album: Album) -> Any:
+    """The tokenizer of a training folder, learned from lessons the first time."""
+    path = folder / "tokenizer"
+    if not path.exists():
+        rng = np.random.default_rng(_SEED)
+        lessons = [kind.make(album, rng) for _ in range(1500) for kind in KINDS]
+        train_tokenizer(text for lesson in lessons for text in _texts(lesson)).save_pretrained(path)
+    return AutoTokenizer.from_pretrained(path)
+
+
+def train_judge(folder: Path, *, steps: int, device: str) -> None:
+    """Trains up to `steps`, going on from the checkpoint in `folder/language`; begins with the trained eyes."""
+    torch.manual_seed(_SEED)
+    album = Album([scene_at("judge", index) for index in range(PICTURES)])
+    tokenizer = tokenizer_for(folder, album)
+    collate = Collator(tokenizer, album, pictures(folder, "judge", PICTURES, worn=WORN))
+    model = build_model(tokenizer.get_vocab(), len(tokenizer)).to(device)
+    tower = averaged_weights(folder / "eyes", "eyes")
+    model.model.visual.load_state_dict(
+        {key.removeprefix("tower."): value for key, value in tower.items() if key.startswith("tower.")}
+    )
+    optimizer = torch.optim.AdamW(_parameters(model), lr=_RATE, betas=(0.9, 0.98), weight_decay=0.05)
+    state = TrainingState(folder / "language", {"judge": model}, {"judge": optimizer}, ema_decay=0.99)
+    for step in range(state.resume(), steps):
+        set_rates([optimizer], cosine(step, steps, peak=1.0, floor=0.03, warmup=60))
+        rng = np.random.default_rng((_SEED, step))
+        losses = {}
+        optimizer.zero_grad()
+        for kind in KINDS:
+            batch = collate([kind.make(album, rng) for _ in range(kind.count)], rng, device)
+            with torch.autocast(device, torch.bfloat16):
+                loss = reply_loss(model, batch, model.config.image_token_id)
+            torch.autograd.backward(kind.weight * loss)
+            losses[kind.name] = loss.item()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        state.average()
+        if step % 10 == 0:
+            state.log(**losses)
+        if step % 50 == 49 or step == steps - 1:
+            state.save()
+
+
+def export_judge(folder: Path, destination: Path) -> None:
+    """Writes the averaged weights in half precision, with all that `from_pretrained` and vLLM read beside them."""
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    model = build_model(tokenizer.get_vocab(), len(tokenizer))
+    model.load_state_dict(averaged_weights(folder / "language", "judge"))
+    model.set_attn_implementation("sdpa")
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.pad_token_id,
+        eos_token_id=[tokenizer.eos_token_id, tokenizer.pad_token_id],
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+    )
+    model.half().save_pretrained(destination)
+    tokenizer.save_pretrained(destination)
+    Qwen2VLImageProcessorPil(min_pixels=SEEN_SIZE**2, max_pixels=SEEN_SIZE**2).save_pretrained(destination)
+
+
+def _parameters(model: nn.Module) -> list[dict[str, Any]]:
+    """Two groups: the language model and, slower, the vision tower."""
+    tower = [value for name, value in model.named_parameters() if ".visual." in name]
+    rest = [value for name, value in model.named_parameters() if ".visual." not in name]
+    return [{"params": rest}, {"params": tower, "lr": _RATE * _TOWER_SHARE}]
+
+
+def _texts(lesson: Lesson) -> list[str]:
+    """Everything in a lesson that has to be written with tokens."""
+    said = [part for message in lesson.conversation for part in message.parts if isinstance(part, str)]
+    return ["user", *said, "assistant", lesson.reply]

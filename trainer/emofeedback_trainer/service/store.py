@@ -1,0 +1,160 @@
+"""What the service keeps of its runs, beside their run directories.
+
+    RUNS/NAME/                    the run directory: what the run's process writes
+    RUNS/.service/NAME/run.json   this record
+    RUNS/.service/NAME/config.toml, and what the back end keeps there
+
+Everything is on disk, so a service that is started anew goes on where the last one stood.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.domain.training import Run, RunState
+from emofeedback.storage.files import write_json, write_whole
+from emofeedback_trainer.core.run_files import CURVE, PANEL, STATUS, Status, numbers, read_lines, read_status
+from emofeedback_trainer.service.backends.base import Sight
+
+_RECORD = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What the service decided about a run. Times are seconds since the epoch."""
+
+    name: str
+    policies: str
+    """URI of the store of its policies."""
+    request_id: str
+    """Of the call that queued it last."""
+    created: float
+    queued: float
+    """When it was queued last."""
+    started: bool = False
+    """Its process has been started since then."""
+    resume: bool = False
+    """It goes on from its last checkpoint."""
+    canceled: float | None = None
+    """When it was asked to end."""
+    traceparent: str = ""
+    """W3C trace context of that call; empty: it brought none."""
+    refused: str = ""
+    """Why the back end would not start it."""
+
+
+class RunStore:
+    """The runs of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises `FailedPrecondition` where the folder can't be made."""
+        self._folder = folder.resolve()
+        try:
+            (self._folder / ".service").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FailedPrecondition(f"{folder} can't be made: {error.strerror}") from error
+
+    def directory(self, name: str) -> Path:
+        """The run directory."""
+        return self._folder / name
+
+    def service_directory(self, name: str = "") -> Path:
+        """What the service keeps of a run; without a name, of all."""
+        return self._folder / ".service" / name
+
+    def config_path(self, name: str) -> Path:
+        """The run's configuration, as TOML."""
+        return self.service_directory(name) / "config.toml"
+
+    def find(self, name: str) -> Record | None:
+        """The record of a run, None where there is none.
+
+        Raises:
+            FailedPrecondition: it can't be read.
+        """
+        path = self.service_directory(name) / _RECORD
+        try:
+            return Record(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (OSError, TypeError, ValueError) as error:
+            raise FailedPrecondition(f"{path} can't be read: {error!r}") from error
+
+    def record(self, name: str) -> Record:
+        """The record of a run. Raises `NotFound`, or as `find`."""
+        found = self.find(name)
+        if found is None:
+            raise NotFound(f"no run is called {name!r}")
+        return found
+
+    def records(self) -> list[Record]:
+        """All of them, those that were queued last at the end; raises as `find`."""
+        found = (self.find(path.name) for path in self.service_directory().iterdir() if path.is_dir())
+        return sorted((record for record in found if record), key=lambda record: record.queued)
+
+    def keep(self, record: Record, config: str | None = None) -> None:
+        """Writes a record, for a new run together with its configuration.
+
+        Raises:
+            ResourceExhausted: the disk is full.
+            FailedPrecondition: the folder can't be written.
+        """
+        if config is not None:
+            write_whole(self.config_path(record.name), config.encode())
+        write_json(self.service_directory(record.name) / _RECORD, asdict(record))
+
+    def run(self, record: Record, sight: Sight) -> Run:
+        """How the run stands, by its files and by its back end. Raises `FailedPrecondition` where one can't be read."""
+        folder = self.directory(record.name)
+        config = self.config_path(record.name)
+        status = read_status(folder)
+        curve, panel = read_lines(folder / CURVE), read_lines(folder / PANEL)
+        state, message = standing(record, status, sight)
+        written = (folder / STATUS, folder / CURVE, config.with_name(_RECORD))
+        return Run(
+            name=record.name,
+            config=config.read_text(encoding="utf-8"),
+            state=state,
+            iteration=status.iteration if status else max((line["iteration"] for line in curve), default=0),
+            iterations=status.iterations if status else 0,
+            figures=numbers(curve[-1]) if curve else {},
+            panel=numbers(panel[-1]) if panel else {},
+            created=_time(record.created),
+            updated=_time(max(path.stat().st_mtime for path in written if path.exists())),
+            message=message,
+            folder=str(folder),
+            policies=record.policies,
+        )
+
+
+def standing(record: Record, status: Status | None, sight: Sight) -> tuple[RunState, str]:
+    """State and message of a run, by what the service decided, what the run says of itself, and whether it lives.
+
+    What the run says about its end counts once its back end has seen it go; until then it still writes.
+    """
+    if not record.started:
+        return (RunState.CANCELED, "") if record.canceled else (RunState.QUEUED, "")
+    if sight.alive and record.canceled:
+        return RunState.RUNNING, "it is being canceled"
+    if sight.alive and status is None and sight.words:
+        return RunState.QUEUED, sight.words
+    if sight.alive and status is not None and status.state is RunState.PAUSED:
+        return RunState.PAUSED, status.message
+    if sight.alive:
+        return RunState.RUNNING, ""
+    if status is not None and status.state.is_over:
+        return status.state, status.message
+    if record.canceled:
+        return RunState.CANCELED, "it was killed, because it did not end by itself in time" if status else ""
+    if record.refused:
+        return RunState.FAILED, record.refused
+    said = f" (its last words: {sight.words})" if sight.words else ""
+    return RunState.FAILED, f"its process is gone{said}; it can be resumed from its last checkpoint"
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,243 @@
+"""The runs of one service: queued, started one after another, watched, canceled.
+
+Back ends may be slow (a cluster's API) and are asked in one thread: calls and the tending never meet half a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import dataclasses
+import logging
+import tempfile
+import time
+import tomllib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, FieldViolation, InvalidRequest, NotFound
+from emofeedback.domain.training import Run, RunEvent, RunRequest, RunState, RunStateChanged
+from emofeedback.observability.tracing import traceparent
+from emofeedback_trainer.core.run_files import CHECKPOINT, STATUS, History
+from emofeedback_trainer.service.backends.base import Backend, Sight
+from emofeedback_trainer.service.store import Record, RunStore
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Supervisor:
+    """Keeps at most `parallel` runs alive, the others wait their turn."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        backend: Backend,
+        *,
+        parallel: int = 1,
+        grace: float = 60.0,
+        interval: float = 0.5,
+    ) -> None:
+        """
+        Args:
+            parallel: runs at a time.
+            grace: seconds that a canceled run has to save its work before it is killed.
+            interval: seconds between two looks at the runs and their files.
+        """
+        self._store = store
+        self._backend = backend
+        self._parallel = parallel
+        self._grace = grace
+        self._interval = interval
+        self._thread = ThreadPoolExecutor(1, "runs")
+        self._gone: dict[tuple[str, float], Sight] = {}
+
+    async def create(self, request: RunRequest) -> Run:
+        """Queues a run, or one that is over, to be resumed. The same request again changes nothing.
+
+        Raises:
+            InvalidRequest: the configuration is wrong; the dotted key is named.
+            FailedPrecondition: the name is taken, or the run to resume is not over or has finished.
+            NotFound: there is no run to resume.
+        """
+        found = await self._in_turn(self._store.find, request.name)
+        if found is not None and request.request_id and found.request_id == request.request_id:
+            return await self.get(request.name)
+        if request.resume:
+            return await self._in_turn(self._resume, request)
+        # In a thread of its own: the first configuration brings PyTorch into the process.
+        config, policies = await asyncio.to_thread(checked, request)
+        return await self._in_turn(self._queue, request, config, policies)
+
+    async def get(self, name: str) -> Run:
+        """How a run stands. Raises `NotFound`, or `Unavailable` where its back end can't be asked."""
+        return await self._in_turn(self._get, name)
+
+    async def list(self, limit: int) -> Sequence[Run]:
+        """The newest runs first, without their configurations. Raises as `get`."""
+        return await self._in_turn(self._list, limit)
+
+    async def cancel(self, name: str) -> Run:
+        """Ends a run, one that runs after saying so; one that is over stays as it is. Raises as `get`."""
+        return await self._in_turn(self._cancel, name)
+
+    async def watch(self, name: str, from_iteration: int) -> AsyncGenerator[RunEvent, None]:
+        """The run's state, what has happened since an iteration, then what happens, until the run is over.
+
+        That it is over is the last event: a watch that ends without it was cut.
+        """
+        history = History(self._store.directory(name), from_iteration)
+        told: RunState | None = None
+        while True:
+            run = await self.get(name)  # before the news: a run that is over has no more of them
+            news = history.news()
+            if run.state is not told and not run.state.is_over:
+                yield RunStateChanged(run=run)
+                told = run.state
+            for event in news:
+                yield event
+            if run.state.is_over:
+                yield RunStateChanged(run=run)
+                return
+            await asyncio.sleep(self._interval)
+
+    async def tend_forever(self) -> None:
+        """Looks after the runs until it is cancelled. Runs that are alive then live on."""
+        while True:
+            try:
+                await self._in_turn(self._tend)
+            except EmoFeedbackError as error:  # a full disk, a cluster that is away: it may be put right
+                log.error("the runs can't be looked after: %s", error)
+            await asyncio.sleep(self._interval)
+
+    async def _in_turn(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        carrying = contextvars.copy_context().run  # the call's trace goes with it
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(carrying, work, *args, **kwargs))
+
+    def _get(self, name: str) -> Run:
+        record = self._store.record(name)
+        return self._store.run(record, self._look(record))
+
+    def _list(self, limit: int) -> Sequence[Run]:
+        records = sorted(self._store.records(), key=lambda record: record.created, reverse=True)
+        return [dataclasses.replace(self._get(record.name), config="") for record in records[:limit]]
+
+    def _cancel(self, name: str) -> Run:
+        record = self._store.record(name)
+        if not self._get(record.name).state.is_over and record.canceled is None:
+            if record.started:
+                self._backend.interrupt(self._store.service_directory(name))
+            self._store.keep(dataclasses.replace(record, canceled=time.time()))
+        return self._get(name)
+
+    def _queue(self, request: RunRequest, config: str, policies: str) -> Run:
+        folder = self._store.directory(request.name)
+        if self._store.find(request.name) is not None or folder.exists():
+            raise FailedPrecondition(f"there is a run {request.name!r} already: choose another name, or resume it")
+        now = time.time()
+        record = Record(
+            name=request.name,
+            policies=policies or str(folder / "policies"),
+            request_id=request.request_id,
+            created=now,
+            queued=now,
+            traceparent=traceparent(),
+        )
+        self._store.keep(record, config)
+        return self._begun(record)
+
+    def _resume(self, request: RunRequest) -> Run:
+        record = self._store.find(request.name)
+        if record is None:
+            raise NotFound(f"no run is called {request.name!r}, there is nothing to resume")
+        state = self._get(record.name).state
+        if state not in (RunState.FAILED, RunState.CANCELED):
+            raise FailedPrecondition(f"run {request.name!r} is {state}: only one that failed or was canceled can go on")
+        record = Record(
+            name=record.name,
+            policies=record.policies,
+            request_id=request.request_id,
+            created=record.created,
+            queued=time.time(),
+            resume=True,
+            traceparent=traceparent(),
+        )
+        self._store.keep(record)
+        return self._begun(record)
+
+    def _begun(self, record: Record) -> Run:
+        """Starts a queued run where there is room. One that can't be started now waits: it is queued already."""
+        try:
+            self._tend()
+        except EmoFeedbackError as error:
+            log.error("run %s waits: %s", record.name, error)
+        return self._get(record.name)
+
+    def _tend(self) -> None:
+        """Kills what was canceled and does not end; starts what waits, while there is room."""
+        records = self._store.records()
+        alive = [record for record in records if self._look(record).alive]
+        for record in alive:
+            if record.canceled and time.time() > record.canceled + self._grace:
+                self._backend.kill(self._store.service_directory(record.name))
+        waiting = [record for record in records if not record.started and not record.canceled]
+        for record in waiting[: max(self._parallel - len(alive), 0)]:
+            self._start(record)
+
+    def _start(self, record: Record) -> None:
+        """What the run said about its last end must not be taken for the new one's, so it goes first."""
+        folder = self._store.directory(record.name)
+        (folder / STATUS).unlink(missing_ok=True)
+        words = ["flow-grpo", "--config", str(self._store.config_path(record.name)), "--out", str(folder)]
+        if record.resume and (folder / CHECKPOINT).exists():  # else it was cut before it had done anything
+            words.append("--resume")
+        if record.traceparent:
+            words += ["--traceparent", record.traceparent]
+        refused = ""
+        try:
+            self._backend.start(self._store.service_directory(record.name), words)
+        except FailedPrecondition as error:
+            refused = str(error)
+        self._store.keep(dataclasses.replace(record, started=True, refused=refused))
+
+    def _look(self, record: Record) -> Sight:
+        if not record.started:
+            return Sight(alive=False)
+        start = record.name, record.queued
+        if start in self._gone:  # what has ended stays so, its back end need not be asked again
+            return self._gone[start]
+        sight = self._backend.look(self._store.service_directory(record.name))
+        if not sight.alive:
+            self._gone[start] = sight
+        return sight
+
+
+def checked(request: RunRequest) -> tuple[str, str]:
+    """The configuration as it will be run, with the run's name in it, and the URI of its policies, where it has one."""
+    from emofeedback_trainer.flow_grpo.config import load_config
+
+    try:
+        content = tomllib.loads(request.config)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidRequest.of("config", f"is not TOML: {error}") from error
+    if content.get("name", request.name) != request.name:
+        raise InvalidRequest.of("config.name", f"is {content['name']!r}, but the run is called {request.name!r}")
+    config = request.config if "name" in content else f'name = "{request.name}"\n{request.config}'
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.toml"
+        path.write_text(config, encoding="utf-8")
+        try:
+            return config, load_config(str(path)).policies
+        except InvalidRequest as error:
+            raise InvalidRequest(*map(_of_request, error.violations)) from error
+
+
+def _of_request(violation: FieldViolation) -> FieldViolation:
+    """A key of the configuration, as the field of the request that it is in."""
+    field = violation.field
+    return violation if field.startswith("config") else FieldViolation(f"config.{field}", violation.problem)
