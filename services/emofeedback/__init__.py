@@ -1,6 +1,6 @@
 """EmoFeedback: pictures that make people feel what you asked for.
 
-The names below load on first use, so that `import emofeedback.domain.affect` costs nothing, and the SDK needs only gRPC.
+The names below load on first use, so that importing a part costs nothing more, and the SDK needs only gRPC.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        home = "affect" if name in ("AffectPoint", "Emotion") else "client"
+        home = "domain.affect" if name in ("AffectPoint", "Emotion") else "client"
         return getattr(import_module(f"emofeedback.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,7 +27,7 @@ from support.emoset_building import BUILD, CaptioningJudge, build
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(emoset_building.__file__).parent))  # where the workers find it
+        patch.setenv("PYTHONPATH", str(Path(emoset_building.__file__).parents[1]))  # where the workers find it
         with local_cluster():
             yield
 

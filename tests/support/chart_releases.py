@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 Manifest = dict[str, Any]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "emofeedback"
 EXAMPLES = ROOT / "helm" / "examples"
 NAMES = ("cpu", "single-gpu", "gpu-pools", "production")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-DASHBOARDS = Path(__file__).parents[1] / "helm" / "emofeedback" / "dashboards"
+DASHBOARDS = Path(__file__).parents[2] / "helm" / "emofeedback" / "dashboards"
 
 _METRIC = re.compile(r"\b(?:ray_|emofeedback_)\w+")
 

@@ -45,8 +45,8 @@ class AsyncClient:
 
     `generator` and `judge` are the same Protocols that the engines in process implement. `trainer` is for a client of
     the trainer service, which answers at an address of its own (`emofeedback-train serve`). Every method raises the
-    exceptions of `emofeedback.domain.errors`, whichever side of the wire they come from. Cancelling a call, or leaving a
-    stream, ends the work on the other side.
+    exceptions of `emofeedback.domain.errors`, whichever side of the wire they come from. Cancelling a call, or
+    leaving a stream, ends the work on the other side.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ from emofeedback.profiles.profile import (
     ServingSettings,
 )
 
-NANO = Path(__file__).parent / "nano"
+NANO = Path(__file__).parents[1] / "nano"
 """Folder of the embedded models."""
 
 

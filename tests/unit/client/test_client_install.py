@@ -9,7 +9,7 @@ import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEAVY = ["torch", "ray", "numpy", "PIL", "transformers", "diffusers", "safetensors", "pydantic", "vllm", "peft"]
 
 ALONE = """
@@ -25,8 +25,8 @@ class Refuse(MetaPathFinder):
 sys.meta_path.insert(0, Refuse())
 sys.path.insert(0, {services!r})
 from emofeedback import AffectPoint, AsyncClient, Client, Creation, Deadlines, Emotion, Keepalive, RetryPolicy
-from emofeedback.errors import InvalidRequest, Unavailable
-from emofeedback.interfaces import GenerationRequest
+from emofeedback.domain.errors import InvalidRequest, Unavailable
+from emofeedback.domain.generation import GenerationRequest
 with Client("127.0.0.1:1", retry=RetryPolicy(attempts=1)) as client:
     try:
         client.create("a park bench", emotion=Emotion.AWE)

@@ -28,7 +28,7 @@ LEVELS = {"sde": 0.7, "cps": 0.8}
 
 # Inputs and results of an independent implementation of both kinds of step: steps 0 to 8 of a schedule of 10 with
 # shift 3, two samples each, at the levels above.
-REFERENCE = Path(__file__).parent.parent / "reference" / "flow_steps10_shift3.npz"
+REFERENCE = Path(__file__).parents[2] / "reference" / "flow_steps10_shift3.npz"
 STEPS = range(9)
 
 kinds = st.sampled_from(KINDS)

@@ -25,7 +25,7 @@ from emofeedback_trainer.judge.rewards import (
     written_assessment,
 )
 
-REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "eemo_similarity_reward.json").read_text())
+REFERENCE = json.loads((Path(__file__).parents[2] / "reference" / "eemo_similarity_reward.json").read_text())
 FORMS: tuple[Form, ...] = get_args(Form)
 
 

@@ -31,7 +31,7 @@ _CHOICES = {
     "expression": ("", *EXPRESSIONS),
     "light": ("", *LIGHTS),
 }
-_FOLDER = Path(__file__).parent / "critic"
+_FOLDER = Path(__file__).with_name("independent_judge_weights")
 _WIDTHS = (24, 48, 96, 160)
 
 
