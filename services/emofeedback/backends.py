@@ -19,7 +19,7 @@ from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile, with_calibrations, with_policies
 
 if TYPE_CHECKING:
-    from emofeedback.generator.local import GeneratorEngine
+    from emofeedback.generator.local import LocalGenerator
     from emofeedback.judge.local import LocalJudge
 
 Optimize = Callable[[OptimizationRequest], AsyncIterator[OptimizationEvent]]
@@ -95,11 +95,11 @@ class InProcess:
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
         try:
             silence_libraries()
-            from emofeedback.generator.local import GeneratorEngine
+            from emofeedback.generator.local import LocalGenerator
             from emofeedback.judge.local import LocalJudge
         except ImportError as error:
             raise _not_installed(error) from error
-        generator = GeneratorEngine.load(self._profile.generator)
+        generator = LocalGenerator.load(self._profile.generator)
         try:
             judge = LocalJudge.load(self._profile.judge)
         except BaseException:
@@ -116,7 +116,7 @@ class InProcess:
             judge.close()
 
     @asynccontextmanager
-    async def _running_loop(self, generator: GeneratorEngine, judge: LocalJudge) -> AsyncIterator[Optimize]:
+    async def _running_loop(self, generator: LocalGenerator, judge: LocalJudge) -> AsyncIterator[Optimize]:
         from emofeedback.optimizer.loop import optimize
 
         try:

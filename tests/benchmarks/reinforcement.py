@@ -32,7 +32,7 @@ from emofeedback_trainer.flow_grpo.components import engines, load_learner
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.distributed import distributed_learner
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.prompts import plan, read_wishes
+from emofeedback_trainer.flow_grpo.prompts import plan, read_training_prompts
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
 from emofeedback_trainer.flow_grpo.types import Rollout
@@ -49,7 +49,7 @@ class Bench:
 
     async def roll_out(self, config: FlowGrpoConfig, generator: Generator | None = None) -> Rollout:
         """One iteration's rollout, always of the same plan."""
-        plans = plan(read_wishes(config.prompts), config, 0)
+        plans = plan(read_training_prompts(config.prompts), config, 0)
         return await roll_out(
             plans,
             iteration=0,
@@ -94,7 +94,7 @@ class PaintAllFirst:
 
 
 async def rolling_out(bench: Bench, windowed: FlowGrpoConfig, full: FlowGrpoConfig, runs: int) -> Row:
-    images = windowed.groups * windowed.group_size
+    images = windowed.groups * windowed.num_generations
     ours, peer = await alternate(lambda: bench.roll_out(windowed), lambda: bench.roll_out(full), runs)
     return Row(
         what="rollout, images/s: window of 2 noisy steps / all of them",
@@ -105,8 +105,8 @@ async def rolling_out(bench: Bench, windowed: FlowGrpoConfig, full: FlowGrpoConf
 
 
 async def streaming_rewards(bench: Bench, config: FlowGrpoConfig, runs: int) -> Row:
-    images = config.groups * config.group_size
-    at_once = replace(config, concurrent_groups=config.groups)
+    images = config.groups * config.num_generations
+    at_once = replace(config, max_concurrent_groups=config.groups)
 
     async def batched() -> None:
         await bench.roll_out(at_once, PaintAllFirst(bench.generator, config.groups))
@@ -121,7 +121,7 @@ async def streaming_rewards(bench: Bench, config: FlowGrpoConfig, runs: int) -> 
 
 
 async def learning(windowed: Rollout, full: Rollout, ours: FlowGrpoConfig, peer: FlowGrpoConfig, runs: int) -> Row:
-    images = ours.groups * ours.group_size
+    images = ours.groups * ours.num_generations
     of_window, of_all = load_learner(ours), load_learner(peer)
     fast, slow = await alternate(lambda: update(of_window, windowed, ours), lambda: update(of_all, full, peer), runs)
     return Row(
@@ -133,7 +133,7 @@ async def learning(windowed: Rollout, full: Rollout, ours: FlowGrpoConfig, peer:
 
 
 async def learning_in_two(rollout: Rollout, config: FlowGrpoConfig, runs: int) -> Row:
-    images = config.groups * config.group_size
+    images = config.groups * config.num_generations
     with distributed_learner(partial(load_learner, config), workers=2) as two:
         one = load_learner(config)
         fast, slow = await alternate(lambda: update(two, rollout, config), lambda: update(one, rollout, config), runs)
@@ -150,8 +150,8 @@ async def update(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfi
     await asyncio.to_thread(learner.update, rollout, advantages)
 
 
-async def measure(runs: int, groups: int, group_size: int) -> list[Row]:
-    windowed = replace(CONFIGS["nano-window"], groups=groups, group_size=group_size)
+async def measure(runs: int, groups: int, num_generations: int) -> list[Row]:
+    windowed = replace(CONFIGS["nano-window"], groups=groups, num_generations=num_generations)
     full = replace(windowed, sampling=replace(windowed.sampling, mode="full", common_start=False))
     with tempfile.TemporaryDirectory(prefix="emofeedback-bench-") as store:
         async with engines(windowed, store) as (generator, judge):
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     silence_libraries()
-    show(asyncio.run(measure(options.runs, options.groups, options.group_size)), as_json=options.json)
+    show(asyncio.run(measure(options.runs, options.groups, options.num_generations)), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from emofeedback import AffectPoint, AsyncClient
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.generation import GeneratedImage, GenerationEvent, GenerationRequest, Generator, ModelInfo
 from emofeedback.domain.optimization import OptimizationRequest
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
 from emofeedback.optimizer.loop import optimize
 from emofeedback.profiles.builtin import NANO_PROFILE
@@ -69,7 +69,7 @@ async def paint(generator: Generator, seed: int = 0) -> None:
 
 
 async def painting_through_services(client: AsyncClient, runs: int) -> Row:
-    engine = GeneratorEngine.load(NANO_PROFILE.generator)
+    engine = LocalGenerator.load(NANO_PROFILE.generator)
     try:
         served, local = await alternate(lambda: paint(client.generator), lambda: paint(engine), runs)
     finally:

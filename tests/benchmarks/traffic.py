@@ -75,7 +75,7 @@ PHASES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Reading:
     """The services at one moment."""
 
     second: float
@@ -96,7 +96,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.tally = Tally()
-        self.looks: list[Look] = []
+        self.looks: list[Reading] = []
         self.phase = ""
         self._work = 0
         self._painted = 0
@@ -112,7 +112,7 @@ class Watch:
         while True:
             states = await asyncio.to_thread(_replica_states, "generator")
             self.looks.append(
-                Look(
+                Reading(
                     second=time.monotonic() - began,
                     phase=self.phase,
                     replicas=states.get("RUNNING", 0),
@@ -262,7 +262,7 @@ def plot(watch: Watch, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _rate(looks: Sequence[Look], window: float = 5.0) -> list[float]:
+def _rate(looks: Sequence[Reading], window: float = 5.0) -> list[float]:
     """Images a second over the last `window` seconds of each look."""
     rates = []
     for look in looks:

@@ -103,12 +103,12 @@ def test_rays_own_port_refuses_a_driver_without_its_token(services: Services) ->
 
 
 def test_the_services_paint_the_same_pixels_as_the_engines_in_process(services: Services) -> None:
-    from emofeedback.generator.local import GeneratorEngine
+    from emofeedback.generator.local import LocalGenerator
 
     request = GenerationRequest(prompt="a cat in a forest at night", seeds=(3, 4, 5))
 
     async def in_process() -> list[bytes]:
-        engine = GeneratorEngine.load(NANO_PROFILE.generator)
+        engine = LocalGenerator.load(NANO_PROFILE.generator)
         try:
             events = [event async for event in engine.generate(request)]
         finally:
@@ -123,13 +123,13 @@ def test_the_services_paint_the_same_pixels_as_the_engines_in_process(services: 
 
 
 def test_the_services_sample_the_same_trajectories_as_the_engine_in_process(services: Services) -> None:
-    from emofeedback.generator.local import GeneratorEngine
+    from emofeedback.generator.local import LocalGenerator
 
     window = NoiseWindow(kind="sde", level=0.7, first=1, length=2)
     request = TrajectoryRequest(prompt="a cat in a forest at night", seeds=(3, 4, 5), window=window, steps=6)
 
     async def in_process() -> list[TrajectoryEvent]:
-        engine = GeneratorEngine.load(NANO_PROFILE.generator)
+        engine = LocalGenerator.load(NANO_PROFILE.generator)
         try:
             return [event async for event in engine.sample_trajectories(request)]
         finally:

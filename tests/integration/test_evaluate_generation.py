@@ -1,4 +1,4 @@
-"""`emofeedback-train evaluate generation` with the embedded models, their policy and the critic."""
+"""`emofeedback-train evaluate generation` with the embedded models, their policy and the independent judge."""
 
 import json
 from pathlib import Path

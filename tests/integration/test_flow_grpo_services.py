@@ -36,7 +36,7 @@ def services(folder: Path) -> Services:
 async def run(folder: Path, generator: Any, judge: Any, on_event: Any = lambda event: None) -> list[dict[str, Any]]:
     """The run's curve, without its times."""
     config: FlowGrpoConfig = PATIENT
-    panel = Panel(pairs=2, images=1, rewards=config.rewards, critic=None)
+    panel = Panel(pairs=2, images=1, rewards=config.rewards, independent=None)
     await train(
         config, folder, generator=generator, judge=judge, learner=SummingLearner(), panel=panel, on_event=on_event
     )

@@ -16,7 +16,7 @@ from torch import multiprocessing as mp
 
 from emofeedback.domain.errors import Unavailable
 from emofeedback_trainer.flow_grpo.distributed import DistributedLearner, distributed_learner
-from emofeedback_trainer.flow_grpo.learning import HonestyError
+from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
 from support.learning_processes import learn_in_process, tiny_learner, tiny_rollouts
 
 
@@ -65,7 +65,7 @@ def test_ray_train_runs_the_learner_on_two_workers(workers: DistributedLearner) 
 
 def test_an_error_of_the_learner_is_the_callers_and_the_workers_go_on(workers: DistributedLearner) -> None:
     [(rollout, advantages), _] = tiny_rollouts()
-    with pytest.raises(HonestyError, match="not finite"):
+    with pytest.raises(TrainingIntegrityError, match="not finite"):
         workers.update(rollout, [[float("nan")] * 4, *advantages[1:]])
     before = workers.digest()
     workers.update(rollout, advantages)

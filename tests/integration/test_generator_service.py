@@ -16,7 +16,7 @@ from emofeedback.client.failures import error_from_rpc
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFound, ResourceExhausted, Unauthenticated
 from emofeedback.domain.limits import LIMITS
 from emofeedback.generator import local as engine_module
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.sampler import Sample
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.v1 import generator_pb2 as pb
@@ -31,13 +31,13 @@ AUTHORIZED = (("authorization", f"Bearer {TOKEN}"),)
 def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     policies = tmp_path_factory.mktemp("policies")
     save_tiny_policy(policies / "warm", tiny_sd3)
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies)))
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies)))
     yield engine
     engine.close()
 
 
 @pytest_asyncio.fixture
-async def stub(engine: GeneratorEngine) -> AsyncIterator[pb_grpc.GeneratorServiceStub]:
+async def stub(engine: LocalGenerator) -> AsyncIterator[pb_grpc.GeneratorServiceStub]:
     server = grpc.aio.server()
     pb_grpc.add_GeneratorServiceServicer_to_server(GeneratorServicer(engine, TOKEN), server)  # type: ignore[arg-type]
     port = server.add_insecure_port("127.0.0.1:0")

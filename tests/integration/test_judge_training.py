@@ -26,7 +26,7 @@ from emofeedback_trainer.nano.dataset import SceneData, build_scenes
 
 SCHEDULE = Schedule(steps=2, learning_rate=1e-3, batch=4, save_every=1, measure_every=2, measured=1)
 SFT = replace(SFT_CONFIGS["nano"], schedule=SCHEDULE)
-GRPO = replace(GRPO_CONFIGS["nano"], schedule=SCHEDULE, generations=4, max_new_tokens=100)
+GRPO = replace(GRPO_CONFIGS["nano"], schedule=SCHEDULE, num_generations=4, max_new_tokens=100)
 
 
 @pytest.fixture(scope="module")

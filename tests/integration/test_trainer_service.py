@@ -97,7 +97,7 @@ async def test_a_canceled_run_saves_its_work_and_goes_on_when_it_is_resumed(tmp_
     async with trainer(tmp_path) as client:
         await client.trainer.create(RunRequest(name="calm", config="iterations = 6\npace = 0.1\n"))
         await until(client, "calm", RunState.RUNNING, iteration=2)
-        assert (await client.trainer.cancel("calm")).message == "it is being canceled"
+        assert (await client.trainer.cancel("calm")).message == "it is being cancelled"
         await until(client, "calm", RunState.CANCELED)
         done = (await client.trainer.get("calm")).iteration
         assert 2 <= done < 6
@@ -105,7 +105,7 @@ async def test_a_canceled_run_saves_its_work_and_goes_on_when_it_is_resumed(tmp_
         await client.trainer.create(RunRequest(name="calm", resume=True))
         events = await watched(client, "calm")
         assert states(events)[-1] is RunState.FINISHED and iterations(events) == [1, 2, 3, 4, 5, 6]
-        with pytest.raises(FailedPrecondition, match="'calm' is finished: only one that failed or was canceled"):
+        with pytest.raises(FailedPrecondition, match="'calm' is finished: only one that failed or was cancelled"):
             await client.trainer.create(RunRequest(name="calm", resume=True))
 
 
@@ -199,7 +199,11 @@ async def test_a_retry_creates_no_second_run(tmp_path: Path) -> None:
         (lambda t: t.create(RunRequest(name="calm")), InvalidRequest, "config: is empty"),
         (lambda t: t.create(RunRequest(name="calm", config="x = [")), InvalidRequest, "config: is not TOML"),
         (lambda t: t.create(RunRequest(name="calm", config="colour = 1")), InvalidRequest, "config.colour"),
-        (lambda t: t.create(RunRequest(name="calm", config="group_size = 1")), InvalidRequest, "config.group_size"),
+        (
+            lambda t: t.create(RunRequest(name="calm", config="num_generations = 1")),
+            InvalidRequest,
+            "config.num_generations",
+        ),
         (lambda t: t.create(RunRequest(name="calm", config='extends = "x"')), InvalidRequest, "config.extends"),
         (lambda t: t.create(RunRequest(name="calm", config='name = "b"')), InvalidRequest, "config.name"),
         (lambda t: t.create(RunRequest(name="calm", resume=True)), NotFound, "nothing to resume"),

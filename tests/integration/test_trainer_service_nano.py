@@ -30,7 +30,7 @@ from support.scraping import wait_for
 CONFIG = """extends = "nano"
 iterations = 4
 groups = 2
-group_size = 2
+num_generations = 2
 rewards.form = "continuous"
 learner.rank = 2
 panel.pairs = 1

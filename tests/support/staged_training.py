@@ -17,12 +17,12 @@ from emofeedback.domain.generation import Conditioning, GroupStarted, ModelInfo,
 from emofeedback.domain.tensors import Tensor
 from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.core.config import to_toml
-from emofeedback_trainer.evaluation.observations import Sight
+from emofeedback_trainer.evaluation.observations import Observation
 from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.evaluation.panel import keep
 from emofeedback_trainer.flow_grpo.config import CONFIGS
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
-from emofeedback_trainer.nano.models.independent_judge import CriticReading
+from emofeedback_trainer.nano.models.independent_judge import IndependentReading
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import Scene, affect, sample_scene, scene_near
 
@@ -128,15 +128,15 @@ def stage_panel(folder: Path, policy: str, pairs: int, *, trained: bool) -> None
         if trained:
             near = scene_near(rng, pair.target, subject=pair.subject, place=scene.place, among=60)
             scenes = [replace(near, layout=before.layout) for before in scenes]
-        groups.append([sight(scene, seed=500_000 + 1000 * number + i) for i, scene in enumerate(scenes)])
+        groups.append([observation(scene, seed=500_000 + 1000 * number + i) for i, scene in enumerate(scenes)])
     keep(folder, policy, PANEL_PAIRS[:pairs], groups)
 
 
-def sight(scene: Scene, seed: int) -> Sight:
-    """A drawn scene in the eyes of a judge and a critic who know it."""
+def observation(scene: Scene, seed: int) -> Observation:
+    """A drawn scene in the eyes of a judge and an independent judge who know it."""
     point = affect(scene)
     judged = assessment(point.valence, point.arousal)
-    critic = CriticReading(
+    independent = IndependentReading(
         valence=point.valence,
         arousal=point.arousal,
         subject=scene.subject,
@@ -146,7 +146,7 @@ def sight(scene: Scene, seed: int) -> Sight:
         expression=scene.expression,
         light=scene.light,
     )
-    return Sight(seed=seed, image=png(render(scene)), judged=judged, alignment=0.3, critic=critic)
+    return Observation(seed=seed, image=png(render(scene)), judged=judged, alignment=0.3, independent=independent)
 
 
 def assessment(valence: float, arousal: float) -> Assessment:

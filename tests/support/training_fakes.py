@@ -14,7 +14,7 @@ from emofeedback.domain.generation import GroupStarted, ModelInfo, TrajectoryEve
 from emofeedback.generator.policy_store import PolicyStore
 from emofeedback_trainer.core.rewards import RewardConfig
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, PanelConfig, SamplingConfig
-from emofeedback_trainer.flow_grpo.learning import LearnerConfig, UpdateFigures
+from emofeedback_trainer.flow_grpo.learning import LearnerConfig, UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout
 from support.fakes import GENERATOR_MODEL, ScriptedGenerator
 
@@ -22,7 +22,7 @@ SMALL = FlowGrpoConfig(
     name="small",
     iterations=4,
     groups=3,
-    group_size=2,
+    num_generations=2,
     patience=0.0,
     sampling=SamplingConfig(steps=4, window_length=2, window_to=1),
     rewards=RewardConfig(form="continuous"),
@@ -70,7 +70,7 @@ class SummingLearner:
         }
         self._averages = {name: weight.clone() for name, weight in self._weights.items()}
 
-    def update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateFigures:
+    def update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateMetrics:
         if len(self.rollouts) == self.fails_at:
             raise RuntimeError("the power is cut")
         self.rollouts.append(rollout)
@@ -82,7 +82,7 @@ class SummingLearner:
         for name, weight in self._weights.items():
             weight.mul_(0.5).add_(seen + rollout.iteration)
             self._averages[name].lerp_(weight, 0.3)
-        return UpdateFigures(
+        return UpdateMetrics(
             loss=float(seen), log_probability_drift=self.drift, groups=len(rollout.groups), groups_dropped=0
         )
 

@@ -22,7 +22,7 @@ class TrainerClient:
         self._connection = connection
 
     async def create(self, request: RunRequest) -> Run:
-        """Queues a run, or one that has failed or was canceled, to go on from its last checkpoint.
+        """Queues a run, or one that has failed or was cancelled, to go on from its last checkpoint.
 
         Raises:
             InvalidRequest: a field is out of its limits, or the configuration's (`config.` and its dotted key).

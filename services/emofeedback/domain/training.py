@@ -38,7 +38,7 @@ class RunRequest:
     """TOML, as `emofeedback-train flow-grpo --config FILE` reads it; `extends = "nano"` starts from a built-in one and
     is a whole configuration. Empty with `resume`."""
     resume: bool = False
-    """Go on with the run of this name, which has failed or was canceled."""
+    """Go on with the run of this name, which has failed or was cancelled."""
     request_id: str = ""
     """Retried with the same id, the run is not created twice."""
 
@@ -87,7 +87,7 @@ class IterationDone:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelMeasured:
-    """The held-out panel was painted and judged by the critic."""
+    """The held-out panel was painted and judged by the independent judge."""
 
     iteration: int
     """Finished iterations at that time; 0 is the generator before training."""

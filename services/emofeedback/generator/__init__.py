@@ -1,1 +1,1 @@
-"""The generator: checkpoints, sampler, engine and service. `engine.GeneratorEngine` paints in process."""
+"""The generator: checkpoints, sampler, engine and service. `engine.LocalGenerator` paints in process."""

@@ -41,7 +41,7 @@ from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.preflight import check
 from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
-from emofeedback.generator.slots import Call, Event, Place, finished, group_started
+from emofeedback.generator.slots import Call, Event, Slot, finished, group_started
 from emofeedback.generator.vocabulary import Vocabulary
 from emofeedback.observability.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
 from emofeedback.profiles.profile import GeneratorSettings
@@ -52,7 +52,7 @@ _PROGRESS_SECONDS = 0.1
 """A call hears of its steps at most this often: every step of every image would cost more than it tells."""
 
 
-class GeneratorEngine:
+class LocalGenerator:
     """Paints with a loaded checkpoint. Implements `interfaces.Generator`; safe to use from several event loops.
 
     The same prompt, seed, steps, guidance and model give the same pixels. On a CPU that holds to the bit whatever
@@ -70,7 +70,7 @@ class GeneratorEngine:
         self._calls: list[Call] = []
         self._closed = False
         # The painter's own:
-        self._places: list[Place] = []
+        self._places: list[Slot] = []
         self._seconds_per_image = 1.0
         self._painted_with: set[str] = set()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
@@ -78,7 +78,7 @@ class GeneratorEngine:
         self._painter.start()
 
     @classmethod
-    def load(cls, settings: GeneratorSettings) -> GeneratorEngine:
+    def load(cls, settings: GeneratorSettings) -> LocalGenerator:
         """Check, load and start.
 
         Raises:
@@ -258,16 +258,16 @@ class GeneratorEngine:
                 except Exception as error:
                     self._fail(call, error)
                     break
-                self._places.append(Place(call=call, index=call.waiting.popleft(), sample=sample))
+                self._places.append(Slot(call=call, index=call.waiting.popleft(), sample=sample))
 
     def _next_sample(self, call: Call) -> Sample:
         seed = call.request.seeds[call.waiting[0]]
-        if call.trunk is not None:
-            return branch(call.trunk, seed)
+        if call.shared_prefix is not None:
+            return branch(call.shared_prefix, seed)
         call.recipe = call.recipe or self._start(call)
         sample = start(self._models, call.recipe, seed)
         if call.start_seed is not None:
-            call.trunk = sample
+            call.shared_prefix = sample
         return sample
 
     def _start(self, call: Call) -> Recipe:
@@ -293,7 +293,7 @@ class GeneratorEngine:
             POLICY_IN_USE.record(float(policy in painting), policy=policy or BASE_POLICY, digest=digest)
         self._painted_with = painting
 
-    def _step(self, policy: str, places: list[Place]) -> None:
+    def _step(self, policy: str, places: list[Slot]) -> None:
         """One forward for the samples of one policy, and what follows from it for their callers."""
         began = time.monotonic()
         try:
@@ -318,7 +318,7 @@ class GeneratorEngine:
         self._places = [place for place in self._places if not place.sample.finished]
 
     @staticmethod
-    def _tell_steps(call: Call, places: list[Place], now: float) -> None:
+    def _tell_steps(call: Call, places: list[Slot], now: float) -> None:
         if call.window is not None or now - call.told < _PROGRESS_SECONDS:
             return
         call.told = now
@@ -334,7 +334,7 @@ class GeneratorEngine:
 
     # --- on the encoder's thread ----------------------------------------------------------------------------------
 
-    def _deliver(self, place: Place, picture: Tensor) -> None:
+    def _deliver(self, place: Slot, picture: Tensor) -> None:
         if place.call.abandoned:
             return
         try:
@@ -344,7 +344,7 @@ class GeneratorEngine:
             self._fail(place.call, error)
 
 
-def _policy(place: Place) -> str:
+def _policy(place: Slot) -> str:
     return place.call.policy
 
 

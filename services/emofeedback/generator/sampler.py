@@ -110,14 +110,14 @@ def start(models: Models, recipe: Recipe, seed: int) -> Sample:
     return sample
 
 
-def branch(trunk: Sample, seed: int) -> Sample:
-    """Another sample of a common start, from where `trunk` has entered the window.
+def branch(shared_prefix: Sample, seed: int) -> Sample:
+    """Another sample of a common start, from where `shared_prefix` has entered the window.
 
     Before it no step adds noise, so what the trunk did until there would only be done again.
     """
-    entry, window = trunk.visited[0], trunk.recipe.window
+    entry, window = shared_prefix.visited[0], shared_prefix.recipe.window
     assert window is not None
-    return Sample(recipe=trunk.recipe, seed=seed, latent=entry, step=window.first, visited=[entry])
+    return Sample(recipe=shared_prefix.recipe, seed=seed, latent=entry, step=window.first, visited=[entry])
 
 
 def step_noise(shape: tuple[int, ...], seed: int, step: int) -> Tensor:

@@ -47,7 +47,7 @@ class Call:
     abandoned: bool = False
     """Set by the caller's side when nobody waits any more."""
     recipe: Recipe | None = None
-    trunk: Sample | None = None
+    shared_prefix: Sample | None = None
     """The sample of a common start from which the others branch off."""
     told: float = 0.0
     """When the caller last heard of a step (monotonic clock)."""
@@ -70,11 +70,11 @@ class Call:
     @property
     def held_up(self) -> bool:
         """Whether its next sample has to wait until the trunk has entered the window."""
-        return self.trunk is not None and not self.trunk.visited
+        return self.shared_prefix is not None and not self.shared_prefix.visited
 
 
 @dataclass(eq=False, kw_only=True)
-class Place:
+class Slot:
     """One place of the batch."""
 
     call: Call
@@ -94,7 +94,7 @@ def group_started(recipe: Recipe, model: ModelInfo, policy_digest: str) -> Group
     )
 
 
-def finished(place: Place, picture: Tensor, base: ModelInfo) -> GeneratedImage | Trajectory:
+def finished(place: Slot, picture: Tensor, base: ModelInfo) -> GeneratedImage | Trajectory:
     """What a caller gets of a finished sample; `picture` is uint8 RGB, shape (height, width, 3)."""
     png = io.BytesIO()
     Image.fromarray(picture.numpy()).save(png, "PNG")

@@ -77,13 +77,13 @@ def traceparent() -> str:
     return carrier.get("traceparent", "")
 
 
-def asked_for_by(traceparent: str) -> None:
+def attach_parent(traceparent: str) -> None:
     """Makes a span of another process the current one of this process, for good."""
     attach(propagate.extract({"traceparent": traceparent}))
 
 
 @contextmanager
-def chapter(name: str, **attributes: str | int) -> Iterator[None]:
+def detached_span(name: str, **attributes: str | int) -> Iterator[None]:
     """A span at the head of a trace of its own, with a link to the current one: for a part of work so long that nobody
     could look at it as one trace. What is called within belongs to it."""
     cause = trace.get_current_span().get_span_context()

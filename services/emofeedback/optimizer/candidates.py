@@ -36,7 +36,7 @@ def paint_and_judge(
     Every candidate comes with its loss and its alignment with the original prompt; `on_subject` is True at or
     above the drift floor.
     """
-    easel: Channel[GeneratedImage] = Channel()
+    queue: Channel[GeneratedImage] = Channel()
 
     async def paint() -> AsyncGenerator[PaintingEvent, None]:
         async with closing(generator.generate(painting)) as events:
@@ -51,15 +51,15 @@ def paint_and_judge(
                         yield PaintingStep(round=index, step=event)
                     case GeneratedImage():
                         yield ImagePainted(round=index, image=event)
-                        easel.send(event)
-        easel.close()
+                        queue.send(event)
+        queue.close()
 
     async def assess() -> AsyncGenerator[PaintingEvent, None]:
         images: dict[int, GeneratedImage] = {}
         alignments: dict[int, tuple[asyncio.Task[list[float]], int]] = {}
 
         async def arrivals() -> AsyncIterator[tuple[int, bytes]]:
-            async for together in easel:
+            async for together in queue:
                 scoring = asyncio.create_task(judge.score([image.data for image in together], request.prompt))
                 for position, image in enumerate(together):
                     images[image.index] = image

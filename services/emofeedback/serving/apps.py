@@ -38,10 +38,10 @@ class GeneratorDeployment(GeneratorServicer):
     """A replica of the generator."""
 
     def __init__(self, profile: Profile) -> None:
-        from emofeedback.generator.local import GeneratorEngine
+        from emofeedback.generator.local import LocalGenerator
 
         watch_replica("generator", device=profile.generator.device)
-        self._engine = GeneratorEngine.load(profile.generator)
+        self._engine = LocalGenerator.load(profile.generator)
         super().__init__(self._engine, _token())
 
     async def record_autoscaling_stats(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from emofeedback.client import AsyncClient
 from emofeedback.domain.generation import Generator
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
 from support.fakes import ScriptedGenerator
@@ -17,16 +17,16 @@ from support.tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorEngine]:
+def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGenerator]:
     policies = tmp_path_factory.mktemp("policies")
     save_tiny_policy(policies / "warm", tiny_sd3)
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=2, policies=str(policies)))
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=2, policies=str(policies)))
     yield engine
     engine.close()
 
 
 @pytest_asyncio.fixture
-async def served(engine: GeneratorEngine) -> AsyncIterator[Generator]:
+async def served(engine: LocalGenerator) -> AsyncIterator[Generator]:
     """The same engine behind an address."""
     server = grpc.aio.server()
     add_GeneratorServiceServicer_to_server(GeneratorServicer(engine, "secret"), server)  # type: ignore[arg-type]
@@ -38,5 +38,5 @@ async def served(engine: GeneratorEngine) -> AsyncIterator[Generator]:
 
 
 @pytest.fixture(params=["engine", "client", "scripted"])
-def generator(request: pytest.FixtureRequest, engine: GeneratorEngine, served: Generator) -> Generator:
+def generator(request: pytest.FixtureRequest, engine: LocalGenerator, served: Generator) -> Generator:
     return {"engine": engine, "client": served, "scripted": ScriptedGenerator(known_policies=("warm",))}[request.param]

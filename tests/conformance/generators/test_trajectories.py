@@ -27,7 +27,7 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.tensors import to_torch
 from emofeedback.generator.flow import TRAIN_STEPS, guided
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.stochastic import cps_moments, log_probability, sde_moments
 from support.fakes import ScriptedGenerator
 from support.scripted_trajectories import velocity as scripted_velocity
@@ -37,7 +37,7 @@ Velocity = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 
 @pytest.fixture
-def velocity(generator: Generator, engine: GeneratorEngine) -> Velocity:
+def velocity(generator: Generator, engine: LocalGenerator) -> Velocity:
     if isinstance(generator, ScriptedGenerator):
         return lambda latents, _, read: scripted_velocity(latents, read)
 
@@ -236,7 +236,7 @@ async def test_closed_early_it_serves_the_next_call(generator: Generator) -> Non
 
 
 async def test_a_group_is_the_same_to_the_bit_in_process_and_over_the_wire(
-    engine: GeneratorEngine, served: Generator
+    engine: LocalGenerator, served: Generator
 ) -> None:
     request = ask(guidance=3.0, negative_prompt="fog", policy="warm", seeds=(5, 6, 7))
     assert await group(engine, request) == await group(served, request)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest, ModelInfo
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.policy_store import MANIFEST, WEIGHTS, PolicyStore
 from emofeedback.generator.preflight import WEIGHTED
@@ -53,7 +53,7 @@ def levels(image: GeneratedImage) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(image.data)), int)
 
 
-async def painted(engine: GeneratorEngine, policy: str) -> GeneratedImage:
+async def painted(engine: LocalGenerator, policy: str) -> GeneratedImage:
     request = GenerationRequest(prompt="a quiet harbor", seeds=(3,), steps=4, guidance=1.0, policy=policy)
     (image,) = [event async for event in engine.generate(request) if isinstance(event, GeneratedImage)]
     return image
@@ -64,7 +64,7 @@ async def test_diffusers_paints_the_same_pixels_with_a_published_policy(
 ) -> None:
     policy = published(tmp_path, tiny_sd3, model)
     settings = tiny_sd3_settings(tiny_sd3, policies=str(tmp_path), threads=1, width=32, height=32)
-    engine = GeneratorEngine.load(settings)
+    engine = LocalGenerator.load(settings)
     try:
         ours, base = await painted(engine, policy.name), await painted(engine, "base")
     finally:

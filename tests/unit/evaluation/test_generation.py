@@ -183,7 +183,7 @@ def test_the_maps_of_all_ways_are_one_picture() -> None:
         ([], "out: is missing: the runs are kept there"),
         (["--out", "OUT", "--limit", "1"], "limit: is 1, it must be 2 or more"),
         (["--out", "OUT", "--policy", "calm"], "policies: is missing"),
-        (["--out", "OUT", "--profile", "sd35-medium"], "independent: the critic knows the nano world only"),
+        (["--out", "OUT", "--profile", "sd35-medium"], "independent: the independent judge knows the nano world only"),
         (["--out", "OUT", "--data", "OUT"], "is no data folder"),
     ],
 )

@@ -15,7 +15,7 @@ from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.storage import write_split
 from emofeedback_trainer.evaluation.confidence import Sampling
-from emofeedback_trainer.evaluation.judge import Seen, image_of, judge_figures, look
+from emofeedback_trainer.evaluation.judge import Seen, image_of, judge_metrics, look
 from emofeedback_trainer.evaluation.provenance import samples_digest
 from support.fakes import Picture, ScriptedJudge, assessment, paint
 
@@ -48,7 +48,7 @@ async def seen(samples: list[Sample], judge: ScriptedJudge | None = None, **opti
 
 
 async def test_figures_are_those_of_what_the_judge_could_read() -> None:
-    found = judge_figures(await seen([sample(index) for index in range(40)]))
+    found = judge_metrics(await seen([sample(index) for index in range(40)]))
     values = {name: figure.value for name, figure in found.figures.items()}
     assert (found.samples, found.unreadable) == (40, 1)
     assert values["valence_mae"] == pytest.approx(0.5) and values["arousal_mae"] == 0
@@ -64,15 +64,15 @@ async def test_figures_are_those_of_what_the_judge_could_read() -> None:
 async def test_labels_that_are_missing_are_left_out_and_none_at_all_is_said() -> None:
     bare = {"valence": None, "arousal": None, "emotion": None}
     some = [sample(0), sample(1, arousal=None), sample(2, emotion=None), sample(3, **bare)]
-    counts = {name: figure.n for name, figure in judge_figures(await seen(some)).figures.items()}
+    counts = {name: figure.n for name, figure in judge_metrics(await seen(some)).figures.items()}
     assert (counts["valence_mae"], counts["arousal_mae"], counts["accuracy"]) == (3, 2, 2)
     with pytest.raises(InvalidRequest, match="no valence, arousal, emotion or ranking"):
-        judge_figures(await seen([sample(3, **bare)]))
+        judge_metrics(await seen([sample(3, **bare)]))
 
 
 async def test_a_temperature_is_fitted_on_other_samples() -> None:
     measured, others = [await seen([sample(i) for i in range(start, start + 30)]) for start in (0, 40)]
-    found = judge_figures(measured, validation=others)
+    found = judge_metrics(measured, validation=others)
     assert found.temperature and found.temperature > 1  # three quarters sure, half right
     assert found.confidence and found.tempered and found.tempered.ece < found.confidence.ece
 
@@ -80,7 +80,7 @@ async def test_a_temperature_is_fitted_on_other_samples() -> None:
 async def test_rankings_are_asked_for_where_the_data_has_them() -> None:
     judge = ScriptedJudge(feeling=half_a_point_off, analyses=["[joy, surprise, fear]", "I can't say"])
     samples = [sample(0, ranking=RANKING), sample(1), sample(2, ranking=RANKING)]
-    found = judge_figures(await seen(samples, judge, with_ranking=True))
+    found = judge_metrics(await seen(samples, judge, with_ranking=True))
     assert found.figures["ranking_score"].value == 50 and found.unreadable_rankings == 1
     assert len(judge.conversations) == 2
     assert "fear, joy, surprise" in str(judge.conversations[0][0].parts[1])

@@ -19,7 +19,7 @@ from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.evaluation import ablation
 from emofeedback_trainer.evaluation import policy_comparison as comparison
-from emofeedback_trainer.evaluation.observations import Sight
+from emofeedback_trainer.evaluation.observations import Observation
 from emofeedback_trainer.evaluation.pairs import EVALUATION_PAIRS, MIDDLE
 from emofeedback_trainer.evaluation.policy import Evaluation
 from emofeedback_trainer.evaluation.policy_comparison import Measured, Row, compare, measured
@@ -97,8 +97,8 @@ def test_the_table_says_what_was_aimed_at_and_what_was_reached() -> None:
     assert line.endswith("| at least 0.25 | yes |")
 
 
-def a_sight(seed: int, critic: Any) -> Sight:
-    return Sight(seed=seed, image=paint("a", seed), judged=None, alignment=0.5, critic=critic)
+def a_sight(seed: int, independent: Any) -> Observation:
+    return Observation(seed=seed, image=paint("a", seed), judged=None, alignment=0.5, independent=independent)
 
 
 def test_pictures_become_arrays_by_pair() -> None:
@@ -109,7 +109,7 @@ def test_pictures_become_arrays_by_pair() -> None:
     assert arrays.points.tolist() == [[[3.0, 4.0], [6.0, 7.0]]]
     assert arrays.subjects.tolist() == [[1.0, 0.0]]
     assert arrays.looks.shape == (1, 2, 3) and arrays.diversities.shape == (1,)
-    with pytest.raises(FailedPrecondition, match="needs a critic"):
+    with pytest.raises(FailedPrecondition, match="needs an independent judge"):
         measured([pair], [[a_sight(1, seen), a_sight(2, None)]])
 
 
@@ -134,7 +134,7 @@ def test_the_record_says_with_what_it_was_measured() -> None:
 
 
 class Colors:
-    """A critic that knows scripted pictures by their color and feels what the script says."""
+    """An independent judge that knows scripted pictures by their color and feels what the script says."""
 
     def __init__(self, generator: ScriptedGenerator) -> None:
         self._generator = generator
@@ -169,7 +169,7 @@ async def ablate(folder: Path, generator: ScriptedGenerator) -> list[ablation.Ro
     )
     profile = replace(NANO_PROFILE, optimizer=replace(NANO_PROFILE.optimizer, image_floor=2.0))
     return await ablation.measure(
-        PAIRS[:4], "calm", folder, profile=profile, generator=generator, judge=judge, critic=Colors(generator)
+        PAIRS[:4], "calm", folder, profile=profile, generator=generator, judge=judge, independent=Colors(generator)
     )
 
 

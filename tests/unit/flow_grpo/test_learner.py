@@ -17,11 +17,11 @@ from emofeedback.domain.generation import NoiseWindow
 from emofeedback.domain.tensors import from_torch, to_torch
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.learner import Learner
-from emofeedback_trainer.flow_grpo.learning import HonestyError, LearnerConfig, UpdateFigures
+from emofeedback_trainer.flow_grpo.learning import LearnerConfig, TrainingIntegrityError, UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
 from support.tiny_trajectories import tiny_rollout, tiny_transformer
 
-SMALL = LearnerConfig(rank=4, alpha=8, micro_batch=8, learning_rate=3e-3, kl_weight=0.0)
+SMALL = LearnerConfig(rank=4, alpha=8, micro_batch=8, learning_rate=3e-3, beta=0.0)
 
 
 def _learner(transformer: SD3Transformer2DModel | None = None, **changes: Any) -> Learner:
@@ -37,7 +37,7 @@ def _advantages(rollout: Rollout) -> list[list[float]]:
     return rollout_advantages(rollout, {"valence": 1.0}, over="group")
 
 
-def _update(learner: Learner, rollout: Rollout) -> UpdateFigures:
+def _update(learner: Learner, rollout: Rollout) -> UpdateMetrics:
     return learner.update(rollout, _advantages(rollout))
 
 
@@ -101,8 +101,8 @@ def test_the_divergence_holds_the_policy_to_the_base(rollout: Rollout) -> None:
     free, held = tiny_transformer(), tiny_transformer()
     untouched = _learner().probe()
 
-    def distance(transformer: SD3Transformer2DModel, kl_weight: float) -> float:
-        learner = _learner(transformer, kl_weight=kl_weight, learning_rate=1e-2)
+    def distance(transformer: SD3Transformer2DModel, beta: float) -> float:
+        learner = _learner(transformer, beta=beta, learning_rate=1e-2)
         for iteration in range(6):
             _update(learner, tiny_rollout(transformer, _brightness, iteration=iteration))
         return (learner.probe() - untouched).abs().mean().item()
@@ -111,7 +111,7 @@ def test_the_divergence_holds_the_policy_to_the_base(rollout: Rollout) -> None:
 
 
 def test_the_divergence_is_zero_at_first_and_is_told_of(rollout: Rollout) -> None:
-    learner = _learner(kl_weight=0.1)
+    learner = _learner(beta=0.1)
     assert _update(learner, rollout).kl == 0.0
     assert _update(learner, rollout).kl > 0.0
 
@@ -126,7 +126,7 @@ def test_micro_batches_of_any_size_give_the_same_update(rollout: Rollout) -> Non
 
 
 def test_several_steps_on_one_rollout_leave_its_policy_and_are_clipped(rollout: Rollout) -> None:
-    learner = _learner(optimizer_steps=2, inner_epochs=2)
+    learner = _learner(optimizer_steps=2, num_inner_epochs=2)
     figures = _update(learner, rollout)
     assert learner.steps == 4
     assert figures.ratio_deviation == 0.0
@@ -144,7 +144,7 @@ def test_half_precision_finds_nearly_the_same_gradient(rollout: Rollout, dtype: 
 
 
 def test_the_normalized_ratio_learns_too(rollout: Rollout) -> None:
-    learner = _learner(ratio_normalization=True, clip_range=3e-6, inner_epochs=2)
+    learner = _learner(ratio_normalization=True, clip_range=3e-6, num_inner_epochs=2)
     figures = _update(learner, rollout)
     assert figures.ratio_deviation == 0.0
     assert figures.clip_fraction > 0.0
@@ -172,7 +172,7 @@ def test_a_group_in_which_all_earned_the_same_is_dropped_and_counted(rollout: Ro
 def test_a_rollout_without_any_spread_changes_nothing(rollout: Rollout) -> None:
     learner = _learner()
     digest = learner.digest()
-    assert learner.update(rollout, [[0.0] * 4] * 2) == UpdateFigures(groups=0, groups_dropped=2)
+    assert learner.update(rollout, [[0.0] * 4] * 2) == UpdateMetrics(groups=0, groups_dropped=2)
     assert learner.digest() == digest
     assert learner.steps == 0
 
@@ -182,7 +182,7 @@ def test_a_model_that_does_not_say_the_same_twice_stops_the_run(rollout: Rollout
     learner = _learner(transformer)
     digest = learner.digest()
     transformer.transformer_blocks[0].attn.to_out[1] = nn.Dropout(0.1).train()
-    with pytest.raises(HonestyError, match="first ratio"):
+    with pytest.raises(TrainingIntegrityError, match="first ratio"):
         _update(learner, rollout)
     assert learner.digest() == digest
 
@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_step(rollout: Rollou
     learner = _learner()
     digest = learner.digest()
     spoiled: Sequence[Sequence[float]] = [[poison, 1.0, -1.0, 0.0], [0.5, -0.5, 0.0, 0.0]]
-    with pytest.raises(HonestyError, match="not finite"):
+    with pytest.raises(TrainingIntegrityError, match="not finite"):
         learner.update(rollout, spoiled)
     assert learner.digest() == digest
 
@@ -222,13 +222,13 @@ def test_an_adapter_that_does_not_reach_the_model_stops_the_run(
     learner = _learner()
     frozen = learner.probe()
     monkeypatch.setattr(learner._policy, "probe", lambda: frozen)
-    with pytest.raises(HonestyError, match="not bound"):
+    with pytest.raises(TrainingIntegrityError, match="not bound"):
         _update(learner, rollout)
 
 
 def test_a_step_that_changes_no_weight_stops_the_run(rollout: Rollout) -> None:
     learner = _learner(learning_rate=1e-60, weight_decay=0.0)
-    with pytest.raises(HonestyError, match="same after an update"):
+    with pytest.raises(TrainingIntegrityError, match="same after an update"):
         _update(learner, rollout)
 
 
@@ -248,7 +248,7 @@ def test_a_layer_that_is_not_there_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("rank", 0), ("clip_range", 0.0), ("micro_batch", 0), ("ema_decay", 1.0), ("kl_weight", -0.1), ("modules", ())],
+    [("rank", 0), ("clip_range", 0.0), ("micro_batch", 0), ("ema_decay", 1.0), ("beta", -0.1), ("modules", ())],
 )
 def test_a_setting_out_of_its_range_is_named(field: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=rf"learner\.{field}: must"):
@@ -278,12 +278,12 @@ def test_flow_grpo_needs_noisy_steps_and_enough_samples(rollout: Rollout) -> Non
 
 @pytest.mark.parametrize("objective", ["flow-grpo", "nft"])
 def test_a_resumed_learner_takes_the_very_same_next_step(rollout: Rollout, tmp_path: Path, objective: str) -> None:
-    uninterrupted = _learner(objective=objective, kl_weight=0.01)
+    uninterrupted = _learner(objective=objective, beta=0.01)
     _update(uninterrupted, rollout)
     save_file(uninterrupted.state(), tmp_path / "state.safetensors")
     _update(uninterrupted, rollout)
 
-    resumed = _learner(objective=objective, kl_weight=0.01)
+    resumed = _learner(objective=objective, beta=0.01)
     resumed.load_state(load_file(tmp_path / "state.safetensors"))
     assert resumed.steps == 1
     _update(resumed, rollout)

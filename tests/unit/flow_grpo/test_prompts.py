@@ -10,17 +10,17 @@ from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.evaluation.pairs import is_held_out
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, SamplingConfig
-from emofeedback_trainer.flow_grpo.prompts import GroupPlan, Wish, plan, read_wishes
+from emofeedback_trainer.flow_grpo.prompts import GroupPlan, TrainingPrompt, plan, read_training_prompts
 from emofeedback_trainer.nano.world.language import core
 from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, sample_scene
 
-WISHES = tuple(Wish(prompt=f"prompt {number}") for number in range(10))
+WISHES = tuple(TrainingPrompt(prompt=f"prompt {number}") for number in range(10))
 
 
 def planned(
     iteration: int,
     *,
-    wishes: tuple[Wish, ...] = WISHES,
+    training_prompts: tuple[TrainingPrompt, ...] = WISHES,
     seed: int = 3,
     groups: int = 6,
     common_start: bool = True,
@@ -29,11 +29,11 @@ def planned(
     config = FlowGrpoConfig(
         seed=seed,
         groups=groups,
-        group_size=4,
+        num_generations=4,
         target_gap=gap,
         sampling=SamplingConfig(window_from=1, window_to=4, common_start=common_start),
     )
-    return plan(wishes, config, iteration)
+    return plan(training_prompts, config, iteration)
 
 
 def test_an_iterations_batch_follows_from_seed_and_iteration_alone() -> None:
@@ -97,8 +97,13 @@ def test_windows_move_from_group_to_group_within_their_range() -> None:
 def test_a_target_in_the_file_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "prompts.jsonl"
     file.write_text('{"prompt": "a dog", "valence": 7, "arousal": 3.5}\n\n{"prompt": "a cat"}\n')
-    assert read_wishes(str(file)) == (Wish(prompt="a dog", target=AffectPoint(7.0, 3.5)), Wish(prompt="a cat"))
-    group = next(g for g in planned(0, wishes=read_wishes(str(file))) if g.condition.prompt == "a dog")
+    assert read_training_prompts(str(file)) == (
+        TrainingPrompt(prompt="a dog", target=AffectPoint(7.0, 3.5)),
+        TrainingPrompt(prompt="a cat"),
+    )
+    group = next(
+        g for g in planned(0, training_prompts=read_training_prompts(str(file))) if g.condition.prompt == "a dog"
+    )
     assert group.condition.caption == "a dog, valence 7, arousal 4"
 
 
@@ -117,7 +122,7 @@ def test_a_bad_line_is_named(line: str, field: str, tmp_path: Path) -> None:
     file = tmp_path / "prompts.jsonl"
     file.write_text('{"prompt": "a cat"}\n' + line)
     with pytest.raises(InvalidRequest) as caught:
-        read_wishes(str(file))
+        read_training_prompts(str(file))
     assert caught.value.violations[0].field == field
 
 
@@ -125,7 +130,7 @@ def test_a_missing_or_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     for name in ("empty.jsonl", "missing.jsonl"):
         with pytest.raises(InvalidRequest, match=name):
-            read_wishes(str(tmp_path / name))
+            read_training_prompts(str(tmp_path / name))
 
 
 def test_a_quarter_of_the_nano_world_is_never_trained_on() -> None:
@@ -133,7 +138,7 @@ def test_a_quarter_of_the_nano_world_is_never_trained_on() -> None:
     assert len(held_out) == len(SUBJECTS) * len(PLACES) // 4
     assert {subject for subject, _ in held_out} == set(SUBJECTS)
     assert {place for _, place in held_out} == set(PLACES)
-    prompts = [wish.prompt for wish in read_wishes("nano")]
+    prompts = [wish.prompt for wish in read_training_prompts("nano")]
     trained = [pair for pair, text in _named_pairs().items() if any(prompt.endswith(text) for prompt in prompts)]
     assert len(trained) == 72
     assert not set(trained) & set(held_out)

@@ -12,16 +12,16 @@ from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.errors import FailedPrecondition, InternalError, Unavailable
 from emofeedback_trainer.flow_grpo import outage as outages
 from emofeedback_trainer.flow_grpo.events import RunPaused, RunResumed
-from emofeedback_trainer.flow_grpo.learning import HonestyError
+from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.prompts import plan, read_wishes
+from emofeedback_trainer.flow_grpo.prompts import plan, read_training_prompts
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 from support.fakes import GENERATOR_MODEL, UNREADABLE, Picture, ScriptedJudge, arbitrary_feeling, assessment, look
 from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
 
-PLANS = plan(read_wishes("nano"), replace(SMALL, groups=3, group_size=2), 0)
+PLANS = plan(read_training_prompts("nano"), replace(SMALL, groups=3, num_generations=2), 0)
 SPOILED = PLANS[1].seeds[1]
 
 
@@ -54,7 +54,7 @@ async def rolled(
         PLANS,
         iteration=0,
         version=version,
-        config=replace(SMALL, concurrent_groups=together),
+        config=replace(SMALL, max_concurrent_groups=together),
         generator=generator,
         judge=judge,
         outage=Outage(patience, ([] if told is None else told).append),
@@ -179,7 +179,7 @@ async def test_another_policy_than_the_one_asked_for_stops_the_run(
     version: PolicyVersion, generator: StoreGenerator
 ) -> None:
     generator.digest = "sha256:" + "5" * 64
-    with pytest.raises(HonestyError, match="sha256:5555"):
+    with pytest.raises(TrainingIntegrityError, match="sha256:5555"):
         await rolled(version, generator, ScriptedJudge())
 
 

@@ -50,7 +50,7 @@ async def trained(
         generator=StoreGenerator(store=config.policies or store_of(folder)),
         judge=judge or ScriptedJudge(),
         learner=learner or SummingLearner(),
-        panel=Panel(pairs=2, images=2, rewards=config.rewards, critic=None),
+        panel=Panel(pairs=2, images=2, rewards=config.rewards, independent=None),
         resume=resume,
         on_event=on_event,
     )

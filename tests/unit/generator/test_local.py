@@ -22,7 +22,7 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.generator import local as engine_module
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.sampler import Sample
 from support.tiny_checkpoints import save_policy_of, save_tiny_policy, tiny_sd3_settings
 
@@ -37,8 +37,8 @@ def policies(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_sd3: Path, policies: Path) -> Iterator[GeneratorEngine]:
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1))
+def engine(tiny_sd3: Path, policies: Path) -> Iterator[LocalGenerator]:
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1))
     yield engine
     engine.close()
 
@@ -62,17 +62,17 @@ def ask(prompt: str = "a dog", seeds: int = 1, first: int = 0, **fields: Any) ->
     return GenerationRequest(prompt=prompt, seeds=tuple(range(first, first + seeds)), **fields)
 
 
-async def events(engine: GeneratorEngine, request: GenerationRequest) -> list[GenerationEvent]:
+async def events(engine: LocalGenerator, request: GenerationRequest) -> list[GenerationEvent]:
     return [event async for event in engine.generate(request)]
 
 
-async def pictures(engine: GeneratorEngine, request: GenerationRequest) -> dict[int, NDArray[np.uint8]]:
+async def pictures(engine: LocalGenerator, request: GenerationRequest) -> dict[int, NDArray[np.uint8]]:
     """Pixels by index."""
     images = [event for event in await events(engine, request) if isinstance(event, GeneratedImage)]
     return {image.index: np.asarray(Image.open(io.BytesIO(image.data))) for image in images}
 
 
-async def test_a_call_is_queued_and_then_brings_one_png_a_seed(engine: GeneratorEngine) -> None:
+async def test_a_call_is_queued_and_then_brings_one_png_a_seed(engine: LocalGenerator) -> None:
     queued, *rest = await events(engine, GenerationRequest(prompt="a dog", seeds=(5, 3, 5)))
     assert queued == GenerationQueued(images_ahead=0)
     images = sorted((e for e in rest if isinstance(e, GeneratedImage)), key=lambda image: image.index)
@@ -87,7 +87,7 @@ async def test_a_call_is_queued_and_then_brings_one_png_a_seed(engine: Generator
     assert images[0].model.name == "tiny-sd3" and images[0].model.digest.startswith("sha256:")
 
 
-async def test_steps_are_told_as_they_are_done(engine: GeneratorEngine, forwards: list[int]) -> None:
+async def test_steps_are_told_as_they_are_done(engine: LocalGenerator, forwards: list[int]) -> None:
     told = [e for e in await events(engine, ask(seeds=2, steps=30)) if isinstance(e, GenerationStep)]
     for index in (0, 1):
         steps = [event.step for event in told if event.index == index]
@@ -96,7 +96,7 @@ async def test_steps_are_told_as_they_are_done(engine: GeneratorEngine, forwards
 
 
 async def test_a_call_larger_than_the_batch_hands_out_its_first_images_early(
-    engine: GeneratorEngine, forwards: list[int]
+    engine: LocalGenerator, forwards: list[int]
 ) -> None:
     done_at = [
         (event.index, len(forwards))
@@ -108,7 +108,7 @@ async def test_a_call_larger_than_the_batch_hands_out_its_first_images_early(
     assert done_at[0][1] <= 4
 
 
-async def test_a_call_joins_between_two_steps_of_another(engine: GeneratorEngine, forwards: list[int]) -> None:
+async def test_a_call_joins_between_two_steps_of_another(engine: LocalGenerator, forwards: list[int]) -> None:
     long_one = asyncio.create_task(events(engine, ask(seeds=2, steps=12)))
     while len(forwards) < 3:
         await asyncio.sleep(0.005)
@@ -119,7 +119,7 @@ async def test_a_call_joins_between_two_steps_of_another(engine: GeneratorEngine
     assert len(forwards) == 12 and forwards.count(3) == 3
 
 
-async def test_pixels_do_not_depend_on_who_else_is_served(engine: GeneratorEngine) -> None:
+async def test_pixels_do_not_depend_on_who_else_is_served(engine: LocalGenerator) -> None:
     alone = await pictures(engine, ask(seeds=3, steps=6))
     busy = [asyncio.create_task(pictures(engine, ask(f"{n} cats", seeds=n, steps=2 + n))) for n in range(1, 5)]
     joined = await pictures(engine, ask(seeds=3, steps=6))
@@ -128,7 +128,7 @@ async def test_pixels_do_not_depend_on_who_else_is_served(engine: GeneratorEngin
         np.testing.assert_array_equal(joined[index], picture)
 
 
-async def test_the_prompt_is_encoded_once_a_request(engine: GeneratorEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_prompt_is_encoded_once_a_request(engine: LocalGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = engine._models.prompts.clips[0][1]
     encoded: list[int] = []
     forward = encoder.forward
@@ -142,7 +142,7 @@ async def test_the_prompt_is_encoded_once_a_request(engine: GeneratorEngine, mon
     assert len(encoded) == 1
 
 
-async def test_closing_the_iterator_stops_at_the_next_step(engine: GeneratorEngine, forwards: list[int]) -> None:
+async def test_closing_the_iterator_stops_at_the_next_step(engine: LocalGenerator, forwards: list[int]) -> None:
     async with aclosing(engine.generate(ask(seeds=4, steps=200))) as stream:
         async for event in stream:
             if isinstance(event, GenerationStep):
@@ -153,7 +153,7 @@ async def test_closing_the_iterator_stops_at_the_next_step(engine: GeneratorEngi
     assert [type(event) for event in await events(engine, ask(steps=1))][-1] is GeneratedImage
 
 
-async def test_cancelling_the_task_stops_at_the_next_step(engine: GeneratorEngine, forwards: list[int]) -> None:
+async def test_cancelling_the_task_stops_at_the_next_step(engine: LocalGenerator, forwards: list[int]) -> None:
     task = asyncio.create_task(events(engine, ask(seeds=4, steps=200)))
     other = asyncio.create_task(events(engine, ask("a cat", steps=3)))
     while not forwards:
@@ -166,7 +166,7 @@ async def test_cancelling_the_task_stops_at_the_next_step(engine: GeneratorEngin
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back(
-    engine: GeneratorEngine, forwards: list[int], monkeypatch: pytest.MonkeyPatch
+    engine: LocalGenerator, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, queued_images=8))
     first = asyncio.create_task(events(engine, ask(seeds=8, steps=9)))
@@ -180,14 +180,14 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(
     assert len(await events(engine, ask(seeds=5))) > 5
 
 
-async def test_words_past_the_encoders_limit_are_said(engine: GeneratorEngine) -> None:
+async def test_words_past_the_encoders_limit_are_said(engine: LocalGenerator) -> None:
     prompt = "a red dog, " + ", ".join(f"cat number {n} of many" for n in range(12))
     queued = await anext(engine.generate(ask(prompt)))
     assert isinstance(queued, GenerationQueued)
     assert queued.shortened_prompt == "a red dog, cat number 0 of many"  # a token a letter, CLIP reads 40
 
 
-async def test_prompts_may_arrive_while_others_are_encoded(engine: GeneratorEngine) -> None:
+async def test_prompts_may_arrive_while_others_are_encoded(engine: LocalGenerator) -> None:
     """Tokenizers are used from the event loop and from the painter's thread."""
     asked = [ask(f"{'many words, ' * 30}{number}", steps=1, guidance=1.0) for number in range(40)]
     answered = await asyncio.gather(*(events(engine, request) for request in asked))
@@ -196,7 +196,7 @@ async def test_prompts_may_arrive_while_others_are_encoded(engine: GeneratorEngi
 
 async def test_unknown_words_are_said(tiny_sd3: Path, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("a\ndog\n")
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, vocabulary=str(tmp_path / "words.txt")))
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, vocabulary=str(tmp_path / "words.txt")))
     try:
         queued = await anext(engine.generate(ask("A dog, a zebra!", steps=1)))
     finally:
@@ -204,13 +204,13 @@ async def test_unknown_words_are_said(tiny_sd3: Path, tmp_path: Path) -> None:
     assert isinstance(queued, GenerationQueued) and queued.unknown_words == ("zebra",)
 
 
-async def test_an_unknown_policy_names_the_known_ones(engine: GeneratorEngine) -> None:
+async def test_an_unknown_policy_names_the_known_ones(engine: LocalGenerator) -> None:
     assert await engine.policies() == ["broken", "cold", "warm"]
     with pytest.raises(NotFound, match="'hot' is unknown, known are: broken, cold, warm"):
         await events(engine, ask(policy="hot"))
 
 
-async def test_calls_with_different_policies_never_mix(engine: GeneratorEngine) -> None:
+async def test_calls_with_different_policies_never_mix(engine: LocalGenerator) -> None:
     alone = {policy: (await pictures(engine, ask(policy=policy, steps=5)))[0] for policy in ("", "warm", "cold")}
     together = await asyncio.gather(*(pictures(engine, ask(policy=policy, steps=5)) for policy in alone))
     for (policy, picture), joined in zip(alone.items(), together, strict=True):
@@ -221,7 +221,7 @@ async def test_calls_with_different_policies_never_mix(engine: GeneratorEngine) 
 
 
 async def test_where_a_request_names_no_policy_the_profiles_own_paints(tiny_sd3: Path, policies: Path) -> None:
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, policies=str(policies), policy="warm", threads=1))
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, policies=str(policies), policy="warm", threads=1))
     try:
         named, unnamed, base = [
             (await events(engine, ask(policy=policy, steps=2)))[-1] for policy in ("warm", "", BASE_POLICY)
@@ -232,7 +232,7 @@ async def test_where_a_request_names_no_policy_the_profiles_own_paints(tiny_sd3:
     assert named.data == unnamed.data != base.data
 
 
-async def test_a_broken_policy_fails_its_own_call_only(engine: GeneratorEngine, forwards: list[int]) -> None:
+async def test_a_broken_policy_fails_its_own_call_only(engine: LocalGenerator, forwards: list[int]) -> None:
     other = asyncio.create_task(events(engine, ask(seeds=2, steps=8)))
     while not forwards:
         await asyncio.sleep(0.005)
@@ -242,7 +242,7 @@ async def test_a_broken_policy_fails_its_own_call_only(engine: GeneratorEngine, 
 
 
 async def test_a_defect_fails_the_call_and_the_engine_goes_on(
-    engine: GeneratorEngine, monkeypatch: pytest.MonkeyPatch
+    engine: LocalGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
@@ -258,16 +258,14 @@ async def test_a_defect_fails_the_call_and_the_engine_goes_on(
     ("changes", "field"),
     [({"prompt": " "}, "prompt"), ({"seeds": ()}, "seeds"), ({"steps": 0}, "steps"), ({"guidance": 0.5}, "guidance")],
 )
-async def test_requests_are_checked_in_process_too(
-    engine: GeneratorEngine, changes: dict[str, Any], field: str
-) -> None:
+async def test_requests_are_checked_in_process_too(engine: LocalGenerator, changes: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await events(engine, replace(ask(), **changes))
     assert [violation.field for violation in refused.value.violations] == [field]
 
 
 async def test_closing_the_engine_ends_the_calls_that_wait(tiny_sd3: Path, forwards: list[int]) -> None:
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3))
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3))
     waiting = asyncio.create_task(events(engine, ask(seeds=2, steps=100)))
     while not forwards:
         await asyncio.sleep(0.005)

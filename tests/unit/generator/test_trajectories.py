@@ -27,7 +27,7 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.tensors import to_torch
 from emofeedback.generator import local as engine_module
 from emofeedback.generator.flow import guided
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.sampler import Sample, advance, recipe, start, step_noise
 from emofeedback.generator.stochastic import log_probability, sde_moments
@@ -119,11 +119,11 @@ def test_latents_are_recorded_in_float32_where_the_model_computes_in_bfloat16(ti
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorEngine]:
+def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGenerator]:
     policies = tmp_path_factory.mktemp("policies")
     save_tiny_policy(policies / "warm", tiny_sd3, seed=1)
     save_tiny_policy(policies / "cold", tiny_sd3, seed=2)
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1))
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1))
     yield engine
     engine.close()
 
@@ -149,17 +149,17 @@ def ask(count: int = 3, **changes: Any) -> TrajectoryRequest:
     )
 
 
-async def events(engine: GeneratorEngine, request: TrajectoryRequest) -> list[TrajectoryEvent]:
+async def events(engine: LocalGenerator, request: TrajectoryRequest) -> list[TrajectoryEvent]:
     return [event async for event in engine.sample_trajectories(request)]
 
 
-async def paint(engine: GeneratorEngine, **changes: Any) -> list[Any]:
+async def paint(engine: LocalGenerator, **changes: Any) -> list[Any]:
     request = GenerationRequest(**{"prompt": "a cat", "seeds": (1,), "steps": 3, **changes})
     return [event async for event in engine.generate(request)]
 
 
 async def test_each_trajectory_is_delivered_as_soon_as_it_is_decoded(
-    engine: GeneratorEngine, forwards: list[int]
+    engine: LocalGenerator, forwards: list[int]
 ) -> None:
     done_at = [
         (event.index, len(forwards))
@@ -172,7 +172,7 @@ async def test_each_trajectory_is_delivered_as_soon_as_it_is_decoded(
 
 
 async def test_what_comes_before_the_window_is_computed_once_for_a_common_start(
-    engine: GeneratorEngine, forwards: list[int]
+    engine: LocalGenerator, forwards: list[int]
 ) -> None:
     window = NoiseWindow(first=2, length=2)
     together = await events(engine, ask(6, window=window, start_seed=9))
@@ -185,7 +185,7 @@ async def test_what_comes_before_the_window_is_computed_once_for_a_common_start(
 
 
 async def test_others_are_served_while_a_group_has_not_entered_its_window(
-    engine: GeneratorEngine, forwards: list[int]
+    engine: LocalGenerator, forwards: list[int]
 ) -> None:
     window = NoiseWindow(first=20, length=2)
     held_up = asyncio.create_task(events(engine, ask(4, window=window, start_seed=9, steps=24)))
@@ -196,7 +196,7 @@ async def test_others_are_served_while_a_group_has_not_entered_its_window(
     assert sum(isinstance(event, Trajectory) for event in await held_up) == 4
 
 
-async def test_pictures_and_trajectories_share_one_forward(engine: GeneratorEngine, forwards: list[int]) -> None:
+async def test_pictures_and_trajectories_share_one_forward(engine: LocalGenerator, forwards: list[int]) -> None:
     alone = await events(engine, ask(2, steps=12))
     forwards.clear()
     group = asyncio.create_task(events(engine, ask(2, steps=12)))
@@ -209,7 +209,7 @@ async def test_pictures_and_trajectories_share_one_forward(engine: GeneratorEngi
     assert len(forwards) == 12 and forwards.count(3) == 3
 
 
-async def test_groups_of_two_policies_at_once_do_not_mix(engine: GeneratorEngine) -> None:
+async def test_groups_of_two_policies_at_once_do_not_mix(engine: LocalGenerator) -> None:
     alone = {policy: await events(engine, ask(2, policy=policy)) for policy in ("base", "warm", "cold")}
     together = await asyncio.gather(*(events(engine, ask(2, policy=policy)) for policy in alone))
     digests = set()
@@ -221,7 +221,7 @@ async def test_groups_of_two_policies_at_once_do_not_mix(engine: GeneratorEngine
     assert len(digests) == 3
 
 
-async def test_closing_the_iterator_stops_at_the_next_step(engine: GeneratorEngine, forwards: list[int]) -> None:
+async def test_closing_the_iterator_stops_at_the_next_step(engine: LocalGenerator, forwards: list[int]) -> None:
     async with aclosing(engine.sample_trajectories(ask(4, steps=200))) as stream:  # type: ignore[type-var]
         async for event in stream:
             if isinstance(event, GroupStarted):
@@ -235,7 +235,7 @@ async def test_closing_the_iterator_stops_at_the_next_step(engine: GeneratorEngi
 
 
 async def test_trajectories_count_for_the_queue(
-    engine: GeneratorEngine, forwards: list[int], monkeypatch: pytest.MonkeyPatch
+    engine: LocalGenerator, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, queued_images=8))
     group = asyncio.create_task(events(engine, ask(8, steps=9)))
@@ -248,7 +248,7 @@ async def test_trajectories_count_for_the_queue(
 
 
 async def test_a_trajectory_that_fits_no_message_is_refused_before_it_is_sampled(
-    engine: GeneratorEngine, forwards: list[int], monkeypatch: pytest.MonkeyPatch
+    engine: LocalGenerator, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A latent is 4 * 4 * 12 * 8 bytes, the picture at most 3 * 48 * 32.
     monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, message_bytes=20_000))
@@ -259,7 +259,7 @@ async def test_a_trajectory_that_fits_no_message_is_refused_before_it_is_sampled
 
 
 async def test_a_defect_on_the_way_out_fails_the_group_and_the_engine_goes_on(
-    engine: GeneratorEngine, monkeypatch: pytest.MonkeyPatch
+    engine: LocalGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
@@ -272,7 +272,7 @@ async def test_a_defect_on_the_way_out_fails_the_group_and_the_engine_goes_on(
 
 
 async def test_a_closed_engine_samples_nothing(tiny_sd3: Path) -> None:
-    engine = GeneratorEngine.load(tiny_sd3_settings(tiny_sd3))
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3))
     engine.close()
     with pytest.raises(Unavailable, match="shutting down"):
         await events(engine, ask())
@@ -293,7 +293,7 @@ async def test_every_kind_of_checkpoint_gives_what_a_learner_needs(
 ) -> None:
     """A learner that loads the transformer alone finds the record's log-probability."""
     folder = save_tiny_sd3(tmp_path / "tiny", **checkpoint)
-    engine = GeneratorEngine.load(tiny_sd3_settings(folder, threads=1))
+    engine = LocalGenerator.load(tiny_sd3_settings(folder, threads=1))
     try:
         _, started, *trajectories = await events(engine, ask(2, guidance=3.0, negative_prompt="fog"))
     finally:

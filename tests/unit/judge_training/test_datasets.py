@@ -12,7 +12,7 @@ from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_config
-from emofeedback_trainer.judge.datasets import graded_rows, taught_rows
+from emofeedback_trainer.judge.datasets import grpo_rows, sft_rows
 from emofeedback_trainer.judge.folder import JudgeRunFolder
 from emofeedback_trainer.judge.rewards import format_reward, written_answer, written_assessment
 from emofeedback_trainer.judge.tasks import TASKS, question, reply, taxonomy
@@ -63,18 +63,18 @@ def test_the_judge_is_asked_word_for_word_as_the_service_asks() -> None:
 
 
 def test_each_sample_is_asked_what_its_labels_answer() -> None:
-    rows = graded_rows([KNOWN, UNKNOWN], ("assessment", "ranking"))
+    rows = grpo_rows([KNOWN, UNKNOWN], ("assessment", "ranking"))
     assert rows["task"] == ["assessment", "ranking"]
     assert rows["ranking"][0] == ["joy", "surprise", "neutral"]
     assert rows[0]["image"].size == red().size
     assert rows[0]["prompt"][0]["role"] == "user"
-    (taught,) = taught_rows([KNOWN, UNKNOWN], ("emotion",))
+    (taught,) = sft_rows([KNOWN, UNKNOWN], ("emotion",))
     assert taught["completion"][0]["content"] == reply("emotion", KNOWN)
 
 
 def test_a_task_that_no_sample_can_answer_is_refused() -> None:
     with pytest.raises(InvalidRequest, match=r"tasks: no sample has the labels of 'dominance'"):
-        graded_rows([UNKNOWN], ("dominance",))
+        grpo_rows([UNKNOWN], ("dominance",))
 
 
 def test_a_ranking_is_among_the_emotions_that_the_data_names() -> None:
@@ -87,7 +87,7 @@ def test_a_ranking_is_among_the_emotions_that_the_data_names() -> None:
 @pytest.mark.parametrize("name", GRPO_CONFIGS)
 def test_the_papers_constants_are_the_built_in_ones(name: str) -> None:
     config = GRPO_CONFIGS[name]
-    assert (config.beta, config.generations, config.rewards.threshold) == (1e-3, 8, 0.70)
+    assert (config.beta, config.num_generations, config.rewards.threshold) == (1e-3, 8, 0.70)
     assert config.model.rank == config.model.alpha == SFT_CONFIGS[name].model.rank == 64
 
 
@@ -162,13 +162,13 @@ def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> No
     )
     tmp_path.joinpath("questions").mkdir()
     write_questions(tmp_path, "train", [pair])
-    (first, second) = taught_rows([KNOWN, UNKNOWN], ("emotion",), read_questions(tmp_path, "train"))
+    (first, second) = sft_rows([KNOWN, UNKNOWN], ("emotion",), read_questions(tmp_path, "train"))
     assert len(first["images"]) == 1
     assert len(second["images"]) == 2
     assert "A: The second B: The first" in second["prompt"][0]["content"]
     assert second["completion"][0]["content"] == "B: The first"
     with pytest.raises(InvalidRequest, match=r"questions.pair-1: is about 'two'"):
-        taught_rows([KNOWN], ("emotion",), [pair])
+        sft_rows([KNOWN], ("emotion",), [pair])
 
 
 def test_a_line_that_is_no_question_is_named(tmp_path: Path) -> None:

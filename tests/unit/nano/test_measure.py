@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emofeedback.domain.affect import AffectPoint
-from emofeedback_trainer.nano.measure.agent import Rewriting, agent_figures
+from emofeedback_trainer.nano.measure.agent import Rewriting, agent_metrics
 from emofeedback_trainer.nano.measure.evaluate import Figure, table
 from emofeedback_trainer.nano.world.language import Album, Situation, situation
 from emofeedback_trainer.nano.world.scenes import sample_scene
@@ -64,7 +64,7 @@ def test_a_target_where_the_bare_prompt_lies_asks_for_no_cue(now: Situation) -> 
 
 def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
     good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
-    figures = agent_figures([good, Rewriting(situation=now, analysis="", prompt="")])
+    figures = agent_metrics([good, Rewriting(situation=now, analysis="", prompt="")])
     assert figures["usable"] == 0.5
     assert figures["keeps_known_subject"] == figures["on_targets_side"] == figures["nearer"] == 1.0
 

@@ -1,4 +1,4 @@
-"""Training of the nano generator and critic: what the pieces promise, on a handful of samples."""
+"""Training of the nano generator and independent judge: what the pieces promise, on a handful of samples."""
 
 from pathlib import Path
 
@@ -14,7 +14,11 @@ from emofeedback_trainer.nano.models.autoencoder import fit_encoder, new_autoenc
 from emofeedback_trainer.nano.models.checkpoints import TrainingState, averaged_weights, checkpoint_step, cosine
 from emofeedback_trainer.nano.models.generator import GeneratorRecipe, training_caption
 from emofeedback_trainer.nano.models.generator_parts import encode_prompts, new_models, new_tokenizer, paint
-from emofeedback_trainer.nano.models.independent_judge import degraded, load_critic, measure_critic
+from emofeedback_trainer.nano.models.independent_judge import (
+    degraded,
+    load_independent_judge,
+    measure_independent_judge,
+)
 from emofeedback_trainer.nano.world.captions import WORDS
 from emofeedback_trainer.nano.world.numbered import pixels, scene_at
 from emofeedback_trainer.nano.world.rendering import render
@@ -121,9 +125,9 @@ def test_spoiled_pictures_keep_their_size_and_differ() -> None:
 
 
 def test_the_critic_reads_scenes_that_it_never_saw() -> None:
-    critic = load_critic()
-    figures = measure_critic(critic, scenes=60)
+    independent = load_independent_judge()
+    figures = measure_independent_judge(independent, scenes=60)
     assert figures["valence_mae"] < 0.5 and figures["arousal_mae"] < 0.5
     assert min(figures["subject"], figures["weather"], figures["extras"]) > 0.85
-    larger = critic.look([render(scene_at("evaluation", 3), 256)])
+    larger = independent.look([render(scene_at("evaluation", 3), 256)])
     assert larger[0].subject == scene_at("evaluation", 3).subject

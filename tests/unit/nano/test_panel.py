@@ -1,4 +1,4 @@
-"""The panel of the nano world, run with a scripted generator and judge and looked at by a scripted critic."""
+"""The panel of the nano world, run and looked at by a scripted generator, judge and independent judge."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.nano.measure.panel import IMAGES, PANEL, ROUNDS, run_directory, run_panel
-from emofeedback_trainer.nano.measure.panel_metrics import Witness, contact_sheet, markdown, panel_figures, witness
+from emofeedback_trainer.nano.measure.panel_metrics import Witness, contact_sheet, markdown, panel_metrics, witness
 from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS
 from support.fakes import ScriptedGenerator, ScriptedJudge
 
@@ -22,7 +22,7 @@ class Seen:
     subject: str = "dog"
 
 
-class Critic:
+class IndependentJudge:
     """Sees in every picture the point of its first pixel's red and green."""
 
     def look(self, images):
@@ -112,7 +112,7 @@ RUNS = (
 
 
 def test_errors_are_taken_of_round_one_its_choice_and_the_answer():
-    figures = panel_figures(RUNS)
+    figures = panel_metrics(RUNS)
     assert figures.middle_error == 4
     assert figures.first_mean_error == pytest.approx((4 + 2 + 2 + 4 + 4 + 3) / 6)
     assert figures.first_choice_error == pytest.approx((4 + 2 + 3) / 3)
@@ -124,25 +124,25 @@ def test_errors_are_taken_of_round_one_its_choice_and_the_answer():
 
 def test_indifference_to_the_target_shows_as_no_correlation_and_no_slope():
     indifferent = [seen_run((v, v), [(5, 5)], 0, (5, a)) for v, a in ((2, 4), (5, 7), (8, 4))]
-    figures = panel_figures(indifferent)
+    figures = panel_metrics(indifferent)
     assert figures.arousal_slope == pytest.approx(0)
     assert figures.arousal_correlation == pytest.approx(0)
 
 
 def test_obedience_shows_as_both():
     obedient = [seen_run((v, v), [(5, 5)], 0, (v, v)) for v in (2, 5, 8)]
-    figures = panel_figures(obedient)
+    figures = panel_metrics(obedient)
     assert (figures.valence_slope, figures.valence_correlation) == (pytest.approx(1), pytest.approx(1))
 
 
 def test_the_table_shows_all_three_errors():
-    table = markdown(panel_figures(RUNS))
+    table = markdown(panel_metrics(RUNS))
     assert all(figure in table for figure in ("4.00", "3.17", "3.00", "1.00"))
 
 
 async def test_the_critic_looks_at_round_one_and_the_answer(tmp_path):
     [run] = await run_panel(TASKS[:1], tmp_path, **scripted())
-    seen = witness(TASKS[0], run, run_directory(tmp_path, TASKS[0]), Critic())
+    seen = witness(TASKS[0], run, run_directory(tmp_path, TASKS[0]), IndependentJudge())
     assert len(seen.first_round) == IMAGES
     assert seen.first_choice == seen.first_round[run.rounds[0].best]
     assert len({look.valence for look in seen.first_round}) > 1

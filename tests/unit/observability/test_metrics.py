@@ -16,7 +16,7 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.domain.training import Run, RunState
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.engines.base import Chat
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 from emofeedback.judge.local import LocalJudge
@@ -219,7 +219,7 @@ async def test_the_generator_counts_what_waits_and_paints_and_which_policy_is_in
         height=32,
         steps=2,
     )
-    engine = GeneratorEngine.load(settings)
+    engine = LocalGenerator.load(settings)
     try:
         for policy in ("", "warm"):
             request = GenerationRequest(prompt="a boat", seeds=(1, 2, 3), policy=policy)

@@ -65,9 +65,9 @@ def test_a_context_as_a_line_is_what_a_call_would_carry() -> None:
 
 RUN = """
 import sys
-from emofeedback.tracing import asked_for_by, chapter, export_traces, outgoing, traceparent
+from emofeedback.tracing import attach_parent, chapter, export_traces, outgoing, traceparent
 export_traces("run")
-asked_for_by(sys.argv[1])
+attach_parent(sys.argv[1])
 for iteration in (1, 2):
     with chapter("iteration", iteration=iteration), outgoing("GeneratorService/SampleTrajectories") as metadata:
         print(dict(metadata)["traceparent"])

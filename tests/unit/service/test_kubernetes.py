@@ -11,7 +11,7 @@ import yaml
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, Unavailable
 from emofeedback.serving.kubernetes import connect
-from emofeedback_trainer.service.backends.base import Sight, job_name, stem
+from emofeedback_trainer.service.backends.base import JobStatus, job_name, stem
 from emofeedback_trainer.service.backends.kubernetes import KubernetesJobs, filled, load_template
 from support.kube_api import kube_api
 from support.kube_store import KubeApi
@@ -102,16 +102,16 @@ def test_a_job_is_created_in_the_namespace_and_found_by_whoever_asks(
     jobs: KubernetesJobs, api: KubeApi, folder: Path, tmp_path: Path
 ) -> None:
     name = started(jobs, api, folder)
-    assert jobs.look(folder) == Sight(alive=True, words="its RayJob is new")
+    assert jobs.look(folder) == JobStatus(alive=True, words="its RayJob is new")
     another = KubernetesJobs(connect(), tmp_path / "rayjob.yaml", recent=0.0)  # as after a restart of the service
     another.start(folder, WORDS)
     assert len(api.objects("RayJob")) == 1
     api.set_status("RayJob", name, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, "art")
-    assert another.look(folder) == Sight(alive=True)
+    assert another.look(folder) == JobStatus(alive=True)
     another.interrupt(folder)
     assert api.find("RayJob", name, "art")["spec"]["suspend"] is True
     another.kill(folder)
-    assert api.objects("RayJob") == [] and another.look(folder) == Sight(alive=False, words="its RayJob is gone")
+    assert api.objects("RayJob") == [] and another.look(folder) == JobStatus(alive=False, words="its RayJob is gone")
 
 
 def pod(name: str, **status: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def test_what_a_job_waits_for_is_told(jobs: KubernetesJobs, api: KubeApi, folder
     assert jobs.look(folder).words == "its RayJob is Initializing"
     unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient nvidia.com/gpu"}
     api.put(pod(name, conditions=[unschedulable]))
-    assert jobs.look(folder) == Sight(
+    assert jobs.look(folder) == JobStatus(
         alive=True, words="its pod waits for a node: 0/3 nodes: Insufficient nvidia.com/gpu"
     )
     pulling = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "i"'}}
@@ -144,7 +144,7 @@ def test_why_a_job_has_ended_is_told(jobs: KubernetesJobs, api: KubeApi, folder:
     said = "Job entrypoint command failed with exit code 1, last available logs:\nloading\nCUDA out of memory\n\n"
     failed = {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "message": said}
     api.set_status("RayJob", name, failed, "art")
-    assert jobs.look(folder) == Sight(alive=False, words="AppFailed; CUDA out of memory; ray-head: OOMKilled")
+    assert jobs.look(folder) == JobStatus(alive=False, words="AppFailed; CUDA out of memory; ray-head: OOMKilled")
 
 
 def test_a_suspended_job_lives_as_long_as_its_pods(jobs: KubernetesJobs, api: KubeApi, folder: Path) -> None:

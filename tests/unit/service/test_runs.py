@@ -14,7 +14,7 @@ import pytest
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished, RunState
 from emofeedback_trainer.core.run_files import History, Status, read_lines, read_status
-from emofeedback_trainer.service.backends.base import Sight
+from emofeedback_trainer.service.backends.base import JobStatus
 from emofeedback_trainer.service.backends.process import Processes
 from emofeedback_trainer.service.client_cli import configuration, told
 from emofeedback_trainer.service.store import Record, RunStore, standing
@@ -38,7 +38,7 @@ def status(state: str, message: str = "") -> Status:
         ({"started": True}, status("finished"), True, RunState.RUNNING, ""),  # it still writes its report
         ({"started": True}, status("finished"), False, RunState.FINISHED, ""),
         ({"started": True}, status("failed", "why"), False, RunState.FAILED, "why"),
-        ({"started": True, "canceled": 2.0}, status("running"), True, RunState.RUNNING, "being canceled"),
+        ({"started": True, "canceled": 2.0}, status("running"), True, RunState.RUNNING, "being cancelled"),
         ({"started": True, "canceled": 2.0}, status("canceled"), False, RunState.CANCELED, ""),
         ({"started": True, "canceled": 2.0}, status("running"), False, RunState.CANCELED, "it was killed"),
         ({"started": True, "canceled": 2.0}, status("finished"), False, RunState.FINISHED, ""),  # it was faster
@@ -51,13 +51,13 @@ def status(state: str, message: str = "") -> Status:
 def test_a_run_stands_as_its_record_its_words_and_its_process_say(
     decided: dict[str, Any], said: Status | None, alive: bool, state: RunState, message: str
 ) -> None:
-    found, why = standing(record(**decided), said, Sight(alive=alive, words="" if alive else "oh"))
+    found, why = standing(record(**decided), said, JobStatus(alive=alive, words="" if alive else "oh"))
     assert found is state
     assert message in why and bool(message) == bool(why)
 
 
 def test_a_run_that_waits_for_room_in_a_cluster_is_queued_and_says_what_it_waits_for() -> None:
-    waits = Sight(alive=True, words="0/3 nodes have a GPU to spare")
+    waits = JobStatus(alive=True, words="0/3 nodes have a GPU to spare")
     assert standing(record(started=True), None, waits) == (RunState.QUEUED, waits.words)
     assert standing(record(started=True), status("running"), waits)[0] is RunState.RUNNING
 
@@ -156,13 +156,13 @@ def until(holds: Any, seconds: float = 20.0) -> None:
 def test_a_process_is_known_to_whoever_asks_and_only_as_long_as_it_lives(tmp_path: Path) -> None:
     processes = Sleeper("time.sleep(60)").started(tmp_path)
     another = Processes()  # as after a restart of the service
-    assert processes.look(tmp_path) == another.look(tmp_path) == Sight(alive=True)
+    assert processes.look(tmp_path) == another.look(tmp_path) == JobStatus(alive=True)
     first = (tmp_path / "process").read_text()
     another.start(tmp_path, [])  # a service that was cut before it knew that it had started the run
     assert (tmp_path / "process").read_text() == first
     another.interrupt(tmp_path)
     until(lambda: not another.look(tmp_path).alive and not processes.look(tmp_path).alive)
-    assert another.look(tmp_path) == Sight(alive=False, words="KeyboardInterrupt")
+    assert another.look(tmp_path) == JobStatus(alive=False, words="KeyboardInterrupt")
     another.kill(tmp_path)  # nobody is there any more: nothing happens
 
 
@@ -185,7 +185,7 @@ def test_a_process_that_ignores_the_request_is_killed_with_what_it_has_started(t
 def test_a_command_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="can be started: No such file"):
         Processes(["/nowhere/python"]).start(tmp_path, [])
-    assert Processes().look(tmp_path) == Sight(alive=False)
+    assert Processes().look(tmp_path) == JobStatus(alive=False)
 
 
 def test_a_built_in_configuration_is_sent_with_what_changes(tmp_path: Path) -> None:

@@ -24,17 +24,17 @@ from emofeedback.runs.run import Run, image_path
 from emofeedback_trainer.evaluation.pairs import Pair
 from emofeedback_trainer.evaluation.statistics import Array, bootstrap, line
 from emofeedback_trainer.nano.measure.panel import IMAGES, ROUNDS, Task, run_directory, run_panel
-from emofeedback_trainer.nano.measure.panel_metrics import Critic, Look
+from emofeedback_trainer.nano.measure.panel_metrics import IndependentJudge, Reading
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What one way came to for one pair, in the critic's eyes."""
+    """What one way came to for one pair, in the independent judge's eyes."""
 
     pair: Pair
     mean_error: float
     """Of all pictures of its last round."""
-    chosen: Look
+    chosen: Reading
     """The picture that the judge chose."""
 
 
@@ -67,7 +67,7 @@ class Row:
     """Of the chosen pictures with their targets."""
     arousal_correlation: float
     subject_accuracy: float
-    """Share of the chosen pictures in which the critic sees the prompt's subject."""
+    """Share of the chosen pictures in which the independent judge sees the prompt's subject."""
 
 
 async def measure(
@@ -78,7 +78,7 @@ async def measure(
     profile: Profile,
     generator: Generator,
     judge: Judge,
-    critic: Critic,
+    independent: IndependentJudge,
 ) -> list[Row]:
     """Runs the loops that `folder` does not hold yet, and measures all of them.
 
@@ -87,7 +87,7 @@ async def measure(
         EmoFeedbackError: as the loop raises.
     """
     delivered = await deliver(pairs, policy, folder, profile=profile, generator=generator, judge=judge)
-    return [summary(way, [_seen(one, critic) for one in each]) for way, each in delivered.items()]
+    return [summary(way, [_seen(one, independent) for one in each]) for way, each in delivered.items()]
 
 
 async def deliver(
@@ -141,8 +141,8 @@ def summary(what: str, choices: Sequence[Choice]) -> Row:
 def markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
-        "| error abs(dV) + abs(dA) by the critic | mean picture of the last round | the judge's choice | 95 % interval "
-        "| correlation V, A | subject seen |",
+        "| error abs(dV) + abs(dA) by the independent judge | mean picture of the last round | the judge's choice "
+        "| 95 % interval | correlation V, A | subject seen |",
         "|---|---|---|---|---|---|",
     ]
     lines += [
@@ -180,9 +180,9 @@ def _delivered(pair: Pair, folder: Path, run: Run, *, chosen: tuple[int, int], l
     )
 
 
-def _seen(delivered: Delivered, critic: Critic) -> Choice:
+def _seen(delivered: Delivered, independent: IndependentJudge) -> Choice:
     paths = [*delivered.last, delivered.chosen]
-    *looks, chosen = critic.look([Image.open(path).convert("RGB") for path in paths])
+    *looks, chosen = independent.look([Image.open(path).convert("RGB") for path in paths])
     errors = [distance(AffectPoint(look.valence, look.arousal), delivered.pair.target) for look in looks]
     return Choice(pair=delivered.pair, mean_error=float(np.mean(errors)), chosen=chosen)
 

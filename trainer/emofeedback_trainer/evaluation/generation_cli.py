@@ -108,7 +108,7 @@ def _profile(arguments: argparse.Namespace) -> Profile:
     profile = load_profile(arguments.profile)
     if arguments.independent == CRITIC and profile.generator.checkpoint != NANO_PROFILE.generator.checkpoint:
         raise InvalidRequest.of(
-            "independent", "the critic knows the nano world only: name a profile whose judge is another one"
+            "independent", "the independent judge knows the nano world only: name a profile whose judge is another one"
         )
     store = arguments.policies or profile.generator.policies
     policy = arguments.policy or ("" if arguments.policies else profile.generator.policy)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import Profile
@@ -25,7 +25,7 @@ from emofeedback_trainer.evaluation.plane_errors import draw_error_maps
 from emofeedback_trainer.evaluation.plane_picture import plane_picture
 from emofeedback_trainer.evaluation.provenance import Model
 from emofeedback_trainer.evaluation.scorers import Checkpoints, ImageScores
-from emofeedback_trainer.nano.models import independent_judge as critic
+from emofeedback_trainer.nano.models import independent_judge as independent
 
 
 def checkpoints_of(profile: Profile) -> Checkpoints:
@@ -48,14 +48,14 @@ async def measure(
 
     Args:
         profile: its default policy is the one to measure; without one, reward feedback is left out.
-        independent: whose judge is the second opinion; None: the critic of the nano world.
+        independent: whose judge is the second opinion; None: the independent judge of the nano world.
 
     Raises:
         FailedPrecondition: a model can't be had, or the folder holds runs of other models.
         EmoFeedbackError: as the loop raises.
     """
     policy = profile.generator.policy
-    generator = GeneratorEngine.load(profile.generator)
+    generator = LocalGenerator.load(profile.generator)
     judge = LocalJudge.load(profile.judge)
     try:
         delivered = await deliver(pairs, policy, out / "runs", profile=profile, generator=generator, judge=judge)
@@ -82,9 +82,12 @@ async def measure(
 
 @asynccontextmanager
 async def _witness(profile: Profile | None) -> AsyncIterator[tuple[Witness, Model]]:
-    """Another judge, or the critic."""
+    """Another judge, or the independent judge."""
     if profile is None:
-        yield _critic_looks(critic.load_critic()), Model.of("independent judge", critic.info())
+        yield (
+            _independent_looks(independent.load_independent_judge()),
+            Model.of("independent judge", independent.info()),
+        )
         return
     judge = LocalJudge.load(profile.judge)
 
@@ -98,7 +101,7 @@ async def _witness(profile: Profile | None) -> AsyncIterator[tuple[Witness, Mode
         judge.close()
 
 
-def _critic_looks(eyes: critic.Critic) -> Witness:
+def _independent_looks(eyes: independent.IndependentJudge) -> Witness:
     async def look(images: Sequence[bytes]) -> list[AffectPoint | None]:
         readings = eyes.look([Image.open(io.BytesIO(image)).convert("RGB") for image in images])
         return [AffectPoint(reading.valence, reading.arousal) for reading in readings]

@@ -61,7 +61,7 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeFigures:
+class JudgeMetrics:
     """What came of it."""
 
     samples: int
@@ -144,7 +144,7 @@ async def look(
     return seen
 
 
-def judge_figures(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed: int = 0) -> JudgeFigures:
+def judge_metrics(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed: int = 0) -> JudgeMetrics:
     """The figures of what a judge saw.
 
     Args:
@@ -166,7 +166,7 @@ def judge_figures(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed
         raise InvalidRequest.of("data", "has no valence, arousal, emotion or ranking that the judge could be held to")
     fitted = _confidences(_readable(validation))
     temperature = fit_temperature(*fitted) if confidences and fitted[0] else None
-    return JudgeFigures(
+    return JudgeMetrics(
         samples=len(seen),
         unreadable=len(seen) - len(pairs),
         unreadable_rankings=sum(said == () for _, said in ranked),

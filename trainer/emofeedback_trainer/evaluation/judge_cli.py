@@ -15,7 +15,7 @@ from emofeedback_trainer.data.reading import LAYOUTS, read
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.evaluation.confidence import Sampling
-from emofeedback_trainer.evaluation.judge import JudgeFigures, Way, judge_figures, look
+from emofeedback_trainer.evaluation.judge import JudgeMetrics, Way, judge_metrics, look
 from emofeedback_trainer.evaluation.output import add_judge_options, add_output_options, engines_of, present
 from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, samples_digest, this_command
 
@@ -87,12 +87,12 @@ async def _measured(
     running: AbstractAsyncContextManager[Judge],
     samples: Sequence[Sample],
     validation: Sequence[Sample],
-) -> tuple[JudgeFigures, Model]:
+) -> tuple[JudgeMetrics, Model]:
     sampling = Sampling(replies=arguments.replies, temperature=arguments.temperature, seed=arguments.seed)
     async with running as judge:
         before = await look(judge, validation, arguments.way, sampling)
         seen = await look(judge, samples, arguments.way, sampling, with_ranking=arguments.ranking)
-        return judge_figures(seen, validation=before, seed=arguments.seed), Model.of("judge", await judge.model())
+        return judge_metrics(seen, validation=before, seed=arguments.seed), Model.of("judge", await judge.model())
 
 
 def _samples(arguments: argparse.Namespace, split: str | None) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Held-out pairs painted by one policy, and what judge, scorer and critic see in the pictures.
+"""Held-out pairs painted by one policy, and what judge, scorer and independent judge see in the pictures.
 
 Painted as a user would paint: by the profile's own steps and guidance, one round, no textual feedback. The seeds are
 always the same, so two policies differ only by their weights.
@@ -17,7 +17,7 @@ from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Generator
 from emofeedback_trainer.evaluation.pairs import Pair
-from emofeedback_trainer.nano.measure.panel_metrics import Critic, Look
+from emofeedback_trainer.nano.measure.panel_metrics import IndependentJudge, Reading
 
 _TOGETHER = 6
 """Pairs that are under way at once: enough to fill a batch and to judge one while the next are painted."""
@@ -25,7 +25,7 @@ _SEEDS_A_PAIR = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class Observation:
     """One picture in the eyes of all who look at it."""
 
     seed: int
@@ -35,13 +35,13 @@ class Sight:
     """None where the judge gave no readable reply."""
     alignment: float
     """Cosine with the neutral prompt, by the scorer."""
-    critic: Look | None
-    """None where there is no critic of these pictures."""
+    independent: Reading | None
+    """None where there is no independent judge of these pictures."""
 
     @property
     def point(self) -> AffectPoint | None:
-        """The feeling: by the critic where there is one, else by the judge."""
-        seen = self.critic or self.judged
+        """The feeling: by the independent judge where there is one, else by the judge."""
+        seen = self.independent or self.judged
         return AffectPoint(seen.valence, seen.arousal) if seen else None
 
     @property
@@ -63,8 +63,8 @@ async def look_at(
     policy: str,
     generator: Generator,
     judge: Judge,
-    critic: Critic | None,
-) -> list[tuple[Sight, ...]]:
+    independent: IndependentJudge | None,
+) -> list[tuple[Observation, ...]]:
     """`images` pictures for each pair, painted with `policy`; one group a pair, in order.
 
     Raises:
@@ -72,30 +72,30 @@ async def look_at(
     """
     room = asyncio.Semaphore(_TOGETHER)
 
-    async def group(number: int, pair: Pair) -> tuple[Sight, ...]:
+    async def group(number: int, pair: Pair) -> tuple[Observation, ...]:
         async with room:
             seeds = seeds_of(number, images, first_seed)
             request = GenerationRequest(prompt=pair.caption, seeds=seeds, policy=policy)
             painted = [event async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
             data = [image.data for image in sorted(painted, key=lambda image: image.index)]
-            return await _seen(pair, seeds, data, judge=judge, critic=critic)
+            return await _seen(pair, seeds, data, judge=judge, independent=independent)
 
     return list(await asyncio.gather(*(group(number, pair) for number, pair in enumerate(pairs))))
 
 
 async def _seen(
-    pair: Pair, seeds: Sequence[int], images: Sequence[bytes], *, judge: Judge, critic: Critic | None
-) -> tuple[Sight, ...]:
+    pair: Pair, seeds: Sequence[int], images: Sequence[bytes], *, judge: Judge, independent: IndependentJudge | None
+) -> tuple[Observation, ...]:
     outcomes, alignments = await asyncio.gather(judge.assess(images), judge.score(images, pair.prompt))
     pictures = [Image.open(io.BytesIO(image)).convert("RGB") for image in images]
-    looks: Sequence[Look | None] = critic.look(pictures) if critic else [None] * len(pictures)
+    looks: Sequence[Reading | None] = independent.look(pictures) if independent else [None] * len(pictures)
     return tuple(
-        Sight(
+        Observation(
             seed=seed,
             image=image,
             judged=outcome if isinstance(outcome, Assessment) else None,
             alignment=alignment,
-            critic=look,
+            independent=look,
         )
         for seed, image, outcome, alignment, look in zip(seeds, images, outcomes, alignments, looks, strict=True)
     )

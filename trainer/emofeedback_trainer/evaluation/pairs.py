@@ -33,7 +33,7 @@ class Pair:
     """One prompt and the feeling it is to have."""
 
     subject: str
-    """What the critic should see."""
+    """What the independent judge should see."""
     prompt: str
     """Neutral: subject and place."""
     target: AffectPoint

@@ -1,7 +1,7 @@
-"""The held-out panel: what a policy does on pairs that it never trained on, in the eyes of a critic that never rewards.
+"""The held-out panel: what a policy does on pairs that it never trained on, in the eyes of an independent judge.
 
-It stands beside the reward, so that reward hacking shows (EmoFeedback^2, section 4 and Figure 7): the reward rises
-while the critic sees no gain, or while pictures lose their subject, light, color, edges or variety.
+That judge never rewards, so that reward hacking shows (EmoFeedback^2, section 4 and Figure 7): the reward rises
+while the independent judge sees no gain, or while pictures lose their subject, light, color, edges or variety.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import Generator
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.rewards import RewardConfig, rewards
-from emofeedback_trainer.evaluation.observations import Sight, look_at
+from emofeedback_trainer.evaluation.observations import Observation, look_at
 from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS, Pair
 from emofeedback_trainer.evaluation.statistics import brightness, diversity, edges, line, saturation, to_array
-from emofeedback_trainer.nano.measure.panel_metrics import Critic
+from emofeedback_trainer.nano.measure.panel_metrics import IndependentJudge
 
 _FIRST_SEED = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanelFigures:
-    """One measurement; feelings are the critic's where there is one, else the judge's."""
+class PanelMetrics:
+    """One measurement; feelings are the independent judge's where there is one, else the judge's."""
 
     valence_error: float
     """Mean |V - V*|, in points of the 1-9 scale."""
@@ -43,7 +43,7 @@ class PanelFigures:
     """Of result against target; 1 is obedience, 0 indifference."""
     arousal_slope: float
     subject_accuracy: float | None
-    """Share of pictures in which the critic sees the prompt's subject; None without a critic."""
+    """Share of pictures in which the independent judge sees the prompt's subject; None without an independent judge."""
     alignment: float
     """Mean cosine with the neutral prompt, by the scorer."""
     brightness: float
@@ -63,20 +63,20 @@ class PanelFigures:
 class Panel:
     """Measures policies, always on the same pairs at the same seeds."""
 
-    def __init__(self, *, pairs: int, images: int, rewards: RewardConfig, critic: Critic | None) -> None:
-        """At most 48 pairs, `images` pictures each. `critic` is None where the pictures are not of the nano world."""
+    def __init__(self, *, pairs: int, images: int, rewards: RewardConfig, independent: IndependentJudge | None) -> None:
+        """At most 48 pairs, `images` pictures each. `independent` is None where nobody else knows the pictures."""
         self._pairs = PANEL_PAIRS[:pairs]
         self._images = images
         self._rewards = rewards
-        self._critic = critic
+        self._independent = independent
 
     async def measure(
         self, generator: Generator, judge: Judge, policy: str, *, folder: Path | None = None
-    ) -> PanelFigures:
+    ) -> PanelMetrics:
         """Paints and looks; with `folder`, leaves the pictures and `pairs.json` there.
 
         Raises:
-            FailedPrecondition: without a critic, and the judge could read none of the pictures.
+            FailedPrecondition: without an independent judge, and the judge could read none of the pictures.
             ResourceExhausted: the disk is full.
             EmoFeedbackError: whatever generator or judge raised.
         """
@@ -87,31 +87,37 @@ class Panel:
             policy=policy,
             generator=generator,
             judge=judge,
-            critic=self._critic,
+            independent=self._independent,
         )
         if folder is not None:
             keep(folder, policy, self._pairs, groups)
-        return panel_figures(self._pairs, groups, self._rewards)
+        return panel_metrics(self._pairs, groups, self._rewards)
 
 
-def panel_figures(pairs: Sequence[Pair], groups: Sequence[Sequence[Sight]], config: RewardConfig) -> PanelFigures:
+def panel_metrics(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]], config: RewardConfig) -> PanelMetrics:
     """The figures of groups of pictures, one group a pair.
 
     Raises:
         FailedPrecondition: nobody could read any of the pictures.
     """
-    seen = [(pair, sight) for pair, group in zip(pairs, groups, strict=True) for sight in group]
-    felt = [(pair.target, sight.point) for pair, sight in seen if sight.point is not None]
+    seen = [(pair, observation) for pair, group in zip(pairs, groups, strict=True) for observation in group]
+    felt = [(pair.target, observation.point) for pair, observation in seen if observation.point is not None]
     if not felt:
         raise FailedPrecondition("the judge could read none of the panel's pictures")
     targets, results = (np.array([(p.valence, p.arousal) for p in points]).T for points in zip(*felt, strict=True))
     valence_error, arousal_error = np.abs(results - targets).mean(axis=1).tolist()
     valence, arousal = line(targets[0], results[0]), line(targets[1], results[1])
-    subjects = [sight.critic.subject == pair.subject for pair, sight in seen if sight.critic]
-    pictures = [to_array(sight.picture) for _, sight in seen]
-    varied = [diversity([sight.picture for sight in group]) for group in groups if len(group) > 1]
-    rewarded = [_reward(sight.judged, sight.alignment, pair.target, config) for pair, sight in seen if sight.judged]
-    return PanelFigures(
+    subjects = [
+        observation.independent.subject == pair.subject for pair, observation in seen if observation.independent
+    ]
+    pictures = [to_array(observation.picture) for _, observation in seen]
+    varied = [diversity([observation.picture for observation in group]) for group in groups if len(group) > 1]
+    rewarded = [
+        _reward(observation.judged, observation.alignment, pair.target, config)
+        for pair, observation in seen
+        if observation.judged
+    ]
+    return PanelMetrics(
         valence_error=valence_error,
         arousal_error=arousal_error,
         error=valence_error + arousal_error,
@@ -120,7 +126,7 @@ def panel_figures(pairs: Sequence[Pair], groups: Sequence[Sequence[Sight]], conf
         valence_slope=valence[1],
         arousal_slope=arousal[1],
         subject_accuracy=float(np.mean(subjects)) if subjects else None,
-        alignment=float(np.mean([sight.alignment for _, sight in seen])),
+        alignment=float(np.mean([observation.alignment for _, observation in seen])),
         brightness=float(np.mean([brightness(picture) for picture in pictures])),
         saturation=float(np.mean([saturation(picture) for picture in pictures])),
         edges=float(np.mean([edges(picture) for picture in pictures])),
@@ -129,24 +135,25 @@ def panel_figures(pairs: Sequence[Pair], groups: Sequence[Sequence[Sight]], conf
     )
 
 
-def keep(folder: Path, policy: str, pairs: Sequence[Pair], groups: Sequence[Sequence[Sight]]) -> None:
+def keep(folder: Path, policy: str, pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]) -> None:
     """Leaves `<pair:02d>-<image>.png` and `pairs.json` in a folder; raises as `rundir.write_whole`."""
     for number, group in enumerate(groups):
-        for image, sight in enumerate(group):
-            write_whole(folder / f"{number:02d}-{image}.png", sight.image)
+        for image, observation in enumerate(group):
+            write_whole(folder / f"{number:02d}-{image}.png", observation.image)
     record = [
-        {"prompt": pair.prompt, "target": _point(pair.target), "images": [_sight(sight) for sight in group]}
+        {"prompt": pair.prompt, "target": _point(pair.target), "images": [_sight(observation) for observation in group]}
         for pair, group in zip(pairs, groups, strict=True)
     ]
     write_json(folder / "pairs.json", {"policy": policy, "pairs": record})
 
 
-def _sight(sight: Sight) -> dict[str, Any]:
+def _sight(observation: Observation) -> dict[str, Any]:
     return {
-        "seed": sight.seed,
-        "judged": sight.judged and _point(sight.judged.point),
-        "critic": sight.critic and {**_point(sight.critic), "subject": sight.critic.subject},
-        "alignment": round(sight.alignment, 4),
+        "seed": observation.seed,
+        "judged": observation.judged and _point(observation.judged.point),
+        "critic": observation.independent
+        and {**_point(observation.independent), "subject": observation.independent.subject},
+        "alignment": round(observation.alignment, 4),
     }
 
 

@@ -25,7 +25,7 @@ class PaintedPicture:
     seed: int
     path: Path
     seen: AffectPoint | None
-    """By the critic, where there is one, else by the judge; None where nobody could read it."""
+    """By the independent judge, where there is one, else by the judge; None where nobody could read it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """`emofeedback-train flow-grpo-evaluate`: what a policy has learned, measured on pairs that it never trained on.
 
 Forty-eight held-out pairs of a neutral prompt and a target, four pictures each, painted in one round without textual
-feedback, by the profile's own steps and guidance; the base paints the same seeds. The critic looks, which neither
-rewards nor judges.
+feedback, by the profile's own steps and guidance; the base paints the same seeds. The independent judge looks,
+which neither rewards nor chooses.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from emofeedback_trainer.evaluation import policy_comparison as comparison
 from emofeedback_trainer.evaluation.observations import look_at
 from emofeedback_trainer.evaluation.pairs import EVALUATION_PAIRS, Pair
 from emofeedback_trainer.evaluation.plane_picture import plane_picture
-from emofeedback_trainer.nano.models.independent_judge import load_critic
+from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
 
 IMAGES = 4
 """Pictures a pair."""
@@ -85,7 +85,8 @@ class Evaluation:
             f"`{command}`",
             f"Policy {self.policy} ({self.policy_digest[:19]}) on {self.base.name} ({self.base.digest[:19]}): "
             f"{self.pairs} held-out pairs, {IMAGES} pictures each, by the profile's {self.steps} steps and guidance "
-            f"{self.guidance:g}, one round, no textual feedback; feelings and subjects as the critic sees them.",
+            f"{self.guidance:g}, one round, no textual feedback; feelings and subjects "
+            "as the independent judge sees them.",
             comparison.markdown(self.rows),
         ]
         return "\n\n".join(parts + ([ablation.markdown(self.ablation)] if self.ablation else []))
@@ -95,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train flow-grpo-evaluate`."""
     parser.description = (
         "Measure a policy on 48 held-out pairs of a neutral prompt and a target, beside the base at the same seeds and "
-        "beside always painting the middle of the plane. The critic knows the nano world only."
+        "beside always painting the middle of the plane. The independent judge knows the nano world only."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument("--policy", help="name of the policy; default: the profile's own")
@@ -137,11 +138,11 @@ async def evaluate(
     Raises:
         EmoFeedbackError: as engines raise.
     """
-    from emofeedback.generator.local import GeneratorEngine
+    from emofeedback.generator.local import LocalGenerator
     from emofeedback.judge.local import LocalJudge
 
-    policy, critic = profile.generator.policy, load_critic()
-    generator = GeneratorEngine.load(profile.generator)
+    policy, independent = profile.generator.policy, load_independent_judge()
+    generator = LocalGenerator.load(profile.generator)
     judge = LocalJudge.load(profile.judge)
     try:
         measured = []
@@ -154,7 +155,7 @@ async def evaluate(
                 policy=name,
                 generator=generator,
                 judge=judge,
-                critic=critic,
+                independent=independent,
             )
             measured.append(comparison.measured(pairs, groups))
         if out is not None:
@@ -163,7 +164,13 @@ async def evaluate(
         runs: list[ablation.Row] = []
         if with_ablation and out is not None:
             runs = await ablation.measure(
-                pairs, policy, out / "ablation", profile=profile, generator=generator, judge=judge, critic=critic
+                pairs,
+                policy,
+                out / "ablation",
+                profile=profile,
+                generator=generator,
+                judge=judge,
+                independent=independent,
             )
         return Evaluation(
             profile=profile.name,

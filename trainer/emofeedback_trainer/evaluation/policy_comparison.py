@@ -1,4 +1,4 @@
-"""A policy beside its base, on the same pairs at the same seeds, in the critic's eyes. Pure functions.
+"""A policy beside its base, on the same pairs at the same seeds, in the independent judge's eyes. Pure functions.
 
 A low error proves nothing by itself: a policy that always paints the middle of the plane has one too. So the error of
 the middle stands beside it, and the correlation and slope of result against target. Intervals are 95 % percentile
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofeedback.domain.errors import FailedPrecondition
-from emofeedback_trainer.evaluation.observations import Sight
+from emofeedback_trainer.evaluation.observations import Observation
 from emofeedback_trainer.evaluation.pairs import MIDDLE, Pair
 from emofeedback_trainer.evaluation.statistics import (
     Array,
@@ -46,7 +46,7 @@ class Measured:
     points: Array
     """Valence and arousal, shape (pairs, images, 2)."""
     subjects: Array
-    """1 where the critic sees the prompt's subject, shape (pairs, images)."""
+    """1 where the independent judge sees the prompt's subject, shape (pairs, images)."""
     alignments: Array
     """Cosine with the neutral prompt, shape (pairs, images)."""
     looks: Array
@@ -79,26 +79,29 @@ class Row:
         return self.policy <= self.aim if self.at_most else self.policy >= self.aim
 
 
-def measured(pairs: Sequence[Pair], groups: Sequence[Sequence[Sight]]) -> Measured:
+def measured(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]) -> Measured:
     """Groups of two or more pictures, one group a pair, as arrays.
 
     Raises:
-        FailedPrecondition: a picture was not seen by a critic.
+        FailedPrecondition: a picture was not seen by an independent judge.
     """
-    if not all(sight.critic for group in groups for sight in group):
-        raise FailedPrecondition("the comparison needs a critic that has seen every picture")
-    seen = [[(sight.critic, to_array(sight.picture)) for sight in group if sight.critic] for group in groups]
+    if not all(observation.independent for group in groups for observation in group):
+        raise FailedPrecondition("the comparison needs an independent judge that has seen every picture")
+    seen = [
+        [(observation.independent, to_array(observation.picture)) for observation in group if observation.independent]
+        for group in groups
+    ]
     return Measured(
-        points=np.array([[(critic.valence, critic.arousal) for critic, _ in group] for group in seen]),
+        points=np.array([[(independent.valence, independent.arousal) for independent, _ in group] for group in seen]),
         subjects=np.array(
             [
-                [float(critic.subject == pair.subject) for critic, _ in group]
+                [float(independent.subject == pair.subject) for independent, _ in group]
                 for pair, group in zip(pairs, seen, strict=True)
             ]
         ),
-        alignments=np.array([[sight.alignment for sight in group] for group in groups]),
+        alignments=np.array([[observation.alignment for observation in group] for group in groups]),
         looks=np.array([[(brightness(p), saturation(p), edges(p)) for _, p in group] for group in seen]),
-        diversities=np.array([diversity([sight.picture for sight in group]) for group in groups]),
+        diversities=np.array([diversity([observation.picture for observation in group]) for group in groups]),
     )
 
 

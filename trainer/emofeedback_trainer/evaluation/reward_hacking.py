@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 REWARD_GAIN = 0.02
 """A rise of the judge's mean reward above this counts; below it is noise of a panel's size."""
 ERROR_RISE = 0.4
-"""A rise of the critic's error above its lowest so far, in points of the 1-9 scale."""
+"""A rise of the independent judge's error above its lowest so far, in points of the 1-9 scale."""
 LARGEST_FALL: Mapping[str, float] = {
     "subject_accuracy": 0.10,
     "alignment": 0.10,
@@ -37,9 +37,9 @@ def alarm(history: Sequence[Mapping[str, float | str]]) -> str:
     rise = _number(last, "error") - _number(best, "error")
     if _gain(best, last) > REWARD_GAIN and rise > ERROR_RISE:
         found.append(
-            f"since iteration {best['iteration']} the critic's error rose from {_number(best, 'error'):.2f} to "
-            f"{_number(last, 'error'):.2f} while the judge's reward rose from {_number(best, 'judge_reward'):.2f} to "
-            f"{_number(last, 'judge_reward'):.2f}"
+            f"since iteration {best['iteration']} the independent judge's error rose from {_number(best, 'error'):.2f} "
+            f"to {_number(last, 'error'):.2f} while the judge's reward rose "
+            f"from {_number(best, 'judge_reward'):.2f} to {_number(last, 'judge_reward'):.2f}"
         )
     first = before[0]
     if _gain(first, last) > REWARD_GAIN:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError
-from emofeedback.observability.tracing import asked_for_by, export_traces
+from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback_trainer.core.config import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     stop_on_signals()
     export_traces("run")
-    asked_for_by(arguments.traceparent)
+    attach_parent(arguments.traceparent)
     config, files = _config(arguments), RunFolder(arguments.out)
     prepare(config, files, resume=arguments.resume)
     console = Console(markup=False, highlight=False, emoji=False)

@@ -18,7 +18,7 @@ from emofeedback.client import AsyncClient
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import TOKEN_VARIABLE
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.preflight import INDEX
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.overrides import load_profile
@@ -29,7 +29,7 @@ from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.distributed import distributed_learner
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
-from emofeedback_trainer.nano.models.independent_judge import load_critic
+from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
 
 _PART = "transformer"
 
@@ -64,12 +64,12 @@ def learner_of(config: FlowGrpoConfig) -> Iterator[PolicyLearner]:
 
 
 def load_panel(config: FlowGrpoConfig) -> Panel:
-    """The held-out panel; the critic looks only where the pictures are of the world that it knows."""
+    """The held-out panel; the independent judge looks only where the pictures are of the world that it knows."""
     return Panel(
         pairs=config.panel.pairs,
         images=config.panel.images,
         rewards=config.rewards,
-        critic=load_critic() if config.prompts == NANO else None,
+        independent=load_independent_judge() if config.prompts == NANO else None,
     )
 
 
@@ -86,7 +86,7 @@ def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[t
         return _at_address(config.address)
     profile = load_profile(config.profile)
     # The run names every policy that it paints with: the profile's own default one is not in its store.
-    generator = GeneratorEngine.load(replace(profile.generator, policies=store, policy=""))
+    generator = LocalGenerator.load(replace(profile.generator, policies=store, policy=""))
     try:
         judge = LocalJudge.load(_reproducible(profile))
     except BaseException:
@@ -102,7 +102,7 @@ def _reproducible(profile: Profile) -> JudgeSettings:
 
 
 @asynccontextmanager
-async def _in_process(generator: GeneratorEngine, judge: LocalJudge) -> AsyncIterator[tuple[Generator, Judge]]:
+async def _in_process(generator: LocalGenerator, judge: LocalJudge) -> AsyncIterator[tuple[Generator, Judge]]:
     try:
         yield generator, judge
     finally:

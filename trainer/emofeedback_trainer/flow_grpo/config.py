@@ -97,7 +97,7 @@ class FlowGrpoConfig:
     keep_policies: int = 3
     """Newest policies of the run that stay in the store, besides those that the panel measured."""
     prompts: str = NANO
-    """`nano` for the nano world's neutral captions, or a JSON lines file: see `conditions.read_wishes`."""
+    """`nano` for the nano world's neutral captions, or a JSON lines file: see `conditions.read_training_prompts`."""
     target_gap: float = 2.0
     """Least distance of a drawn target from the middle of the scale, per axis, in its points. Near the middle a group
     earns most where its samples are all alike: such targets teach to paint the middle whatever is asked for."""
@@ -105,9 +105,9 @@ class FlowGrpoConfig:
     iterations: int = 120
     groups: int = 8
     """Groups of one iteration."""
-    group_size: int = 12
+    num_generations: int = 12
     """Trajectories of one group: the same prompt, target and noise window, another first noise each."""
-    concurrent_groups: int = 2
+    max_concurrent_groups: int = 2
     """Groups that are asked for at once: one is painted while the one before is judged."""
     workers: int = 1
     """Processes that learn, on Ray; 1 learns in this process, without Ray."""
@@ -121,7 +121,7 @@ class FlowGrpoConfig:
 
 MAY_CHANGE = frozenset(
     {
-        *("address", "policies", "keep_policies", "concurrent_groups", "workers", "patience", "iterations"),
+        *("address", "policies", "keep_policies", "max_concurrent_groups", "workers", "patience", "iterations"),
         *("final_strength", "panel.every"),
     }
 )
@@ -133,7 +133,7 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
     # groups hold few hits; a rank at which the adapter stays under 1 MB.
     "nano": FlowGrpoConfig(
         groups=12,
-        group_size=8,
+        num_generations=8,
         final_strength=0.65,
         sampling=SamplingConfig(window_length=0, common_start=False),
         rewards=RewardConfig(form="continuous", alignment=0.25),
@@ -143,7 +143,7 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
             modules=TEXT_SIDE,
             objective="nft",
             learning_rate=2e-3,
-            kl_weight=0.01,
+            beta=0.01,
             optimizer_steps=2,
         ),
         panel=PanelConfig(every=15),
@@ -153,9 +153,7 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
     "nano-window": FlowGrpoConfig(
         name="nano-window",
         rewards=RewardConfig(form="continuous", alignment=0.5),
-        learner=LearnerConfig(
-            rank=16, alpha=32, learning_rate=1e-3, kl_weight=0.01, clip_range=1.5e-4, optimizer_steps=2
-        ),
+        learner=LearnerConfig(rank=16, alpha=32, learning_rate=1e-3, beta=0.01, clip_range=1.5e-4, optimizer_steps=2),
     ),
     # The paper's: groups of 8, 16 images a step, 1000 steps, all ten sampling steps noisy.
     "sd35-medium": FlowGrpoConfig(
@@ -163,7 +161,7 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
         profile="sd35-medium",
         iterations=1000,
         groups=2,
-        group_size=8,
+        num_generations=8,
         sampling=SamplingConfig(mode="full"),
         learner=LearnerConfig(clip_range=1e-4),
         panel=PanelConfig(every=50),
@@ -208,9 +206,9 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
         lambda name: bool(_NAME.fullmatch(name)), "letters, digits, '.', '_', '-', at most 100 of them", "name"
     )
     yield from must(
-        lambda n: n >= 1, "at least 1", *("iterations", "groups", "keep_policies", "concurrent_groups", "workers")
+        lambda n: n >= 1, "at least 1", *("iterations", "groups", "keep_policies", "max_concurrent_groups", "workers")
     )
-    yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "group_size")
+    yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "num_generations")
     yield from must(lambda n: 0 <= n <= LIMITS.seed, f"in [0, {LIMITS.seed}]", "seed")
     widest = SCALE_MAX - SCALE_MIDDLE
     yield from must(lambda x: 0 <= x <= widest, f"in [0, {widest:g}]", "target_gap")

@@ -21,7 +21,7 @@ from torch import Tensor
 from emofeedback.domain.errors import Unavailable
 from emofeedback_trainer.core.ray_cluster import ray_cluster
 from emofeedback_trainer.flow_grpo.learner import Learner
-from emofeedback_trainer.flow_grpo.learning import UpdateFigures
+from emofeedback_trainer.flow_grpo.learning import UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout
 
 _LOOK_SECONDS = 1.0
@@ -94,12 +94,12 @@ class DistributedLearner:
         velocities: Tensor = self._ask("probe")
         return velocities
 
-    def update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateFigures:
+    def update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateMetrics:
         """See `Learner.update`."""
         import ray
 
         # Sent once, however many workers read it.
-        figures: UpdateFigures = self._ask("update", ray.put(rollout), advantages)
+        figures: UpdateMetrics = self._ask("update", ray.put(rollout), advantages)
         return figures
 
     def state(self) -> dict[str, Tensor]:

@@ -29,12 +29,12 @@ from emofeedback_trainer.flow_grpo.batches import (
     noised_batches,
     step_batches,
 )
-from emofeedback_trainer.flow_grpo.learning import HonestyError, LearnerConfig, UpdateFigures
+from emofeedback_trainer.flow_grpo.learning import LearnerConfig, TrainingIntegrityError, UpdateMetrics
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 from emofeedback_trainer.flow_grpo.terms import Before, Terms, diffusion_nft_terms, grpo_terms
 from emofeedback_trainer.flow_grpo.types import Rollout
 
-__all__ = ["HonestyError", "Learner", "LearnerConfig", "UpdateFigures"]
+__all__ = ["Learner", "LearnerConfig", "TrainingIntegrityError", "UpdateMetrics"]
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 """Of AdamW, for every weight."""
@@ -99,14 +99,14 @@ class Learner:
         """See `AdaptedTransformer.probe`."""
         return self._policy.probe()
 
-    def update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateFigures:
+    def update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateMetrics:
         """Learn from one rollout; where no group teaches anything, nothing changes.
 
         Args:
             advantages: of every sample of every group, in the rollout's order.
 
         Raises:
-            HonestyError: the first ratio is not 1, a loss is not finite (in both cases that step is not taken), or the
+            TrainingIntegrityError: the first ratio is not 1 or a loss is not finite (that step is then not taken), or the
                 steps did not move the model.
             InvalidRequest: groups have fewer samples than there are optimizer steps, or no noisy steps; or see
                 `learnable_groups`.
@@ -114,7 +114,7 @@ class Learner:
         groups = learnable_groups(rollout, advantages)
         dropped = len(rollout.groups) - len(groups)
         if not groups:
-            return UpdateFigures(groups=0, groups_dropped=dropped)
+            return UpdateMetrics(groups=0, groups_dropped=dropped)
         if min(len(group.group.samples) for group in groups) < self.config.optimizer_steps:
             raise InvalidRequest.of("learner.optimizer_steps", "a group must have at least one sample for each")
         count = sum(self._rows(group) for group in groups)
@@ -124,7 +124,7 @@ class Learner:
         share = groups[self._rank :: self._world]
         before = self._before(share, rollout.iteration)
         sums, norms, deviation = torch.zeros(4), [], 0.0
-        for step in range(self.config.optimizer_steps * self.config.inner_epochs):
+        for step in range(self.config.optimizer_steps * self.config.num_inner_epochs):
             part = step % self.config.optimizer_steps
             rows = sum(self._rows(group, part) for group in groups)
             of_step, largest = self._accumulate(share, rollout.iteration, part, before[part], rows)
@@ -134,8 +134,8 @@ class Learner:
             norms.append(self._step(of_step))
             sums += of_step * rows
         self._require_moved(digest, probe)
-        loss, kl, clipped, drift = (sums / (count * self.config.inner_epochs)).tolist()
-        return UpdateFigures(
+        loss, kl, clipped, drift = (sums / (count * self.config.num_inner_epochs)).tolist()
+        return UpdateMetrics(
             loss=loss,
             kl=kl,
             clip_fraction=clipped,
@@ -210,7 +210,7 @@ class Learner:
             ]
             for part in range(self.config.optimizer_steps)
         ]
-        if self.config.kl_weight:
+        if self.config.beta:
             with self._policy.reference():
                 for part, of_part in enumerate(before):
                     for known, batch in zip(of_part, self._batches(groups, iteration, part), strict=True):
@@ -233,7 +233,7 @@ class Learner:
             if known.old is None:
                 known.old = velocities.detach()
             terms = self._terms(batch, velocities, known.old, known.reference)
-            losses = terms.loss + self.config.kl_weight * terms.kl
+            losses = terms.loss + self.config.beta * terms.kl
             if self._dtype == torch.float16:
                 # Two means make a velocity's gradient tiny, too small for float16; without them it is about 1.
                 scale = float(rows * velocities[0].numel())
@@ -250,9 +250,9 @@ class Learner:
 
     def _step(self, means: Tensor) -> float:
         """One step of optimizer and average along the accumulated gradients; returns their norm."""
-        norm = nn.utils.clip_grad_norm_(self._weights.values(), self.config.clip_norm).item()
+        norm = nn.utils.clip_grad_norm_(self._weights.values(), self.config.max_grad_norm).item()
         if not means.isfinite().all() or not math.isfinite(norm):
-            raise HonestyError(f"step {self.steps + 1}: the loss or its gradient is not finite")
+            raise TrainingIntegrityError(f"step {self.steps + 1}: the loss or its gradient is not finite")
         self._optimizer.step()
         self.steps += 1
         for name, weight in self._weights.items():
@@ -261,7 +261,7 @@ class Learner:
 
     def _terms(self, batch: StepRows | NoisedRows, velocities: Tensor, old: Tensor, reference: Tensor | None) -> Terms:
         if isinstance(batch, NoisedRows):
-            return diffusion_nft_terms(batch, velocities, old, reference, strength=self.config.nft_strength)
+            return diffusion_nft_terms(batch, velocities, old, reference, strength=self.config.nft_beta)
         return grpo_terms(
             batch,
             velocities,
@@ -288,13 +288,13 @@ class Learner:
 
     def _require_ratio_one(self, deviation: float) -> None:
         if not deviation <= self.config.ratio_tolerance:
-            raise HonestyError(
+            raise TrainingIntegrityError(
                 f"the first ratio is {deviation:.1e} away from 1, {self.config.ratio_tolerance:.1e} is allowed: "
                 "the model does not say the same twice"
             )
 
     def _require_moved(self, digest: str, probe: Tensor) -> None:
         if self.digest() == digest:
-            raise HonestyError("the adapter is the same after an update as before it")
+            raise TrainingIntegrityError("the adapter is the same after an update as before it")
         if torch.equal(self.probe(), probe):
-            raise HonestyError("the adapter has changed and the model's velocities have not: it is not bound")
+            raise TrainingIntegrityError("the adapter has changed and the model's velocities have not: it is not bound")

@@ -30,7 +30,7 @@ TEXT_SIDE: tuple[str, ...] = (
 """The linear layers through which the text comes in: an adapter there changes what a prompt means, not how to paint."""
 
 
-class HonestyError(EmoFeedbackError):
+class TrainingIntegrityError(EmoFeedbackError):
     """What is learned is not what it should be; going on would only look like training."""
 
 
@@ -47,16 +47,16 @@ class LearnerConfig:
     """`nft` reads final latents only, so where the rollout's window lies does not matter to it."""
     learning_rate: float = 3e-4
     weight_decay: float = 1e-4
-    clip_norm: float = 1.0
+    max_grad_norm: float = 1.0
     """Largest norm of a gradient."""
     clip_range: float = 1e-5
     """Of the ratio: 1e-5 for a window of two or three steps, 1e-4 for all of them, 3e-6 for the normalized ratio. These
     are for 65,536 latent elements (512 pixels); a mean over fewer varies more, and the range must be wider."""
     ratio_normalization: bool = False
     """GRPO-Guard's ratio: one clip range fits steps of different noise, as moving windows have."""
-    kl_weight: float = 0.1
+    beta: float = 0.1
     """Of the divergence from the base (EmoFeedback^2, section 4.1). 0 saves the reference's forwards."""
-    nft_strength: float = 1.0
+    nft_beta: float = 1.0
     """How far DiffusionNFT's implicit policies are from the old one."""
     nft_levels: int = 2
     """Noise levels at which DiffusionNFT looks at each final latent: as many forwards as a window of two steps."""
@@ -66,7 +66,7 @@ class LearnerConfig:
     """Rows of one forward. More need more memory; on a CPU they are no faster."""
     optimizer_steps: int = 1
     """Steps in a pass over a rollout, each on its share of every group's samples; 1 is strictly on policy."""
-    inner_epochs: int = 1
+    num_inner_epochs: int = 1
     """Passes over a rollout."""
     ratio_tolerance: float = 1e-6
     """Largest |ratio - 1| at the first step: a tenth of the clip range. The same kernels give 0."""
@@ -74,11 +74,11 @@ class LearnerConfig:
     """Of the adapter's first weights and DiffusionNFT's noise."""
 
     def __post_init__(self) -> None:
-        for name in ("rank", "alpha", "learning_rate", "clip_norm", "clip_range", "nft_strength"):
+        for name in ("rank", "alpha", "learning_rate", "max_grad_norm", "clip_range", "nft_beta"):
             self._require(name, getattr(self, name) > 0, "must be above 0")
-        for name in ("nft_levels", "micro_batch", "optimizer_steps", "inner_epochs"):
+        for name in ("nft_levels", "micro_batch", "optimizer_steps", "num_inner_epochs"):
             self._require(name, getattr(self, name) >= 1, "must be at least 1")
-        for name in ("weight_decay", "kl_weight", "ratio_tolerance", "seed"):
+        for name in ("weight_decay", "beta", "ratio_tolerance", "seed"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
         self._require("ema_decay", 0 <= self.ema_decay < 1, "must be in [0, 1)")
         self._require("objective", self.objective in ("flow-grpo", "nft"), "must be flow-grpo or nft")
@@ -90,13 +90,13 @@ class LearnerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UpdateFigures:
+class UpdateMetrics:
     """What one update did; means over all rows of all its steps where nothing else is said."""
 
     loss: float = 0.0
     """With the weighted divergence."""
     kl: float = 0.0
-    """Divergence from the reference per latent element; 0 where `kl_weight` is."""
+    """Divergence from the reference per latent element; 0 where `beta` is."""
     clip_fraction: float = 0.0
     ratio_deviation: float = 0.0
     """Largest |ratio - 1| at the first step; of DiffusionNFT the largest difference of a velocity from the old one."""

@@ -13,7 +13,7 @@ from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
 Array = NDArray[np.float64]
 
 
-def rollout_figures(rollout: Rollout, config: RewardConfig) -> dict[str, float]:
+def rollout_metrics(rollout: Rollout, config: RewardConfig) -> dict[str, float]:
     """Rewards before normalization, the judge's errors and correlations, and how far a group spreads.
 
     Errors and spreads are in points of the 1-9 scale. Correlation is of the judge's value with the target, over all

@@ -25,7 +25,7 @@ class Outage:
         self._tell = tell
         self._since: float | None = None
 
-    async def outlast(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def retry_until(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of `work`, tried again as long as it fails with an error that a later try may not have.
 
         Raises:

@@ -29,7 +29,7 @@ _PHRASINGS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class TrainingPrompt:
     """One prompt to train on."""
 
     prompt: str
@@ -50,7 +50,7 @@ class GroupPlan:
     """Of the first noise of all samples; None: each has its own."""
 
 
-def read_wishes(source: str) -> tuple[Wish, ...]:
+def read_training_prompts(source: str) -> tuple[TrainingPrompt, ...]:
     """The prompts of the nano world that are not held out, or those of a JSON lines file.
 
     A line of the file is `{"prompt": "...", "valence": 7, "arousal": 3}`; without both numbers its target is drawn.
@@ -60,7 +60,7 @@ def read_wishes(source: str) -> tuple[Wish, ...]:
     """
     if source == NANO:
         return tuple(
-            Wish(prompt=_phrasing(subject, place, number))
+            TrainingPrompt(prompt=_phrasing(subject, place, number))
             for subject in SUBJECTS
             for place in PLACES
             if not is_held_out(subject, place)
@@ -70,13 +70,15 @@ def read_wishes(source: str) -> tuple[Wish, ...]:
         lines = Path(source).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest.of("prompts", f"{source!r} is neither {NANO!r} nor a readable file") from error
-    wishes = tuple(_wish(line, f"prompts[{number}]") for number, line in enumerate(lines) if line.strip())
-    if not wishes:
+    training_prompts = tuple(
+        _training_prompt(line, f"prompts[{number}]") for number, line in enumerate(lines) if line.strip()
+    )
+    if not training_prompts:
         raise InvalidRequest.of("prompts", f"{source} holds no prompt")
-    return wishes
+    return training_prompts
 
 
-def plan(wishes: tuple[Wish, ...], config: FlowGrpoConfig, iteration: int) -> tuple[GroupPlan, ...]:
+def plan(training_prompts: tuple[TrainingPrompt, ...], config: FlowGrpoConfig, iteration: int) -> tuple[GroupPlan, ...]:
     """The groups of one iteration. A group has one noise window: samples that were noised at different steps can't be
     compared."""
     seed, groups, gap = config.seed, config.groups, config.target_gap
@@ -95,16 +97,16 @@ def plan(wishes: tuple[Wish, ...], config: FlowGrpoConfig, iteration: int) -> tu
             start_seed=start_seed if config.sampling.common_start else None,
         )
         for group in range(groups)
-        for wish in [_wish_at(wishes, seed, iteration * groups + group)]
-        for start_seed, *seeds in [_seeds(seed, iteration, group, 1 + config.group_size)]
+        for wish in [_prompt_at(training_prompts, seed, iteration * groups + group)]
+        for start_seed, *seeds in [_seeds(seed, iteration, group, 1 + config.num_generations)]
     )
 
 
-def _wish_at(wishes: tuple[Wish, ...], seed: int, index: int) -> Wish:
+def _prompt_at(training_prompts: tuple[TrainingPrompt, ...], seed: int, index: int) -> TrainingPrompt:
     """Number `index` of an endless sequence of passes over the prompts, each in an order of its own."""
-    passed, place = divmod(index, len(wishes))
-    order = np.random.default_rng((seed, _PROMPTS, passed)).permutation(len(wishes))
-    return wishes[int(order[place])]
+    passed, place = divmod(index, len(training_prompts))
+    order = np.random.default_rng((seed, _PROMPTS, passed)).permutation(len(training_prompts))
+    return training_prompts[int(order[place])]
 
 
 def _seeds(seed: int, iteration: int, group: int, count: int) -> tuple[int, ...]:
@@ -118,7 +120,7 @@ def _phrasing(subject: str, place: str, number: int) -> str:
     return neutral_caption(sample_scene(rng, subject=subject, place=place), rng)
 
 
-def _wish(line: str, where: str) -> Wish:
+def _training_prompt(line: str, where: str) -> TrainingPrompt:
     try:
         entry: Any = json.loads(line)
     except json.JSONDecodeError as error:
@@ -129,11 +131,13 @@ def _wish(line: str, where: str) -> Wish:
         raise InvalidRequest.of(f"{where}.prompt", f"has {len(prompt)} characters, at most {LIMITS.prompt_characters}")
     numbers = {axis: entry[axis] for axis in ("valence", "arousal") if entry.get(axis) is not None}
     if not numbers:
-        return Wish(prompt=prompt)
+        return TrainingPrompt(prompt=prompt)
     for axis in ("valence", "arousal"):
         if isinstance(numbers.get(axis), bool) or not isinstance(numbers.get(axis), int | float):
             raise InvalidRequest.of(f"{where}.{axis}", "must be a number, as valence and arousal come together")
     try:
-        return Wish(prompt=prompt, target=AffectPoint(**{axis: float(number) for axis, number in numbers.items()}))
+        return TrainingPrompt(
+            prompt=prompt, target=AffectPoint(**{axis: float(number) for axis, number in numbers.items()})
+        )
     except ValueError as error:
         raise InvalidRequest.of(where, str(error)) from error

@@ -19,7 +19,7 @@ from emofeedback.domain.generation import Generator, GroupStarted, Trajectory, T
 from emofeedback.domain.tensors import Tensor, to_torch
 from emofeedback_trainer.core.rewards import rewards
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
-from emofeedback_trainer.flow_grpo.learning import HonestyError
+from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
 from emofeedback_trainer.flow_grpo.outage import Outage
 from emofeedback_trainer.flow_grpo.prompts import GroupPlan
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
@@ -43,15 +43,15 @@ async def roll_out(
         on_group: is told of every group that is done, or dropped.
 
     Raises:
-        HonestyError: the generator painted with another model or policy than it was asked for.
+        TrainingIntegrityError: the generator painted with another model or policy than it was asked for.
         EmoFeedbackError: a service was away for longer than the run's patience, or refused the request.
     """
     began = time.monotonic()
-    room = asyncio.Semaphore(config.concurrent_groups)
+    room = asyncio.Semaphore(config.max_concurrent_groups)
 
     async def outcome(plan: GroupPlan) -> ScoredGroup | str:
         async with room:
-            group = await outage.outlast(lambda: _group(plan, version, config, generator, judge))
+            group = await outage.retry_until(lambda: _group(plan, version, config, generator, judge))
         on_group()
         return group
 
@@ -82,7 +82,7 @@ async def _group(
         guidance=config.sampling.guidance,
         policy=version.name,
     )
-    easel: Channel[Trajectory] = Channel()
+    queue: Channel[Trajectory] = Channel()
     starts: list[GroupStarted] = []
     painted: dict[int, Trajectory] = {}
 
@@ -94,11 +94,11 @@ async def _group(
                     starts.append(event)
                 elif isinstance(event, Trajectory):
                     painted[event.index] = event
-                    easel.send(event)
-        easel.close()
+                    queue.send(event)
+        queue.close()
 
     async def arrivals() -> AsyncIterator[tuple[int, bytes]]:
-        async for together in easel:
+        async for together in queue:
             for trajectory in together:
                 yield trajectory.index, trajectory.image
 
@@ -143,7 +143,9 @@ def _require_version(started: GroupStarted, version: PolicyVersion) -> None:
     model = started.model
     found = (model.name, model.digest, model.policy, started.policy_digest)
     if found != asked:
-        raise HonestyError(f"asked for a group of {' '.join(asked)}, the generator painted with {' '.join(found)}")
+        raise TrainingIntegrityError(
+            f"asked for a group of {' '.join(asked)}, the generator painted with {' '.join(found)}"
+        )
 
 
 def _finite(trajectory: Trajectory) -> bool:

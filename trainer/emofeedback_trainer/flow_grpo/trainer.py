@@ -20,7 +20,7 @@ from torch import Tensor
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.domain.generation import Generator, ModelInfo
-from emofeedback.observability.tracing import chapter
+from emofeedback.observability.tracing import detached_span
 from emofeedback_trainer.core.config import flat
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
@@ -48,10 +48,10 @@ from emofeedback_trainer.flow_grpo.events import (
     RunStarted,
 )
 from emofeedback_trainer.flow_grpo.folder import RunFolder, State
-from emofeedback_trainer.flow_grpo.learning import UpdateFigures
-from emofeedback_trainer.flow_grpo.metrics import rollout_figures
+from emofeedback_trainer.flow_grpo.learning import UpdateMetrics
+from emofeedback_trainer.flow_grpo.metrics import rollout_metrics
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.prompts import Wish, plan, read_wishes
+from emofeedback_trainer.flow_grpo.prompts import TrainingPrompt, plan, read_training_prompts
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
@@ -64,7 +64,7 @@ does not really paint with gives as much after one update, and ever more."""
 class PolicyLearner(Protocol):
     """What a run needs of its learner; `learner.Learner` is the one in this process."""
 
-    def update(self, rollout: Rollout, advantages: list[list[float]]) -> UpdateFigures:
+    def update(self, rollout: Rollout, advantages: list[list[float]]) -> UpdateMetrics:
         """Learns from one rollout."""
         ...
 
@@ -92,7 +92,9 @@ class RunResult:
     """All starts of the run together."""
 
 
-def prepare(config: FlowGrpoConfig, files: RunFolder, *, resume: bool) -> tuple[tuple[Wish, ...], Checkpoint | None]:
+def prepare(
+    config: FlowGrpoConfig, files: RunFolder, *, resume: bool
+) -> tuple[tuple[TrainingPrompt, ...], Checkpoint | None]:
     """What a run starts from: its prompts, and the checkpoint of the run in the folder. Nothing is written.
 
     Raises:
@@ -100,11 +102,11 @@ def prepare(config: FlowGrpoConfig, files: RunFolder, *, resume: bool) -> tuple[
         FailedPrecondition: the checkpoint can't be read.
     """
     files.require_free(resume=resume)
-    wishes = read_wishes(config.prompts)
+    training_prompts = read_training_prompts(config.prompts)
     checkpoint = load_checkpoint(files.checkpoints)
     if checkpoint is not None:
         require_same_config(checkpoint, config)
-    return wishes, checkpoint
+    return training_prompts, checkpoint
 
 
 async def train(
@@ -125,14 +127,14 @@ async def train(
     Raises:
         InvalidRequest: as `prepare`.
         FailedPrecondition: as `prepare`, or another generator or judge than the run began with.
-        HonestyError: what was learned from is not what the policy painted.
+        TrainingIntegrityError: what was learned from is not what the policy painted.
         ResourceExhausted: the disk is full.
         EmoFeedbackError: a service was away for longer than the run's patience.
     """
     files = RunFolder(folder)
-    wishes, checkpoint = prepare(config, files, resume=resume)
+    training_prompts, checkpoint = prepare(config, files, resume=resume)
     files.keep_config(config)
-    run = _Run(config, files, wishes, generator, judge, learner, panel, on_event)
+    run = _Run(config, files, training_prompts, generator, judge, learner, panel, on_event)
     try:
         return await run.from_checkpoint(checkpoint)
     except asyncio.CancelledError:
@@ -151,7 +153,7 @@ class _Run:
         self,
         config: FlowGrpoConfig,
         files: RunFolder,
-        wishes: tuple[Wish, ...],
+        training_prompts: tuple[TrainingPrompt, ...],
         generator: Generator,
         judge: Judge,
         learner: PolicyLearner,
@@ -160,7 +162,7 @@ class _Run:
     ) -> None:
         self._config = config
         self._files = files
-        self._wishes = wishes
+        self._wishes = training_prompts
         self._generator = generator
         self._judge = judge
         self._learner = learner
@@ -171,8 +173,8 @@ class _Run:
         self._seconds = 0.0
 
     async def from_checkpoint(self, checkpoint: Checkpoint | None) -> RunResult:
-        base = await self._outage.outlast(self._generator.model)
-        judge = await self._outage.outlast(self._judge.model)
+        base = await self._outage.retry_until(self._generator.model)
+        judge = await self._outage.retry_until(self._judge.model)
         if checkpoint is None:
             self._save(base, judge)
         else:
@@ -184,7 +186,7 @@ class _Run:
         self.tell("running", "")
         versions = Versions(config=self._config, store=self._config.policies or self._files.policies, base=base)
         while self._iteration < self._config.iterations:
-            with chapter("flow-grpo iteration", run=self._config.name, iteration=self._iteration + 1):
+            with detached_span("flow-grpo iteration", run=self._config.name, iteration=self._iteration + 1):
                 version = await self._published(versions.publish, averaged=False)
                 if self._iteration % self._config.panel.every == 0:
                     await self._measure(version)
@@ -200,7 +202,7 @@ class _Run:
         began = time.monotonic()
         rollout = await self._roll_out(version)
         self._on_event(RolloutPainted(iteration=self._iteration + 1, rollout=rollout))
-        if await self._outage.outlast(self._judge.model) != judge:
+        if await self._outage.retry_until(self._judge.model) != judge:
             raise FailedPrecondition(f"the judge is not {judge.name} ({judge.digest}) any more: it is pinned for a run")
         if not rollout.groups:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in rollout.dropped.items())
@@ -216,7 +218,7 @@ class _Run:
             "iteration": self._iteration,
             "seconds": round(seconds, 2),
             "images_per_second": round(images / rollout.seconds, 2),
-            **rollout_figures(rollout, rewards),
+            **rollout_metrics(rollout, rewards),
             **update,
             "groups_dropped": update["groups_dropped"] + sum(rollout.dropped.values()),
             "policy": version.name,
@@ -247,7 +249,7 @@ class _Run:
         if history and history[-1]["iteration"] == self._iteration:
             return
         pictures = self._files.panel / f"{self._iteration:06d}"
-        measured = await self._outage.outlast(
+        measured = await self._outage.retry_until(
             lambda: self._panel.measure(self._generator, self._judge, version.name, folder=pictures)
         )
         line: dict[str, float | str] = {"iteration": self._iteration, **measured.to_line()}

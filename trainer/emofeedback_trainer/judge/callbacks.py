@@ -32,7 +32,7 @@ _TOLD = {
 """What a line for people says of a step."""
 
 
-class Watching(TrainerCallback):  # type: ignore[misc, unused-ignore]
+class MetricsCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Writes into the run's folder, and measures the judge on held-out pictures."""
 
     def __init__(

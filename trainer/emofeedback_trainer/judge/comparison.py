@@ -159,7 +159,7 @@ def _taught_to_speak(sft: SftConfig) -> SftConfig:
 def _as_many_pictures(plan: Plan) -> int:
     """Steps of fine-tuning that show as many pictures as the run of GRPO."""
     grpo, sft = plan.grpo.schedule, plan.sft.schedule
-    pictures = grpo.steps * grpo.batch * grpo.accumulation // plan.grpo.generations
+    pictures = grpo.steps * grpo.batch * grpo.accumulation // plan.grpo.num_generations
     return max(1, pictures // (sft.batch * sft.accumulation))
 
 

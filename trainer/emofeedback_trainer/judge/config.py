@@ -121,7 +121,7 @@ class GrpoConfig:
     rewards: RewardWeights = field(default_factory=RewardWeights)
     tasks: tuple[TaskName, ...] = ("assessment",)
     """See `tasks`; each has rewards of its own."""
-    generations: int = 8
+    num_generations: int = 8
     """Replies of a group: the same picture and question."""
     beta: float = 1e-3
     """Weight of the divergence from the judge that the run began with."""
@@ -233,10 +233,10 @@ def _problems(config: SftConfig | GrpoConfig) -> Iterator[tuple[str, str]]:
 def _grpo_problems(config: GrpoConfig, must: Callable[..., Iterator[tuple[str, str]]]) -> Iterator[tuple[str, str]]:
     yield from must(lambda n: n >= 2, "at least 2", "generations")
     replies = config.schedule.batch * config.schedule.accumulation
-    if config.generations >= 2 and replies % config.generations:
+    if config.num_generations >= 2 and replies % config.num_generations:
         yield (
             "generations",
-            f"is {config.generations}, it must divide the {replies} replies of a step into whole groups",
+            f"is {config.num_generations}, it must divide the {replies} replies of a step into whole groups",
         )
     yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "beta")
     yield from must(lambda x: 0 < x <= LIMITS.temperature, f"in (0, {LIMITS.temperature:g}]", "temperature")

@@ -27,8 +27,8 @@ _TRUTH = Features(
 """Of rewards. No column is named after a task's reward, which TRL would take for an argument of another meaning."""
 
 
-def graded_rows(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Dataset:
-    """Questions with their truth, for GRPO; raises as `taught_rows`."""
+def grpo_rows(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Dataset:
+    """Questions with their truth, for GRPO; raises as `sft_rows`."""
     emotions = taxonomy(samples)
     rows = (
         {
@@ -47,7 +47,7 @@ def graded_rows(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Dataset
     return Dataset.from_list(list(rows), Features({"prompt": _MESSAGES, "image": Image(), **_TRUTH}))
 
 
-def taught_rows(samples: Sequence[Sample], tasks: Sequence[TaskName], questions: Sequence[Question] = ()) -> Dataset:
+def sft_rows(samples: Sequence[Sample], tasks: Sequence[TaskName], questions: Sequence[Question] = ()) -> Dataset:
     """Questions with the replies to learn, for supervised fine-tuning.
 
     Args:

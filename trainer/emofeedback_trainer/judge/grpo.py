@@ -14,7 +14,7 @@ from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.replies import last_number, named_emotions
 from emofeedback_trainer.judge.checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.config import GrpoConfig, RewardWeights
-from emofeedback_trainer.judge.datasets import graded_rows
+from emofeedback_trainer.judge.datasets import grpo_rows
 from emofeedback_trainer.judge.eemo_rewards import dominance_reward, ranking_reward, similarity_reward
 from emofeedback_trainer.judge.folder import TrainedJudge
 from emofeedback_trainer.judge.rewards import (
@@ -55,7 +55,7 @@ def train_grpo(
             reward_funcs=functions,
             args=GRPOConfig(
                 **arguments(config, folder),
-                num_generations=config.generations,
+                num_generations=config.num_generations,
                 max_completion_length=config.max_new_tokens,
                 temperature=config.temperature,
                 beta=config.beta,
@@ -64,7 +64,7 @@ def train_grpo(
                 multi_objective_aggregation=_AGGREGATION[config.rewards.normalized],
                 **(server if config.vllm_server else {}),
             ),
-            train_dataset=graded_rows(train, config.tasks),
+            train_dataset=grpo_rows(train, config.tasks),
             processing_class=processor,
             peft_config=adapter(config.model),
         )
@@ -85,7 +85,7 @@ def reward_functions(
 ) -> tuple[list[RewardFunction], list[float]]:
     """The rewards of the tasks as TRL calls them, and their weights; those that weigh nothing are left out.
 
-    Each is given the replies and the columns of `lessons.graded_rows`, and says None where a sample's task is
+    Each is given the replies and the columns of `lessons.grpo_rows`, and says None where a sample's task is
     another's: so one gate of a sample is open. EEmo-Logic's count only in the right form.
 
     Args:

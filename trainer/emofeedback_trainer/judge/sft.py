@@ -14,7 +14,7 @@ from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.judge.checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.config import SftConfig
-from emofeedback_trainer.judge.datasets import taught_rows
+from emofeedback_trainer.judge.datasets import sft_rows
 from emofeedback_trainer.judge.folder import TrainedJudge
 from emofeedback_trainer.judge.training import adapter, arguments, trained
 
@@ -39,14 +39,14 @@ def train_sft(
         questions: to be learned besides the tasks, where the configuration asks for them.
 
     Raises:
-        EmoFeedbackError: as `training.trained` and `taught_rows`.
+        EmoFeedbackError: as `training.trained` and `sft_rows`.
     """
 
     def build(model: Any, processor: Any) -> PlainSftTrainer:
         return PlainSftTrainer(
             model=model,
             args=TrlSftConfig(**arguments(config, folder), max_length=None),
-            train_dataset=taught_rows(train, config.tasks, questions),
+            train_dataset=sft_rows(train, config.tasks, questions),
             processing_class=processor,
             peft_config=adapter(config.model),
         )

@@ -17,7 +17,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
 from emofeedback.storage.checkpoints import check_device, digest, fetch
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.judge.callbacks import Watching
+from emofeedback_trainer.judge.callbacks import MetricsCallback
 from emofeedback_trainer.judge.config import GrpoConfig, ModelConfig, SftConfig
 from emofeedback_trainer.judge.curves import draw_curves
 from emofeedback_trainer.judge.folder import JudgeRunFolder, TrainedJudge
@@ -53,7 +53,7 @@ def trained(
     checkpoint = files.open(config, resume=resume)
     processor = JudgeProcessor.load(source, max_pixels=config.model.max_pixels)
     trainer = build(_load(config.model, source), processor)
-    watching = Watching(
+    watching = MetricsCallback(
         files,
         held_out,
         model=config.model,

@@ -17,7 +17,7 @@ from emofeedback_trainer.nano.measure.panel_metrics import markdown
 from emofeedback_trainer.nano.measure.panel_run import measure_panel
 from emofeedback_trainer.nano.models import autoencoder, eyes, generator_parts, judge, scorer
 from emofeedback_trainer.nano.models import generator as base_generator
-from emofeedback_trainer.nano.models import independent_judge as critic
+from emofeedback_trainer.nano.models import independent_judge as independent
 from emofeedback_trainer.nano.world.plane import plane_picture
 
 _EXAMPLES = """examples:
@@ -87,9 +87,9 @@ def _generator(out: Path, device: torch.device, steps: int | None) -> None:
     base_generator.train_generator(out / "generator", out / "scenes", out / "autoencoder", recipe, device)
 
 
-def _critic(out: Path, device: torch.device, steps: int | None) -> None:
-    recipe = critic.CriticRecipe()
-    critic.train_critic(out / "critic", replace(recipe, steps=steps or recipe.steps), device)
+def _independent(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = independent.IndependentJudgeRecipe()
+    independent.train_independent_judge(out / "critic", replace(recipe, steps=steps or recipe.steps), device)
 
 
 def _eyes(out: Path, device: torch.device, steps: int | None) -> None:
@@ -106,7 +106,7 @@ def _scorer(out: Path, device: torch.device, steps: int | None) -> None:
 
 def _export(out: Path, device: torch.device, steps: int | None) -> None:
     generator_parts.export_generator(out / "generator", out / "autoencoder", _SERVICES / "generator")
-    critic.export_critic(out / "critic")
+    independent.export_independent_judge(out / "critic")
     judge.export_judge(out / "judge", _SERVICES / "judge")
     scorer.export_scorer(out / "scorer", _SERVICES / "scorer")
 
@@ -123,7 +123,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "autoencoder": _autoencoder,
     "scenes": _scenes,
     "generator": _generator,
-    "critic": _critic,
+    "critic": _independent,
     "eyes": _eyes,
     "judge": _judge,
     "scorer": _scorer,

@@ -36,7 +36,7 @@ _SHOWN = {
     "reward": "reward",
     "judge_valence_error": "judge |dV|",
     "judge_arousal_error": "|dA|",
-    "valence_error": "critic |dV|",
+    "valence_error": "independent judge |dV|",
     "arousal_error": "|dA|",
     "valence_correlation": "r(V)",
     "arousal_correlation": "r(A)",
@@ -143,7 +143,7 @@ def _create(client: Client, arguments: argparse.Namespace) -> None:
 
 def _list(client: Client, arguments: argparse.Namespace) -> None:
     table = Table(box=box.SIMPLE)
-    for name in ("run", "state", "iterations", "reward", "critic's error", "created"):
+    for name in ("run", "state", "iterations", "reward", "independent judge's error", "created"):
         table.add_column(name)
     for run in client.trainer.list(limit=arguments.limit):
         reward, error = run.figures.get("reward"), run.panel.get("error")

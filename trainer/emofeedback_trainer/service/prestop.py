@@ -1,7 +1,7 @@
 """`python -m emofeedback_trainer.service.prestop`: asks the training runs in this container to end, and waits for it.
 
 What Kubernetes runs before it stops a pod (`preStop`). Ray's head doesn't pass the container's signal on to the
-commands that it runs, so without this a canceled or evicted run would never hear of it.
+commands that it runs, so without this a cancelled or evicted run would never hear of it.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ _EXAMPLES = """examples:
                                                               RayJobs of a cluster with KubeRay; the chart does this
 """
 GRACE_SECONDS = 60.0
-"""Given to a canceled run, to say so and to end."""
+"""Given to a cancelled run, to say so and to end."""
 _END_SECONDS = 2.0
 """Given to calls under way when the service ends."""
 

@@ -18,7 +18,7 @@ from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.training import Run, RunState
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.run_files import CURVE, PANEL, STATUS, Status, numbers, read_lines, read_status
-from emofeedback_trainer.service.backends.base import Sight
+from emofeedback_trainer.service.backends.base import JobStatus
 
 _RECORD = "run.json"
 
@@ -107,13 +107,13 @@ class RunStore:
             write_whole(self.config_path(record.name), config.encode())
         write_json(self.service_directory(record.name) / _RECORD, asdict(record))
 
-    def run(self, record: Record, sight: Sight) -> Run:
+    def run(self, record: Record, job: JobStatus) -> Run:
         """How the run stands, by its files and by its back end. Raises `FailedPrecondition` where one can't be read."""
         folder = self.directory(record.name)
         config = self.config_path(record.name)
         status = read_status(folder)
         curve, panel = read_lines(folder / CURVE), read_lines(folder / PANEL)
-        state, message = standing(record, status, sight)
+        state, message = standing(record, status, job)
         written = (folder / STATUS, folder / CURVE, config.with_name(_RECORD))
         return Run(
             name=record.name,
@@ -131,20 +131,20 @@ class RunStore:
         )
 
 
-def standing(record: Record, status: Status | None, sight: Sight) -> tuple[RunState, str]:
+def standing(record: Record, status: Status | None, job: JobStatus) -> tuple[RunState, str]:
     """State and message of a run, by what the service decided, what the run says of itself, and whether it lives.
 
     What the run says about its end counts once its back end has seen it go; until then it still writes.
     """
     if not record.started:
         return (RunState.CANCELED, "") if record.canceled else (RunState.QUEUED, "")
-    if sight.alive and record.canceled:
-        return RunState.RUNNING, "it is being canceled"
-    if sight.alive and status is None and sight.words:
-        return RunState.QUEUED, sight.words
-    if sight.alive and status is not None and status.state is RunState.PAUSED:
+    if job.alive and record.canceled:
+        return RunState.RUNNING, "it is being cancelled"
+    if job.alive and status is None and job.words:
+        return RunState.QUEUED, job.words
+    if job.alive and status is not None and status.state is RunState.PAUSED:
         return RunState.PAUSED, status.message
-    if sight.alive:
+    if job.alive:
         return RunState.RUNNING, ""
     if status is not None and status.state.is_over:
         return status.state, status.message
@@ -152,7 +152,7 @@ def standing(record: Record, status: Status | None, sight: Sight) -> tuple[RunSt
         return RunState.CANCELED, "it was killed, because it did not end by itself in time" if status else ""
     if record.refused:
         return RunState.FAILED, record.refused
-    said = f" (its last words: {sight.words})" if sight.words else ""
+    said = f" (its last words: {job.words})" if job.words else ""
     return RunState.FAILED, f"its process is gone{said}; it can be resumed from its last checkpoint"
 
 

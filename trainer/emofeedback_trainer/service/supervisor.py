@@ -1,4 +1,4 @@
-"""The runs of one service: queued, started one after another, watched, canceled.
+"""The runs of one service: queued, started one after another, watched, cancelled.
 
 Back ends may be slow (a cluster's API) and are asked in one thread: calls and the tending never meet half a change.
 """
@@ -22,7 +22,7 @@ from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, Fiel
 from emofeedback.domain.training import Run, RunEvent, RunRequest, RunState, RunStateChanged
 from emofeedback.observability.tracing import traceparent
 from emofeedback_trainer.core.run_files import CHECKPOINT, STATUS, History
-from emofeedback_trainer.service.backends.base import Backend, Sight
+from emofeedback_trainer.service.backends.base import Backend, JobStatus
 from emofeedback_trainer.service.store import Record, RunStore
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Supervisor:
         """
         Args:
             parallel: runs at a time.
-            grace: seconds that a canceled run has to save its work before it is killed.
+            grace: seconds that a cancelled run has to save its work before it is killed.
             interval: seconds between two looks at the runs and their files.
         """
         self._store = store
@@ -55,7 +55,7 @@ class Supervisor:
         self._grace = grace
         self._interval = interval
         self._thread = ThreadPoolExecutor(1, "runs")
-        self._gone: dict[tuple[str, float], Sight] = {}
+        self._gone: dict[tuple[str, float], JobStatus] = {}
 
     async def create(self, request: RunRequest) -> Run:
         """Queues a run, or one that is over, to be resumed. The same request again changes nothing.
@@ -157,7 +157,9 @@ class Supervisor:
             raise NotFound(f"no run is called {request.name!r}, there is nothing to resume")
         state = self._get(record.name).state
         if state not in (RunState.FAILED, RunState.CANCELED):
-            raise FailedPrecondition(f"run {request.name!r} is {state}: only one that failed or was canceled can go on")
+            raise FailedPrecondition(
+                f"run {request.name!r} is {state}: only one that failed or was cancelled can go on"
+            )
         record = Record(
             name=record.name,
             policies=record.policies,
@@ -179,7 +181,7 @@ class Supervisor:
         return self._get(record.name)
 
     def _tend(self) -> None:
-        """Kills what was canceled and does not end; starts what waits, while there is room."""
+        """Kills what was cancelled and does not end; starts what waits, while there is room."""
         records = self._store.records()
         alive = [record for record in records if self._look(record).alive]
         for record in alive:
@@ -205,16 +207,16 @@ class Supervisor:
             refused = str(error)
         self._store.keep(dataclasses.replace(record, started=True, refused=refused))
 
-    def _look(self, record: Record) -> Sight:
+    def _look(self, record: Record) -> JobStatus:
         if not record.started:
-            return Sight(alive=False)
+            return JobStatus(alive=False)
         start = record.name, record.queued
         if start in self._gone:  # what has ended stays so, its back end need not be asked again
             return self._gone[start]
-        sight = self._backend.look(self._store.service_directory(record.name))
-        if not sight.alive:
-            self._gone[start] = sight
-        return sight
+        job = self._backend.look(self._store.service_directory(record.name))
+        if not job.alive:
+            self._gone[start] = job
+        return job
 
 
 def checked(request: RunRequest) -> tuple[str, str]:

@@ -41,7 +41,7 @@ CHARTS = (
         },
     ),
     Chart(
-        title="Critic's error",
+        title="Independent judge's error",
         note="held-out panel, mean |result - target|, points of the 1-9 scale",
         series={
             "sum": ("panel", "error"),
@@ -56,13 +56,13 @@ CHARTS = (
         first_color=1,
     ),
     Chart(
-        title="Obedience by the critic",
+        title="Obedience by the independent judge",
         note="held-out panel, correlation of result with target",
         series={"valence": ("panel", "valence_correlation"), "arousal": ("panel", "arousal_correlation")},
         first_color=1,
     ),
     Chart(
-        title="Slope by the critic",
+        title="Slope by the independent judge",
         note="held-out panel, result against target: 1 follows it all the way, 0 not at all",
         series={"valence": ("panel", "valence_slope"), "arousal": ("panel", "arousal_slope")},
         first_color=1,

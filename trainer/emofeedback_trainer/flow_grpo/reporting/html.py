@@ -84,7 +84,7 @@ def _gains(panel: Lines) -> str:
     if not panel:
         return '<p class="note">The held-out panel has not been measured yet.</p>'
     first, last = panel[0], panel[-1]
-    observer = "critic" if "subject_accuracy" in first else "judge"  # who can't see subjects is no critic
+    observer = "critic" if "subject_accuracy" in first else "judge"  # who can't see subjects is no independent judge
     tiles = []
     for key, label, form in (
         ("error", f"error |ΔV| + |ΔA| by the {observer}", "{:.2f}"),

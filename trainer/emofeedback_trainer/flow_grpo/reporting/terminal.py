@@ -115,14 +115,14 @@ def curve_line(figures: Figures) -> str:
 
 
 def panel_line(figures: Figures) -> str:
-    """A measurement of the panel in one line; errors and correlations are the critic's, where there is one."""
+    """A measurement of the panel in one line; errors and correlations are the independent judge's, if there is one."""
     f = _numbers(figures)
     line = (
         f"error V {f['valence_error']:.2f} A {f['arousal_error']:.2f}  "
         f"correlation V {f['valence_correlation']:.2f} A {f['arousal_correlation']:.2f}"
     )
     if "subject_accuracy" in f:
-        line = f"critic's {line}  subject {f['subject_accuracy']:.0%}"
+        line = f"independent judge's {line}  subject {f['subject_accuracy']:.0%}"
     return f"{line}  diversity {f['diversity']:.3f}" if "diversity" in f else line
 
 

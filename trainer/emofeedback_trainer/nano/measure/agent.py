@@ -98,7 +98,7 @@ async def rewritings(judge: Judge, situations: Sequence[Situation]) -> list[Rewr
     return done
 
 
-def agent_figures(done: Sequence[Rewriting]) -> dict[str, float]:
+def agent_metrics(done: Sequence[Rewriting]) -> dict[str, float]:
     """Shares in [0, 1]; all but the first are of the usable replies. NaN where there was nothing to count."""
     usable = [one for one in done if one.usable]
     return {

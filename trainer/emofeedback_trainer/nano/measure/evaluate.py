@@ -1,7 +1,7 @@
 """`emofeedback-train nano evaluate`: how good are the embedded models, on scenes that none of them was trained on?
 
-Judge, agent, scorer and generator are asked through the services' own engines; the critic, which neither rewards nor
-judges, is the second opinion. Every row of the table has its count and the figure that the project aims at.
+Judge, agent, scorer and generator are asked through the services' own engines; the independent judge, which neither
+rewards nor chooses, is the second opinion. Every row has its count and the metric that the project aims at.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.builtin import NANO_PROFILE
-from emofeedback_trainer.nano.measure.agent import agent_figures, rewritings
-from emofeedback_trainer.nano.measure.generator import generator_figures, painted
-from emofeedback_trainer.nano.measure.judge import baseline, judge_figures, scorer_figures
-from emofeedback_trainer.nano.models.independent_judge import load_critic, measure_critic
+from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
+from emofeedback_trainer.nano.measure.generator import generator_metrics, painted
+from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, scorer_metrics
+from emofeedback_trainer.nano.models.independent_judge import load_independent_judge, measure_independent_judge
 from emofeedback_trainer.nano.world.language import Album, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
 
@@ -61,8 +61,8 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("aloud.aloud_arousal_mae", "judge aloud: arousal MAE", None, True),
     ("aloud.ways_differ", "short way against aloud: difference of MAE", 0.05, True),
     ("aloud.named_are_there", "judge aloud: attributes it names that are there", 0.90, False),
-    ("painted.judge_critic_valence", "judge and critic on painted images: valence correlation", 0.85, False),
-    ("painted.judge_critic_arousal", "judge and critic on painted images: arousal correlation", 0.85, False),
+    ("painted.judges_valence", "judge and independent judge on painted images: valence correlation", 0.85, False),
+    ("painted.judges_arousal", "judge and independent judge on painted images: arousal correlation", 0.85, False),
     ("painted.subject", "generator: subject recognised", 0.85, False),
     ("painted.weather", "generator: weather recognised", 0.85, False),
     ("painted.extra", "generator: extras recognised", 0.80, False),
@@ -77,8 +77,8 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("agent.keeps_unknown_subject", "agent: rewritten prompt keeps one from outside the world", None, False),
     ("agent.on_targets_side", "agent: its cues lie on the target's side", 0.90, False),
     ("agent.nearer", "agent: its cues alone bring the scene nearer to the target", None, False),
-    ("critic.valence_mae", "critic, rendered scenes: valence MAE", 0.30, True),
-    ("critic.arousal_mae", "critic, rendered scenes: arousal MAE", 0.30, True),
+    ("critic.valence_mae", "independent judge, rendered scenes: valence MAE", 0.30, True),
+    ("critic.arousal_mae", "independent judge, rendered scenes: arousal MAE", 0.30, True),
 )
 
 
@@ -94,26 +94,29 @@ def run(arguments: argparse.Namespace) -> None:
 async def evaluate(n: int) -> list[Figure]:
     """Every figure, on at most `n` pictures each."""
     scenes = [scene_at("evaluation", index) for index in range(min(n, _SCENES))]
-    judge, generator, critic = (
+    judge, generator, independent = (
         LocalJudge.load(NANO_PROFILE.judge),
-        GeneratorEngine.load(NANO_PROFILE.generator),
-        load_critic(),
+        LocalGenerator.load(NANO_PROFILE.generator),
+        load_independent_judge(),
     )
     try:
         some = scenes[:_PAINTED]
         images = await painted(generator, some, _SEED)
         aloud = min(n, _ALOUD)
-        judged = await judge_figures(judge, scenes, aloud=aloud)
+        judged = await judge_metrics(judge, scenes, aloud=aloud)
         rng = np.random.default_rng(_SEED)
         situations = [situation(Album(scenes), rng) for _ in range(min(n, _SITUATIONS))]
         measured: Mapping[str, tuple[int, Mapping[str, float]]] = {
             "judge": (len(scenes), judged),
             "aloud": (aloud, judged),
             "baseline": (len(scenes), baseline(scenes)),
-            "painted": (len(some), await generator_figures(images, some, judge=judge, critic=critic, seed=_SEED)),
-            "scorer": (len(scenes), await scorer_figures(judge, scenes, _SEED)),
-            "agent": (len(situations), agent_figures(await rewritings(judge, situations))),
-            "critic": (len(scenes), measure_critic(critic, scenes=len(scenes))),
+            "painted": (
+                len(some),
+                await generator_metrics(images, some, judge=judge, independent=independent, seed=_SEED),
+            ),
+            "scorer": (len(scenes), await scorer_metrics(judge, scenes, _SEED)),
+            "agent": (len(situations), agent_metrics(await rewritings(judge, situations))),
+            "critic": (len(scenes), measure_independent_judge(independent, scenes=len(scenes))),
         }
     finally:
         generator.close()

@@ -1,4 +1,4 @@
-"""The generator measured by the critic: is what the caption names in the picture, and does the judge agree on it?"""
+"""The generator by the independent judge: is what the caption names in the picture, and does the judge agree on it?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Gen
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback_trainer.nano.measure.judge import judged
 from emofeedback_trainer.nano.measure.realism import share_called_drawn
-from emofeedback_trainer.nano.models.independent_judge import Critic
+from emofeedback_trainer.nano.models.independent_judge import IndependentJudge
 from emofeedback_trainer.nano.world.captions import emotional_caption
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import Scene
@@ -42,19 +42,19 @@ async def painted(generator: Generator, scenes: Sequence[Scene], seed: int) -> l
     return images
 
 
-async def generator_figures(
-    images: Sequence[bytes], scenes: Sequence[Scene], *, judge: Judge, critic: Critic, seed: int
+async def generator_metrics(
+    images: Sequence[bytes], scenes: Sequence[Scene], *, judge: Judge, independent: IndependentJudge, seed: int
 ) -> dict[str, float]:
-    """Shares recognised by the critic, and the judge's correlation with it."""
+    """Shares recognised by the independent judge, and the judge's correlation with it."""
     pictures = [Image.open(io.BytesIO(image)).convert("RGB") for image in images]
-    readings = critic.look(pictures)
+    readings = independent.look(pictures)
     outcomes = await judged(judge, images)
     pairs = [(o, r) for o, r in zip(outcomes, readings, strict=True) if isinstance(o, Assessment)]
     seen = list(zip(readings, scenes, strict=True))
     wanted = [(extra, reading) for reading, scene in seen for extra in scene.extras]
     return {
-        "judge_critic_valence": _correlation([o.valence for o, _ in pairs], [r.valence for _, r in pairs]),
-        "judge_critic_arousal": _correlation([o.arousal for o, _ in pairs], [r.arousal for _, r in pairs]),
+        "judges_valence": _correlation([o.valence for o, _ in pairs], [r.valence for _, r in pairs]),
+        "judges_arousal": _correlation([o.arousal for o, _ in pairs], [r.arousal for _, r in pairs]),
         "subject": float(np.mean([reading.subject == scene.subject for reading, scene in seen])),
         "weather": float(np.mean([reading.weather == scene.weather for reading, scene in seen])),
         "extra": float(np.mean([extra in reading.extras for extra, reading in wanted])),

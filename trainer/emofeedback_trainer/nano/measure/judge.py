@@ -34,7 +34,7 @@ async def judged(judge: Judge, images: Sequence[bytes], *, reasoning: bool = Fal
     return outcomes
 
 
-async def judge_figures(judge: Judge, scenes: Sequence[Scene], *, aloud: int) -> dict[str, float]:
+async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) -> dict[str, float]:
     """Errors of the short way on all scenes, and of both ways on the first `aloud` of them.
 
     Unreadable replies count against `parsable` and are left out of the errors.
@@ -67,7 +67,7 @@ def baseline(scenes: Sequence[Scene]) -> dict[str, float]:
     return {"valence_mae": float(valence), "arousal_mae": float(arousal)}
 
 
-async def scorer_figures(judge: Judge, scenes: Sequence[Scene], seed: int) -> dict[str, float]:
+async def scorer_metrics(judge: Judge, scenes: Sequence[Scene], seed: int) -> dict[str, float]:
     """How often the scorer prefers the true caption, and where its cosines lie when the subject is kept or lost.
 
     The quantiles are what the drift guard's floors are chosen by: `kept_low` is the fifth percentile of the good

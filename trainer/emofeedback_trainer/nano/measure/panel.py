@@ -1,4 +1,4 @@
-"""Does the loop work? A fixed panel of runs, and a critic to look at them that is neither judge nor reward.
+"""Does the loop work? A fixed panel of runs, and an independent judge to look at them that is neither judge nor reward.
 
 Twenty-four neutral prompts, each with a target of its own; the targets are a grid over the whole plane without its
 middle. Every run is what the command does by default, three rounds of eight, and leaves an ordinary run directory.

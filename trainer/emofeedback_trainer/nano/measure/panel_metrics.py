@@ -1,4 +1,4 @@
-"""The figures of a panel: by the critic's eyes, is the answer nearer to its target than what the loop began with?
+"""The figures of a panel: is the answer nearer to its target than what the loop began with?
 
 Errors are |V - V*| + |A - A*|, in [0, 16]. Low errors alone prove nothing: painting the middle of the plane whatever
 is asked for scores well too. So the error of always answering the middle, and the correlation and slope of result
@@ -23,8 +23,8 @@ from emofeedback_trainer.nano.measure.panel import Task
 _MIDDLE = AffectPoint(SCALE_MIDDLE, SCALE_MIDDLE)
 
 
-class Look(Protocol):
-    """What the critic sees in one picture."""
+class Reading(Protocol):
+    """What the independent judge sees in one picture."""
 
     @property
     def valence(self) -> float: ...
@@ -34,29 +34,29 @@ class Look(Protocol):
     def subject(self) -> str: ...
 
 
-class Critic(Protocol):
+class IndependentJudge(Protocol):
     """The independent witness."""
 
-    def look(self, images: Sequence[Image.Image]) -> Sequence[Look]:
+    def look(self, images: Sequence[Image.Image]) -> Sequence[Reading]:
         """One look for each picture."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Witness:
-    """One run in the critic's eyes."""
+    """One run in the independent judge's eyes."""
 
     target: AffectPoint
     subject: str
-    first_round: tuple[Look, ...]
-    first_choice: Look
+    first_round: tuple[Reading, ...]
+    first_choice: Reading
     """The image of round one that the judge found nearest."""
-    answer: Look
+    answer: Reading
     seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanelFigures:
+class PanelMetrics:
     """What the panel came to; means over its runs."""
 
     runs: int
@@ -67,7 +67,7 @@ class PanelFigures:
     first_choice_error: float
     """(b) Of the best image of round one, as the judge chose it."""
     first_nearest_error: float
-    """Of the best image of round one, as the critic would have chosen it: what no judge can beat without a loop."""
+    """Of the best image of round one, chosen by the independent judge: what no judge can beat without a loop."""
     answer_error: float
     """(c) Of the answer."""
     gain: float
@@ -75,7 +75,7 @@ class PanelFigures:
     gain_standard_error: float
     """Of that mean difference, paired by run."""
     first_subject_accuracy: float
-    """Share of the images of round one in which the critic sees the prompt's subject."""
+    """Share of the images of round one in which the independent judge sees the prompt's subject."""
     answer_subject_accuracy: float
     valence_correlation: float
     """Of the answer's valence with the target's."""
@@ -87,14 +87,14 @@ class PanelFigures:
     """A run."""
 
 
-def witness(task: Task, run: Run, folder: Path, critic: Critic) -> Witness | None:
-    """A finished run in the critic's eyes; None where the judge could read no image of it."""
+def witness(task: Task, run: Run, folder: Path, independent: IndependentJudge) -> Witness | None:
+    """A finished run in the independent judge's eyes; None where the judge could read no image of it."""
     first = run.rounds[0]
     if run.best is None or first.best is None:
         return None
     paths = [image_path(0, candidate.index) for candidate in first.candidates]
     paths.append(image_path(run.best.round, run.best.index))
-    looks = critic.look([Image.open(folder / path).convert("RGB") for path in paths])
+    looks = independent.look([Image.open(folder / path).convert("RGB") for path in paths])
     return Witness(
         target=task.target,
         subject=task.subject,
@@ -105,7 +105,7 @@ def witness(task: Task, run: Run, folder: Path, critic: Critic) -> Witness | Non
     )
 
 
-def panel_figures(witnesses: Sequence[Witness]) -> PanelFigures:
+def panel_metrics(witnesses: Sequence[Witness]) -> PanelMetrics:
     """The panel's figures; correlations and slopes are NaN for fewer than three runs."""
     first = np.array([[_error(look, w.target) for look in w.first_round] for w in witnesses])
     first_choice = np.array([_error(w.first_choice, w.target) for w in witnesses])
@@ -113,7 +113,7 @@ def panel_figures(witnesses: Sequence[Witness]) -> PanelFigures:
     gain = first_choice - answer
     valence = _line([(w.target.valence, w.answer.valence) for w in witnesses])
     arousal = _line([(w.target.arousal, w.answer.arousal) for w in witnesses])
-    return PanelFigures(
+    return PanelMetrics(
         runs=len(witnesses),
         middle_error=float(np.mean([distance(w.target, _MIDDLE) for w in witnesses])),
         first_mean_error=float(first.mean()),
@@ -132,21 +132,21 @@ def panel_figures(witnesses: Sequence[Witness]) -> PanelFigures:
     )
 
 
-def markdown(figures: PanelFigures) -> str:
+def markdown(figures: PanelMetrics) -> str:
     """The table of the README."""
     f = figures
     rows = (
         ("always the middle of the plane", f"{f.middle_error:.2f}", ""),
         ("(a) mean image of round one", f"{f.first_mean_error:.2f}", f"{f.first_subject_accuracy:.0%}"),
         ("(b) best image of round one, chosen by the judge", f"{f.first_choice_error:.2f}", ""),
-        ("    best image of round one, chosen by the critic", f"{f.first_nearest_error:.2f}", ""),
+        ("    best image of round one, chosen by the independent judge", f"{f.first_nearest_error:.2f}", ""),
         (
             "(c) answer after three rounds, chosen by the judge",
             f"{f.answer_error:.2f}",
             f"{f.answer_subject_accuracy:.0%}",
         ),
     )
-    lines = ["| | error by the critic | subject seen |", "|---|---|---|"]
+    lines = ["| | error by the independent judge | subject seen |", "|---|---|---|"]
     lines += [f"| {name.strip()} | {error} | {accuracy} |" for name, error, accuracy in rows]
     return "\n".join(
         [
@@ -178,7 +178,7 @@ def contact_sheet(tasks: Sequence[Task], runs: Sequence[Run], folders: Sequence[
     return sheet
 
 
-def _error(look: Look, target: AffectPoint) -> float:
+def _error(look: Reading, target: AffectPoint) -> float:
     return abs(look.valence - target.valence) + abs(look.arousal - target.arousal)
 
 

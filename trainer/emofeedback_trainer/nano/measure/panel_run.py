@@ -1,4 +1,4 @@
-"""One command from weights to figures: runs the panel with engines in this process, and lets the critic look."""
+"""One command from weights to metrics: runs the panel in this process, and lets the independent judge look."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from emofeedback.generator.local import GeneratorEngine
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.profile import Profile
 from emofeedback.runs.run import Run
 from emofeedback.storage.files import write_json
 from emofeedback_trainer.nano.measure.panel import PANEL, Task, run_directory, run_panel
-from emofeedback_trainer.nano.measure.panel_metrics import PanelFigures, contact_sheet, markdown, panel_figures, witness
-from emofeedback_trainer.nano.models.independent_judge import load_critic
+from emofeedback_trainer.nano.measure.panel_metrics import PanelMetrics, contact_sheet, markdown, panel_metrics, witness
+from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
 
 
-def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) -> PanelFigures:
+def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) -> PanelMetrics:
     """Figures of the first `limit` tasks; leaves the runs, `figures.json`, `table.md` and `panel.png` in `folder`.
 
     Runs that the folder holds already are not painted again.
@@ -27,9 +27,9 @@ def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) ->
     """
     tasks = PANEL[:limit]
     runs = _runs(tasks, folder, profile)
-    critic = load_critic()
-    seen = [witness(task, run, run_directory(folder, task), critic) for task, run in zip(tasks, runs, strict=True)]
-    figures = panel_figures([each for each in seen if each is not None])
+    independent = load_independent_judge()
+    seen = [witness(task, run, run_directory(folder, task), independent) for task, run in zip(tasks, runs, strict=True)]
+    figures = panel_metrics([each for each in seen if each is not None])
     write_json(folder / "figures.json", dataclasses.asdict(figures))
     (folder / "table.md").write_text(markdown(figures) + "\n", encoding="utf-8")
     contact_sheet(tasks, runs, [run_directory(folder, task) for task in tasks]).save(folder / "panel.png")
@@ -37,7 +37,7 @@ def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) ->
 
 
 def _runs(tasks: tuple[Task, ...], folder: Path, profile: Profile) -> list[Run]:
-    generator, judge = GeneratorEngine.load(profile.generator), LocalJudge.load(profile.judge)
+    generator, judge = LocalGenerator.load(profile.generator), LocalJudge.load(profile.judge)
     try:
         return asyncio.run(run_panel(tasks, folder, profile=profile, generator=generator, judge=judge, done=_tell))
     finally:

@@ -1,4 +1,4 @@
-"""How many painted pictures pass for drawn ones, in the eyes of a network of the critic's size trained to tell."""
+"""How many painted pictures pass for drawn ones, by a network of the independent judge's size trained to tell."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emofeedback_trainer.nano.models.independent_judge import CriticNetwork
+from emofeedback_trainer.nano.models.independent_judge import IndependentJudgeNetwork
 
 _BATCH = 32
 
 
 class _Detective(nn.Module):
-    """The critic's network with one answer: the logit of "drawn"."""
+    """The independent judge's network with one answer: the logit of "drawn"."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = CriticNetwork()
+        self.network = IndependentJudgeNetwork()
         self.network.heads = nn.ModuleDict({"drawn": nn.Linear(2 * 160, 1)})
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The critic: an independent second opinion on nano pictures, for tables and never for rewards.
+"""The independent judge: an independent second opinion on nano pictures, for tables and never for rewards.
 
 A small residual convolutional network of its own, trained on scenes that no other model saw, with noise, blur and JPEG
 traces, so that it reads generated pictures as well as rendered ones. It tells valence, arousal and what is to be seen.
@@ -36,8 +36,8 @@ _WIDTHS = (24, 48, 96, 160)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticRecipe:
-    """How the critic is trained."""
+class IndependentJudgeRecipe:
+    """How the independent judge is trained."""
 
     steps: int = 1600
     batch: int = 32
@@ -47,8 +47,8 @@ class CriticRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CriticReading:
-    """What the critic sees in one picture; valence and arousal on the 1-9 scale."""
+class IndependentReading:
+    """What the independent judge sees in one picture; valence and arousal on the 1-9 scale."""
 
     valence: float
     arousal: float
@@ -60,7 +60,7 @@ class CriticReading:
     light: str
 
 
-class CriticNetwork(nn.Module):
+class IndependentJudgeNetwork(nn.Module):
     """Pictures (N, 3, 128, 128) in [-1, 1] to the logits of every head; about 0.96 million parameters."""
 
     def __init__(self) -> None:
@@ -106,23 +106,23 @@ class _Residual(nn.Module):
         return F.relu(x + self.layers(x))
 
 
-class Critic:
+class IndependentJudge:
     """Reads pictures."""
 
-    def __init__(self, network: CriticNetwork) -> None:
+    def __init__(self, network: IndependentJudgeNetwork) -> None:
         self._network = network.eval()
 
     @torch.no_grad()
-    def look(self, images: Sequence[Image.Image]) -> list[CriticReading]:
+    def look(self, images: Sequence[Image.Image]) -> list[IndependentReading]:
         """One reading per picture, in order; other sizes are scaled to 128 x 128."""
-        readings: list[CriticReading] = []
+        readings: list[IndependentReading] = []
         for first in range(0, len(images), 64):
             replies = self._network(_to_tensor(images[first : first + 64]))
             points = _to_scale(replies["affect"]).clamp(1.0, 9.0).tolist()
             named = {name: [names[i] for i in replies[name].argmax(1).tolist()] for name, names in _CHOICES.items()}
             present = (replies["extras"] > 0).tolist()
             readings += [
-                CriticReading(
+                IndependentReading(
                     valence=valence,
                     arousal=arousal,
                     extras=tuple(extra for extra, seen in zip(EXTRAS, present[i], strict=True) if seen),
@@ -133,22 +133,22 @@ class Critic:
         return readings
 
 
-def load_critic(folder: Path = _FOLDER) -> Critic:
-    """The trained critic of the package, or of another folder."""
-    network = CriticNetwork()
+def load_independent_judge(folder: Path = _FOLDER) -> IndependentJudge:
+    """The trained independent judge of the package, or of another folder."""
+    network = IndependentJudgeNetwork()
     network.load_state_dict({key: value.float() for key, value in load_file(folder / "model.safetensors").items()})
-    return Critic(network)
+    return IndependentJudge(network)
 
 
 def info(folder: Path = _FOLDER) -> ModelInfo:
-    """The critic's name and digest."""
+    """The independent judge's name and digest."""
     return ModelInfo(name="nano critic", digest=digest(folder))
 
 
-def train_critic(folder: Path, recipe: CriticRecipe, device: torch.device) -> None:
+def train_independent_judge(folder: Path, recipe: IndependentJudgeRecipe, device: torch.device) -> None:
     """Trains, or goes on training, in `folder`; logs the errors on held-out scenes with every checkpoint."""
     torch.manual_seed(recipe.seed)
-    model = CriticNetwork().to(device)
+    model = IndependentJudgeNetwork().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.02)
     state = TrainingState(folder, {"critic": model}, {"adamw": optimizer}, ema_decay=0.99)
     for step in range(state.resume(), recipe.steps):
@@ -166,13 +166,13 @@ def train_critic(folder: Path, recipe: CriticRecipe, device: torch.device) -> No
             state.log(loss=round(loss.item(), 4))
         if state.step % recipe.save_every == 0 or state.step == recipe.steps:
             state.save()
-            state.log(**measure_critic(_averaged(folder), scenes=200))
+            state.log(**measure_independent_judge(_averaged(folder), scenes=200))
 
 
-def measure_critic(critic: Critic, *, scenes: int) -> dict[str, float]:
+def measure_independent_judge(independent: IndependentJudge, *, scenes: int) -> dict[str, float]:
     """Mean absolute errors and accuracies on clean scenes never trained on."""
     truth = [scene_at("evaluation", i) for i in range(scenes)]
-    readings = critic.look([render(scene) for scene in truth])
+    readings = independent.look([render(scene) for scene in truth])
     points = [affect(scene) for scene in truth]
     pairs = list(zip(readings, truth, strict=True))
     figures = {
@@ -183,13 +183,19 @@ def measure_critic(critic: Critic, *, scenes: int) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in figures.items()}
 
 
-def export_critic(folder: Path, target: Path = _FOLDER) -> None:
+def export_independent_judge(folder: Path, target: Path = _FOLDER) -> None:
     """Writes the running average as fp16 safetensors beside a config.json that names the heads."""
     target.mkdir(parents=True, exist_ok=True)
     weights = averaged_weights(folder, "critic")
     halves = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
     save_file({key: value.contiguous() for key, value in halves.items()}, target / "model.safetensors")
-    config = {"architecture": "CriticNetwork", "image_size": 128, "widths": _WIDTHS, "extras": EXTRAS, **_CHOICES}
+    config = {
+        "architecture": "IndependentJudgeNetwork",
+        "image_size": 128,
+        "widths": _WIDTHS,
+        "extras": EXTRAS,
+        **_CHOICES,
+    }
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -211,10 +217,10 @@ def degraded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(array, 0, 255).astype(np.uint8))
 
 
-def _averaged(folder: Path) -> Critic:
-    network = CriticNetwork()
+def _averaged(folder: Path) -> IndependentJudge:
+    network = IndependentJudgeNetwork()
     network.load_state_dict(averaged_weights(folder, "critic"))
-    return Critic(network)
+    return IndependentJudge(network)
 
 
 def _to_tensor(images: Sequence[Image.Image]) -> Tensor:
@@ -228,7 +234,7 @@ def _to_scale(raw: Tensor) -> Tensor:
     return 5.0 + 2.0 * raw
 
 
-def _loss(model: CriticNetwork, images: Tensor, scenes: list[Scene]) -> Tensor:
+def _loss(model: IndependentJudgeNetwork, images: Tensor, scenes: list[Scene]) -> Tensor:
     device = images.device
     with torch.autocast(device.type, torch.bfloat16):
         replies = {name: reply.float() for name, reply in model(images).items()}

@@ -26,7 +26,7 @@ LAST_WORDS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class JobStatus:
     """What there is to see of a run."""
 
     alive: bool
@@ -46,11 +46,11 @@ class Backend(Protocol):
             ResourceExhausted, Unavailable: not now.
         """
 
-    def look(self, folder: Path) -> Sight:
+    def look(self, folder: Path) -> JobStatus:
         """How the run is. Raises Unavailable where that can't be seen now."""
 
     def interrupt(self, folder: Path) -> None:
-        """Asks the run to say that it was canceled and to end. Raises as `look`."""
+        """Asks the run to say that it was cancelled and to end. Raises as `look`."""
 
     def kill(self, folder: Path) -> None:
         """Ends the run and all that it has started. Raises as `look`."""

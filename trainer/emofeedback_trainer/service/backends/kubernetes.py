@@ -3,7 +3,7 @@
 A template, which the chart brings, says everything about the pods; the service fills in the name, what the run is
 called, and the command. The cluster keeps the rest: a service that is started anew finds its RayJobs there.
 
-A run is canceled by suspending its RayJob: KubeRay deletes the pods, and a hook in the template gives the run the time
+A run is cancelled by suspending its RayJob: KubeRay deletes the pods, and a hook in the template gives the run the time
 to say so (`last_call`). A RayJob that doesn't get there is deleted.
 """
 
@@ -22,8 +22,8 @@ from emofeedback.domain.errors import InvalidRequest, NotFound
 from emofeedback.serving.kubernetes import CALL_SECONDS, Cluster, explained
 from emofeedback_trainer.service.backends.base import (
     LAST_WORDS,
+    JobStatus,
     Recent,
-    Sight,
     job_name,
     keep_job,
     kept_job,
@@ -71,20 +71,20 @@ class KubernetesJobs:
             )
         self._forget()
 
-    def look(self, folder: Path) -> Sight:
+    def look(self, folder: Path) -> JobStatus:
         name = kept_job(folder)
         job, pods = self._jobs().get(name), self._pods().get(name, [])
         if job is None:
-            return Sight(alive=any(map(_is_up, pods)), words="its RayJob is gone")
+            return JobStatus(alive=any(map(_is_up, pods)), words="its RayJob is gone")
         status = job.get("status") or {}
         deployment = status.get("jobDeploymentStatus", "")
         if deployment in _OVER:
-            return Sight(alive=False, words=_end(status, pods))
+            return JobStatus(alive=False, words=_end(status, pods))
         if deployment == "Suspended":
-            return Sight(alive=any(map(_is_up, pods)))  # KubeRay doesn't wait for them
+            return JobStatus(alive=any(map(_is_up, pods)))  # KubeRay doesn't wait for them
         if status.get("jobStatus") in ("RUNNING", "SUCCEEDED", "STOPPED"):
-            return Sight(alive=True)
-        return Sight(alive=True, words=_hindrance(pods) or f"its RayJob is {deployment or 'new'}")
+            return JobStatus(alive=True)
+        return JobStatus(alive=True, words=_hindrance(pods) or f"its RayJob is {deployment or 'new'}")
 
     def interrupt(self, folder: Path) -> None:
         if (name := kept_job(folder)) in self._jobs():

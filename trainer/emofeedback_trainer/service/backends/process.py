@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition, ResourceExhausted
-from emofeedback_trainer.service.backends.base import Sight, last_line
+from emofeedback_trainer.service.backends.base import JobStatus, last_line
 
 _LOCK = "process"
 """The file that a living process has locked; its number is written in it."""
@@ -55,12 +55,12 @@ class Processes:
             lock.write(str(child.pid))
         self._children.append(child)
 
-    def look(self, folder: Path) -> Sight:
+    def look(self, folder: Path) -> JobStatus:
         """Whether the folder's process runs, started by this service or by one before it."""
         self._children = [child for child in self._children if child.poll() is None]
         if _is_locked(folder / _LOCK):
-            return Sight(alive=True)
-        return Sight(alive=False, words=_last_words(folder / _OUTPUT))
+            return JobStatus(alive=True)
+        return JobStatus(alive=False, words=_last_words(folder / _OUTPUT))
 
     def interrupt(self, folder: Path) -> None:
         """Asks the process to save its work and end (SIGINT, as Ctrl-C)."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition, Unavailable
-from emofeedback_trainer.service.backends.base import Recent, Sight, job_name, keep_job, kept_job, last_line
+from emofeedback_trainer.service.backends.base import JobStatus, Recent, job_name, keep_job, kept_job, last_line
 
 _RECENT_SECONDS = 0.5
 
@@ -51,13 +51,13 @@ class RayJobs:
             )
         self._jobs.forget()
 
-    def look(self, folder: Path) -> Sight:
+    def look(self, folder: Path) -> JobStatus:
         job = self._jobs().get(kept_job(folder))
         if job is None:
-            return Sight(alive=False, words="the Ray cluster knows of no job of it")
+            return JobStatus(alive=False, words="the Ray cluster knows of no job of it")
         if job.status.is_terminal():
-            return Sight(alive=False, words=last_line(job.message or ""))
-        return Sight(alive=True, words=(job.message or "") if job.status == "PENDING" else "")
+            return JobStatus(alive=False, words=last_line(job.message or ""))
+        return JobStatus(alive=True, words=(job.message or "") if job.status == "PENDING" else "")
 
     def interrupt(self, folder: Path) -> None:
         """Asks the job to end (SIGTERM); Ray kills it when the grace is over."""
