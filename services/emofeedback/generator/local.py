@@ -56,7 +56,7 @@ class LocalGenerator:
     """Paints with a loaded checkpoint. Implements `interfaces.Generator`; safe to use from several event loops.
 
     The same prompt, seed, steps, guidance and model give the same pixels. On a CPU that holds to the bit whatever
-    else is painted at the time (see `sampler.MIN_ROWS`); on a GPU matrix kernels depend on the batch's size, and
+    else is painted at the time (see `generator.rows`); on a GPU matrix kernels depend on the batch's size, and
     pixels may differ by a few levels in company.
     """
 

@@ -13,6 +13,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderMo
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.preflight import INDEX, KINDS, WEIGHTED, check_folder
 from emofeedback.generator.prompts import PromptEncoder
+from emofeedback.generator.rows import fewest_samples, keep_rows_steady
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_device, digest, fetch, model_name
 
@@ -31,6 +32,8 @@ class Models:
     """Channels, height and width of one image's latent."""
     device: torch.device
     dtype: torch.dtype
+    fewest_samples: int
+    """Samples of the smallest forward; fewer are filled up with copies (`generator.rows`)."""
 
     @torch.inference_mode()
     def decode(self, latent: Tensor) -> Tensor:
@@ -53,7 +56,7 @@ def load_models(settings: GeneratorSettings) -> Models:
     """Load a checkpoint by hub id or folder.
 
     Raises:
-        FailedPrecondition: whatever `layout.check` finds, or a download that broke off.
+        FailedPrecondition: whatever `preflight.check` finds, or a download that broke off.
     """
     check_device(settings.device, settings.minimum_gpu_memory_gib)
     folder = fetch(settings.checkpoint, INDEX, _wanted_files())
@@ -69,6 +72,11 @@ def load_models(settings: GeneratorSettings) -> Models:
         return tokenizer, model(CLIPTextModelWithProjection, f"text_encoder{number}")
 
     transformer = model(SD3Transformer2DModel, "transformer")
+    latent_shape = (transformer.config.in_channels, settings.height // layout.scale, settings.width // layout.scale)
+    samples = 1
+    if device.type == "cpu":
+        keep_rows_steady(transformer)
+        samples = fewest_samples(transformer, latent_shape)
     t5 = None
     if layout.has_t5:
         tokenizer = T5TokenizerFast.from_pretrained(folder / "tokenizer_3", local_files_only=True)
@@ -84,9 +92,10 @@ def load_models(settings: GeneratorSettings) -> Models:
         transformer=transformer,
         autoencoder=model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae"),
         shift=layout.shift,
-        latent_shape=(transformer.config.in_channels, settings.height // layout.scale, settings.width // layout.scale),
+        latent_shape=latent_shape,
         device=device,
         dtype=dtype,
+        fewest_samples=samples,
     )
 
 

@@ -20,13 +20,6 @@ from emofeedback.generator.pipeline import Models
 from emofeedback.generator.prompts import Embedding
 from emofeedback.generator.stochastic import cps_step, sde_step
 
-MIN_ROWS = 4
-"""Rows of the smallest forward on a CPU; fewer are filled up with copies.
-
-Below this the matrix libraries take other kernels, which round otherwise. From here on a row's result does not depend
-on how many others there are or what they hold, so a picture does not depend on its company.
-"""
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe:
@@ -178,7 +171,7 @@ def _stochastic_step(sample: Sample, velocity: Tensor) -> Tensor:
 def _forward(models: Models, latents: Tensor, sigmas: Tensor, embeddings: Sequence[Embedding]) -> Tensor:
     """The transformer's velocities in float32, shape of `latents`."""
     count = len(embeddings)
-    filled = [*range(count), *[0] * (MIN_ROWS - count)] if models.device.type == "cpu" else list(range(count))
+    filled = [*range(count), *[0] * (models.fewest_samples - count)]
     velocities: Tensor = models.transformer(
         hidden_states=latents[filled].to(models.dtype),
         timestep=sigmas[filled] * TRAIN_STEPS,

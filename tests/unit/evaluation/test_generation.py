@@ -191,6 +191,6 @@ def test_bad_input_is_said_before_any_model_is_loaded(
     words: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = replace(NANO_PROFILE, generator=replace(NANO_PROFILE.generator, policies="", policy=""))
-    monkeypatch.setattr("emofeedback.profiles.builtin.PROFILES", {"nano": bare, "sd35-medium": SD35_MEDIUM_PROFILE})
+    monkeypatch.setattr("emofeedback.profiles.overrides.PROFILES", {"nano": bare, "sd35-medium": SD35_MEDIUM_PROFILE})
     assert main(["evaluate", "generation", *(str(tmp_path) if word == "OUT" else word for word in words)]) != 0
     assert problem in capsys.readouterr().err

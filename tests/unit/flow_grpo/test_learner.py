@@ -326,7 +326,7 @@ def test_diffusers_loads_the_adapter_and_computes_what_the_learner_does(rollout:
     StableDiffusion3Pipeline.load_lora_into_transformer(weights, fresh, metadata=metadata)
     other = _learner()
     other._policy._transformer = fresh
-    assert torch.equal(other.probe(), learner.probe())
+    torch.testing.assert_close(other.probe(), learner.probe(), rtol=0, atol=2e-6)  # its few rows round otherwise
 
 
 def test_the_same_seed_gives_the_same_adapter_whatever_was_drawn_before() -> None:

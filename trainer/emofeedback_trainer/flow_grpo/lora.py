@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.tensors import from_torch
 from emofeedback.generator.flow import TRAIN_STEPS, guided
+from emofeedback.generator.rows import keep_rows_steady
 from emofeedback_trainer.core.cpu_attention import PlainAttention
 from emofeedback_trainer.flow_grpo.batches import Inputs
 
@@ -45,6 +46,8 @@ class AdaptedTransformer:
         dtype: torch.dtype,
     ) -> None:
         self._transformer = transformer.to(device).eval()
+        if device.type == "cpu":
+            keep_rows_steady(transformer)  # as the generator's, so that both round alike
         if transformer.dtype != dtype:
             transformer.to(dtype)
         self._device, self._dtype = device, dtype
