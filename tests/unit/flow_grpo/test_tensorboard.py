@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from emofeedback_trainer.flow_grpo.events import IterationDone, PanelMeasured, RolloutPainted, RunStarted
+from emofeedback.domain.training import IterationDone, PanelMeasured
+from emofeedback_trainer.flow_grpo.events import RolloutPainted, RunStarted
 from emofeedback_trainer.flow_grpo.reporting.charts import CHARTS
 from emofeedback_trainer.flow_grpo.reporting.sample_grid import sample_grid
 from emofeedback_trainer.flow_grpo.reporting.tensorboard import Curves
@@ -25,9 +26,9 @@ def run(folder: Path, first: int, last: int, *, shift: float = 0.0) -> None:
         curves.show(RunStarted(iteration=first, iterations=10))
         for iteration in range(first + 1, last + 1):
             figures = curve_line(iteration, 10, RNG) | {"reward": iteration + shift}
-            curves.show(IterationDone(iteration=iteration, iterations=10, figures=figures))
+            curves.show(IterationDone(iteration=iteration, metrics=figures))
             if iteration % 5 == 0:
-                curves.show(PanelMeasured(iteration=iteration, figures=panel_line(iteration, 10)))
+                curves.show(PanelMeasured(iteration=iteration, metrics=panel_line(iteration, 10)))
 
 
 def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:

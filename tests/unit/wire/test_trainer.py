@@ -17,11 +17,11 @@ from emofeedback.domain.training import (
     IterationDone,
     PanelMeasured,
     PolicyPublished,
-    Run,
     RunEvent,
     RunRequest,
     RunState,
     RunStateChanged,
+    TrainingRun,
 )
 from emofeedback.v1 import trainer_pb2 as pb
 
@@ -32,13 +32,13 @@ names = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
 figures = st.dictionaries(texts, st.floats(allow_nan=False), max_size=4)
 times = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 runs = st.builds(
-    Run,
+    TrainingRun,
     name=names,
     config=texts,
     state=st.sampled_from(RunState),
     iteration=counts,
     iterations=counts,
-    figures=figures,
+    metrics=figures,
     panel=figures,
     created=times,
     updated=times,
@@ -48,8 +48,8 @@ runs = st.builds(
 )
 events: dict[type, st.SearchStrategy[RunEvent]] = {
     RunStateChanged: st.builds(RunStateChanged, run=runs),
-    IterationDone: st.builds(IterationDone, iteration=counts, figures=figures),
-    PanelMeasured: st.builds(PanelMeasured, iteration=counts, figures=figures),
+    IterationDone: st.builds(IterationDone, iteration=counts, metrics=figures),
+    PanelMeasured: st.builds(PanelMeasured, iteration=counts, metrics=figures),
     PolicyPublished: st.builds(PolicyPublished, iteration=counts, policy=texts),
     Alarm: st.builds(Alarm, iteration=counts, text=texts),
 }
@@ -94,6 +94,6 @@ def test_a_run_needs_a_configuration_of_a_bounded_length() -> None:
 
 def test_what_this_version_does_not_know_is_said() -> None:
     with pytest.raises(InvalidRequest, match=r"run\.state: is 77"):
-        wire.run_from_proto(pb.Run(name="calm", state=77))  # type: ignore[arg-type]
+        wire.run_from_proto(pb.TrainingRun(name="calm", state=77))  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="event: is missing or of an unknown kind"):
         wire.run_event_from_proto(pb.WatchRunResponse())

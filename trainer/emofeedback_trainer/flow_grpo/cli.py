@@ -11,11 +11,12 @@ from rich.console import Console
 
 from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError
+from emofeedback.domain.training import PanelMeasured
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback_trainer.core.config import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
-from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
+from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.reporting.html import write_report
 from emofeedback_trainer.flow_grpo.reporting.terminal import TrainingDisplay

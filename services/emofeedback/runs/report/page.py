@@ -15,7 +15,7 @@ from emofeedback.domain.optimization import Answer, Candidate, Rejection, Round
 from emofeedback.runs.directory import RunDirectory
 from emofeedback.runs.report.chart import losses_svg, plane_svg, round_color
 from emofeedback.runs.report.document import document, picture
-from emofeedback.runs.run import Criticism, Run
+from emofeedback.runs.run import Criticism, OptimizationRun
 from emofeedback.storage.files import write_whole
 
 REPORT = "report.html"
@@ -28,14 +28,14 @@ def write_report(directory: RunDirectory) -> Path:
     """Writes `report.html` into a run directory, whether the run is finished or not; returns its path.
 
     Raises:
-        ResourceExhausted, FailedPrecondition: as `rundir.write_whole`.
+        ResourceExhausted, FailedPrecondition: as `storage.files.write_whole`.
     """
     path = directory.path / REPORT
     write_whole(path, render_report(directory.run, directory.image).encode())
     return path
 
 
-def render_report(run: Run, read_image: ImageReader) -> str:
+def render_report(run: OptimizationRun, read_image: ImageReader) -> str:
     """The page as a whole."""
     rounds = "".join(_round(run, finished, read_image) for finished in run.rounds)
     return document(run.prompt, f"{_head(run)}{_hero(run, read_image)}{_figures(run)}{rounds}{_foot(run)}")
@@ -64,7 +64,7 @@ def _words(prompt: str) -> list[str]:
 # --- the top of the page -----------------------------------------------------------------------------------------
 
 
-def _head(run: Run) -> str:
+def _head(run: OptimizationRun) -> str:
     unknown = ""
     if run.unknown_words:
         words = ", ".join(f"<b>{escape(word)}</b>" for word in run.unknown_words)
@@ -77,7 +77,7 @@ def _head(run: Run) -> str:
     )
 
 
-def _hero(run: Run, read_image: ImageReader) -> str:
+def _hero(run: OptimizationRun, read_image: ImageReader) -> str:
     """What the same seed gave at first, the answer, and the way between them on the plane."""
     pictures = '<p class="note">No image could be judged yet.</p>'
     if run.best is not None:
@@ -93,7 +93,7 @@ def _hero(run: Run, read_image: ImageReader) -> str:
     )
 
 
-def _same_seed_at_first(run: Run, answer: Answer) -> Answer | None:
+def _same_seed_at_first(run: OptimizationRun, answer: Answer) -> Answer | None:
     """Where round one painted the answer's seed; None where the answer itself is of round one."""
     if answer.round == 0:
         return None
@@ -102,7 +102,7 @@ def _same_seed_at_first(run: Run, answer: Answer) -> Answer | None:
     return None if found is None else Answer(round=0, index=found.index, loss=found.loss or 0.0)
 
 
-def _hero_picture(run: Run, answer: Answer, read_image: ImageReader, title: str) -> str:
+def _hero_picture(run: OptimizationRun, answer: Answer, read_image: ImageReader, title: str) -> str:
     candidate = run.candidate(answer)
     kind = "answer" if answer == run.best else "before"
     return (
@@ -112,7 +112,7 @@ def _hero_picture(run: Run, answer: Answer, read_image: ImageReader, title: str)
     )
 
 
-def _figures(run: Run) -> str:
+def _figures(run: OptimizationRun) -> str:
     """The run in five numbers, and the errors drawn."""
     figures = []
     if run.rounds:
@@ -136,7 +136,7 @@ def _count(number: int, noun: str) -> str:
 # --- one round ---------------------------------------------------------------------------------------------------
 
 
-def _round(run: Run, finished: Round, read_image: ImageReader) -> str:
+def _round(run: OptimizationRun, finished: Round, read_image: ImageReader) -> str:
     if finished.index == 0:
         prompt = escape(finished.prompt)
     else:
@@ -154,7 +154,7 @@ def _round(run: Run, finished: Round, read_image: ImageReader) -> str:
     )
 
 
-def _card(run: Run, finished: Round, candidate: Candidate, read_image: ImageReader, highest: float) -> str:
+def _card(run: OptimizationRun, finished: Round, candidate: Candidate, read_image: ImageReader, highest: float) -> str:
     place = Answer(round=finished.index, index=candidate.index, loss=candidate.loss or 0.0)
     is_answer = run.best is not None and (run.best.round, run.best.index) == (place.round, place.index)
     badges = [
@@ -188,7 +188,7 @@ def _card(run: Run, finished: Round, candidate: Candidate, read_image: ImageRead
     )
 
 
-def _criticism(run: Run, criticism: Criticism | None, read_image: ImageReader) -> str:
+def _criticism(run: OptimizationRun, criticism: Criticism | None, read_image: ImageReader) -> str:
     if criticism is None:
         return ""
     sides = ((criticism.best, criticism.best_reasoning, "best"), (criticism.worst, criticism.worst_reasoning, "worst"))
@@ -221,7 +221,7 @@ def _rejections(rejected: tuple[Rejection, ...]) -> str:
 # --- pieces ------------------------------------------------------------------------------------------------------
 
 
-def _image(run: Run, answer: Answer, read_image: ImageReader) -> str:
+def _image(run: OptimizationRun, answer: Answer, read_image: ImageReader) -> str:
     return picture(read_image(answer), f"{_name(answer)}: {_judgement(run.candidate(answer))}")
 
 
@@ -237,7 +237,7 @@ def _judgement(candidate: Candidate) -> str:
     return point if candidate.loss is None else f"{point} · error {candidate.loss:.2f}"
 
 
-def _foot(run: Run) -> str:
+def _foot(run: OptimizationRun) -> str:
     facts = [("profile", run.profile or "of the services"), ("seed", str(run.seed))]
     facts += [("generator", _model(run.generator)), ("judge", _model(run.judge))]
     facts += [("through the eyes of", run.user)] if run.user else []

@@ -15,7 +15,8 @@ from PIL import Image
 from emofeedback.domain.affect import distance
 from emofeedback.runs.report.document import STYLE, document, picture
 from emofeedback.storage.files import write_whole
-from emofeedback_trainer.core.run_files import CURVE, PANEL, Status, read_lines, read_result, read_status
+from emofeedback_trainer.core.jsonl import read_lines
+from emofeedback_trainer.core.run_files import EVAL, METRICS, Status, lines_path, read_result, read_status
 from emofeedback_trainer.evaluation.panel_pictures import PaintedPair, PaintedPicture, measurements, read_pairs
 from emofeedback_trainer.flow_grpo.reporting.charts import CHARTS, Chart, Source
 from emofeedback_trainer.flow_grpo.reporting.svg import Points, arrows_svg, lines_svg
@@ -43,14 +44,17 @@ def write_report(folder: Path) -> Path:
 
 def render_report(folder: Path) -> str:
     """The page as a whole; raises as `write_report`."""
-    lines: dict[Source, Lines] = {"curve": read_lines(folder / CURVE), "panel": read_lines(folder / PANEL)}
+    lines: dict[Source, Lines] = {
+        "metrics": read_lines(lines_path(folder, METRICS)),
+        "eval": read_lines(lines_path(folder, EVAL)),
+    }
     config = _config(folder)
     status, result = read_status(folder), read_result(folder)
     name = str(tomllib.loads(config).get("name", folder.name)) if config else folder.name
     painted = list(measurements(folder).items())
     ends = [(iteration, read_pairs(path)) for iteration, path in (painted[:1] + painted[-1:] if painted else [])]
     body = (
-        f"{_head(name, status, result, lines)}{_alarms(lines['panel'])}{_gains(lines['panel'])}"
+        f"{_head(name, status, result, lines)}{_alarms(lines['eval'])}{_gains(lines['eval'])}"
         f"{_planes(ends)}{_pairs(ends)}{_curves(lines)}{_foot(result, config)}"
     )
     return document(name, body, style=_STYLE)
@@ -63,7 +67,7 @@ def _head(name: str, status: Status | None, result: Mapping[str, Any], lines: Ma
     facts = []
     if status is not None:
         facts.append(f"<b>{status.state}</b> after {status.iteration} of {status.iterations} iterations")
-    seconds = float(result.get("seconds", sum(float(line.get("seconds", 0)) for line in lines["curve"])))
+    seconds = float(result.get("seconds", sum(float(line.get("seconds", 0)) for line in lines["metrics"])))
     if seconds:
         facts.append(f"in {seconds / 60:.0f} min" if seconds > 90 else f"in {seconds:.0f} s")
     message = f'<p class="note">{escape(status.message)}</p>' if status and status.message else ""
@@ -84,7 +88,7 @@ def _gains(panel: Lines) -> str:
     if not panel:
         return '<p class="note">The held-out panel has not been measured yet.</p>'
     first, last = panel[0], panel[-1]
-    observer = "critic" if "subject_accuracy" in first else "judge"  # who can't see subjects is no independent judge
+    observer = "independent judge" if "subject_accuracy" in first else "judge"  # only it sees subjects
     tiles = []
     for key, label, form in (
         ("error", f"error |ΔV| + |ΔA| by the {observer}", "{:.2f}"),
@@ -180,7 +184,7 @@ def _when(iteration: int) -> str:
 
 def _curves(lines: Mapping[Source, Lines]) -> str:
     last = max((line["iteration"] for of_file in lines.values() for line in of_file), default=0)
-    alarms = {line["iteration"]: str(line["alarm"]) for line in lines["panel"] if line.get("alarm")}
+    alarms = {line["iteration"]: str(line["alarm"]) for line in lines["eval"] if line.get("alarm")}
     figures = "".join(_curve(chart, lines, last, alarms) for chart in CHARTS)
     return f'<section><h2>Curves</h2><div class="curves">{figures}</div></section>' if figures else ""
 

@@ -14,8 +14,9 @@ from types import TracebackType
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from emofeedback.domain.training import IterationDone, PanelMeasured
 from emofeedback.storage.files import write_whole
-from emofeedback_trainer.flow_grpo.events import IterationDone, PanelMeasured, RolloutPainted, RunEvent, RunStarted
+from emofeedback_trainer.flow_grpo.events import RolloutPainted, RunEvent, RunStarted
 from emofeedback_trainer.flow_grpo.reporting.charts import CHARTS, Source
 from emofeedback_trainer.flow_grpo.reporting.sample_grid import sample_grid
 from emofeedback_trainer.flow_grpo.types import Rollout
@@ -45,7 +46,7 @@ class Curves:
         """Writes what the event brings.
 
         Raises:
-            ResourceExhausted, FailedPrecondition: a grid can't be written, as `rundir.write_whole`.
+            ResourceExhausted, FailedPrecondition: a grid can't be written, as `storage.files.write_whole`.
         """
         match event:
             case RunStarted():
@@ -54,18 +55,18 @@ class Curves:
                     str(self._folder / TENSORBOARD), purge_step=event.iteration + 1, flush_secs=10
                 )
             case IterationDone():
-                self._add("curve", event.iteration, event.figures)
+                self._add("metrics", event.iteration, event.metrics)
             case PanelMeasured():
-                self._add("panel", event.iteration, event.figures)
+                self._add("eval", event.iteration, event.metrics)
             case RolloutPainted() if event.iteration == 1 or event.iteration % self._every == 0:
                 self._add_grid(event.iteration, event.rollout)
 
-    def _add(self, source: Source, iteration: int, figures: Mapping[str, float | str]) -> None:
+    def _add(self, source: Source, iteration: int, metrics: Mapping[str, float]) -> None:
         if self._writer is None:
             return
         for chart in CHARTS:
             for label, (origin, key) in chart.series.items():
-                value = figures.get(key)
+                value = metrics.get(key)
                 if origin == source and isinstance(value, float | int):
                     self._writer.add_scalar(f"{chart.tag}/{label.replace(' ', '_')}", value, iteration)
         self._writer.flush()
