@@ -198,7 +198,7 @@ async def test_an_outage_shows_in_the_status_and_the_run_goes_on(tmp_path: Path,
     judge = ScriptedJudge()
 
     def on_event(event: RunEvent) -> None:
-        if isinstance(event, PolicyPublished) and event.name == "small-000001":
+        if isinstance(event, PolicyPublished) and event.policy == "small-000001":
             judge.failures = {"assess_stream": Unavailable("nobody there")}
         elif isinstance(event, RunPaused | RunResumed):
             judge.failures = {}

@@ -120,7 +120,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match=r"status\.json can't be read: .*asleep"):
         read_status(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("no json\n")
-    with pytest.raises(FailedPrecondition, match=r"curve\.jsonl can't be read"):
+    with pytest.raises(FailedPrecondition, match=r"metrics\.jsonl can't be read"):
         read_lines(tmp_path / "metrics.jsonl")
 
 

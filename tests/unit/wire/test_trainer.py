@@ -94,6 +94,6 @@ def test_a_run_needs_a_configuration_of_a_bounded_length() -> None:
 
 def test_what_this_version_does_not_know_is_said() -> None:
     with pytest.raises(InvalidRequest, match=r"run\.state: is 77"):
-        wire.run_from_proto(pb.TrainingRun(name="calm", state=77))  # type: ignore[arg-type]
+        wire.run_from_proto(pb.Run(name="calm", state=77))  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="event: is missing or of an unknown kind"):
         wire.run_event_from_proto(pb.WatchRunResponse())
