@@ -23,8 +23,8 @@ PATIENCE = 300.0
 """Seconds, on a machine that has much else to do."""
 REDEPLOY = """
 import sys
-from emofeedback.local_services import deploy
-from emofeedback.serve_config import serve_config
+from emofeedback.serving.local import deploy
+from emofeedback.serving.config import serve_config
 _, profile, address, http_port = sys.argv
 config = serve_config(profile, address=address)
 deploy(config | {"http_options": {"host": "127.0.0.1", "port": int(http_port)}})

@@ -44,7 +44,7 @@ def test_a_killed_replica_costs_a_run_nothing_but_time(cluster: Cluster, runs: P
         os.kill(replica, signal.SIGKILL)
     _, said = run.communicate(timeout=SECONDS)
     assert run.returncode == 0, said
-    curve = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+    curve = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in curve] == [1, 2, 3]
     assert all(line["groups"] == 2 and line["groups_dropped"] == 0 for line in curve)
     assert all(line["log_probability_drift"] < 1e-5 for line in curve)

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.helm
 
 ON_THE_POOL = """
 import sys
-from emofeedback.local_services import deploy
-from emofeedback.serve_config import serve_config
+from emofeedback.serving.local import deploy
+from emofeedback.serving.config import serve_config
 _, address, http_port = sys.argv
 config = serve_config("nano", address=address)
 config["applications"][0]["deployments"][0]["ray_actor_options"]["resources"] = {"pool": 0.1}
@@ -32,7 +32,7 @@ deploy(config | {"http_options": {"host": "127.0.0.1", "port": int(http_port)}})
 """
 DRAIN = """
 import time
-from emofeedback.draining import drain_node, parts_on
+from emofeedback.serving.draining import drain_node, parts_on
 from ray.serve.context import _get_global_client
 
 def nodes():

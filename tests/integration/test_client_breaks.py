@@ -19,7 +19,7 @@ from emofeedback import AffectPoint, AsyncClient, Client, Deadlines, RetryPolicy
 from emofeedback.domain.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import GenerationQueued, GroupStarted, Trajectory
 from emofeedback.domain.optimization import OptimizationFinished, RoundFinished, RoundStarted
-from emofeedback.domain.training import IterationDone, Run, RunState, RunStateChanged
+from emofeedback.domain.training import IterationDone, RunState, RunStateChanged, TrainingRun
 from support import fakes
 from support.both_clients import GROUP, PAINTING, QUICK, RUN, arriving, collect, until
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, look, paint
@@ -184,10 +184,12 @@ async def test_a_run_that_ends_too_early_goes_on(services: Services, connect: An
 async def test_a_watch_that_ends_before_its_run_is_over_goes_on(connect: Any, after: int) -> None:
     def changed(state: RunState) -> RunStateChanged:
         now = datetime(2026, 1, 1, tzinfo=UTC)
-        run = Run(name="calm", config="", state=state, created=now, updated=now, folder="runs/calm", policies="")
+        run = TrainingRun(
+            name="calm", config="", state=state, created=now, updated=now, folder="runs/calm", policies=""
+        )
         return RunStateChanged(run=run)
 
-    done = [IterationDone(iteration=iteration, figures={}) for iteration in (1, 2, 3, 4)]
+    done = [IterationDone(iteration=iteration, metrics={}) for iteration in (1, 2, 3, 4)]
     told = [changed(RunState.RUNNING), *done, changed(RunState.FINISHED)]
     async with serving(Services(runs=told)) as scripted:
         scripted.faults["WatchRun"] = [Fault(OK, after=after)]

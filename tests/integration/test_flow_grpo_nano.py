@@ -42,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_policy_moves_and_stays_honest(whole: Path) -> None:
-    curve = lines(whole, "curve.jsonl")
+    curve = lines(whole, "metrics.jsonl")
     assert [line["iteration"] for line in curve] == [1, 2, 3]
     assert all(line["ratio_deviation"] == 0.0 for line in curve)
     assert all(line["log_probability_drift"] < 1e-5 for line in curve)
@@ -53,7 +53,7 @@ def test_the_policy_moves_and_stays_honest(whole: Path) -> None:
 
 
 def test_a_run_leaves_its_curves_pictures_and_report(whole: Path) -> None:
-    assert [line["iteration"] for line in lines(whole, "panel.jsonl")] == [0, 2, 3]
+    assert [line["iteration"] for line in lines(whole, "eval.jsonl")] == [0, 2, 3]
     assert [grid.name for grid in sorted((whole / "samples").iterdir())] == ["000001.png", "000002.png"]
     assert list((whole / "tensorboard").iterdir())
     assert "nano-window-final" in (whole / "report.html").read_text()
@@ -70,8 +70,8 @@ def test_a_trainer_that_is_killed_goes_on_to_the_same_bits(whole: Path, tmp_path
     resumed = [sys.executable, "-m", "emofeedback_trainer", "flow-grpo", "--out", str(cut), "--resume"]
     done = subprocess.run(resumed, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert lines(cut, "curve.jsonl") == lines(whole, "curve.jsonl")
-    assert lines(cut, "panel.jsonl") == lines(whole, "panel.jsonl")
+    assert lines(cut, "metrics.jsonl") == lines(whole, "metrics.jsonl")
+    assert lines(cut, "eval.jsonl") == lines(whole, "eval.jsonl")
     for name in PolicyStore(str(whole / "policies")).names():
         weights = [folder / "policies" / name / "pytorch_lora_weights.safetensors" for folder in (cut, whole)]
         assert weights[0].read_bytes() == weights[1].read_bytes()

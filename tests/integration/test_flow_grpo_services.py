@@ -12,10 +12,11 @@ import grpc
 import pytest
 
 from emofeedback import AsyncClient, RetryPolicy
+from emofeedback.domain.training import IterationDone
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.flow_grpo import outage as outages
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
-from emofeedback_trainer.flow_grpo.events import IterationDone, RunEvent, RunPaused, RunResumed
+from emofeedback_trainer.flow_grpo.events import RunEvent, RunPaused, RunResumed
 from emofeedback_trainer.flow_grpo.trainer import train
 from support.fakes import ScriptedJudge
 from support.scripted_services import Fault, Services, serving
@@ -40,7 +41,7 @@ async def run(folder: Path, generator: Any, judge: Any, on_event: Any = lambda e
     await train(
         config, folder, generator=generator, judge=judge, learner=SummingLearner(), panel=panel, on_event=on_event
     )
-    lines = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("seconds", "images_per_second")} for line in lines]
 
 

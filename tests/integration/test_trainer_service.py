@@ -52,7 +52,7 @@ async def test_a_run_is_created_watched_and_finished(tmp_path: Path) -> None:
         assert Alarm(iteration=3, text="the reward rises, the panel falls") in events
         finished = await client.trainer.get("calm")
         assert (finished.iteration, finished.iterations) == (4, 4)
-        assert finished.figures == {"reward": pytest.approx(0.4)} and finished.panel == {"error": 4.5}
+        assert finished.metrics == {"reward": pytest.approx(0.4)} and finished.panel == {"error": 4.5}
         assert 'name = "calm"' in finished.config
 
 

@@ -118,7 +118,7 @@ def test_a_run_outlives_its_service_and_goes_on_after_a_kill_and_a_cancel(tmp_pa
     assert page.value("emofeedback_training_iteration", run="small") == 4
     reward = page.value("emofeedback_training_figure", run="small", source="rollout", figure="reward")
     assert reward == pytest.approx(
-        json.loads((tmp_path / "small" / "curve.jsonl").read_text().splitlines()[-1])["reward"]
+        json.loads((tmp_path / "small" / "metrics.jsonl").read_text().splitlines()[-1])["reward"]
     )
     assert page.value("emofeedback_call_seconds_count", method="TrainerService/CreateRun", code="OK") == 2
     created = [span for span in spans if (span.service, span.name) == CREATED]

@@ -34,7 +34,7 @@ def main() -> None:
         sys.exit("scripted_run: the folder holds a run" if checkpoint.exists() else "scripted_run: nothing to resume")
     checkpoint.mkdir(parents=True, exist_ok=True)
     iterations = config.get("iterations", 3)
-    done = len((folder / "curve.jsonl").read_text().splitlines()) if (folder / "curve.jsonl").exists() else 0
+    done = len((folder / "metrics.jsonl").read_text().splitlines()) if (folder / "metrics.jsonl").exists() else 0
 
     def write(name: str, content: object) -> None:
         part = folder / f".{name}.{os.getpid()}"
@@ -53,7 +53,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN if config.get("stubborn") else signal.default_int_handler)
     tell("running")
     if not done:
-        add("panel.jsonl", iteration=0, error=4.0, alarm="")
+        add("eval.jsonl", iteration=0, error=4.0, alarm="")
     try:
         while done < iterations:
             time.sleep(config.get("pace", 0.02))
@@ -65,9 +65,9 @@ def main() -> None:
                 time.sleep(0.02)
             done += 1
             print(f"iteration {done}", flush=True)
-            add("curve.jsonl", iteration=done, reward=0.1 * done, policy=f"{config['name']}-{done - 1:06d}")
+            add("metrics.jsonl", iteration=done, reward=0.1 * done, policy=f"{config['name']}-{done - 1:06d}")
             if done == ALARM_AT:
-                add("panel.jsonl", iteration=done, error=4.5, alarm="the reward rises, the panel falls")
+                add("eval.jsonl", iteration=done, error=4.5, alarm="the reward rises, the panel falls")
             tell("running")
     except KeyboardInterrupt:
         tell("canceled", "stopped; --resume goes on")

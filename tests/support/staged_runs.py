@@ -24,7 +24,7 @@ from emofeedback.domain.optimization import (
     StopReason,
     WordsUnknown,
 )
-from emofeedback.runs.run import Run
+from emofeedback.runs.run import OptimizationRun
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, UNREADABLE, assessment, paint
 
 TARGET = AffectPoint(7.5, 3.0)
@@ -36,9 +36,9 @@ PROMPTS = (
 REJECTED = Rejection(prompt="a golden <evening>", reason="it lost the subject")
 
 
-def new_run(images: int = 3) -> Run:
+def new_run(images: int = 3) -> OptimizationRun:
     """The run that the staged events belong to, before its first."""
-    return Run(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=images)
+    return OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=images)
 
 
 def staged_events(images: int = 3, *, first_round: int = 0) -> Iterator[OptimizationEvent]:

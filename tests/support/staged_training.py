@@ -37,9 +37,9 @@ def stage_run(folder: Path, *, iterations: int = 60, every: int = 10, pairs: int
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(to_toml(config))
     rng = np.random.default_rng(0)
-    write_lines(folder / "curve.jsonl", [curve_line(i, iterations, rng) for i in range(1, iterations + 1)])
+    write_lines(folder / "metrics.jsonl", [curve_line(i, iterations, rng) for i in range(1, iterations + 1)])
     measured = [*range(0, iterations, every), iterations]
-    write_lines(folder / "panel.jsonl", [panel_line(i, iterations, alarm=i == alarm_at) for i in measured])
+    write_lines(folder / "eval.jsonl", [panel_line(i, iterations, alarm=i == alarm_at) for i in measured])
     for iteration, policy in ((0, "calm-000000"), (iterations, "calm-final")):
         stage_panel(folder / "panel" / f"{iteration:06d}", policy, pairs, trained=iteration > 0)
     status = {"state": "finished", "iteration": iterations, "iterations": iterations, "message": "", "updated": ""}

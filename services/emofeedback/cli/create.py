@@ -16,7 +16,7 @@ from emofeedback.domain.optimization import OptimizationRequest, PromptShortened
 from emofeedback.domain.validation import check_optimization_request
 from emofeedback.runs.directory import RunDirectory
 from emofeedback.runs.report import write_report
-from emofeedback.runs.run import Run, image_path
+from emofeedback.runs.run import OptimizationRun, image_path
 
 
 def create(request: OptimizationRequest, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
@@ -55,7 +55,7 @@ def open_run(
         FailedPrecondition: the run in the folder can't be read.
     """
     check_optimization_request(request)
-    run = Run(
+    run = OptimizationRun(
         prompt=request.prompt,
         target=request.target,
         profile=engines.profile,

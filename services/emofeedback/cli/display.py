@@ -23,7 +23,7 @@ from emofeedback.domain.optimization import (
     PaintingStep,
     RoundStarted,
 )
-from emofeedback.runs.run import Run
+from emofeedback.runs.run import OptimizationRun
 
 
 class LoopDisplay:
@@ -32,7 +32,7 @@ class LoopDisplay:
     A console that is no terminal shows nothing.
     """
 
-    def __init__(self, console: Console, run: Run, *, rounds: int, title: str = "") -> None:
+    def __init__(self, console: Console, run: OptimizationRun, *, rounds: int, title: str = "") -> None:
         self._run = run
         self._rounds = rounds
         self._title = title
@@ -54,7 +54,7 @@ class LoopDisplay:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, run: Run, event: OptimizationEvent) -> None:
+    def show(self, run: OptimizationRun, event: OptimizationEvent) -> None:
         """Brings the view up to date; `run` is the run after the event."""
         self._run = run
         match event:
@@ -100,7 +100,7 @@ class LoopDisplay:
         return Group(*parts)
 
 
-def rounds_table(run: Run) -> Table:
+def rounds_table(run: OptimizationRun) -> Table:
     """One row a round: its best image's valence and arousal, its error, its prompt; the answer's row is marked."""
     table = Table(box=SIMPLE, pad_edge=False)
     table.add_column("round", justify="right")

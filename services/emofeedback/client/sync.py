@@ -34,7 +34,7 @@ from emofeedback.domain.optimization import (
     Rewrite,
     UpdateRequest,
 )
-from emofeedback.domain.training import Run, RunEvent, RunRequest
+from emofeedback.domain.training import RunEvent, RunRequest, TrainingRun
 
 T = TypeVar("T")
 _END: Any = object()
@@ -186,19 +186,19 @@ class SyncTrainer:
     def __init__(self, trainer: TrainerClient) -> None:
         self._trainer = trainer
 
-    def create(self, request: RunRequest) -> Run:
+    def create(self, request: RunRequest) -> TrainingRun:
         """As `TrainerClient.create`."""
         return _wait(self._trainer.create(request))
 
-    def get(self, name: str) -> Run:
+    def get(self, name: str) -> TrainingRun:
         """As `TrainerClient.get`."""
         return _wait(self._trainer.get(name))
 
-    def list(self, *, limit: int = 100) -> Sequence[Run]:
+    def list(self, *, limit: int = 100) -> Sequence[TrainingRun]:
         """As `TrainerClient.list`."""
         return _wait(self._trainer.list(limit=limit))
 
-    def cancel(self, name: str) -> Run:
+    def cancel(self, name: str) -> TrainingRun:
         """As `TrainerClient.cancel`."""
         return _wait(self._trainer.cancel(name))
 

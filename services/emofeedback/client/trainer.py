@@ -10,7 +10,7 @@ from emofeedback import wire
 from emofeedback.client.connection import Connection
 from emofeedback.client.encoding import encoded
 from emofeedback.client.services import TRAINER
-from emofeedback.domain.training import Run, RunEvent, RunRequest, RunState, RunStateChanged
+from emofeedback.domain.training import RunEvent, RunRequest, RunState, RunStateChanged, TrainingRun
 from emofeedback.domain.validation import check_run_request, check_watch
 from emofeedback.v1 import trainer_pb2 as pb
 
@@ -21,7 +21,7 @@ class TrainerClient:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def create(self, request: RunRequest) -> Run:
+    async def create(self, request: RunRequest) -> TrainingRun:
         """Queues a run, or one that has failed or was cancelled, to go on from its last checkpoint.
 
         Raises:
@@ -33,19 +33,19 @@ class TrainerClient:
         message = encoded(wire.run_request_to_proto, identified, check_run_request)
         return await self._connection.unary(TRAINER, "CreateRun", message, lambda reply: wire.run_from_proto(reply.run))
 
-    async def get(self, name: str) -> Run:
+    async def get(self, name: str) -> TrainingRun:
         """How a run stands. Raises `NotFound` where there is none of this name."""
         message = pb.GetRunRequest(name=name)
         return await self._connection.unary(TRAINER, "GetRun", message, lambda reply: wire.run_from_proto(reply.run))
 
-    async def list(self, *, limit: int = 100) -> Sequence[Run]:
+    async def list(self, *, limit: int = 100) -> Sequence[TrainingRun]:
         """The newest runs first, without their configurations."""
         message = pb.ListRunsRequest(limit=limit)
         return await self._connection.unary(
             TRAINER, "ListRuns", message, lambda reply: tuple(map(wire.run_from_proto, reply.runs))
         )
 
-    async def cancel(self, name: str) -> Run:
+    async def cancel(self, name: str) -> TrainingRun:
         """Ends a run after a checkpoint; the reply says how it stands while that is under way. Raises `NotFound`."""
         message = pb.CancelRunRequest(name=name)
         return await self._connection.unary(TRAINER, "CancelRun", message, lambda reply: wire.run_from_proto(reply.run))

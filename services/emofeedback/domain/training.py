@@ -44,7 +44,7 @@ class RunRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class TrainingRun:
     """How a run stands."""
 
     name: str
@@ -55,8 +55,8 @@ class Run:
     """Finished iterations."""
     iterations: int = 0
     """All iterations of the run; 0 until it has started."""
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """Of the last finished iteration, by name; empty before the first."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """By name, of the last finished iteration; empty before the first."""
     panel: Mapping[str, float] = field(default_factory=dict)
     """Of the last measurement of the held-out panel, by name."""
     created: datetime
@@ -73,7 +73,7 @@ class Run:
 class RunStateChanged:
     """First of all events, and whenever the state changes. That a run is over is its last event."""
 
-    run: Run
+    run: TrainingRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class IterationDone:
 
     iteration: int
     """Finished iterations, this one included."""
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class PanelMeasured:
 
     iteration: int
     """Finished iterations at that time; 0 is the generator before training."""
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

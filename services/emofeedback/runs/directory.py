@@ -24,7 +24,7 @@ from emofeedback.domain.optimization import (
     RoundFinished,
     RoundStarted,
 )
-from emofeedback.runs.run import Run, advance, from_json, image_path, to_json
+from emofeedback.runs.run import OptimizationRun, advance, from_json, image_path, to_json
 from emofeedback.storage.files import write_json, write_whole
 
 RESULT = "result.json"
@@ -33,13 +33,13 @@ RESULT = "result.json"
 class RunDirectory:
     """The folder of one run. Feed it every event of the loop, in order, by `record`."""
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, path: Path, run: OptimizationRun) -> None:
         self.path = path
         self.run = run
         """The run so far."""
 
     @classmethod
-    def open(cls, path: Path, run: Run, *, resume: bool = False) -> RunDirectory:
+    def open(cls, path: Path, run: OptimizationRun, *, resume: bool = False) -> RunDirectory:
         """Takes the folder for a run, before any work is done for it; nothing is written into it yet.
 
         Args:
@@ -121,7 +121,7 @@ def claim(path: Path, *, resume: bool) -> None:
     raise InvalidRequest.of("out", f"{path} is not empty: name another folder, or --resume the run in it")
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> OptimizationRun:
     """The run that a folder holds.
 
     Raises:
@@ -135,7 +135,7 @@ def read_run(path: Path) -> Run:
         raise FailedPrecondition(f"{path / RESULT} is not the result of a run: {error!r}") from error
 
 
-def _require_same(path: Path, found: Run, asked: Run) -> None:
+def _require_same(path: Path, found: OptimizationRun, asked: OptimizationRun) -> None:
     """A run is only continued as what it was started as."""
     for name, before, now in (
         ("prompt", found.prompt, asked.prompt),

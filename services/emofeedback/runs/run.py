@@ -1,7 +1,7 @@
 """What one run of the loop has come to, and its form in `result.json`.
 
-A `Run` is folded from the loop's events: `advance(run, event)` is the run after the event. So the command, the report
-and a resumed run see one record, whether the loop ran in process or behind an address.
+An `OptimizationRun` is folded from the loop's events: `advance(run, event)` is the run after the event. So the command,
+the report and a resumed run see one record, whether the loop ran in process or behind an address.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Criticism:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class OptimizationRun:
     """One run of the loop, finished or not."""
 
     prompt: str
@@ -103,7 +103,7 @@ def image_path(round_index: int, index: int) -> str:
     return f"round-{round_index + 1}/image-{index + 1}.png"
 
 
-def advance(run: Run, event: OptimizationEvent) -> Run:
+def advance(run: OptimizationRun, event: OptimizationEvent) -> OptimizationRun:
     """The run after one more event of the loop."""
     match event:
         case WordsUnknown():
@@ -144,7 +144,7 @@ def advance(run: Run, event: OptimizationEvent) -> Run:
 # --- result.json -------------------------------------------------------------------------------------------------
 
 
-def to_json(run: Run) -> dict[str, Any]:
+def to_json(run: OptimizationRun) -> dict[str, Any]:
     """The content of `result.json`."""
     return {
         "prompt": run.prompt,
@@ -163,7 +163,7 @@ def to_json(run: Run) -> dict[str, Any]:
     }
 
 
-def from_json(content: Mapping[str, Any]) -> Run:
+def from_json(content: Mapping[str, Any]) -> OptimizationRun:
     """The run that `to_json` wrote.
 
     Raises:
@@ -173,7 +173,7 @@ def from_json(content: Mapping[str, Any]) -> Run:
     best = content["best"]
     stopped = content["stopped_because"]
     judge = content["judge"]
-    run = Run(
+    run = OptimizationRun(
         prompt=str(content["prompt"]),
         target=AffectPoint(**content["target"]),
         profile=content["profile"],
@@ -197,7 +197,7 @@ def from_json(content: Mapping[str, Any]) -> Run:
     return run
 
 
-def _best_to_json(run: Run) -> dict[str, Any] | None:
+def _best_to_json(run: OptimizationRun) -> dict[str, Any] | None:
     candidate = run.best_candidate
     if run.best is None or candidate is None:
         return None

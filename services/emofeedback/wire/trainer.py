@@ -13,11 +13,11 @@ from emofeedback.domain.training import (
     IterationDone,
     PanelMeasured,
     PolicyPublished,
-    Run,
     RunEvent,
     RunRequest,
     RunState,
     RunStateChanged,
+    TrainingRun,
 )
 from emofeedback.v1 import trainer_pb2 as pb
 
@@ -38,14 +38,14 @@ def run_request_from_proto(message: pb.CreateRunRequest) -> RunRequest:
     return request
 
 
-def run_to_proto(run: Run) -> pb.Run:
+def run_to_proto(run: TrainingRun) -> pb.Run:
     return pb.Run(
         name=run.name,
         config=run.config,
         state=_STATES[run.state],
         iteration=run.iteration,
         iterations=run.iterations,
-        figures=run.figures,
+        figures=run.metrics,
         panel=run.panel,
         created=_time_to_proto(run.created),
         updated=_time_to_proto(run.updated),
@@ -55,17 +55,17 @@ def run_to_proto(run: Run) -> pb.Run:
     )
 
 
-def run_from_proto(message: pb.Run) -> Run:
+def run_from_proto(message: pb.Run) -> TrainingRun:
     """Raises `InvalidRequest` where the run is in a state that this version doesn't know."""
     if message.state not in _KNOWN_STATES:
         raise InvalidRequest.of("run.state", f"is {message.state}, this version doesn't know it")
-    return Run(
+    return TrainingRun(
         name=message.name,
         config=message.config,
         state=_KNOWN_STATES[message.state],
         iteration=message.iteration,
         iterations=message.iterations,
-        figures=dict(message.figures),
+        metrics=dict(message.figures),
         panel=dict(message.panel),
         created=message.created.ToDatetime(UTC),
         updated=message.updated.ToDatetime(UTC),
@@ -80,10 +80,10 @@ def run_event_to_proto(event: RunEvent) -> pb.WatchRunResponse:
         case RunStateChanged():
             return pb.WatchRunResponse(state_changed=pb.RunStateChanged(run=run_to_proto(event.run)))
         case IterationDone():
-            finished = pb.IterationDone(iteration=event.iteration, figures=event.figures)
+            finished = pb.IterationDone(iteration=event.iteration, figures=event.metrics)
             return pb.WatchRunResponse(iteration_done=finished)
         case PanelMeasured():
-            measured = pb.PanelMeasured(iteration=event.iteration, figures=event.figures)
+            measured = pb.PanelMeasured(iteration=event.iteration, figures=event.metrics)
             return pb.WatchRunResponse(panel_measured=measured)
         case PolicyPublished():
             published = pb.PolicyPublished(iteration=event.iteration, policy=event.policy)
@@ -99,10 +99,10 @@ def run_event_from_proto(message: pb.WatchRunResponse) -> RunEvent:
             return RunStateChanged(run=run_from_proto(message.state_changed.run))
         case "iteration_done":
             finished = message.iteration_done
-            return IterationDone(iteration=finished.iteration, figures=dict(finished.figures))
+            return IterationDone(iteration=finished.iteration, metrics=dict(finished.figures))
         case "panel_measured":
             measured = message.panel_measured
-            return PanelMeasured(iteration=measured.iteration, figures=dict(measured.figures))
+            return PanelMeasured(iteration=measured.iteration, metrics=dict(measured.figures))
         case "policy_published":
             published = message.policy_published
             return PolicyPublished(iteration=published.iteration, policy=published.policy)

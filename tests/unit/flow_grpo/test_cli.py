@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.flow_grpo import cli
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
-from emofeedback_trainer.flow_grpo.events import Alarm, IterationDone, PanelMeasured, RunPaused, RunResumed, RunStarted
+from emofeedback_trainer.flow_grpo.events import RunPaused, RunResumed, RunStarted
 from emofeedback_trainer.flow_grpo.reporting.terminal import TrainingDisplay
 from emofeedback_trainer.flow_grpo.trainer import RunResult
 
@@ -65,7 +66,7 @@ def test_a_resumed_run_keeps_the_configuration_that_it_was_started_with(
     started: list[FlowGrpoConfig], tmp_path: Path
 ) -> None:
     (tmp_path / "config.toml").write_text(to_toml(FlowGrpoConfig(name="earlier", iterations=9)))
-    (tmp_path / "curve.jsonl").touch()
+    (tmp_path / "metrics.jsonl").touch()
     assert flow_grpo("--out", str(tmp_path), "--resume") == 0
     assert started == [FlowGrpoConfig(name="earlier", iterations=9)]
 
@@ -95,8 +96,8 @@ def test_without_a_terminal_every_iteration_is_a_line() -> None:
     console = Console(file=io.StringIO(), width=200)
     with TrainingDisplay(console) as display:
         display.show(RunStarted(iteration=0, iterations=2))
-        display.show(PanelMeasured(iteration=0, figures=PANEL))
-        display.show(IterationDone(iteration=1, iterations=2, figures=CURVE))
+        display.show(PanelMeasured(iteration=0, metrics=PANEL))
+        display.show(IterationDone(iteration=1, metrics=CURVE))
         display.show(Alarm(iteration=1, text="the pictures go dark"))
         display.show(RunPaused(reason="nothing answers"))
         display.show(RunResumed(seconds=12.0))

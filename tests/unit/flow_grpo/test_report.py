@@ -57,7 +57,7 @@ def test_it_needs_nothing_beside_it_and_escapes_text(folder: Path) -> None:
 
 def test_it_shows_the_panel_before_and_after(folder: Path) -> None:
     text = render_report(folder)
-    first, *_, last = [json.loads(line) for line in (folder / "panel.jsonl").read_text().splitlines()]
+    first, *_, last = [json.loads(line) for line in (folder / "eval.jsonl").read_text().splitlines()]
     assert f"<i>{first['error']:.2f}</i> → {last['error']:.2f}" in text
     assert f"<i>{first['valence_correlation']:.2f}</i> → {last['valence_correlation']:.2f}" in text
     assert "before training → after 40 iterations" in text
@@ -86,7 +86,7 @@ def test_an_alarm_is_told_at_the_top_and_marked_in_every_chart(folder: Path) -> 
 
 def test_a_run_has_a_report_at_any_time(tmp_path: Path, folder: Path) -> None:
     assert "not started" in render_report(tmp_path)
-    for name in ("result.json", "status.json", "panel.jsonl"):
+    for name in ("result.json", "status.json", "eval.jsonl"):
         (folder / name).unlink()
     shutil.rmtree(folder / "panel" / "000040")
     text = render_report(folder)

@@ -10,24 +10,14 @@ from typing import Any
 import pytest
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted, Unavailable
+from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished
 from emofeedback.generator.policy_store import PolicyStore
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.flow_grpo import checkpoint as checkpoints
 from emofeedback_trainer.flow_grpo import outage as outages
 from emofeedback_trainer.flow_grpo import trainer as runs
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, PanelConfig, load_config
-from emofeedback_trainer.flow_grpo.events import (
-    Alarm,
-    IterationDone,
-    PanelMeasured,
-    PolicyPublished,
-    RunEvent,
-    RunFailed,
-    RunFinished,
-    RunPaused,
-    RunResumed,
-    RunStarted,
-)
+from emofeedback_trainer.flow_grpo.events import RunEvent, RunFailed, RunFinished, RunPaused, RunResumed, RunStarted
 from emofeedback_trainer.flow_grpo.trainer import RunResult, train
 from support.fakes import UNREADABLE, ScriptedJudge
 from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
@@ -58,7 +48,7 @@ async def trained(
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's curve, without its times."""
-    lines = [json.loads(line) for line in (folder / "curve.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
 
@@ -85,7 +75,7 @@ async def test_a_run_paints_judges_learns_and_publishes_until_its_last_iteration
 
 async def test_a_line_of_the_curve_says_everything_that_the_page_needs(tmp_path: Path) -> None:
     await trained(tmp_path, replace(SMALL, iterations=1))
-    line = json.loads((tmp_path / "curve.jsonl").read_text())
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert line.keys() == {
         *("iteration", "seconds", "images_per_second", "policy", "groups", "groups_dropped"),
         *("reward", "reward_valence", "reward_arousal", "reward_alignment"),
@@ -96,7 +86,7 @@ async def test_a_line_of_the_curve_says_everything_that_the_page_needs(tmp_path:
 
 
 def panel(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "panel.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "eval.jsonl").read_text().splitlines()]
 
 
 async def test_the_panel_is_measured_before_on_the_way_and_after(tmp_path: Path) -> None:
@@ -208,7 +198,7 @@ async def test_an_outage_shows_in_the_status_and_the_run_goes_on(tmp_path: Path,
     judge = ScriptedJudge()
 
     def on_event(event: RunEvent) -> None:
-        if isinstance(event, PolicyPublished) and event.name == "small-000001":
+        if isinstance(event, PolicyPublished) and event.policy == "small-000001":
             judge.failures = {"assess_stream": Unavailable("nobody there")}
         elif isinstance(event, RunPaused | RunResumed):
             judge.failures = {}

@@ -140,13 +140,13 @@ def test_what_came_after_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
     files, config = JudgeRunFolder(tmp_path / "run"), SFT_CONFIGS["nano"]
     files.open(config, resume=False)
     for step in (1, 2, 3):
-        files.add("curve", {"step": step, "loss": 1.0})
+        files.add("metrics", {"step": step, "loss": 1.0})
     for step, whole in ((1, True), (2, True), (3, False)):
         (files.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
         if whole:
             (files.checkpoints / f"checkpoint-{step}" / "trainer_state.json").touch()
     assert files.open(config, resume=True) == files.checkpoints / "checkpoint-2"
-    assert [line["step"] for line in files.lines("curve")] == [1, 2]
+    assert [line["step"] for line in files.lines("metrics")] == [1, 2]
 
 
 def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.optimization import OptimizationRequest
-from emofeedback.domain.training import Run, RunState
+from emofeedback.domain.training import RunState, TrainingRun
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.engines.base import Chat
 from emofeedback.judge.engines.completion import Completion, TokenChoice
@@ -239,12 +239,12 @@ async def test_the_generator_counts_what_waits_and_paints_and_which_policy_is_in
 
 def test_the_trainer_says_how_many_runs_are_in_each_state_and_what_each_wrote_last(recorded: Recorded) -> None:
     now = datetime.now(UTC)
-    run = Run(
+    run = TrainingRun(
         name="calm",
         config="",
         state=RunState.RUNNING,
         iteration=12,
-        figures={"reward": 0.4},
+        metrics={"reward": 0.4},
         panel={"error": 2.1},
         created=now,
         updated=now,

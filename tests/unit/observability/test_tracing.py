@@ -65,11 +65,11 @@ def test_a_context_as_a_line_is_what_a_call_would_carry() -> None:
 
 RUN = """
 import sys
-from emofeedback.tracing import attach_parent, chapter, export_traces, outgoing, traceparent
+from emofeedback.observability.tracing import attach_parent, detached_span, export_traces, outgoing, traceparent
 export_traces("run")
 attach_parent(sys.argv[1])
 for iteration in (1, 2):
-    with chapter("iteration", iteration=iteration), outgoing("GeneratorService/SampleTrajectories") as metadata:
+    with detached_span("iteration", iteration=iteration), outgoing("GeneratorService/SampleTrajectories") as metadata:
         print(dict(metadata)["traceparent"])
 """
 

@@ -11,12 +11,12 @@ import pytest
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
 from emofeedback.domain.optimization import ImagePainted, RoundFinished
 from emofeedback.runs.directory import RunDirectory, read_run
-from emofeedback.runs.run import Run, advance, from_json, to_json
+from emofeedback.runs.run import OptimizationRun, advance, from_json, to_json
 from support.fakes import look, paint
 from support.staged_runs import PROMPTS, TARGET, new_run, staged_events
 
 
-def finished_run() -> Run:
+def finished_run() -> OptimizationRun:
     run = new_run()
     for event in staged_events():
         run = advance(run, event)
@@ -123,14 +123,14 @@ def test_resume_in_a_new_folder_simply_starts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "other"),
     [
-        ("prompt", Run(prompt="a cat", target=TARGET, profile="nano", seed=5, images=3)),
-        ("seed", Run(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=6, images=3)),
-        ("images", Run(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=4)),
-        ("profile", Run(prompt=PROMPTS[0], target=TARGET, profile=None, seed=5, images=3)),
-        ("user", Run(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=3, user="ada")),
+        ("prompt", OptimizationRun(prompt="a cat", target=TARGET, profile="nano", seed=5, images=3)),
+        ("seed", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=6, images=3)),
+        ("images", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=4)),
+        ("profile", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile=None, seed=5, images=3)),
+        ("user", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=3, user="ada")),
     ],
 )
-def test_a_run_is_resumed_only_as_what_it_was_started_as(tmp_path: Path, field: str, other: Run) -> None:
+def test_a_run_is_resumed_only_as_what_it_was_started_as(tmp_path: Path, field: str, other: OptimizationRun) -> None:
     record_until_round_finished(RunDirectory.open(tmp_path, new_run()), 0)
     with pytest.raises(InvalidRequest, match="was started with") as refused:
         RunDirectory.open(tmp_path, other, resume=True)

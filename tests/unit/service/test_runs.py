@@ -13,7 +13,9 @@ import pytest
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished, RunState
-from emofeedback_trainer.core.run_files import History, Status, read_lines, read_status
+from emofeedback_trainer.core.history import History
+from emofeedback_trainer.core.jsonl import read_lines
+from emofeedback_trainer.core.run_files import Status, read_status
 from emofeedback_trainer.service.backends.base import JobStatus
 from emofeedback_trainer.service.backends.process import Processes
 from emofeedback_trainer.service.client_cli import configuration, told
@@ -69,26 +71,26 @@ def write(folder: Path, name: str, *lines: dict[str, Any], cut: str = "") -> Non
 def test_history_comes_in_order_and_only_once(tmp_path: Path) -> None:
     history = History(tmp_path)
     assert history.news() == []
-    write(tmp_path, "panel.jsonl", {"iteration": 0, "error": 4.0, "alarm": ""})
-    write(tmp_path, "curve.jsonl", {"iteration": 1, "reward": 0.5, "policy": "calm-000000"})
+    write(tmp_path, "eval.jsonl", {"iteration": 0, "error": 4.0, "alarm": ""})
+    write(tmp_path, "metrics.jsonl", {"iteration": 1, "reward": 0.5, "policy": "calm-000000"})
     assert history.news() == [
         PolicyPublished(iteration=0, policy="calm-000000"),
-        PanelMeasured(iteration=0, figures={"error": 4.0}),
-        IterationDone(iteration=1, figures={"reward": 0.5}),
+        PanelMeasured(iteration=0, metrics={"error": 4.0}),
+        IterationDone(iteration=1, metrics={"reward": 0.5}),
     ]
     assert history.news() == []
     write(
         tmp_path,
-        "curve.jsonl",
+        "metrics.jsonl",
         {"iteration": 1, "reward": 0.5, "policy": "calm-000000"},
         {"iteration": 2, "reward": 0.6, "policy": "calm-000001"},
         cut='{"iteration": 3, "rew',
     )
-    write(tmp_path, "panel.jsonl", {"iteration": 0, "error": 4.0}, {"iteration": 2, "error": 4.5, "alarm": "it falls"})
+    write(tmp_path, "eval.jsonl", {"iteration": 0, "error": 4.0}, {"iteration": 2, "error": 4.5, "alarm": "it falls"})
     assert history.news() == [
         PolicyPublished(iteration=1, policy="calm-000001"),
-        IterationDone(iteration=2, figures={"reward": 0.6}),
-        PanelMeasured(iteration=2, figures={"error": 4.5}),
+        IterationDone(iteration=2, metrics={"reward": 0.6}),
+        PanelMeasured(iteration=2, metrics={"error": 4.5}),
         Alarm(iteration=2, text="it falls"),
     ]
 
@@ -96,17 +98,17 @@ def test_history_comes_in_order_and_only_once(tmp_path: Path) -> None:
 def test_a_curve_that_a_resumed_run_has_cut_is_not_told_again(tmp_path: Path) -> None:
     lines = [{"iteration": i, "reward": i / 10, "policy": "p"} for i in range(1, 6)]
     history = History(tmp_path)
-    write(tmp_path, "curve.jsonl", *lines[:4])
+    write(tmp_path, "metrics.jsonl", *lines[:4])
     history.news()
-    write(tmp_path, "curve.jsonl", *lines[:2])
+    write(tmp_path, "metrics.jsonl", *lines[:2])
     assert history.news() == []
-    write(tmp_path, "curve.jsonl", *lines)
+    write(tmp_path, "metrics.jsonl", *lines)
     assert [event.iteration for event in history.news()] == [5]
 
 
 def test_history_begins_where_it_is_asked_to(tmp_path: Path) -> None:
     lines = [{"iteration": i, "policy": f"p{i - 1}"} for i in range(1, 5)]
-    write(tmp_path, "curve.jsonl", *lines)
+    write(tmp_path, "metrics.jsonl", *lines)
     write(tmp_path, "result.json", {"iterations": 4, "policy": "p-final"})
     events = History(tmp_path, from_iteration=3).news()
     assert [type(event) for event in events] == [IterationDone, PolicyPublished, IterationDone, PolicyPublished]
@@ -117,9 +119,9 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text('{"state": "asleep", "iteration": 1, "iterations": 2}')
     with pytest.raises(FailedPrecondition, match=r"status\.json can't be read: .*asleep"):
         read_status(tmp_path)
-    (tmp_path / "curve.jsonl").write_text("no json\n")
-    with pytest.raises(FailedPrecondition, match=r"curve\.jsonl can't be read"):
-        read_lines(tmp_path / "curve.jsonl")
+    (tmp_path / "metrics.jsonl").write_text("no json\n")
+    with pytest.raises(FailedPrecondition, match=r"metrics\.jsonl can't be read"):
+        read_lines(tmp_path / "metrics.jsonl")
 
 
 def test_records_outlive_the_store_and_come_in_the_order_of_the_queue(tmp_path: Path) -> None:
@@ -205,7 +207,7 @@ def test_a_built_in_configuration_is_sent_with_what_changes(tmp_path: Path) -> N
 
 
 def test_an_event_is_told_in_one_line() -> None:
-    assert told(IterationDone(iteration=3, figures={"reward": 0.5, "kl": 0.01})) == "iteration 3: reward 0.5, KL 0.01"
+    assert told(IterationDone(iteration=3, metrics={"reward": 0.5, "kl": 0.01})) == "iteration 3: reward 0.5, KL 0.01"
     assert told(Alarm(iteration=3, text="it falls")) == "ALARM after 3: it falls"
 
 

@@ -17,11 +17,11 @@ from emofeedback.domain.training import (
     IterationDone,
     PanelMeasured,
     PolicyPublished,
-    Run,
     RunEvent,
     RunRequest,
     RunState,
     RunStateChanged,
+    TrainingRun,
 )
 from emofeedback.v1 import trainer_pb2 as pb
 
@@ -32,13 +32,13 @@ names = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
 figures = st.dictionaries(texts, st.floats(allow_nan=False), max_size=4)
 times = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 runs = st.builds(
-    Run,
+    TrainingRun,
     name=names,
     config=texts,
     state=st.sampled_from(RunState),
     iteration=counts,
     iterations=counts,
-    figures=figures,
+    metrics=figures,
     panel=figures,
     created=times,
     updated=times,
@@ -48,8 +48,8 @@ runs = st.builds(
 )
 events: dict[type, st.SearchStrategy[RunEvent]] = {
     RunStateChanged: st.builds(RunStateChanged, run=runs),
-    IterationDone: st.builds(IterationDone, iteration=counts, figures=figures),
-    PanelMeasured: st.builds(PanelMeasured, iteration=counts, figures=figures),
+    IterationDone: st.builds(IterationDone, iteration=counts, metrics=figures),
+    PanelMeasured: st.builds(PanelMeasured, iteration=counts, metrics=figures),
     PolicyPublished: st.builds(PolicyPublished, iteration=counts, policy=texts),
     Alarm: st.builds(Alarm, iteration=counts, text=texts),
 }

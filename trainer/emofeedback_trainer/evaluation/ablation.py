@@ -20,7 +20,7 @@ from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.profiles.profile import Profile
-from emofeedback.runs.run import Run, image_path
+from emofeedback.runs.run import OptimizationRun, image_path
 from emofeedback_trainer.evaluation.pairs import Pair
 from emofeedback_trainer.evaluation.statistics import Array, bootstrap, line
 from emofeedback_trainer.nano.measure.panel import IMAGES, ROUNDS, Task, run_directory, run_panel
@@ -154,13 +154,13 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def _without_words(pair: Pair, folder: Path, run: Run) -> Delivered | None:
+def _without_words(pair: Pair, folder: Path, run: OptimizationRun) -> Delivered | None:
     """Round one, and the judge's choice in it."""
     best = run.rounds[0].best
     return None if best is None else _delivered(pair, folder, run, chosen=(0, best), last_round=0)
 
 
-def _with_words(pair: Pair, folder: Path, run: Run) -> Delivered | None:
+def _with_words(pair: Pair, folder: Path, run: OptimizationRun) -> Delivered | None:
     """The whole run, and its answer."""
     if run.best is None:
         return None
@@ -168,7 +168,9 @@ def _with_words(pair: Pair, folder: Path, run: Run) -> Delivered | None:
     return _delivered(pair, folder, run, chosen=chosen, last_round=len(run.rounds) - 1)
 
 
-def _delivered(pair: Pair, folder: Path, run: Run, *, chosen: tuple[int, int], last_round: int) -> Delivered:
+def _delivered(
+    pair: Pair, folder: Path, run: OptimizationRun, *, chosen: tuple[int, int], last_round: int
+) -> Delivered:
     turn, index = chosen
     judged = run.rounds[turn].candidates[index].outcome
     assert isinstance(judged, Assessment)  # the judge chooses among what it could read
@@ -187,5 +189,5 @@ def _seen(delivered: Delivered, independent: IndependentJudge) -> Choice:
     return Choice(pair=delivered.pair, mean_error=float(np.mean(errors)), chosen=chosen)
 
 
-def _tell(task: Task, run: Run) -> None:
+def _tell(task: Task, run: OptimizationRun) -> None:
     print(f"ablation: pair {task.index + 1}, {run.state}", file=sys.stderr, flush=True)

@@ -56,7 +56,7 @@ class PanelMetrics:
     """What the run would have rewarded: the weighted sum of the rewards before their normalization, mean."""
 
     def to_line(self) -> dict[str, float]:
-        """The figures of a line of `panel.jsonl`; what was not measured is not in it."""
+        """The figures of a line of `eval.jsonl`; what was not measured is not in it."""
         return {name: round(value, 4) for name, value in asdict(self).items() if value is not None}
 
 
@@ -136,7 +136,7 @@ def panel_metrics(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]
 
 
 def keep(folder: Path, policy: str, pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]) -> None:
-    """Leaves `<pair:02d>-<image>.png` and `pairs.json` in a folder; raises as `rundir.write_whole`."""
+    """Leaves `<pair:02d>-<image>.png` and `pairs.json` in a folder; raises as `storage.files.write_whole`."""
     for number, group in enumerate(groups):
         for image, observation in enumerate(group):
             write_whole(folder / f"{number:02d}-{image}.png", observation.image)

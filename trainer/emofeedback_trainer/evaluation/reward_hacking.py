@@ -27,7 +27,7 @@ def alarm(history: Sequence[Mapping[str, float | str]]) -> str:
     reward's own curve.
 
     Args:
-        history: lines of `panel.jsonl` in their order, the first one taken before training.
+        history: lines of `eval.jsonl` in their order, the first one taken before training.
     """
     if len(history) < 2:
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from rich.console import Console
 
 from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError
+from emofeedback.domain.training import PanelMeasured
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback_trainer.core.config import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
-from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
+from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.reporting.html import write_report
 from emofeedback_trainer.flow_grpo.reporting.terminal import TrainingDisplay
@@ -53,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the configuration"
     )
     parser.add_argument(
+        "--report-to",
+        default="tensorboard",
+        metavar="TRACKERS",
+        help="where curves go: tensorboard, wandb, trackio, mlflow ... (accelerate's trackers), with commas, or none",
+    )
+    parser.add_argument(
         "--traceparent", default="", help="W3C trace context of whoever asks for the run; its iterations link to it"
     )
     parser.set_defaults(run=run)
@@ -69,11 +77,15 @@ def run(arguments: argparse.Namespace) -> None:
     stop_on_signals()
     export_traces("run")
     attach_parent(arguments.traceparent)
+    from emofeedback_trainer.flow_grpo.reporting.trackers import check_trackers
+
     config, files = _config(arguments), RunFolder(arguments.out)
+    report_to = [name for name in arguments.report_to.split(",") if name not in ("", "none")]
+    check_trackers(report_to)
     prepare(config, files, resume=arguments.resume)
     console = Console(markup=False, highlight=False, emoji=False)
     try:
-        result = _trained(config, arguments.out, arguments.resume, console)
+        result = _trained(config, arguments.out, arguments.resume, report_to, console)
         report = write_report(arguments.out)
     except BaseException:
         _say_what_is_kept(files, console)
@@ -99,21 +111,23 @@ def _say_what_is_kept(files: RunFolder, console: Console) -> None:
     )
 
 
-def _trained(config: FlowGrpoConfig, folder: Path, resume: bool, console: Console) -> RunResult:
+def _trained(
+    config: FlowGrpoConfig, folder: Path, resume: bool, report_to: Sequence[str], console: Console
+) -> RunResult:
     silence_libraries()
     from emofeedback_trainer.flow_grpo.components import engines, learner_of, load_panel
-    from emofeedback_trainer.flow_grpo.reporting.tensorboard import Curves
+    from emofeedback_trainer.flow_grpo.reporting.trackers import Trackers
 
     with ExitStack() as stack:
         with console.status("loading the models"):
             learner = stack.enter_context(learner_of(config))
             panel = load_panel(config)
             running = engines(config, config.policies or RunFolder(folder).policies)
-        curves = stack.enter_context(Curves(folder, every=config.panel.every))
+        trackers = stack.enter_context(Trackers(folder, run=config.name, every=config.panel.every, names=report_to))
         display = stack.enter_context(TrainingDisplay(console))
 
         def on_event(event: RunEvent) -> None:
-            curves.show(event)
+            trackers.show(event)
             display.show(event)
             if isinstance(event, PanelMeasured):
                 write_report(folder)

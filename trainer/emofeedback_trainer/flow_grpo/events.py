@@ -1,10 +1,13 @@
-"""What happens in a run, as it happens: what the command shows and the trainer service streams."""
+"""What happens in a run, as it happens.
+
+Those events that the trainer service streams too are those of `emofeedback.domain.training`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished
 from emofeedback_trainer.flow_grpo.types import Rollout
 
 
@@ -32,43 +35,6 @@ class RolloutPainted:
     iteration: int
     """The one under way, from 1."""
     rollout: Rollout
-
-
-@dataclass(frozen=True, kw_only=True)
-class IterationDone:
-    """One iteration is finished and saved."""
-
-    iteration: int
-    """Finished iterations, this one included."""
-    iterations: int
-    figures: Mapping[str, float | str]
-    """The line of `curve.jsonl`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PanelMeasured:
-    """The held-out panel was measured after `iteration` iterations."""
-
-    iteration: int
-    figures: Mapping[str, float | str]
-    """The line of `panel.jsonl`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alarm:
-    """Something that a person should look at: the panel gets worse while the reward rises, so the policy exploits its
-    judge; or generator and learner don't agree on what was painted."""
-
-    iteration: int
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyPublished:
-    """A version of the adapter lies in the store under an immutable name."""
-
-    name: str
-    digest: str
 
 
 @dataclass(frozen=True, kw_only=True)

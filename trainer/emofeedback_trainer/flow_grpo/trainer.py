@@ -20,8 +20,10 @@ from torch import Tensor
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.domain.generation import Generator, ModelInfo
+from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished, RunState
 from emofeedback.observability.tracing import detached_span
 from emofeedback_trainer.core.config import flat
+from emofeedback_trainer.core.run_files import numbers
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
@@ -34,11 +36,7 @@ from emofeedback_trainer.flow_grpo.checkpoint import (
 )
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.events import (
-    Alarm,
     GroupJudged,
-    IterationDone,
-    PanelMeasured,
-    PolicyPublished,
     RolloutPainted,
     RunEvent,
     RunFailed,
@@ -47,7 +45,7 @@ from emofeedback_trainer.flow_grpo.events import (
     RunResumed,
     RunStarted,
 )
-from emofeedback_trainer.flow_grpo.folder import RunFolder, State
+from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.learning import UpdateMetrics
 from emofeedback_trainer.flow_grpo.metrics import rollout_metrics
 from emofeedback_trainer.flow_grpo.outage import Outage
@@ -138,11 +136,11 @@ async def train(
     try:
         return await run.from_checkpoint(checkpoint)
     except asyncio.CancelledError:
-        run.end("canceled", "stopped; --resume goes on")
+        run.end(RunState.CANCELED, "stopped; --resume goes on")
         raise
     except Exception as error:
         on_event(RunFailed(message=str(error)))
-        run.end("failed", str(error))
+        run.end(RunState.FAILED, str(error))
         raise
 
 
@@ -183,7 +181,7 @@ class _Run:
             self._iteration, self._seconds = checkpoint.iteration, checkpoint.seconds
         self._files.cut_back(self._iteration)
         self._on_event(RunStarted(iteration=self._iteration, iterations=self._config.iterations))
-        self.tell("running", "")
+        self._set_status(RunState.RUNNING, "")
         versions = Versions(config=self._config, store=self._config.policies or self._files.policies, base=base)
         while self._iteration < self._config.iterations:
             with detached_span("flow-grpo iteration", run=self._config.name, iteration=self._iteration + 1):
@@ -214,7 +212,7 @@ class _Run:
         self._iteration += 1
         self._seconds += seconds
         images = sum(len(group.samples) for group in rollout.groups)
-        figures: dict[str, float | str] = {
+        metrics: dict[str, float | str] = {
             "iteration": self._iteration,
             "seconds": round(seconds, 2),
             "images_per_second": round(images / rollout.seconds, 2),
@@ -223,8 +221,8 @@ class _Run:
             "groups_dropped": update["groups_dropped"] + sum(rollout.dropped.values()),
             "policy": version.name,
         }
-        self._files.add_iteration(figures)
-        self._on_event(IterationDone(iteration=self._iteration, iterations=self._config.iterations, figures=figures))
+        self._files.add_iteration(metrics)
+        self._on_event(IterationDone(iteration=self._iteration, metrics=numbers(metrics)))
         if update["log_probability_drift"] > _LARGEST_DRIFT:
             self._on_event(Alarm(iteration=self._iteration, text=_drift_text(update["log_probability_drift"])))
 
@@ -255,7 +253,7 @@ class _Run:
         line: dict[str, float | str] = {"iteration": self._iteration, **measured.to_line()}
         line["alarm"] = alarm([*history, line])
         self._files.add_measurement(line)
-        self._on_event(PanelMeasured(iteration=self._iteration, figures=line))
+        self._on_event(PanelMeasured(iteration=self._iteration, metrics=numbers(line)))
         if line["alarm"]:
             self._on_event(Alarm(iteration=self._iteration, text=str(line["alarm"])))
 
@@ -263,7 +261,7 @@ class _Run:
         self, publish: Callable[[int, Mapping[str, Tensor]], PolicyVersion], *, averaged: bool
     ) -> PolicyVersion:
         version = await asyncio.to_thread(publish, self._iteration, self._learner.adapter(averaged=averaged))
-        self._on_event(PolicyPublished(name=version.name, digest=version.digest))
+        self._on_event(PolicyPublished(iteration=self._iteration, policy=version.name))
         return version
 
     def _save(self, base: ModelInfo, judge: ModelInfo) -> None:
@@ -276,7 +274,7 @@ class _Run:
             state=self._learner.state(),
         )
         save_checkpoint(self._files.checkpoints, checkpoint)
-        self.tell("running", "")
+        self._set_status(RunState.RUNNING, "")
 
     def _finish(self, final: PolicyVersion, judge: ModelInfo) -> RunResult:
         result = {
@@ -291,25 +289,25 @@ class _Run:
             "seconds": round(self._seconds, 1),
         }
         self._files.finish(result)
-        self.tell("finished", f"the policy is {final.name}")
+        self._set_status(RunState.FINISHED, f"the policy is {final.name}")
         self._on_event(RunFinished(policy=final.name, digest=final.digest))
         return RunResult(policy=final.name, digest=final.digest, seconds=self._seconds)
 
-    # --- what others are told ---------------------------------------------------------------------------------------
+    # --- how the run stands ----------------------------------------------------------------------------------------
 
-    def tell(self, state: State, message: str) -> None:
-        self._files.tell(state, self._iteration, self._config.iterations, message)
+    def _set_status(self, state: RunState, message: str) -> None:
+        self._files.set_status(state, self._iteration, self._config.iterations, message)
 
-    def end(self, state: State, message: str) -> None:
+    def end(self, state: RunState, message: str) -> None:
         """Says why the run stopped, as far as the disk lets it."""
         with contextlib.suppress(EmoFeedbackError):
-            self.tell(state, message)
+            self._set_status(state, message)
 
     def _away_or_back(self, event: RunPaused | RunResumed) -> None:
         if isinstance(event, RunPaused):
-            self.tell("paused", event.reason)
+            self._set_status(RunState.PAUSED, event.reason)
         else:
-            self.tell("running", "")
+            self._set_status(RunState.RUNNING, "")
         self._on_event(event)
 
 

@@ -72,7 +72,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         figures = {name: value for name, value in (logs or {}).items() if isinstance(value, int | float)}
         if "train_runtime" in figures:  # the library's summary of the whole run, not of a step
             return
-        self._folder.add("curve", {"step": state.global_step, **figures})
+        self._folder.add("metrics", {"step": state.global_step, **figures})
         told = "  ".join(f"{label} {figures[name]:.3g}" for name, label in _TOLD.items() if name in figures)
         self._say(f"{state.global_step:>4}/{self._steps}  {told}  {self._left(state.global_step)}")
 
@@ -84,7 +84,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         model.train(training)
         written = errors([reply.written for reply in replies], self._held_out)
         read = errors([reply.read for reply in replies], self._held_out)
-        self._folder.add("validation", {"step": step, **written, **{f"read_{name}": v for name, v in read.items()}})
+        self._folder.add("eval", {"step": step, **written, **{f"read_{name}": v for name, v in read.items()}})
         for reply, sample in list(zip(replies, self._held_out, strict=True))[:_SHOWN]:
             line = {"step": step, "id": sample.id, "reply": reply.text, "truth": answer("assessment", sample)}
             self._folder.add("samples", line)

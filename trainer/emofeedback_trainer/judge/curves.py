@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from emofeedback_trainer.judge.folder import JudgeRunFolder, Lines
 
 _CHARTS: Mapping[str, tuple[Lines, Mapping[str, str]]] = {
-    "loss": ("curve", {"loss": "loss"}),
+    "loss": ("metrics", {"loss": "loss"}),
     "rewards of a step": (
-        "curve",
+        "metrics",
         {
             f"rewards/{name}/mean": name
             for name in ("format", "valence", "arousal", "emotion", "ranking", "dominance", "similarity")
         },
     ),
     "held-out error, points of the 1-9 scale": (
-        "validation",
+        "eval",
         {
             "valence_mae": "valence, as written",
             "arousal_mae": "arousal, as written",
@@ -29,9 +29,9 @@ _CHARTS: Mapping[str, tuple[Lines, Mapping[str, str]]] = {
             "read_arousal_mae": "arousal, as read",
         },
     ),
-    "held-out emotion right, replies readable": ("validation", {"accuracy": "emotion", "readable": "readable"}),
-    "divergence from the start (KL)": ("curve", {"kl": "KL"}),
-    "length of a reply": ("curve", {"completions/mean_length": "tokens"}),
+    "held-out emotion right, replies readable": ("eval", {"accuracy": "emotion", "readable": "readable"}),
+    "divergence from the start (KL)": ("metrics", {"kl": "KL"}),
+    "length of a reply": ("metrics", {"completions/mean_length": "tokens"}),
 }
 """By title: the file, and its keys with their labels. What a run doesn't have is left out."""
 _LONG, _WINDOW = 30, 10

@@ -1,8 +1,8 @@
 """The folder of one training run of the judge.
 
 config.toml        the effective configuration
-curve.jsonl        a line a step: loss or rewards, KL, entropy, lengths
-validation.jsonl   a line a measurement on held-out pictures
+metrics.jsonl      a line a step: loss or rewards, KL, entropy, lengths
+eval.jsonl         a line a measurement on held-out pictures
 samples.jsonl      a few replies of each measurement, with the truth
 curves.png         the first two as pictures
 checkpoints/       see `plain_checkpoints`; the newest two
@@ -12,7 +12,6 @@ result.json        what came of it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from typing import Any, Literal
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.config import to_toml
-from emofeedback_trainer.core.jsonl import add_line, cut_back, whole_lines
+from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
+from emofeedback_trainer.core.run_files import CONFIG, RESULT, lines_path, read_result, rename_earlier
 
-Lines = Literal["curve", "validation", "samples"]
-_LINES: tuple[Lines, ...] = ("curve", "validation", "samples")
-_CONFIG, _RESULT = "config.toml", "result.json"
+Lines = Literal["metrics", "eval", "samples"]
+_LINES: tuple[Lines, ...] = ("metrics", "eval", "samples")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class JudgeRunFolder:
 
     @property
     def config(self) -> Path:
-        return self.path / _CONFIG
+        return self.path / CONFIG
 
     def open(self, config: Any, *, resume: bool) -> Path | None:
         """Takes the folder for a run.
@@ -76,6 +75,7 @@ class JudgeRunFolder:
             self.require_started_with(config)
         write_whole(self.config, to_toml(config).encode())
         checkpoint = self.checkpoint()
+        rename_earlier(self.path)
         for name in _LINES:
             cut_back(self._file(name), "step", _step(checkpoint) if checkpoint else -1)
         return checkpoint
@@ -97,27 +97,24 @@ class JudgeRunFolder:
         return max(whole, key=_step, default=None)
 
     def add(self, name: Lines, line: Mapping[str, Any]) -> None:
-        """Adds a line; raises as `rundir.write_whole`."""
+        """Adds a line; raises as `storage.files.write_whole`."""
         add_line(self._file(name), line)
 
     def lines(self, name: Lines) -> list[dict[str, Any]]:
-        """All whole lines; the last one may be cut where the run was."""
-        return whole_lines(self._file(name))
+        """All whole lines so far; raises as `read_lines`."""
+        return read_lines(self._file(name), "step")
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Writes `result.json`."""
-        write_json(self.path / _RESULT, dict(result))
+        """Writes what came of the run."""
+        write_json(self.path / RESULT, dict(result))
 
-    def result(self) -> dict[str, Any] | None:
-        """What came of the run, None where it isn't over."""
-        path = self.path / _RESULT
-        if not path.exists():
-            return None
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+    def result(self) -> dict[str, Any]:
+        """What came of the run, empty where it isn't over; raises as `read_result`."""
+        return read_result(self.path)
 
     def _file(self, name: Lines) -> Path:
-        return self.path / f"{name}.jsonl"
+        file = f"{name}.jsonl"
+        return self.path / file if name == "samples" else lines_path(self.path, file)
 
 
 def _step(checkpoint: Path) -> int:

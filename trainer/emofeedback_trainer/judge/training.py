@@ -74,7 +74,7 @@ def trained(
         steps=config.schedule.steps,
         seconds=time.monotonic() - began,
     )
-    files.finish({"digest": result.digest, "steps": result.steps, "validation": files.lines("validation")[-1]})
+    files.finish({"digest": result.digest, "steps": result.steps, "validation": files.lines("eval")[-1]})
     return result
 
 

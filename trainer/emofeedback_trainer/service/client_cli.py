@@ -19,10 +19,10 @@ from emofeedback.domain.training import (
     IterationDone,
     PanelMeasured,
     PolicyPublished,
-    Run,
     RunEvent,
     RunRequest,
     RunStateChanged,
+    TrainingRun,
 )
 
 _EXAMPLES = """examples:
@@ -45,7 +45,7 @@ _SHOWN = {
     "clip_fraction": "clipped",
     "images_per_second": "images/s",
 }
-"""The figures of a line, and what they are called in it."""
+"""The metrics of a line, and what they are called in it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,10 +111,10 @@ def told(event: RunEvent) -> str:
     match event:
         case RunStateChanged(run=run):
             return f"{run.name} is {_standing(run)}"
-        case IterationDone(iteration=iteration, figures=figures):
-            return f"iteration {iteration}: {_figures(figures)}"
-        case PanelMeasured(iteration=iteration, figures=figures):
-            return f"panel after {iteration}: {_figures(figures)}"
+        case IterationDone(iteration=iteration, metrics=metrics):
+            return f"iteration {iteration}: {_metrics(metrics)}"
+        case PanelMeasured(iteration=iteration, metrics=metrics):
+            return f"panel after {iteration}: {_metrics(metrics)}"
         case PolicyPublished(iteration=iteration, policy=policy):
             return f"policy after {iteration}: {policy}"
         case Alarm(iteration=iteration, text=text):
@@ -146,7 +146,7 @@ def _list(client: Client, arguments: argparse.Namespace) -> None:
     for name in ("run", "state", "iterations", "reward", "independent judge's error", "created"):
         table.add_column(name)
     for run in client.trainer.list(limit=arguments.limit):
-        reward, error = run.figures.get("reward"), run.panel.get("error")
+        reward, error = run.metrics.get("reward"), run.panel.get("error")
         table.add_row(
             run.name,
             run.state,
@@ -166,8 +166,8 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         ("policies", run.policies),
         ("created", f"{run.created.astimezone():%Y-%m-%d %H:%M:%S}"),
         ("updated", f"{run.updated.astimezone():%Y-%m-%d %H:%M:%S}"),
-        ("figures", _figures(run.figures)),
-        ("panel", _figures(run.panel)),
+        ("metrics", _metrics(run.metrics)),
+        ("panel", _metrics(run.panel)),
     ):
         print(f"{name:9}{text}")
     print(f"config\n{run.config.rstrip()}")
@@ -183,10 +183,10 @@ def _cancel(client: Client, arguments: argparse.Namespace) -> None:
     print(f"{run.name} is {_standing(run)}")
 
 
-def _standing(run: Run) -> str:
+def _standing(run: TrainingRun) -> str:
     place = f", {run.iteration} of {run.iterations} iterations done" if run.iterations else ""
     return f"{run.state}{place}" + (f": {run.message}" if run.message else "")
 
 
-def _figures(figures: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {figures[key]:.3g}" for key, name in _SHOWN.items() if key in figures)
+def _metrics(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {metrics[key]:.3g}" for key, name in _SHOWN.items() if key in metrics)

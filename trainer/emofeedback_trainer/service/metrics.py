@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.limits import LIMITS
-from emofeedback.domain.training import Run, RunState
+from emofeedback.domain.training import RunState, TrainingRun
 from emofeedback.observability.metrics import TRAINING_FIGURE, TRAINING_ITERATION, TRAINING_RUNS
 from emofeedback_trainer.service.supervisor import Supervisor
 
@@ -29,13 +29,13 @@ async def record_forever(supervisor: Supervisor) -> None:
         await asyncio.sleep(_SECONDS)
 
 
-def record_runs(runs: Sequence[Run]) -> None:
+def record_runs(runs: Sequence[TrainingRun]) -> None:
     """How many runs are in each state; where each stands; what it last wrote of its rollout and its held-out panel."""
     states = Counter(run.state for run in runs)
     for state in RunState:
         TRAINING_RUNS.record(states[state], state=state)
     for run in runs:
         TRAINING_ITERATION.record(run.iteration, run=run.name)
-        for source, figures in (("rollout", run.figures), ("panel", run.panel)):
-            for figure, value in figures.items():
+        for source, metrics in (("rollout", run.metrics), ("panel", run.panel)):
+            for figure, value in metrics.items():
                 TRAINING_FIGURE.record(value, run=run.name, source=source, figure=figure)

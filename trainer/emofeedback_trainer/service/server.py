@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import grpc
+from filelock import FileLock, Timeout
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
@@ -158,9 +158,8 @@ async def serving(
 @contextmanager
 def _owned(path: Path) -> Iterator[None]:
     """Two services over one folder would start its runs twice."""
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FailedPrecondition(f"another trainer service has {path.parents[1]}") from error
-        yield
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise FailedPrecondition(f"another trainer service has {path.parents[1]}") from error

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition, NotFound
-from emofeedback.domain.training import Run, RunState
+from emofeedback.domain.training import RunState, TrainingRun
 from emofeedback.storage.files import write_json, write_whole
-from emofeedback_trainer.core.run_files import CURVE, PANEL, STATUS, Status, numbers, read_lines, read_status
+from emofeedback_trainer.core.jsonl import read_lines
+from emofeedback_trainer.core.run_files import EVAL, METRICS, STATUS, Status, lines_path, numbers, read_status
 from emofeedback_trainer.service.backends.base import JobStatus
 
 _RECORD = "run.json"
@@ -107,21 +108,22 @@ class RunStore:
             write_whole(self.config_path(record.name), config.encode())
         write_json(self.service_directory(record.name) / _RECORD, asdict(record))
 
-    def run(self, record: Record, job: JobStatus) -> Run:
+    def run(self, record: Record, job: JobStatus) -> TrainingRun:
         """How the run stands, by its files and by its back end. Raises `FailedPrecondition` where one can't be read."""
         folder = self.directory(record.name)
         config = self.config_path(record.name)
         status = read_status(folder)
-        curve, panel = read_lines(folder / CURVE), read_lines(folder / PANEL)
+        metrics, panel = lines_path(folder, METRICS), read_lines(lines_path(folder, EVAL))
+        curve = read_lines(metrics)
         state, message = standing(record, status, job)
-        written = (folder / STATUS, folder / CURVE, config.with_name(_RECORD))
-        return Run(
+        written = (folder / STATUS, metrics, config.with_name(_RECORD))
+        return TrainingRun(
             name=record.name,
             config=config.read_text(encoding="utf-8"),
             state=state,
             iteration=status.iteration if status else max((line["iteration"] for line in curve), default=0),
             iterations=status.iterations if status else 0,
-            figures=numbers(curve[-1]) if curve else {},
+            metrics=numbers(curve[-1]) if curve else {},
             panel=numbers(panel[-1]) if panel else {},
             created=_time(record.created),
             updated=_time(max(path.stat().st_mtime for path in written if path.exists())),

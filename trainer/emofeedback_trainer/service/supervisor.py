@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, FieldViolation, InvalidRequest, NotFound
-from emofeedback.domain.training import Run, RunEvent, RunRequest, RunState, RunStateChanged
+from emofeedback.domain.training import RunEvent, RunRequest, RunState, RunStateChanged, TrainingRun
 from emofeedback.observability.tracing import traceparent
-from emofeedback_trainer.core.run_files import CHECKPOINT, STATUS, History
+from emofeedback_trainer.core.history import History
+from emofeedback_trainer.core.run_files import CHECKPOINT, STATUS
 from emofeedback_trainer.service.backends.base import Backend, JobStatus
 from emofeedback_trainer.service.store import Record, RunStore
 
@@ -57,7 +58,7 @@ class Supervisor:
         self._thread = ThreadPoolExecutor(1, "runs")
         self._gone: dict[tuple[str, float], JobStatus] = {}
 
-    async def create(self, request: RunRequest) -> Run:
+    async def create(self, request: RunRequest) -> TrainingRun:
         """Queues a run, or one that is over, to be resumed. The same request again changes nothing.
 
         Raises:
@@ -74,15 +75,15 @@ class Supervisor:
         config, policies = await asyncio.to_thread(checked, request)
         return await self._in_turn(self._queue, request, config, policies)
 
-    async def get(self, name: str) -> Run:
+    async def get(self, name: str) -> TrainingRun:
         """How a run stands. Raises `NotFound`, or `Unavailable` where its back end can't be asked."""
         return await self._in_turn(self._get, name)
 
-    async def list(self, limit: int) -> Sequence[Run]:
+    async def list(self, limit: int) -> Sequence[TrainingRun]:
         """The newest runs first, without their configurations. Raises as `get`."""
         return await self._in_turn(self._list, limit)
 
-    async def cancel(self, name: str) -> Run:
+    async def cancel(self, name: str) -> TrainingRun:
         """Ends a run, one that runs after saying so; one that is over stays as it is. Raises as `get`."""
         return await self._in_turn(self._cancel, name)
 
@@ -119,15 +120,15 @@ class Supervisor:
         carrying = contextvars.copy_context().run  # the call's trace goes with it
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(carrying, work, *args, **kwargs))
 
-    def _get(self, name: str) -> Run:
+    def _get(self, name: str) -> TrainingRun:
         record = self._store.record(name)
         return self._store.run(record, self._look(record))
 
-    def _list(self, limit: int) -> Sequence[Run]:
+    def _list(self, limit: int) -> Sequence[TrainingRun]:
         records = sorted(self._store.records(), key=lambda record: record.created, reverse=True)
         return [dataclasses.replace(self._get(record.name), config="") for record in records[:limit]]
 
-    def _cancel(self, name: str) -> Run:
+    def _cancel(self, name: str) -> TrainingRun:
         record = self._store.record(name)
         if not self._get(record.name).state.is_over and record.canceled is None:
             if record.started:
@@ -135,7 +136,7 @@ class Supervisor:
             self._store.keep(dataclasses.replace(record, canceled=time.time()))
         return self._get(name)
 
-    def _queue(self, request: RunRequest, config: str, policies: str) -> Run:
+    def _queue(self, request: RunRequest, config: str, policies: str) -> TrainingRun:
         folder = self._store.directory(request.name)
         if self._store.find(request.name) is not None or folder.exists():
             raise FailedPrecondition(f"there is a run {request.name!r} already: choose another name, or resume it")
@@ -151,7 +152,7 @@ class Supervisor:
         self._store.keep(record, config)
         return self._begun(record)
 
-    def _resume(self, request: RunRequest) -> Run:
+    def _resume(self, request: RunRequest) -> TrainingRun:
         record = self._store.find(request.name)
         if record is None:
             raise NotFound(f"no run is called {request.name!r}, there is nothing to resume")
@@ -172,7 +173,7 @@ class Supervisor:
         self._store.keep(record)
         return self._begun(record)
 
-    def _begun(self, record: Record) -> Run:
+    def _begun(self, record: Record) -> TrainingRun:
         """Starts a queued run where there is room. One that can't be started now waits: it is queued already."""
         try:
             self._tend()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Source = Literal["curve", "panel"]
+Source = Literal["metrics", "eval"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,78 +34,81 @@ CHARTS = (
         title="Reward",
         note="mean over a rollout, before it is normalized in its group",
         series={
-            "sum": ("curve", "reward"),
-            "valence": ("curve", "reward_valence"),
-            "arousal": ("curve", "reward_arousal"),
-            "alignment": ("curve", "reward_alignment"),
+            "sum": ("metrics", "reward"),
+            "valence": ("metrics", "reward_valence"),
+            "arousal": ("metrics", "reward_arousal"),
+            "alignment": ("metrics", "reward_alignment"),
         },
     ),
     Chart(
         title="Independent judge's error",
         note="held-out panel, mean |result - target|, points of the 1-9 scale",
         series={
-            "sum": ("panel", "error"),
-            "valence": ("panel", "valence_error"),
-            "arousal": ("panel", "arousal_error"),
+            "sum": ("eval", "error"),
+            "valence": ("eval", "valence_error"),
+            "arousal": ("eval", "arousal_error"),
         },
     ),
     Chart(
         title="Judge's error",
         note="rollout, mean |result - target|, points of the 1-9 scale",
-        series={"valence": ("curve", "judge_valence_error"), "arousal": ("curve", "judge_arousal_error")},
+        series={"valence": ("metrics", "judge_valence_error"), "arousal": ("metrics", "judge_arousal_error")},
         first_color=1,
     ),
     Chart(
         title="Obedience by the independent judge",
         note="held-out panel, correlation of result with target",
-        series={"valence": ("panel", "valence_correlation"), "arousal": ("panel", "arousal_correlation")},
+        series={"valence": ("eval", "valence_correlation"), "arousal": ("eval", "arousal_correlation")},
         first_color=1,
     ),
     Chart(
         title="Slope by the independent judge",
         note="held-out panel, result against target: 1 follows it all the way, 0 not at all",
-        series={"valence": ("panel", "valence_slope"), "arousal": ("panel", "arousal_slope")},
+        series={"valence": ("eval", "valence_slope"), "arousal": ("eval", "arousal_slope")},
         first_color=1,
     ),
     Chart(
         title="Obedience by the judge",
         note="rollout, correlation of result with target",
-        series={"valence": ("curve", "judge_valence_correlation"), "arousal": ("curve", "judge_arousal_correlation")},
+        series={
+            "valence": ("metrics", "judge_valence_correlation"),
+            "arousal": ("metrics", "judge_arousal_correlation"),
+        },
         first_color=1,
     ),
     Chart(
         title="Pictures against the first",
         note="held-out panel, multiples of what they were before training; reward hacking shows here",
         series={
-            "brightness": ("panel", "brightness"),
-            "saturation": ("panel", "saturation"),
-            "edges": ("panel", "edges"),
-            "diversity": ("panel", "diversity"),
+            "brightness": ("eval", "brightness"),
+            "saturation": ("eval", "saturation"),
+            "edges": ("eval", "edges"),
+            "diversity": ("eval", "diversity"),
         },
         relative=True,
     ),
     Chart(
         title="Subject and alignment",
         note="held-out panel, share of pictures with their subject; cosine with the neutral prompt",
-        series={"subject kept": ("panel", "subject_accuracy"), "alignment": ("panel", "alignment")},
+        series={"subject kept": ("eval", "subject_accuracy"), "alignment": ("eval", "alignment")},
     ),
     Chart(
         title="Spread within a group",
         note="rollout, standard deviation of the judged points, points of the 1-9 scale",
-        series={"valence": ("curve", "spread_valence"), "arousal": ("curve", "spread_arousal")},
+        series={"valence": ("metrics", "spread_valence"), "arousal": ("metrics", "spread_arousal")},
         first_color=1,
     ),
-    Chart(title="KL", note="divergence from the base", series={"KL": ("curve", "kl")}),
+    Chart(title="KL", note="divergence from the base", series={"KL": ("metrics", "kl")}),
     Chart(
-        title="Clipped", note="share of the ratios that were clipped", series={"clipped": ("curve", "clip_fraction")}
+        title="Clipped", note="share of the ratios that were clipped", series={"clipped": ("metrics", "clip_fraction")}
     ),
     Chart(
         title="Honesty",
         note="first inner step: largest |ratio - 1|; mean |log p by the learner - log p by the generator|",
-        series={"ratio": ("curve", "ratio_deviation"), "log p": ("curve", "log_probability_drift")},
+        series={"ratio": ("metrics", "ratio_deviation"), "log p": ("metrics", "log_probability_drift")},
     ),
-    Chart(title="Gradient", note="norm before it is clipped", series={"norm": ("curve", "gradient_norm")}),
-    Chart(title="Loss", note="of the objective", series={"loss": ("curve", "loss")}),
-    Chart(title="Dropped groups", note="failed, or without spread", series={"dropped": ("curve", "groups_dropped")}),
-    Chart(title="Speed", note="images of a rollout a second", series={"images/s": ("curve", "images_per_second")}),
+    Chart(title="Gradient", note="norm before it is clipped", series={"norm": ("metrics", "gradient_norm")}),
+    Chart(title="Loss", note="of the objective", series={"loss": ("metrics", "loss")}),
+    Chart(title="Dropped groups", note="failed, or without spread", series={"dropped": ("metrics", "groups_dropped")}),
+    Chart(title="Speed", note="images of a rollout a second", series={"images/s": ("metrics", "images_per_second")}),
 )

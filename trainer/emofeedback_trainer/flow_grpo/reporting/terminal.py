@@ -12,18 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from emofeedback_trainer.flow_grpo.events import (
-    Alarm,
-    GroupJudged,
-    IterationDone,
-    PanelMeasured,
-    RunEvent,
-    RunPaused,
-    RunResumed,
-    RunStarted,
-)
+from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured
+from emofeedback_trainer.flow_grpo.events import GroupJudged, RunEvent, RunPaused, RunResumed, RunStarted
 
-Figures = Mapping[str, float | str]
+Metrics = Mapping[str, float]
 
 
 class TrainingDisplay:
@@ -35,8 +27,8 @@ class TrainingDisplay:
         self._began = time.monotonic()
         self._first, self._done, self._iterations = 0, 0, 0
         self._judged, self._groups = 0, 1
-        self._curve: Figures = {}
-        self._panel: Figures = {}
+        self._curve: Metrics = {}
+        self._panel: Metrics = {}
         self._pause = ""
 
     def __enter__(self) -> TrainingDisplay:
@@ -62,11 +54,11 @@ class TrainingDisplay:
             case GroupJudged():
                 self._judged, self._groups = event.done, event.groups
             case IterationDone():
-                self._done, self._judged, self._curve = event.iteration, 0, event.figures
-                self._say(f"{self._done:>4}/{self._iterations}  {curve_line(event.figures)}  {self._left()}")
+                self._done, self._judged, self._curve = event.iteration, 0, event.metrics
+                self._say(f"{self._done:>4}/{self._iterations}  {curve_line(event.metrics)}  {self._left()}")
             case PanelMeasured():
-                self._panel = event.figures
-                self._say(f"panel      {panel_line(event.figures)}")
+                self._panel = event.metrics
+                self._say(f"panel      {panel_line(event.metrics)}")
             case Alarm():
                 self._say(f"alarm: {event.text}", "bold red")
             case RunPaused():
@@ -104,9 +96,9 @@ class TrainingDisplay:
         return Group(*parts)
 
 
-def curve_line(figures: Figures) -> str:
+def curve_line(metrics: Metrics) -> str:
     """An iteration in one line; errors and spreads are by the judge, in points of the 1-9 scale."""
-    f = _numbers(figures)
+    f = metrics
     return (
         f"reward {f['reward']:.3f}  judge's error V {f['judge_valence_error']:.2f} A {f['judge_arousal_error']:.2f}  "
         f"spread V {f['spread_valence']:.2f} A {f['spread_arousal']:.2f}  KL {f['kl']:.2g}  "
@@ -114,9 +106,9 @@ def curve_line(figures: Figures) -> str:
     )
 
 
-def panel_line(figures: Figures) -> str:
+def panel_line(metrics: Metrics) -> str:
     """A measurement of the panel in one line; errors and correlations are the independent judge's, if there is one."""
-    f = _numbers(figures)
+    f = metrics
     line = (
         f"error V {f['valence_error']:.2f} A {f['arousal_error']:.2f}  "
         f"correlation V {f['valence_correlation']:.2f} A {f['arousal_correlation']:.2f}"
@@ -124,7 +116,3 @@ def panel_line(figures: Figures) -> str:
     if "subject_accuracy" in f:
         line = f"independent judge's {line}  subject {f['subject_accuracy']:.0%}"
     return f"{line}  diversity {f['diversity']:.3f}" if "diversity" in f else line
-
-
-def _numbers(figures: Figures) -> Mapping[str, float]:
-    return {name: value for name, value in figures.items() if not isinstance(value, str)}

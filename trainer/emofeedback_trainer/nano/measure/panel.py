@@ -23,7 +23,7 @@ from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.optimizer.loop import optimize
 from emofeedback.profiles.profile import Profile
 from emofeedback.runs.directory import RunDirectory
-from emofeedback.runs.run import Run
+from emofeedback.runs.run import OptimizationRun
 from emofeedback_trainer.nano.world.language import core
 from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, sample_scene
 
@@ -74,8 +74,8 @@ async def run_panel(
     generator: Generator,
     judge: Judge,
     policy: str = "",
-    done: Callable[[Task, Run], None] = lambda task, run: None,
-) -> list[Run]:
+    done: Callable[[Task, OptimizationRun], None] = lambda task, run: None,
+) -> list[OptimizationRun]:
     """The runs of these tasks, as they lie in `folder`; those that are missing or were cut are run first.
 
     Args:
@@ -88,7 +88,9 @@ async def run_panel(
     models = await asyncio.gather(generator.model(), judge.model())
     runs = []
     for task in tasks:
-        begun = Run(prompt=task.prompt, target=task.target, profile=profile.name, seed=task.seed, images=IMAGES)
+        begun = OptimizationRun(
+            prompt=task.prompt, target=task.target, profile=profile.name, seed=task.seed, images=IMAGES
+        )
         directory = RunDirectory.open(run_directory(folder, task), begun, resume=True)
         for found, now in zip((directory.run.generator, directory.run.judge), models, strict=True):
             if found is not None and found.digest != now.digest:

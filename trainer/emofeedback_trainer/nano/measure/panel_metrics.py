@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from emofeedback.domain.affect import SCALE_MIDDLE, AffectPoint, distance
-from emofeedback.runs.run import Run, image_path
+from emofeedback.runs.run import OptimizationRun, image_path
 from emofeedback_trainer.nano.measure.panel import Task
 
 _MIDDLE = AffectPoint(SCALE_MIDDLE, SCALE_MIDDLE)
@@ -87,7 +87,7 @@ class PanelMetrics:
     """A run."""
 
 
-def witness(task: Task, run: Run, folder: Path, independent: IndependentJudge) -> Witness | None:
+def witness(task: Task, run: OptimizationRun, folder: Path, independent: IndependentJudge) -> Witness | None:
     """A finished run in the independent judge's eyes; None where the judge could read no image of it."""
     first = run.rounds[0]
     if run.best is None or first.best is None:
@@ -160,7 +160,7 @@ def markdown(figures: PanelMetrics) -> str:
     )
 
 
-def contact_sheet(tasks: Sequence[Task], runs: Sequence[Run], folders: Sequence[Path]) -> Image.Image:
+def contact_sheet(tasks: Sequence[Task], runs: Sequence[OptimizationRun], folders: Sequence[Path]) -> Image.Image:
     """Each run as a pair: the first picture of round one on the left, the answer on the right."""
     columns, size, caption = min(4, len(runs)), 128, 14
     rows = -(-len(runs) // columns)

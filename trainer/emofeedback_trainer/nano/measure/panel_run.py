@@ -10,7 +10,7 @@ from pathlib import Path
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.profile import Profile
-from emofeedback.runs.run import Run
+from emofeedback.runs.run import OptimizationRun
 from emofeedback.storage.files import write_json
 from emofeedback_trainer.nano.measure.panel import PANEL, Task, run_directory, run_panel
 from emofeedback_trainer.nano.measure.panel_metrics import PanelMetrics, contact_sheet, markdown, panel_metrics, witness
@@ -36,7 +36,7 @@ def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) ->
     return figures
 
 
-def _runs(tasks: tuple[Task, ...], folder: Path, profile: Profile) -> list[Run]:
+def _runs(tasks: tuple[Task, ...], folder: Path, profile: Profile) -> list[OptimizationRun]:
     generator, judge = LocalGenerator.load(profile.generator), LocalJudge.load(profile.judge)
     try:
         return asyncio.run(run_panel(tasks, folder, profile=profile, generator=generator, judge=judge, done=_tell))
@@ -45,6 +45,6 @@ def _runs(tasks: tuple[Task, ...], folder: Path, profile: Profile) -> list[Run]:
         judge.close()
 
 
-def _tell(task: Task, run: Run) -> None:
+def _tell(task: Task, run: OptimizationRun) -> None:
     error = f"{run.best.loss:.2f}" if run.best else "unread"
     print(f"panel: run {task.index + 1} of {len(PANEL)}, error {error} by the judge", file=sys.stderr, flush=True)
