@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel
-from support.tiny_checkpoints import tiny_sd3_settings
 from torch import Tensor, nn
 
 from emofeedback.generator.pipeline import load_models
 from emofeedback.generator.rows import STEADY_ROWS, SteadyLinear, fewest_samples, keep_rows_steady
+from support.tiny_checkpoints import tiny_sd3_settings
 
 
 @pytest.fixture(scope="module")
