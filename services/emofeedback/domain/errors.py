@@ -81,6 +81,15 @@ class FailedPrecondition(EmoFeedbackError):
     code = "FAILED_PRECONDITION"
 
 
+class NotFinite(FailedPrecondition):
+    """A model gave NaN or infinity where a number belongs: nothing that follows from it may be shown or judged."""
+
+    @classmethod
+    def of(cls, model: str, dtype: str) -> NotFinite:
+        """`model` names the weights in question, `dtype` is what they compute in."""
+        return cls(f"{model} gives NaN or infinity: its weights are damaged, or overflow in {dtype}")
+
+
 class Unavailable(EmoFeedbackError):
     """The service can't be reached or is restarting."""
 

@@ -178,6 +178,8 @@ class Generator(Protocol):
             InvalidRequest: a field is out of its limits.
             NotFound: no such policy.
             ResourceExhausted: the queue is full.
+            FailedPrecondition: the policy is no whole adapter of this model.
+            NotFinite: NaN or infinity was painted; the message names the policy and the checkpoint.
         """
         ...
 

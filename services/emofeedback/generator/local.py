@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, ResourceExhausted, Unavailable
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFinite, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
@@ -94,6 +94,7 @@ class LocalGenerator:
 
         Raises:
             FailedPrecondition: the policy is no adapter of this model.
+            NotFinite: what was painted is NaN or infinity; the message names the policy and the checkpoint.
             Unavailable: the engine is closed, or the policies can't be read.
         """
         check_generation_request(request)
@@ -301,8 +302,7 @@ class LocalGenerator:
             advance(self._models, [place.sample for place in places])
             for place in places:
                 if place.sample.finished:
-                    picture = self._models.decode(place.sample.latent)
-                    self._encoder.submit(self._deliver, place, picture)
+                    self._hand_over(place)
         except Exception as error:
             for call in {place.call for place in places}:
                 self._fail(call, error)
@@ -317,6 +317,15 @@ class LocalGenerator:
             place.call.unfinished -= place.sample.finished
         self._places = [place for place in self._places if not place.sample.finished]
 
+    def _hand_over(self, place: Slot) -> None:
+        """Decode a finished sample for the encoder; one that isn't finite ends its own call only."""
+        try:
+            picture = self._models.decode(place.sample.latent)
+        except FloatingPointError as error:
+            self._fail(place.call, error)
+        else:
+            self._encoder.submit(self._deliver, place, picture)
+
     @staticmethod
     def _tell_steps(call: Call, places: list[Slot], now: float) -> None:
         if call.window is not None or now - call.told < _PROGRESS_SECONDS:
@@ -327,6 +336,10 @@ class LocalGenerator:
 
     def _fail(self, call: Call, error: Exception) -> None:
         """End one call; the others go on."""
+        if isinstance(error, FloatingPointError):
+            checkpoint = f"checkpoint {self._models.info.name!r}"
+            policy = f"policy {call.policy!r} on {checkpoint}" if call.policy else checkpoint
+            error = NotFinite.of(policy, self._settings.dtype)
         if not isinstance(error, EmoFeedbackError):
             log.error("a call of the generator failed", exc_info=error)
         call.abandoned = True

@@ -44,10 +44,16 @@ class Models:
 
         Returns:
             uint8 RGB on the CPU, shape (height, width, 3).
+
+        Raises:
+            FloatingPointError: NaN or infinity in the latent or in the picture, which would be black there.
         """
         config = self.autoencoder.config
         scaled = latent[None] / config.scaling_factor + (config.shift_factor or 0.0)
         image: Tensor = self.autoencoder.decode(scaled.to(self.dtype), return_dict=False)[0][0].float()
+        # Both: an AutoencoderTiny squashes an infinite latent, a KL in half precision may overflow by itself.
+        if not latent.isfinite().all() & image.isfinite().all():
+            raise FloatingPointError("a picture of NaN or infinity")
         levels = (image / 2 + 0.5).clamp(0, 1) * 255
         return levels.round().to(torch.uint8).permute(1, 2, 0).cpu()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,8 @@ class Policies:
         """Make the transformer paint with a resolved policy.
 
         Raises:
-            FailedPrecondition: the file is no adapter of this transformer, or changes fewer layers than it says.
+            FailedPrecondition: the file is no adapter of this transformer, changes fewer layers than it says, lacks a
+                tensor of them, has one too many, or one with NaN or infinity in it.
             NotFound, Unavailable: as `fetch`, where the policy had left and is gone from the store.
         """
         if name == self._in_use:
@@ -129,10 +131,9 @@ class Policies:
         except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
             raise FailedPrecondition(f"policy {name!r} is not a LoRA adapter of this model: {error}") from error
         self._layers = [module for module in self._transformer.modules() if isinstance(module, LoraLayer)]
-        bound = sum(adapter in layer.lora_A for layer in self._layers)
-        if bound != (said := self._manifests[name].modules):
+        if problem := self._problem(adapter, weights.keys(), self._manifests[name].modules):
             self._transformer.delete_adapters(adapter)
-            raise FailedPrecondition(f"policy {name!r} changes {bound} layers of this model, its manifest says {said}")
+            raise FailedPrecondition(f"policy {name!r} {problem}")
         self._loaded[name] = adapter
         if len(self._loaded) > _LOADED:
             left, oldest = self._loaded.popitem(last=False)
@@ -146,6 +147,26 @@ class Policies:
         if not all(key.startswith("transformer.") for key in weights):
             raise ValueError("it has weights for other parts than the transformer")
         return weights, metadata
+
+    def _problem(self, adapter: str, sent: Set[str], modules: int) -> str:
+        """What is wrong with a loaded adapter, in words; empty where nothing is.
+
+        PEFT makes up what a file lacks and passes over what the transformer has no place for, so the tensors that have
+        arrived are held against those that the file has `sent`, and against the `modules` of the manifest.
+        """
+        made = {
+            f"transformer.{name.replace(f'.{adapter}.', '.')}": weight
+            for name, weight in self._transformer.named_parameters()
+            if f".{adapter}." in name
+        }
+        changed = {key.rsplit(".lora_", 1)[0] for key in sent & made.keys()}
+        if len(changed) != modules:
+            return f"changes {len(changed)} layers of this model, its manifest says {modules}"
+        if unequal := sorted(sent ^ made.keys()):
+            return f"{'has no place for' if unequal[0] in sent else 'lacks'} {unequal[0]}"
+        # As they were converted: what was finite in its file may be too large for half precision.
+        damaged = [key for key, weight in made.items() if not weight.isfinite().all()]
+        return f"has NaN or infinity in {damaged[0]}" if damaged else ""
 
     def _file(self, name: str) -> Path:
         return Path(self._files.name) / f"{name}.safetensors"

@@ -95,7 +95,11 @@ def group_started(recipe: Recipe, model: ModelInfo, policy_digest: str) -> Group
 
 
 def finished(place: Slot, picture: Tensor, base: ModelInfo) -> GeneratedImage | Trajectory:
-    """What a caller gets of a finished sample; `picture` is uint8 RGB, shape (height, width, 3)."""
+    """What a caller gets of a finished sample; `picture` is uint8 RGB, shape (height, width, 3).
+
+    Raises:
+        FloatingPointError: NaN or infinity among a trajectory's log-probabilities.
+    """
     png = io.BytesIO()
     Image.fromarray(picture.numpy()).save(png, "PNG")
     sample = place.sample
@@ -109,11 +113,14 @@ def finished(place: Slot, picture: Tensor, base: ModelInfo) -> GeneratedImage | 
             height=height,
             model=replace(base, policy=place.call.policy),
         )
+    log_probabilities = torch.cat([torch.empty(0), *map(Tensor.cpu, sample.log_probabilities)])
+    if not log_probabilities.isfinite().all():
+        raise FloatingPointError("log-probabilities of NaN or infinity")
     return Trajectory(
         index=place.index,
         seed=sample.seed,
         latents=tensors.from_torch(torch.stack(sample.visited)),
-        log_probabilities=tensors.from_torch(torch.cat([torch.empty(0), *map(Tensor.cpu, sample.log_probabilities)])),
+        log_probabilities=tensors.from_torch(log_probabilities),
         final=tensors.from_torch(sample.latent),
         image=png.getvalue(),
     )

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from emofeedback.concurrency import as_completed
 from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome, Conversation, Decoding
-from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFinite
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.validation import (
@@ -91,6 +91,7 @@ class LocalJudge:
         self._engine = engine
         self._scorer = scorer
         self._info = info
+        self._dtype = settings.dtype
         self._max_pixels = settings.max_pixels
         self._calibrations = settings.calibrations
         self._rating = Decoding(max_new_tokens=RATING_MAX_NEW_TOKENS)
@@ -155,7 +156,10 @@ class LocalJudge:
             await self._prepared(conversation, _image_fields(conversation, f"conversations[{c}]"))
             for c, conversation in enumerate(conversations)
         ]
-        return [reply.text for reply in await self._complete("conversation", chats, decoding)]
+        replies = await self._complete("conversation", chats, decoding)
+        if not all(reply.finite for reply in replies):
+            raise NotFinite.of(f"judge {self._info.name!r}", self._dtype)
+        return [reply.text for reply in replies]
 
     async def model(self) -> ModelInfo:
         """See `Judge`."""

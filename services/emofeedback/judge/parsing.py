@@ -34,6 +34,8 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
     so they are continuous in [1, 9]; the confidence is the probability of the written emotion among the
     eight, by the first tokens of their labels.
     """
+    if not completion.finite:
+        return _not_finite(completion)
     line = _RATING_LINE.search(completion.text)
     if line is None:
         return _failure("the reply is not two ratings and an emotion", completion)
@@ -55,6 +57,8 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     What a reply writes must be on the scale, then each digit counts by its expected value (`_expected_number`). The
     confidence is the share that the written emotion's first token had among the eight at its place.
     """
+    if not completion.finite:
+        return _not_finite(completion)
     text = completion.text
     start = _answer_start(text)
     found = {name: field.search(text, start) for name, field in _FIELDS.items()}
@@ -172,6 +176,11 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+def _not_finite(completion: Completion) -> AssessmentFailure:
+    """Whatever such a reply says: a model of NaN may well write a rating, and be sure of it."""
+    return _failure("the judge gives NaN or infinity: its weights are damaged, or overflow", completion)
 
 
 def _failure(problem: str, completion: Completion) -> AssessmentFailure:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
+from emofeedback.domain.errors import NotFinite
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.images import read_image
 from emofeedback.profiles.profile import JudgeSettings
@@ -57,6 +58,7 @@ class ClipScorer:
 
         Raises:
             InvalidRequest: an image is not a good one; the field is `images[3]`.
+            NotFinite: the model gives NaN or infinity; `compare_texts` too.
         """
 
         def work() -> list[float]:
@@ -115,7 +117,10 @@ class ClipScorer:
     @torch.inference_mode()
     def _embed(self, batches: Iterator[Any]) -> Tensor:
         # Since transformers 5 the features come inside an output, in the place of what they were projected from.
-        return torch.cat([normalize(batch.pooler_output.float(), dim=-1) for batch in batches])
+        embedded = torch.cat([normalize(batch.pooler_output.float(), dim=-1) for batch in batches])
+        if not embedded.isfinite().all():
+            raise NotFinite.of(f"scorer {self.info.name!r}", str(self._model.dtype).removeprefix("torch."))
+        return embedded
 
 
 def _cosines(one: Tensor, many: Tensor) -> list[float]:

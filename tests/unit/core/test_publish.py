@@ -154,6 +154,14 @@ def test_what_is_no_name_is_refused(name: str, model: ModelInfo, tmp_path: Path)
             {"x.lora_A.weight": torch.zeros(3, 3), "x.lora_B.weight": torch.zeros(3, 2)},
             r"^adapter.x: has rank \[2, 3\]",
         ),
+        (
+            {"x.lora_A.weight": torch.zeros(2, 3), "x.lora_B.weight": torch.full((3, 2), torch.nan)},
+            "^adapter.x: has NaN or infinity in it",
+        ),
+        (
+            {"x.lora_A.weight": torch.full((2, 3), -torch.inf), "x.lora_B.weight": torch.zeros(3, 2)},
+            "^adapter.x: has NaN or infinity in it",
+        ),
     ],
 )
 def test_what_is_no_adapter_is_refused(

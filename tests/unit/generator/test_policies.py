@@ -1,12 +1,17 @@
 import hashlib
+import math
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
-from safetensors.torch import save
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
@@ -192,6 +197,110 @@ def test_an_adapter_that_binds_to_fewer_layers_than_it_says_is_refused(
         policies.use("half")
     policies.use("")
     assert torch.equal(velocity(transformer), before)
+
+
+def a_policy_of(folder: Path, base: Path, whole: Path, weights: dict[str, torch.Tensor]) -> str:
+    """A policy with other tensors than `whole` has, under the same metadata and as many modules."""
+    with safe_open(whole / WEIGHTS, "pt") as file:
+        metadata = file.metadata()
+    return save_policy_of(folder, base, save(weights, metadata)).name
+
+
+def test_an_adapter_of_which_no_tensor_arrives_is_refused(
+    tmp_path: Path, base: Path, shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    """Its layers are named in its metadata, so they are made, but nothing in the file is theirs."""
+    weights = load_file(shelf / "warm.v0" / WEIGHTS)
+    renamed = {name.replace("transformer.", "transformer.model.", 1): weight for name, weight in weights.items()}
+    name = a_policy_of(tmp_path / "nobody", base, shelf / "warm.v0", renamed)
+    policies = Policies(str(tmp_path), transformer, model)
+    with pytest.raises(FailedPrecondition, match="policy 'nobody'"):
+        policies.use(name)
+
+
+@pytest.fixture(scope="module")
+def whole_or_damaged(
+    base: Path, shelf: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[dict[str, torch.Tensor]], Policies]:
+    """Policies of which `p` has these weights."""
+    model = ModelInfo(name=base.name, digest=digest(base, WEIGHTED))
+    transformer = SD3Transformer2DModel.from_pretrained(base / "transformer").eval()
+
+    def policies(weights: dict[str, torch.Tensor]) -> Policies:
+        store = tmp_path_factory.mktemp("store")
+        a_policy_of(store / "p", base, shelf / "warm.v0", weights)
+        return Policies(str(store), transformer, model)
+
+    return policies
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    damages=st.dictionaries(
+        st.integers(0, 15), st.sampled_from([None, "elsewhere", math.nan, math.inf, -math.inf]), max_size=4
+    )
+)
+def test_an_adapter_is_loaded_whole_or_refused_by_its_name(
+    shelf: Path,
+    whole_or_damaged: Callable[[dict[str, torch.Tensor]], Policies],
+    damages: dict[int, float | str | None],
+) -> None:
+    """Tensors that are missing, that belong to no layer, or in which one value is not a number."""
+    weights = load_file(shelf / "warm.v0" / WEIGHTS)
+    assert len(weights) == 16
+    for (number, damage), names in zip(damages.items(), [sorted(weights)] * len(damages), strict=True):
+        weight = weights.pop(names[number])
+        if isinstance(damage, str):
+            weights[names[number].replace("transformer.", f"transformer.{damage}.", 1)] = weight
+        elif damage is not None:
+            weight.view(-1)[-1] = damage
+            weights[names[number]] = weight
+    policies = whole_or_damaged(weights)
+    if damages:
+        with pytest.raises(FailedPrecondition, match="policy 'p' "):
+            policies.use("p")
+    else:
+        policies.use("p")
+    policies.use("")
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ({}, None),
+        ({"lora_B.weight": None}, "policy 'p' lacks transformer.transformer_blocks.0.attn.to_q.lora_B.weight"),
+        (
+            {"lora_A.weight": math.nan},
+            "policy 'p' has NaN or infinity in transformer.transformer_blocks.0.attn.to_q.lora_A.weight",
+        ),
+    ],
+)
+def test_the_tensor_that_is_wrong_is_named(
+    shelf: Path,
+    whole_or_damaged: Callable[[dict[str, torch.Tensor]], Policies],
+    damage: dict[str, float | None],
+    problem: str | None,
+) -> None:
+    weights = load_file(shelf / "warm.v0" / WEIGHTS)
+    for ending, value in damage.items():
+        weight = weights.pop(name := f"transformer.transformer_blocks.0.attn.to_q.{ending}")
+        weights |= {name: weight * value} if value is not None else {}
+    policies = whole_or_damaged(weights)
+    if problem is None:
+        policies.use("p")
+    else:
+        with pytest.raises(FailedPrecondition, match=f"^{problem}$"):
+            policies.use("p")
+
+
+def test_an_adapter_that_half_precision_cant_hold_is_refused(
+    base: Path, shelf: Path, tmp_path: Path, model: ModelInfo
+) -> None:
+    weights = {name: weight * 1e6 for name, weight in load_file(shelf / "warm.v0" / WEIGHTS).items()}
+    name = a_policy_of(tmp_path / "loud", base, shelf / "warm.v0", weights)
+    transformer = SD3Transformer2DModel.from_pretrained(base / "transformer", dtype=torch.float16)
+    with pytest.raises(FailedPrecondition, match="policy 'loud' has NaN or infinity"):
+        Policies(str(tmp_path), transformer, model).use(name)
 
 
 def test_a_name_that_is_given_to_other_weights_is_refused(

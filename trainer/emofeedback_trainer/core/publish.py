@@ -58,7 +58,8 @@ def publish(
         base: the model that it was trained on.
 
     Raises:
-        InvalidRequest: the name is no folder's name or reserved, or the weights are no LoRA of this rank.
+        InvalidRequest: the name is no folder's name or reserved, or the weights are no LoRA of this rank,
+            or hold NaN or infinity.
         FailedPrecondition: another policy has the name, or the store can't be written.
         ResourceExhausted: the disk is full.
         Unavailable: the store can't be reached.
@@ -104,6 +105,8 @@ def _modules(adapter: Mapping[str, Tensor], rank: int) -> list[str]:
         found = {down[module].shape[0], up[module].shape[1]}
         if found != {rank}:
             raise InvalidRequest.of(f"adapter.{module}", f"has rank {sorted(found)}, the policy has {rank}")
+        if not (down[module].isfinite().all() and up[module].isfinite().all()):
+            raise InvalidRequest.of(f"adapter.{module}", "has NaN or infinity in it")
     return sorted(down)
 
 

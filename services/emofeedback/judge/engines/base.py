@@ -102,7 +102,7 @@ class Detokenizer:
         self._texts: dict[int, str] = {}
 
     def completion(
-        self, ids: Sequence[int], tops: Sequence[Mapping[int, float]], *, finished: bool, read: int
+        self, ids: Sequence[int], tops: Sequence[Mapping[int, float]], *, finished: bool, read: int, finite: bool
     ) -> Completion:
         """A reply.
 
@@ -110,12 +110,13 @@ class Detokenizer:
             ids: its tokens, without the one that ends it.
             tops: log-probabilities of the likeliest token ids at each position; empty where nobody asked.
             read: tokens of the chat that it answers.
+            finite: whether the scores that its tokens were chosen from are numbers.
         """
         tokens = tuple(
             TokenChoice(text, {self._text(id): logprob for id, logprob in top.items()})
             for text, top in zip(self._pieces(ids), tops, strict=False)
         )
-        return Completion(self._decode(ids), tokens, finished, read, len(ids))
+        return Completion(self._decode(ids), tokens, finished, read, len(ids), finite)
 
     def _pieces(self, ids: Sequence[int]) -> list[str]:
         """The text that each token adds; a character made of several tokens counts for its last one."""

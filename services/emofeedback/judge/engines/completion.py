@@ -35,3 +35,5 @@ class Completion:
     """Tokens of the chat, those of its pictures included."""
     written: int = 0
     """Tokens of the reply, without the one that ends it."""
+    finite: bool = True
+    """False where a token was chosen from scores of NaN or infinity: the reply says nothing."""

@@ -126,8 +126,10 @@ class Qwen:
                 lambda ids, scores: torch.tensor([not wanted(row) for row in range(len(ids))], device=device)
             ],
         )
-        replies = zip(chats, sequences[:, start:].tolist(), strict=True)
-        return [self._completion(chat, ids, choice.tops(row)) for row, (chat, ids) in enumerate(replies)]
+        replies = zip(chats, sequences[:, start:].tolist(), choice.finite(), strict=True)
+        return [
+            self._completion(chat, ids, choice.tops(row), finite) for row, (chat, ids, finite) in enumerate(replies)
+        ]
 
     def _inputs(self, chats: Sequence[EncodedChat]) -> Mapping[str, Tensor]:
         """A batch, padded on the left: replies begin at the same place."""
@@ -145,9 +147,12 @@ class Qwen:
             inputs["image_grid_thw"] = torch.cat([chat.grids for chat in pictured])
         return {name: tensor.to(self._model.device) for name, tensor in inputs.items()}
 
-    def _completion(self, chat: EncodedChat, ids: list[int], tops: Sequence[Mapping[int, float]]) -> Completion:
+    def _completion(
+        self, chat: EncodedChat, ids: list[int], tops: Sequence[Mapping[int, float]], finite: bool
+    ) -> Completion:
         end = next((position for position, id in enumerate(ids) if id in self._ends), len(ids))
-        return self._detokenizer.completion(ids[:end], tops, finished=end < len(ids), read=len(chat.ids))
+        finished, read = end < len(ids), len(chat.ids)
+        return self._detokenizer.completion(ids[:end], tops, finished=finished, read=read, finite=finite)
 
 
 class NextToken:
@@ -162,8 +167,10 @@ class NextToken:
         self._generators = [torch.Generator().manual_seed(decoding.seed) for decoding in decodings]
         self._keep = keep
         self._steps: list[tuple[list[list[int]], list[list[float]]]] = []
+        self._largest: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self._largest.append(scores.amax(dim=-1))
         if self._keep:
             top = scores.log_softmax(dim=-1).topk(min(self._keep, scores.shape[-1]))
             self._steps.append((top.indices.tolist(), top.values.tolist()))
@@ -172,6 +179,11 @@ class NextToken:
                 noise = torch.empty(scores.shape[-1]).exponential_(generator=generator).log().neg()
                 scores[row] = scores[row] / temperature + noise.to(scores.device)
         return scores
+
+    def finite(self) -> list[bool]:
+        """Of each row, whether its scores were numbers at every step: the largest of scores with a NaN is NaN."""
+        finite: list[bool] = torch.stack(self._largest).isfinite().all(dim=0).tolist()
+        return finite
 
     def tops(self, row: int) -> list[dict[int, float]]:
         """Log-probabilities of the likeliest tokens of a row, step by step."""

@@ -6,6 +6,7 @@ It is given the same token ids as the transformers engine, by the same chat temp
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import uuid
 from collections.abc import Sequence
@@ -108,4 +109,5 @@ class VllmEngine:
         finished = reply.finish_reason == "stop"
         ids = list(reply.token_ids)[: -1 if finished else None]
         tops = [{id: choice.logprob for id, choice in step.items()} for step in reply.logprobs or ()]
-        return self._detokenizer.completion(ids, tops, finished=finished, read=read)
+        finite = not any(math.isnan(logprob) for top in tops for logprob in top.values())
+        return self._detokenizer.completion(ids, tops, finished=finished, read=read, finite=finite)
