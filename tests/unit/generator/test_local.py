@@ -1,7 +1,8 @@
 import asyncio
 import io
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -11,20 +12,33 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
-from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound, ResourceExhausted, Unavailable
+from emofeedback.domain.errors import (
+    FailedPrecondition,
+    InvalidRequest,
+    NotFinite,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
     GenerationQueued,
     GenerationRequest,
     GenerationStep,
+    NoiseWindow,
+    Trajectory,
+    TrajectoryRequest,
 )
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.generator import local as engine_module
 from emofeedback.generator.local import LocalGenerator
+from emofeedback.generator.policy_store import WEIGHTS
 from emofeedback.generator.sampler import Sample
-from support.tiny_checkpoints import save_policy_of, save_tiny_policy, tiny_sd3_settings
+from support.tiny_checkpoints import save_policy_of, save_tiny_policy, save_tiny_sd3, tiny_sd3_settings
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +253,87 @@ async def test_a_broken_policy_fails_its_own_call_only(engine: LocalGenerator, f
     with pytest.raises(FailedPrecondition, match="'broken' is not a LoRA adapter"):
         await events(engine, ask(policy="broken"))
     assert isinstance((await other)[-1], GeneratedImage)
+
+
+@pytest.fixture
+def overflowing(tiny_sd3: Path, tmp_path: Path) -> Iterator[LocalGenerator]:
+    """An engine with a policy, `loud`, of finite weights that are too large to compute with."""
+    whole = save_tiny_policy(tmp_path / "warm", tiny_sd3) / WEIGHTS
+    with safe_open(whole, "pt") as file:
+        metadata = file.metadata()
+    loud = {name: weight * 1e30 for name, weight in load_file(whole).items()}
+    save_policy_of(tmp_path / "loud", tiny_sd3, save(loud, metadata), modules=len(loud) // 2)
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, policies=str(tmp_path), threads=1))
+    yield engine
+    engine.close()
+
+
+async def test_a_policy_that_paints_no_numbers_is_named_and_fails_its_own_call_only(
+    overflowing: LocalGenerator,
+) -> None:
+    alone = await pictures(overflowing, ask(seeds=2, policy="warm"))
+    warm, loud, group = await asyncio.gather(
+        pictures(overflowing, ask(seeds=2, policy="warm")),
+        events(overflowing, ask(seeds=2, policy="loud")),
+        anext(trajectories(overflowing, policy="loud")),
+        return_exceptions=True,
+    )
+    problem = "policy 'loud' on checkpoint 'tiny-sd3' gives NaN or infinity: its weights are damaged, or overflow in"
+    for failure in (loud, group):
+        assert isinstance(failure, NotFinite) and str(failure) == f"{problem} float32"
+    assert isinstance(warm, dict)
+    for index, picture in alone.items():
+        np.testing.assert_array_equal(warm[index], picture)
+
+
+def trajectories(engine: LocalGenerator, policy: str) -> AsyncIterator[Trajectory]:
+    window = NoiseWindow(kind="sde", level=0.7, first=1, length=1)
+    request = TrajectoryRequest(prompt="a dog", seeds=(1, 2), steps=3, guidance=1.0, window=window, policy=policy)
+    return (e async for e in engine.sample_trajectories(request) if isinstance(e, Trajectory))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("tiny_autoencoder", [False, True], ids=["kl", "tiny"])
+async def test_one_number_that_is_none_in_a_latent_fails_its_own_call_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, tiny_autoencoder: bool
+) -> None:
+    """As half precision overflows: with one prompt, in one element, among calls that share its forwards."""
+    advance = engine_module.advance
+
+    def overflow(models: Any, samples: Sequence[Sample]) -> None:
+        advance(models, samples)
+        for sample in samples:
+            if sample.recipe.guidance == 1.5 and sample.finished:
+                sample.latent = sample.latent.clone()
+                sample.latent[0, 0, 0] = value
+
+    base = save_tiny_sd3(tmp_path / "base", with_t5=False, tiny_autoencoder=tiny_autoencoder)
+    engine = LocalGenerator.load(tiny_sd3_settings(base, steps=2, max_batch=4, threads=1))
+    monkeypatch.setattr(engine_module, "advance", overflow)
+    try:
+        alone = await pictures(engine, ask(seeds=2))
+        healthy, broken = await asyncio.gather(
+            pictures(engine, ask(seeds=2)), events(engine, ask(seeds=2, guidance=1.5)), return_exceptions=True
+        )
+    finally:
+        engine.close()
+    assert isinstance(broken, NotFinite) and str(broken).startswith("checkpoint 'base' gives NaN or infinity")
+    assert isinstance(healthy, dict)
+    for index, picture in alone.items():
+        np.testing.assert_array_equal(healthy[index], picture)
+
+
+@pytest.mark.parametrize("part", ["transformer", "autoencoder"])
+async def test_a_damaged_checkpoint_is_named_and_paints_no_black_picture(
+    tiny_sd3: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=2, threads=1))
+    list(getattr(engine._models, part).parameters())[-1].data.view(-1)[0] = math.nan
+    try:
+        with pytest.raises(NotFinite, match="^checkpoint 'tiny-sd3' gives NaN or infinity"):
+            await events(engine, ask())
+    finally:
+        engine.close()
 
 
 async def test_a_defect_fails_the_call_and_the_engine_goes_on(

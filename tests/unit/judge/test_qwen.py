@@ -9,12 +9,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from emofeedback.domain.assessment import Assessment, Conversation, Decoding, Message
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.assessment import Assessment, AssessmentFailure, Conversation, Decoding, Message
+from emofeedback.domain.errors import InvalidRequest, NotFinite
 from emofeedback.judge.engines.base import prepare
 from emofeedback.judge.engines.completion import TOP_TOKENS
 from emofeedback.judge.engines.qwen import EncodedChat, NextToken, Qwen
 from emofeedback.judge.local import LocalJudge
+from emofeedback.judge.parsing import parse_rating
 from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
 from support import tiny_judges as tiny
 
@@ -67,6 +68,36 @@ def test_the_alternatives_are_the_likeliest_tokens_with_their_log_probabilities(
         assert TOP_TOKENS - 5 <= len(token.top) <= TOP_TOKENS
         assert max(token.top, key=lambda text: token.top[text]) == token.text
         assert sum(map(math.exp, token.top.values())) <= 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_row_whose_scores_are_no_numbers_says_so_and_its_neighbours_are_unharmed(taught: Qwen, value: float) -> None:
+    chats = [encoded(taught, rating_conversation(tiny.png(color))) for color in ("red", "blue", "lime")]
+
+    def overflow(head: torch.nn.Module, inputs: object, logits: torch.Tensor) -> None:
+        logits[1, -1, 5] = value
+
+    with taught._model.lm_head.register_forward_hook(overflow):
+        replies = taught.generate(chats, [Decoding(max_new_tokens=12)] * 3, top_logprobs=True)
+    assert [reply.finite for reply in replies] == [True, False, True]
+    assert replies[0].text == replies[2].text == tiny.RATING_REPLY
+    assert isinstance(parse_rating(replies[1]), AssessmentFailure)
+    assert all(isinstance(parse_rating(reply), Assessment) for reply in (replies[0], replies[2]))
+
+
+async def test_a_damaged_judge_rates_nothing_and_says_nothing(tiny_judges: Path) -> None:
+    judge = LocalJudge.load(tiny.settings(tiny_judges))
+    judge._engine._qwen._model.model.language_model.norm.weight.data[3] = math.nan  # type: ignore[attr-defined]
+    try:
+        for reasoning in (False, True):
+            outcomes = await judge.assess([tiny.png("red"), tiny.png("blue")], reasoning=reasoning)
+            for outcome in outcomes:
+                assert isinstance(outcome, AssessmentFailure)
+                assert outcome.reason.startswith("the judge gives NaN or infinity")
+        with pytest.raises(NotFinite, match="^judge 'judge' gives NaN or infinity: .* overflow in float32"):
+            await judge.converse([said("hello")], Decoding(max_new_tokens=5))
+    finally:
+        judge.close()
 
 
 MIXED = (

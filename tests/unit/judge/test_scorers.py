@@ -1,5 +1,6 @@
 """The scorer: cosines of a CLIP checkpoint."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from transformers import CLIPModel
 
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest, NotFinite
 from emofeedback.judge.images import read_image
 from emofeedback.judge.scorers import ClipScorer
 from support import tiny_judges as tiny
@@ -51,6 +52,18 @@ async def test_a_bad_image_is_named(scorer: ClipScorer) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await scorer.score([tiny.png(), b"no picture"], "a fox")
     assert [violation.field for violation in refusal.value.violations] == ["images[1]"]
+
+
+async def test_a_damaged_scorer_is_named_and_scores_nothing(tiny_judges: Path) -> None:
+    scorer = ClipScorer.load(tiny.settings(tiny_judges))
+    for projection in (scorer._model.visual_projection, scorer._model.text_projection):
+        projection.weight.data[0, 0] = math.nan
+    try:
+        for call in (scorer.score([tiny.png()], "a fox"), scorer.compare_texts("a fox", ["a hen"])):
+            with pytest.raises(NotFinite, match="^scorer 'scorer' gives NaN or infinity: .* overflow in float32"):
+                await call
+    finally:
+        scorer.close()
 
 
 async def test_the_scorer_says_which_it_is(scorer: ClipScorer) -> None:
