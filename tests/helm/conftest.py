@@ -12,7 +12,7 @@ import pytest
 from support.chart_releases import CHART, NAMES, Release, example, merged
 from support.kube_api import kube_api
 from support.kube_store import KubeApi
-from support.real_helm import NAMESPACE, Helm, real_helm
+from support.real_helm import NAMESPACE, RELEASE, Helm, real_helm
 
 
 @pytest.fixture
@@ -37,6 +37,18 @@ def install(helm: Helm) -> Callable[..., Release]:
         for name in names:
             values = merged(values, example(name))
         return Release.of(helm.install(CHART, merged(values, changes)))
+
+    return installed
+
+
+@pytest.fixture(scope="session")
+def installed_anew(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Release]:
+    """`installed_anew(values, "feel")`: a release in a cluster of its own, as often as a test likes."""
+
+    def installed(values: Mapping[str, Any], name: str = RELEASE) -> Release:
+        with _cluster() as api:
+            helm = _helm(api, tmp_path_factory.mktemp("release"))
+            return Release.of(helm.install(CHART, values, name))
 
     return installed
 

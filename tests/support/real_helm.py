@@ -30,7 +30,7 @@ class Helm(Protocol):
     def lint(self, chart: Path, values: Mapping[str, Any]) -> None:
         """Raises `HelmRefused` where the chart has an error with these values."""
 
-    def install(self, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    def install(self, chart: Path, values: Mapping[str, Any], release: str = RELEASE) -> dict[str, Any]:
         """The new release: `manifest`, `hooks`, `info` and more."""
 
     def upgrade(self, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,18 +52,18 @@ class CommandHelm:
     def lint(self, chart: Path, values: Mapping[str, Any]) -> None:
         self._run("lint", str(chart), "--values", self._written(values))
 
-    def install(self, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-        return self._released("install", chart, values)
+    def install(self, chart: Path, values: Mapping[str, Any], release: str = RELEASE) -> dict[str, Any]:
+        return self._released("install", chart, values, release)
 
     def upgrade(self, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-        return self._released("upgrade", chart, values)
+        return self._released("upgrade", chart, values, RELEASE)
 
     def test(self) -> None:
         self._run("test", RELEASE, "--namespace", NAMESPACE, "--timeout", "60s")
 
-    def _released(self, action: str, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _released(self, action: str, chart: Path, values: Mapping[str, Any], name: str) -> dict[str, Any]:
         options = ("--namespace", NAMESPACE, "--values", self._written(values), "--output", "json")
-        release: dict[str, Any] = json.loads(self._run(action, RELEASE, str(chart), *options))
+        release: dict[str, Any] = json.loads(self._run(action, name, str(chart), *options))
         return release
 
     def _written(self, values: Mapping[str, Any]) -> str:
@@ -93,9 +93,9 @@ class LibraryHelm:
         """The library lints with the chart's own values only."""
         self._run(self._sdk.Lint(self._configuration).run(str(chart)))
 
-    def install(self, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    def install(self, chart: Path, values: Mapping[str, Any], release: str = RELEASE) -> dict[str, Any]:
         action = self._sdk.Install(self._configuration)
-        return self._run(action.run(RELEASE, str(chart), dict(values), wait=False))
+        return self._run(action.run(release, str(chart), dict(values), wait=False))
 
     def upgrade(self, chart: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         action = self._sdk.Upgrade(self._configuration)

@@ -1,16 +1,26 @@
 {{- define "emofeedback.name" -}}
-{{- .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name | trunc 40 -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "nameOverride makes %q of the objects' names and labels: Kubernetes takes lower-case letters, digits and dashes between them" $name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
-{{/* Prefix of every object's name; short, because KubeRay appends to it and a name has 63 characters. */}}
+{{/* Prefix of every object's name; short, because KubeRay appends to it and a name has 63 characters. Services are among
+     the objects, so it has to be a DNS label of RFC 1035. */}}
 {{- define "emofeedback.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains (include "emofeedback.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "emofeedback.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- $from := "fullnameOverride" -}}
+{{- $name := .Values.fullnameOverride -}}
+{{- if not $name -}}
+{{- $from = printf "the release %q" .Release.Name -}}
+{{- $part := include "emofeedback.name" . -}}
+{{- $name = contains $part .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $part) -}}
 {{- end -}}
+{{- $name = regexReplaceAll "-+$" (trunc 40 $name) "" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "%s makes %q of the objects' names: Kubernetes takes lower-case letters, digits and dashes between them, a letter first; set fullnameOverride to such a name" $from $name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{/* What a pod is known by. Takes a dict of root and component. Nothing that a mere upgrade changes may stand here:
@@ -22,8 +32,8 @@ app.kubernetes.io/component: {{ .component }}
 
 {{/* What all pods of the release have. */}}
 {{- define "emofeedback.releaseLabels" -}}
-app.kubernetes.io/name: {{ include "emofeedback.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "emofeedback.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* Labels of an object that is not a pod. Takes a dict of root and component. */}}
@@ -90,7 +100,7 @@ seccompProfile:
 {{- if .existingSecret }}
 - name: HF_TOKEN
   valueFrom:
-    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}
+    secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .key | quote }}}
 {{- end }}
 {{- end }}
 {{- with .Values.tracing }}
@@ -100,7 +110,7 @@ seccompProfile:
 - name: OTEL_TRACES_SAMPLER
   value: parentbased_traceidratio
 - name: OTEL_TRACES_SAMPLER_ARG
-  value: {{ .sampleRatio | quote }}
+  value: {{ .sampleRatio | toJson | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -110,7 +120,7 @@ seccompProfile:
 {{- if .existingSecret -}}
 - name: EMOFEEDBACK_TOKEN
   valueFrom:
-    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .key }}}
+    secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .key | quote }}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -122,7 +132,7 @@ seccompProfile:
 
 {{- define "emofeedback.envFrom" -}}
 {{- with .Values.store.existingSecret -}}
-- secretRef: {name: {{ . }}}
+- secretRef: {name: {{ . | quote }}}
 {{- end -}}
 {{- end -}}
 
@@ -132,7 +142,7 @@ seccompProfile:
 {{- if .Values.modelCache.enabled }}
 - name: models
   persistentVolumeClaim:
-    claimName: {{ .Values.modelCache.existingClaim | default (printf "%s-models" (include "emofeedback.fullname" .)) }}
+    claimName: {{ .Values.modelCache.existingClaim | default (printf "%s-models" (include "emofeedback.fullname" .)) | quote }}
 {{- end }}
 {{- if .Values.profile.inline }}
 - name: profile

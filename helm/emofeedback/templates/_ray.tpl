@@ -23,10 +23,10 @@ spec:
   {{- end }}
   terminationGracePeriodSeconds: {{ include "emofeedback.graceSeconds" $root }}
   {{- with $settings.runtimeClassName }}
-  runtimeClassName: {{ . }}
+  runtimeClassName: {{ . | quote }}
   {{- end }}
   {{- with $settings.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- with $settings.nodeSelector }}
   nodeSelector:
@@ -50,7 +50,7 @@ spec:
   {{- end }}
   containers:
     - name: ray-{{ $head | ternary "head" "worker" }}
-      image: {{ include "emofeedback.image" (dict "root" $root "image" $root.Values.image) }}
+      image: {{ include "emofeedback.image" (dict "root" $root "image" $root.Values.image) | quote }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       securityContext:
         {{- include "emofeedback.containerSecurityContext" $root | nindent 8 }}
@@ -61,8 +61,8 @@ spec:
         - {name: client, containerPort: 10001}
         {{- end }}
         - {name: metrics, containerPort: 8080}
-        - {name: serve, containerPort: {{ $root.Values.ports.http }}}
-        - {name: serve-grpc, containerPort: {{ $root.Values.ports.grpc }}}
+        - {name: serve, containerPort: {{ $root.Values.ports.http | toJson }}}
+        - {name: serve-grpc, containerPort: {{ $root.Values.ports.grpc | toJson }}}
       env:
         {{- include "emofeedback.env" $root | nindent 8 }}
       {{- with include "emofeedback.envFrom" $root }}

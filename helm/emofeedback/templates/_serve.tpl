@@ -3,9 +3,9 @@
 proxy_location: EveryNode
 http_options:
   host: 0.0.0.0
-  port: {{ .Values.ports.http }}
+  port: {{ .Values.ports.http | toJson }}
 grpc_options:
-  port: {{ .Values.ports.grpc }}
+  port: {{ .Values.ports.grpc | toJson }}
   grpc_servicer_functions:
     - emofeedback.rpc.proxy.add_services
 applications:
@@ -14,7 +14,7 @@ applications:
     route_prefix: /generator
     import_path: emofeedback.serving.apps:generator_app
     args:
-      profile: {{ $profile }}
+      profile: {{ $profile | quote }}
       {{- with .Values.store.uri }}
       policies: {{ . | quote }}
       {{- end }}
@@ -25,7 +25,7 @@ applications:
     route_prefix: /judge
     import_path: emofeedback.serving.apps:judge_app
     args:
-      profile: {{ $profile }}
+      profile: {{ $profile | quote }}
     deployments:
       - name: JudgeDeployment
         {{- include "emofeedback.deployment" (dict "root" . "name" "judge" "metric" "tokens") | nindent 8 }}
@@ -33,9 +33,9 @@ applications:
     route_prefix: /optimizer
     import_path: emofeedback.serving.apps:optimizer_app
     args:
-      profile: {{ $profile }}
+      profile: {{ $profile | quote }}
       # The proxy on the replica's own node.
-      address: 127.0.0.1:{{ .Values.ports.grpc }}
+      address: 127.0.0.1:{{ .Values.ports.grpc | toJson }}
     deployments:
       - name: PromptOptimizerDeployment
         {{- include "emofeedback.deployment" (dict "root" . "name" "optimizer") | nindent 8 }}
@@ -47,33 +47,33 @@ applications:
 {{- $application := index .root.Values.applications .name -}}
 {{- if ne (int $application.minReplicas) (int $application.maxReplicas) -}}
 {{- if lt (int $application.maxReplicas) (max 1 $application.minReplicas | int) -}}
-{{- fail (printf "applications.%s.maxReplicas is %v, it must be at least minReplicas (%v) and at least 1" .name $application.maxReplicas $application.minReplicas) -}}
+{{- fail (printf "applications.%s.maxReplicas is %v, it must be at least minReplicas (%v) and at least 1" .name (toJson $application.maxReplicas) (toJson $application.minReplicas)) -}}
 {{- end -}}
 autoscaling_config:
-  min_replicas: {{ $application.minReplicas }}
-  max_replicas: {{ $application.maxReplicas }}
-  look_back_period_s: {{ $application.lookBackSeconds }}
-  upscale_delay_s: {{ $application.upscaleDelaySeconds }}
-  downscale_delay_s: {{ $application.downscaleDelaySeconds }}
+  min_replicas: {{ $application.minReplicas | toJson }}
+  max_replicas: {{ $application.maxReplicas | toJson }}
+  look_back_period_s: {{ $application.lookBackSeconds | toJson }}
+  upscale_delay_s: {{ $application.upscaleDelaySeconds | toJson }}
+  downscale_delay_s: {{ $application.downscaleDelaySeconds | toJson }}
   {{- if .metric }}
   policy:
     policy_function: emofeedback.serving.autoscaling:WorkPolicy
     policy_kwargs:
       metric: {{ .metric }}
-      target: {{ $application.targetWork }}
+      target: {{ $application.targetWork | toJson }}
   {{- else }}
-  target_ongoing_requests: {{ $application.targetWork }}
+  target_ongoing_requests: {{ $application.targetWork | toJson }}
   {{- end }}
 {{- else -}}
-num_replicas: {{ $application.minReplicas }}
+num_replicas: {{ $application.minReplicas | toJson }}
 {{- end }}
-max_ongoing_requests: {{ $application.maxOngoingRequests }}
-max_queued_requests: {{ $application.maxQueuedRequests }}
-graceful_shutdown_timeout_s: {{ $application.drainSeconds }}
-max_surge_percent: {{ $application.surgePercent }}
+max_ongoing_requests: {{ $application.maxOngoingRequests | toJson }}
+max_queued_requests: {{ $application.maxQueuedRequests | toJson }}
+graceful_shutdown_timeout_s: {{ $application.drainSeconds | toJson }}
+max_surge_percent: {{ $application.surgePercent | toJson }}
 ray_actor_options:
-  num_cpus: {{ $application.cpus }}
-  num_gpus: {{ $application.gpus }}
+  num_cpus: {{ $application.cpus | toJson }}
+  num_gpus: {{ $application.gpus | toJson }}
   {{- with $application.pool }}
   {{- if not (index $.root.Values.pools .).enabled }}
   {{- fail (printf "applications.%s.pool is %s, and pools.%s.enabled is false" $.name . .) }}

@@ -330,7 +330,7 @@ async def test_a_damaged_checkpoint_is_named_and_paints_no_black_picture(
     engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=2, threads=1))
     list(getattr(engine._models, part).parameters())[-1].data.view(-1)[0] = math.nan
     try:
-        with pytest.raises(NotFinite, match="^checkpoint 'tiny-sd3' gives NaN or infinity"):
+        with pytest.raises(NotFinite, match=r"^checkpoint 'tiny-sd3' gives NaN or infinity"):
             await events(engine, ask())
     finally:
         engine.close()

@@ -94,7 +94,7 @@ async def test_a_damaged_judge_rates_nothing_and_says_nothing(tiny_judges: Path)
             for outcome in outcomes:
                 assert isinstance(outcome, AssessmentFailure)
                 assert outcome.reason.startswith("the judge gives NaN or infinity")
-        with pytest.raises(NotFinite, match="^judge 'judge' gives NaN or infinity: .* overflow in float32"):
+        with pytest.raises(NotFinite, match=r"^judge 'judge' gives NaN or infinity: .* overflow in float32"):
             await judge.converse([said("hello")], Decoding(max_new_tokens=5))
     finally:
         judge.close()

@@ -60,7 +60,7 @@ async def test_a_damaged_scorer_is_named_and_scores_nothing(tiny_judges: Path) -
         projection.weight.data[0, 0] = math.nan
     try:
         for call in (scorer.score([tiny.png()], "a fox"), scorer.compare_texts("a fox", ["a hen"])):
-            with pytest.raises(NotFinite, match="^scorer 'scorer' gives NaN or infinity: .* overflow in float32"):
+            with pytest.raises(NotFinite, match=r"^scorer 'scorer' gives NaN or infinity: .* overflow in float32"):
                 await call
     finally:
         scorer.close()

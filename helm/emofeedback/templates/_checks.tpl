@@ -1,0 +1,46 @@
+{{/* Refuses what a cluster would, where it takes more than one value to see it; of one value alone the schema judges. */}}
+{{- define "emofeedback.domain.validation" -}}
+{{- $taken := dict "6379" "Ray's state" "8265" "Ray's dashboard" "10001" "Ray's client" "8080" "the metrics" "52365" "Ray's agent" -}}
+{{- range $name, $number := .Values.ports -}}
+{{- $port := toJson $number -}}
+{{- with get $taken $port -}}
+{{- fail (printf "ports.%s is %s, which belongs to %s already: take another port" $name $port .) -}}
+{{- end -}}
+{{- $_ := set $taken $port (printf "ports.%s" $name) -}}
+{{- end -}}
+{{- $groups := dict "head" .Values.head "test" .Values.test -}}
+{{- if .Values.autoscaler.enabled -}}
+{{- $_ := set $groups "autoscaler" .Values.autoscaler -}}
+{{- end -}}
+{{- range $pool, $settings := .Values.pools -}}
+{{- if $settings.enabled -}}
+{{- $_ := set $groups (printf "pools.%s" $pool) $settings -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.trainer.enabled -}}
+{{- if eq (toJson .Values.trainer.port) "9101" -}}
+{{- fail "trainer.port is 9101, which belongs to the trainer's metrics already: take another port" -}}
+{{- end -}}
+{{- $_ := set $groups "trainer" .Values.trainer -}}
+{{- if eq .Values.trainer.backend "kubernetes" -}}
+{{- $_ := set $groups "trainer.job" .Values.trainer.job -}}
+{{- $_ := set $groups "trainer.job.worker" .Values.trainer.job.worker -}}
+{{- end -}}
+{{- end -}}
+{{- range $group, $settings := $groups -}}
+{{- range $resource, $request := $settings.resources.requests -}}
+{{- $limit := get $settings.resources.limits $resource -}}
+{{- if and (hasKey $settings.resources.limits $resource) (gt (include "emofeedback.amount" $request | float64) (include "emofeedback.amount" $limit | float64)) -}}
+{{- fail (printf "%s.resources.requests.%s is %s, more than its limit %s" $group $resource (toJson $request) (toJson $limit)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A quantity as a number: 1500m is 1.5, 2Ki is 2048. */}}
+{{- define "emofeedback.amount" -}}
+{{- $text := kindIs "string" . | ternary . (toJson .) -}}
+{{- $unit := regexFind "[a-zA-Z]*$" $text -}}
+{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
+{{- mulf (trimSuffix $unit $text | float64) (get $units $unit) -}}
+{{- end -}}
