@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from emofeedback.cli.main import main
+from emofeedback.generator.policy_store import WEIGHTS
 from emofeedback.runs.directory import read_run
-from support.tiny_checkpoints import save_tiny_policy
+from support.tiny_checkpoints import save_policy_of, save_tiny_policy
 from support.tiny_judges import save_tiny_clip, save_tiny_qwen25vl
 
 
@@ -91,6 +94,21 @@ def test_a_policy_of_a_named_store_paints_and_the_run_says_so(
     assert "policy warm" in (tmp_path / "warm" / "report.html").read_text()
     assert main([*create, "--policies", str(shelf), "--policy", "cold", "--out", str(tmp_path / "cold")]) == 1
     assert "error: policy 'cold' is unknown, known are: warm" in capsys.readouterr().err
+
+
+def test_a_policy_with_a_tensor_of_nan_is_one_clear_line_and_no_black_picture(
+    profile: str, tiny_sd3: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = save_tiny_policy(tmp_path / "shelf" / "whole", tiny_sd3) / WEIGHTS
+    with safe_open(whole, "pt") as file:
+        metadata = file.metadata()
+    weights = load_file(whole)
+    weights[next(iter(weights))] *= float("nan")
+    save_policy_of(tmp_path / "shelf" / "broken", tiny_sd3, save(weights, metadata), modules=len(weights) // 2)
+    words = ["--policies", str(tmp_path / "shelf"), "--policy", "broken", "--out", str(tmp_path / "run")]
+    assert main(["create", "a cat", "--emotion", "awe", "--rounds", "1", "--profile", profile, *words]) == 1
+    assert "error: policy 'broken' has NaN or infinity in transformer." in capsys.readouterr().err
+    assert list((tmp_path / "run").rglob("*.png")) == []
 
 
 def test_a_checkpoint_that_is_not_there_is_one_clear_line(
