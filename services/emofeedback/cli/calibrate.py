@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,8 +20,10 @@ from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.validation import check_user
+from emofeedback.files import file_within
 from emofeedback.judge.calibration import KNOTS, Axis, AxisCalibration, Refusal, calibrated, fit_axis
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.tables import TableRow, read_table, to_number
 
 AXES: tuple[Axis, ...] = ("valence", "arousal")
 _BATCH = 16
@@ -45,7 +46,7 @@ def calibrate(
     """Fits both axes, keeps what gains, and shows the gain or why there is none.
 
     Args:
-        table: a CSV file with columns image, valence and arousal; images lie relative to it.
+        table: a table (`tables`) with columns image, valence and arousal; images lie beside it or in folders there.
         calibrations: folder or fsspec URI of the store.
 
     Raises:
@@ -80,15 +81,7 @@ def read_ratings(table: Path) -> list[RatedPicture]:
     Raises:
         InvalidRequest: no such file, a column is missing, or a row is wrong; its place is named.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file)
-            for column in ("image", *AXES):
-                if column not in (lines.fieldnames or ()):
-                    raise InvalidRequest.of(f"{table.name} row 1 column {column}", "is missing in the header")
-            pictures = [_picture(table, lines.line_num, cells) for cells in lines]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequest.of("ratings", f"{table} can't be read: {error}") from error
+    pictures = [_picture(table, row) for row in read_table(table, ("image", *AXES), name=table.name)]
     seen: set[Path] = set()
     for picture in pictures:
         if picture.path in seen:
@@ -97,20 +90,23 @@ def read_ratings(table: Path) -> list[RatedPicture]:
     return pictures
 
 
-def _picture(table: Path, number: int, cells: dict[str, str | None]) -> RatedPicture:
-    where = f"{table.name} row {number} column"
-    image = table.parent / (cells["image"] or "").strip()
-    if not image.is_file():
-        raise InvalidRequest.of(f"{where} image", f"names {cells['image']!r}, and there is no such file")
-    valence, arousal = (_rating(f"{where} {axis}", (cells[axis] or "").strip()) for axis in AXES)
+def _picture(table: Path, row: TableRow) -> RatedPicture:
+    where = f"{table.name} row {row.number}"
+    if row.problem:
+        raise InvalidRequest.of(where, row.problem)
+    try:
+        image = file_within(table.parent, row.cells["image"])
+    except ValueError as error:
+        raise InvalidRequest.of(f"{where} column image", str(error)) from error
+    valence, arousal = (_rating(f"{where} column {axis}", row.cells[axis], row.decimal_comma) for axis in AXES)
     return RatedPicture(path=image, valence=valence, arousal=arousal)
 
 
-def _rating(field: str, text: str) -> float | None:
+def _rating(field: str, text: str, decimal_comma: bool) -> float | None:
     if not text:
         return None
     try:
-        rating = float(text)
+        rating = to_number(text, decimal_comma=decimal_comma)
     except ValueError:
         raise InvalidRequest.of(field, f"is {text!r}, it must be a number or empty") from None
     if not SCALE_MIN <= rating <= SCALE_MAX:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.files import read_text
 from emofeedback.generator.vocabulary import Vocabulary
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_available, check_device
@@ -119,7 +120,7 @@ def _check_size(settings: GeneratorSettings, patch_pixels: int, most_patches: in
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(read_text(file))
     except (OSError, ValueError) as error:
         raise FailedPrecondition(f"{file} can't be read as JSON") from error
     if not isinstance(content, dict):

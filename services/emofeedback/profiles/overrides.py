@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.files import read_text
 from emofeedback.profiles.builtin import PROFILES
 from emofeedback.profiles.profile import (
     Profile,
@@ -42,10 +43,12 @@ def extended(source: str, built_in: Mapping[str, T], field: str) -> tuple[T, dic
     if source in built_in:
         return built_in[source], {}
     known, path = ", ".join(built_in), Path(source)
-    if path.suffix != ".toml" or not path.is_file():
-        raise InvalidRequest.of(field, f"{source!r} is neither one of {known} nor an existing .toml file")
     try:
-        changes = tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.suffix != ".toml" or not path.is_file():
+            raise InvalidRequest.of(field, f"{source!r} is neither one of {known} nor an existing .toml file")
+        changes = tomllib.loads(read_text(path))
+    except OSError as error:
+        raise InvalidRequest.of(field, f"{path} can't be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest.of(field, f"{path} is not TOML: {error}") from error
     base = changes.pop("extends", "nano")

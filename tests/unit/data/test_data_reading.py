@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emofeedback.domain.affect import Emotion
@@ -216,7 +217,7 @@ BAD_ROWS: dict[str, tuple[str, Callable[[Path], Any], BadRow]] = {
             "OASIS.csv",
             3,
             "Theme",
-            "names 'images/Dog 4.jpg', and there is no such image file",
+            "names 'images/Dog 4.jpg', and there is no such file",
         ),
         (
             "an image outside",
@@ -225,7 +226,7 @@ BAD_ROWS: dict[str, tuple[str, Callable[[Path], Any], BadRow]] = {
             "annotations_single.ann",
             2,
             "image_path",
-            "names '../../1.jpg', which lies outside the data set's folder",
+            "names '../../1.jpg', which lies outside the folder",
         ),
         (
             "a rating on another scale",
@@ -350,6 +351,83 @@ def test_pictures_may_lie_on_another_disk(tmp_path: Path) -> None:
     (tmp_path / "oasis" / "images").rename(tmp_path / "disk")
     (tmp_path / "oasis" / "images").symlink_to(tmp_path / "disk")
     assert len(read("oasis", tmp_path / "oasis").samples) == 2
+
+
+def test_emoset_is_read_as_it_was_first_published(tmp_path: Path) -> None:
+    layouts.emoset(tmp_path)
+    write(tmp_path / "info.json", '{"label2idx": {"amusement": 0}, "idx2label": {"0": "amusement"}}')
+    assert len(samples("emoset", tmp_path)) == 6
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", sorted(set(layouts.LAYOUTS) - {"emotic", "artphoto"}))
+def test_byte_order_marks_change_nothing(name: str, encoding: str, tmp_path: Path) -> None:
+    layouts.LAYOUTS[name](tmp_path)
+    plain = read(name, tmp_path)
+    for path in tmp_path.rglob("*"):
+        if path.suffix in (".json", ".csv", ".txt", ".ann"):
+            path.write_bytes(path.read_bytes().decode().encode(encoding))
+    assert read(name, tmp_path) == plain
+
+
+@pytest.mark.parametrize("name", ["artphoto", "emoticrafter", "eemo-bench"])
+def test_what_a_mac_leaves_beside_files_is_no_part_of_a_data_set(name: str, tmp_path: Path) -> None:
+    layouts.LAYOUTS[name](tmp_path)
+    plain = read(name, tmp_path)
+    for path in list(tmp_path.iterdir()):
+        if path.is_file():
+            (tmp_path / f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\x00")
+    assert read(name, tmp_path) == plain
+
+
+def test_pictures_count_under_every_ending_that_cameras_write(tmp_path: Path) -> None:
+    for name in ("amusement_0001.jpg", "fear_0002.JPG", "sad_0003.jpeg", "awe_0004.PNG", "anger_0005.WebP"):
+        layouts.picture(tmp_path / name)
+    assert len(samples("artphoto", tmp_path)) == 5
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".GIF", ".Tiff", ".HEIC"])
+def test_a_picture_that_nobody_can_look_at_is_counted_and_named(ending: str, tmp_path: Path) -> None:
+    layouts.artphoto(tmp_path)
+    (tmp_path / f"fear_0009{ending}").write_bytes(b"any")
+    with pytest.raises(InvalidRequest, match=rf"fear_0009\{ending}: is not a PNG, JPEG or WebP image: convert it"):
+        read("artphoto", tmp_path)
+    reading = read("artphoto", tmp_path, skip_bad=True)
+    assert len(reading.samples) == 3 and [bad.file for bad in reading.skipped] == [f"fear_0009{ending}"]
+
+
+NAMES = ["a" * 5000 + ".jpg", "\ud800.jpg", "a\0.jpg", "../../etc/passwd", "/etc/passwd", ".", "", "C:\\a.jpg"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["image", "annotation"])
+def test_a_name_that_no_file_of_the_folder_has_is_one_bad_row(name: str, place: str, tmp_path: Path) -> None:
+    layouts.emoset(tmp_path, per_split=3)
+    entries = json.loads((tmp_path / "train.json").read_text())
+    entries[1][1 if place == "image" else 2] = name
+    write(tmp_path / "train.json", json.dumps(entries))
+    reading = read("emoset", tmp_path, skip_bad=True)
+    assert len(reading.samples) == 8 and [(bad.row, bad.column) for bad in reading.skipped] == [(2, place)]
+    assert len(str(reading.skipped[0])) < 300
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    entry=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300) | st.just(10**400),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=6,
+    ),
+    place=st.sampled_from(["image_name", "emotion_list", "Valence", "Arousal"]),
+)
+def test_whatever_stands_in_an_entry_it_is_one_sample_or_one_bad_row(tmp_path: Path, entry: Any, place: str) -> None:
+    layouts.eemo_bench(tmp_path)
+    path = tmp_path / "eemo_bench_single.json"
+    entries = json.loads(path.read_text())
+    entries[1][place] = entry
+    write(path, json.dumps(entries))
+    reading = read("eemo-bench", tmp_path, skip_bad=True)
+    assert len(reading.samples) + len(reading.skipped) == 2
 
 
 def test_an_id_that_was_there_before_is_a_bad_row(tmp_path: Path) -> None:

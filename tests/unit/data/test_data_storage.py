@@ -137,7 +137,7 @@ def test_a_split_is_never_written_over(tmp_path: Path) -> None:
         ({"id": "people/1 #2"}, "row 2 column id: 'people/1 #2' was an earlier row's"),
         ({"id": ""}, "row 2 column id: is empty"),
         ({"emotion": "joy"}, "row 2 column emotion: 'joy' is none of amusement"),
-        ({"file_name": "images/9.png"}, "row 2 column file_name: there is no picture train/images/9.png"),
+        ({"file_name": "images/9.png"}, "row 2 column file_name: names 'images/9.png', and there is no such file"),
     ],
 )
 def test_a_bad_row_stops_the_reading_or_is_counted(tmp_path: Path, cells: dict[str, Any], place: str) -> None:

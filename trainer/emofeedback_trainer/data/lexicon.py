@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, Emotion, LexiconStatistics
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback_trainer.data.rows import BadCell, Row, table
+from emofeedback_trainer.data.rows import BadCell, Row, whole_table
 
 Lexicon = Mapping[str, LexiconStatistics]
 """By lower-case word."""
@@ -31,13 +31,11 @@ def read_lexicon(path: Path) -> Lexicon:
         InvalidRequest: no such file or column, a figure off its range, or a word that stands there twice.
     """
     words: dict[str, LexiconStatistics] = {}
-    for row in table(path.parent, path.name, _COLUMNS):
-        word = row.text("Word").lower()
-        if word in words:
-            raise InvalidRequest.of(
-                f"{path.name} row {row.number} column Word", f"{word!r} was an earlier row's already"
-            )
+    for row in whole_table(path, _COLUMNS):
         try:
+            word = row.text("Word").lower()
+            if word in words:
+                raise row.bad("Word", f"{word!r} was an earlier row's already")
             words[word] = _statistics(row)
         except BadCell as error:
             raise error.bad.error() from error

@@ -20,7 +20,7 @@ from emofeedback_trainer.data.readers import (
     oasis,
 )
 from emofeedback_trainer.data.records import BadRow, Sample
-from emofeedback_trainer.data.rows import EXTRA_CELLS, BadCell, Row
+from emofeedback_trainer.data.rows import BadCell, Row
 
 
 class Layout(Protocol):
@@ -84,8 +84,8 @@ def _found(layout: Layout, folder: Path) -> Iterator[Sample | BadRow]:
     """Each row's sample, or what is wrong with the row; an id that was there before is wrong."""
     places: dict[str, Row] = {}
     for row in layout.rows(folder):
-        if EXTRA_CELLS in row.cells:
-            yield row.bad("", "has more cells than the header has columns").bad
+        if row.problem:
+            yield row.bad("", row.problem).bad
             continue
         try:
             sample = layout.sample(row)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ast
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.files import file_within, read_text
+from emofeedback.tables import read_table, to_number
 from emofeedback_trainer.data.records import BadRow
-
-EXTRA_CELLS = "cells past the header"
-"""Under which a row of a table keeps what its header has no column for."""
 
 
 class BadCell(ValueError):
@@ -39,6 +38,10 @@ class Row:
     """As `BadRow.row`."""
     cells: Mapping[str, Any] = field(default_factory=dict)
     """Texts of a table; whatever the file held, of other formats."""
+    problem: str = ""
+    """What is wrong with the row as a whole; empty where nothing is."""
+    decimal_comma: bool = False
+    """Whether a comma in a text is a decimal comma."""
 
     def bad(self, column: str, problem: str) -> BadCell:
         """The error that refuses this row."""
@@ -62,9 +65,11 @@ class Row:
     def checked(self, column: str, value: Any, low: float, high: float) -> float:
         """A value as a finite number within a range; `column` is where it stands."""
         try:
-            number = float(value)
-        except (TypeError, ValueError):
-            problem = "is empty" if value is None or value == "" else f"is {value!r}, it must be a number"
+            if isinstance(value, bool):
+                raise ValueError("JSON's true and false are no numbers")
+            number = to_number(value, decimal_comma=self.decimal_comma) if isinstance(value, str) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            problem = "is empty" if value is None or value == "" else f"is {str(value)[:60]!r}, it must be a number"
             raise self.bad(column, problem) from None
         if math.isnan(number):
             raise self.bad(column, "is NaN")
@@ -83,15 +88,12 @@ class Row:
             raise self.bad(column, f"is {text[:60]!r}, it must be a list such as [6.0, 4.0, 7.0]")
         return value
 
-    def image(self, column: str, name: str) -> Path:
-        """An image file by its path within the source's folder."""
-        within = PurePosixPath(name)
-        if within.is_absolute() or ".." in within.parts:
-            raise self.bad(column, f"names {name!r}, which lies outside the data set's folder")
-        path = self.folder / within  # by name alone: a folder of pictures may be a link to another disk
-        if not path.is_file():
-            raise self.bad(column, f"names {name!r}, and there is no such image file")
-        return path
+    def path(self, column: str, name: str) -> Path:
+        """A file by its path within the source's folder."""
+        try:
+            return file_within(self.folder, name)
+        except ValueError as error:
+            raise self.bad(column, str(error)) from error
 
 
 def to_scale(value: float, low: float, high: float) -> float:
@@ -99,25 +101,42 @@ def to_scale(value: float, low: float, high: float) -> float:
     return SCALE_MIN + (value - low) * (SCALE_MAX - SCALE_MIN) / (high - low)
 
 
-def table(folder: Path, name: str, columns: Sequence[str], *, delimiter: str = ",", quote: str = '"') -> Iterator[Row]:
-    """The rows of a CSV or TSV file with a header line.
+def listed(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder whose names match a pattern in either case, by name.
+
+    Those that a Mac leaves beside its files (`._a.csv`), and hidden ones, are none of them.
+    """
+    names = (path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return [folder / name for name in sorted(names) if fnmatchcase(name.lower(), pattern)]
+
+
+def table(folder: Path, name: str, columns: Sequence[str], *, quote: str = '"') -> Iterator[Row]:
+    """The rows of a table with a header line.
 
     Raises:
-        InvalidRequest: no such file, no UTF-8, a column is missing, or a quote is never closed.
+        InvalidRequest: no such file, or as `read_table`.
     """
-    with _existing(folder, name).open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.DictReader(file, delimiter=delimiter, quotechar=quote, restkey=EXTRA_CELLS, strict=True)
-        try:
-            header = lines.fieldnames or ()
-            for column in columns:
-                if column not in header:
-                    raise InvalidRequest.of(f"{name} row 1 column {column}", f"is missing; the header has {header}")
-            for cells in lines:
-                yield Row(folder=folder, file=name, number=lines.line_num, cells=cells)
-        except UnicodeDecodeError as error:
-            raise InvalidRequest.of(f"{name} row {lines.line_num + 1}", f"is not UTF-8: {error.reason}") from error
-        except csv.Error as error:
-            raise InvalidRequest.of(f"{name} row {lines.line_num}", f"can't be read: {error}") from error
+    for row in read_table(_existing(folder, name), columns, name=name, quote=quote):
+        yield Row(
+            folder=folder,
+            file=name,
+            number=row.number,
+            cells=row.cells,
+            problem=row.problem,
+            decimal_comma=row.decimal_comma,
+        )
+
+
+def whole_table(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of a table of which none may be left out.
+
+    Raises:
+        InvalidRequest: as `table`, or a row has more cells than the header has columns.
+    """
+    for row in table(path.parent, path.name, columns):
+        if row.problem:
+            raise row.bad("", row.problem).bad.error()
+        yield row
 
 
 def json_file(folder: Path, name: str, kind: type[list[Any]] | type[dict[str, Any]]) -> Any:
@@ -127,12 +146,12 @@ def json_file(folder: Path, name: str, kind: type[list[Any]] | type[dict[str, An
         InvalidRequest: no such file, no JSON (with its line and column), or the other kind.
     """
     try:
-        content = json.loads(_existing(folder, name).read_text(encoding="utf-8"))
+        content = json.loads(read_text(_existing(folder, name)))
     except json.JSONDecodeError as error:
         raise InvalidRequest.of(
             f"{name} row {error.lineno} column {error.colno}", f"is no JSON: {error.msg}"
         ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidRequest.of(name, f"can't be read: {error}") from error
     if not isinstance(content, kind):
         raise InvalidRequest.of(name, f"must hold a {'list' if kind is list else 'JSON object'}")

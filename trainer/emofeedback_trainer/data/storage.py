@@ -22,6 +22,7 @@ from PIL import Image
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
+from emofeedback.files import file_within
 from emofeedback.judge.images import FORMATS, read_image
 from emofeedback_trainer.data.records import AXES, BadRow, RankedEmotion, Sample
 
@@ -198,9 +199,10 @@ def _sample(folder: Path, split: str, file: str, number: int, row: Mapping[str, 
     def bad(column: str, problem: str) -> BadRow:
         return BadRow(file=file, row=number, column=column, problem=problem)
 
-    image = folder / split / (row["file_name"] or "")
-    if not image.is_file():
-        return bad("file_name", f"there is no picture {split}/{row['file_name']}")
+    try:
+        image = file_within(folder / split, row["file_name"] or "")
+    except ValueError as error:
+        return bad("file_name", str(error))
     if row["emotion"] is not None and row["emotion"] not in set(Emotion):
         return bad("emotion", f"{row['emotion']!r} is none of {', '.join(Emotion)}")
     try:

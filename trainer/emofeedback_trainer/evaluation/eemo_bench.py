@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.files import read_text
 from emofeedback_trainer.data.records import AXES
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import Figure, figure, plcc, ranking_score, srcc
@@ -224,8 +225,8 @@ def read_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
         InvalidRequest: it is no JSON list of objects.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidRequest.of(str(path), f"is not readable JSON: {error}") from error
     if not isinstance(content, list) or not content:
         raise InvalidRequest.of(str(path), "must be a JSON list of at least one row")

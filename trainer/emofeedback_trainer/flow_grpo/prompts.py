@@ -17,6 +17,7 @@ import numpy as np
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIDDLE, AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
+from emofeedback.files import read_lines
 from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.evaluation.pairs import is_held_out
 from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig
@@ -67,12 +68,10 @@ def read_training_prompts(source: str) -> tuple[TrainingPrompt, ...]:
             for number in range(_PHRASINGS)
         )
     try:
-        lines = Path(source).read_text(encoding="utf-8").splitlines()
+        lines = list(read_lines(Path(source)))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest.of("prompts", f"{source!r} is neither {NANO!r} nor a readable file") from error
-    training_prompts = tuple(
-        _training_prompt(line, f"prompts[{number}]") for number, line in enumerate(lines) if line.strip()
-    )
+    training_prompts = tuple(_training_prompt(line, f"prompts[{number - 1}]") for number, line in lines)
     if not training_prompts:
         raise InvalidRequest.of("prompts", f"{source} holds no prompt")
     return training_prompts
@@ -123,7 +122,7 @@ def _phrasing(subject: str, place: str, number: int) -> str:
 def _training_prompt(line: str, where: str) -> TrainingPrompt:
     try:
         entry: Any = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest.of(where, f"is not JSON: {error}") from error
     if not isinstance(entry, dict) or not isinstance(prompt := entry.get("prompt"), str) or not prompt.strip():
         raise InvalidRequest.of(f"{where}.prompt", "must be a text that is not empty")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emofeedback.cli.console import Consoles
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.files import read_text
 from emofeedback.serving.config import serve_config
 
 EXAMPLES = """examples:
@@ -72,6 +73,6 @@ def _text(path: str) -> str:
     if path == "-":
         return sys.stdin.read()
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return read_text(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest.of("manifests", f"{path} can't be read: {error}") from error

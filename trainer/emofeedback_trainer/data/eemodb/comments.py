@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.data.rows import BadCell, table
+from emofeedback_trainer.data.rows import BadCell, whole_table
 
 
 def with_comments(samples: Sequence[Sample], path: Path) -> list[Sample]:
@@ -17,7 +17,7 @@ def with_comments(samples: Sequence[Sample], path: Path) -> list[Sample]:
         InvalidRequest: no such file or column, an empty cell, or a picture that is none of the samples, by row.
     """
     comments: dict[tuple[str, str], list[str]] = {(sample.source, sample.id): [] for sample in samples}
-    for row in table(path.parent, path.name, ("source", "id", "comment")):
+    for row in whole_table(path, ("source", "id", "comment")):
         try:
             key = row.text("source"), row.text("id")
             if key not in comments:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.files import read_lines
 from emofeedback_trainer.data.eemodb.questions import LETTERS, Question
 
 
@@ -28,7 +29,7 @@ def read_questions(folder: Path, split: str) -> list[Question]:
     path = _path(folder, split)
     if not path.is_file():
         raise NotFound(f"{folder} has no questions: {path.relative_to(folder)} is made by `data build-eemodb`")
-    return [_question(f"{path.name} line {number}", line) for number, line in enumerate(path.open(encoding="utf-8"), 1)]
+    return [_question(f"{path.name} line {number}", line) for number, line in read_lines(path)]
 
 
 def _question(place: str, line: str) -> Question:

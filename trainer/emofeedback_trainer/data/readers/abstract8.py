@@ -43,7 +43,7 @@ def sample(row: Row) -> Sample:
         id=name,
         source=SOURCE,
         license=LICENSE,
-        image=row.image("''", name),
+        image=row.path("''", name),
         emotion=emotion,
         label=emotion.value if emotion else "",
         ranking=tuple(RankedEmotion(label=str(mikels(column)), weight=count) for count, column in ranked),

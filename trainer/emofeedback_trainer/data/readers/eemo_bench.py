@@ -14,7 +14,7 @@ from pathlib import Path
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
-from emofeedback_trainer.data.rows import Row, json_file
+from emofeedback_trainer.data.rows import Row, json_file, listed
 from emofeedback_trainer.data.taxonomies import EKMAN, mikels
 
 SOURCE = "eemo-bench"
@@ -26,7 +26,7 @@ _PLACES = 3
 
 def rows(folder: Path) -> Iterator[Row]:
     """One row per picture."""
-    files = sorted(folder.glob("eemo_bench_single*.json"))
+    files = listed(folder, "eemo_bench_single*.json")
     if not files:
         raise InvalidRequest.of("eemo_bench_single*.json", f"is missing in {folder}")
     for path in files:
@@ -44,7 +44,7 @@ def sample(row: Row) -> Sample:
         id=name,
         source=SOURCE,
         license=LICENSE,
-        image=row.image("image_name", f"images/{name}") if (row.folder / "images").is_dir() else None,
+        image=row.path("image_name", f"images/{name}") if (row.folder / "images").is_dir() else None,
         valence=valence,
         arousal=arousal,
         dominance=dominance,

@@ -1,6 +1,7 @@
 """EmoSet-118K (Yang et al., ICCV 2023): pictures from the web under one of Mikels' eight emotions.
 
-info.json                                   {"emotion": {"label2idx": {...}, ...}, and the other attributes}
+info.json                                   {"emotion": {"label2idx": {...}, ...}, and the other attributes}, or, as it
+                                            was first published, {"label2idx": {...}, ...} of the emotions alone
 train.json, val.json, test.json             [[emotion, image, annotation], ...], or with an id as second element
 image/<emotion>/<emotion>_00001.jpg
 annotation/<emotion>/<emotion>_00001.json   {"emotion": ..., and what of brightness, scene, ... there is}
@@ -23,8 +24,9 @@ SPLITS = ("train", "val", "test")
 
 def rows(folder: Path) -> Iterator[Row]:
     """One row per entry of the three lists, in their order."""
-    if "emotion" not in json_file(folder, "info.json", dict):
-        raise InvalidRequest.of("info.json column emotion", "is missing, so this is not EmoSet's layout")
+    info = json_file(folder, "info.json", dict)
+    if "emotion" not in info and "label2idx" not in info:
+        raise InvalidRequest.of("info.json", "has neither 'emotion' nor 'label2idx', so this is not EmoSet's layout")
     for split in SPLITS:
         for number, entry in enumerate(json_file(folder, f"{split}.json", list), start=1):
             yield Row(folder=folder, file=f"{split}.json", number=number, cells={"entry": entry, "split": split})
@@ -41,7 +43,8 @@ def sample(row: Row) -> Sample:
     emotion = mikels(label)
     if emotion is None:
         raise row.bad("emotion", f"is {label!r}, which is none of the eight emotions")
-    path = row.image("image", image)
+    path = row.path("image", image)
+    row.path("annotation", annotation)
     try:
         annotated = json_file(row.folder, annotation, dict).get("emotion")
     except InvalidRequest as error:

@@ -132,7 +132,7 @@ def _person(
         id=f"{split}/{name}#{place}",
         source=SOURCE,
         license=LICENSE,
-        image=row.image(image_column, f"emotic/{name}"),
+        image=row.path(image_column, f"emotic/{name}"),
         valence=valence,
         arousal=arousal,
         dominance=dominance,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.data.rows import Row, table
+from emofeedback_trainer.data.rows import Row, listed, table
 
 SOURCE = "emoticrafter"
 LICENSE = "EmotiCrafter: as its authors state where they publish it"
@@ -23,7 +23,7 @@ _LOWEST, _HIGHEST = -3.0, 3.0
 
 def rows(folder: Path) -> Iterator[Row]:
     """One row per pair, of all CSV files in the folder, by name."""
-    files = sorted(folder.glob("*.csv"))
+    files = listed(folder, "*.csv")
     if not files:
         raise InvalidRequest.of("*.csv", f"is missing in {folder}: a table of prompts is needed")
     for path in files:

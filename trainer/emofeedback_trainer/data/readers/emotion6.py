@@ -26,7 +26,7 @@ _ROUNDING = 0.01
 
 def rows(folder: Path) -> Iterator[Row]:
     """One row per picture."""
-    return table(folder, "ground_truth.txt", (_NAME, _VALENCE, _AROUSAL, *_PROBABILITIES.values()), delimiter="\t")
+    return table(folder, "ground_truth.txt", (_NAME, _VALENCE, _AROUSAL, *_PROBABILITIES.values()))
 
 
 def sample(row: Row) -> Sample:
@@ -45,7 +45,7 @@ def sample(row: Row) -> Sample:
         id=name,
         source=SOURCE,
         license=LICENSE,
-        image=row.image(_NAME, f"images/{name}"),
+        image=row.path(_NAME, f"images/{name}"),
         valence=row.rating(_VALENCE, SCALE_MIN, SCALE_MAX),
         arousal=row.rating(_AROUSAL, SCALE_MIN, SCALE_MAX),
         emotion=mikels(ranking[0].label),

@@ -30,7 +30,7 @@ def sample(row: Row) -> Sample:
         id=row.text("index"),
         source=SOURCE,
         license=LICENSE,
-        image=row.image("image_path", row.text("image_path").lstrip("/")),
+        image=row.path("image_path", row.text("image_path").lstrip("/")),
         valence=row.rating("valence", -3, 3),
         arousal=row.rating("arousal", 0, 6),
         emotion=mikels(label),

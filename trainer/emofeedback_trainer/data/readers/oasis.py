@@ -31,7 +31,7 @@ def sample(row: Row) -> Sample:
         id=theme,
         source=SOURCE,
         license=LICENSE,
-        image=row.image("Theme", f"images/{theme}.jpg"),
+        image=row.path("Theme", f"images/{theme}.jpg"),
         valence=row.rating("Valence_mean", _LOWEST, _HIGHEST),
         arousal=row.rating("Arousal_mean", _LOWEST, _HIGHEST),
         label=row.text("Category"),

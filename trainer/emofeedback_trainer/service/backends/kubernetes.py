@@ -19,6 +19,7 @@ import yaml
 from kubernetes import client
 
 from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.files import read_text
 from emofeedback.serving.kubernetes import CALL_SECONDS, Cluster, explained
 from emofeedback_trainer.service.backends.base import (
     LAST_WORDS,
@@ -141,7 +142,7 @@ def load_template(path: Path) -> dict[str, Any]:
         InvalidRequest: it can't be read, or is none.
     """
     try:
-        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+        manifest = yaml.safe_load(read_text(path))
         if (manifest["apiVersion"], manifest["kind"]) != ("ray.io/v1", "RayJob"):
             raise InvalidRequest.of("--job-template", f"{path} is a {manifest['kind']}, not a RayJob of ray.io/v1")
         _pod_templates(manifest)
