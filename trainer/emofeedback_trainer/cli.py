@@ -7,7 +7,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
+from emofeedback.cli.console import escape_what_has_no_code, say, shown
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 
 COMMANDS = {
@@ -26,11 +28,19 @@ COMMANDS = {
 Only the module of the command that is asked for is imported: a client of the service needs no PyTorch."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats words of the command line without letting them steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message))
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
+    escape_what_has_no_code()
     words = sys.argv[1:] if words is None else words
     asked = next((word for word in words if not word.startswith("-")), "")
-    parser = argparse.ArgumentParser(prog="emofeedback-train", description="Train and measure EmoFeedback's models.")
+    parser = _Parser(prog="emofeedback-train", description="Train and measure EmoFeedback's models.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module, purpose) in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -40,12 +50,12 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except InvalidRequest as error:
-        print(f"emofeedback-train: {error}", file=sys.stderr)
+        say(f"emofeedback-train: {error}", sys.stderr)
         return 2
     except EmoFeedbackError as error:
-        print(f"emofeedback-train: {error}", file=sys.stderr)
+        say(f"emofeedback-train: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("emofeedback-train: interrupted", file=sys.stderr)
+        say("emofeedback-train: interrupted", sys.stderr)
         return 130
     return 0

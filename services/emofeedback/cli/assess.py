@@ -11,7 +11,6 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from emofeedback.backends import Engines
 from emofeedback.cli.console import Consoles
@@ -47,11 +46,11 @@ def assess(
 
     def show(path: Path, assessment: Assessment) -> None:
         if as_json:
-            consoles.say(json.dumps(_record(path, assessment, explain), ensure_ascii=False))
+            consoles.say(json.dumps(_record(path, assessment, explain)))
         elif explain:
             _explain(path, assessment, consoles)
         else:
-            table.add_row(Text(str(path)), *_values(assessment))
+            table.add_row(str(path), *_values(assessment))
 
     async def judge_all() -> bool:
         judged = True
@@ -119,9 +118,9 @@ def _record(path: Path, assessment: Assessment, explain: bool) -> dict[str, Any]
 def _explain(path: Path, assessment: Assessment, consoles: Consoles) -> None:
     """The image's name, its numbers, and the judge's words under them."""
     valence, arousal, emotion, confidence = _values(assessment)
-    consoles.out.print(Text(str(path), "bold"), soft_wrap=True)
+    consoles.out.print(str(path), style="bold", soft_wrap=True)
     consoles.say(f"  valence {valence}, arousal {arousal}, {emotion} {confidence}")
-    consoles.out.print(Padding(Text(assessment.reasoning), (0, 0, 1, 2)))
+    consoles.out.print(Padding(assessment.reasoning, (0, 0, 1, 2)))
 
 
 def _table() -> Table:

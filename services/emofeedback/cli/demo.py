@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from emofeedback.cli import main as cli
+from emofeedback.cli.console import say
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.serving.local import local_services
 
@@ -28,13 +29,13 @@ def main() -> int:
     options = parser.parse_args()
     if (options.out / "result.json").is_file():
         shutil.rmtree(options.out)
-    print(f'Bringing up generator, judge and optimizer; then: "{PROMPT}" at valence {VALENCE}, arousal {AROUSAL}')
+    say(f'Bringing up generator, judge and optimizer; then: "{PROMPT}" at valence {VALENCE}, arousal {AROUSAL}')
     try:
         with local_services("nano", port=options.port, http_port=options.http_port) as address:
             target = ["--valence", str(VALENCE), "--arousal", str(AROUSAL)]
             return cli.main(["create", PROMPT, *target, "--address", address, "--out", str(options.out)])
     except EmoFeedbackError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

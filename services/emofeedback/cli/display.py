@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from emofeedback.cli.console import shown
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.optimization import (
     GradientEstimated,
@@ -94,7 +95,7 @@ class LoopDisplay:
         bars = Table.grid(padding=(0, 1))
         bars.add_row("painted", ProgressBar(images, sum(self._steps.values()), width=32), f"{self._painted}/{images}")
         bars.add_row("judged", ProgressBar(images, self._judged, width=32), f"{self._judged}/{images}   {error}")
-        parts: list[RenderableType] = [head, Text(self._prompt, "italic"), bars]
+        parts: list[RenderableType] = [head, Text(shown(self._prompt), "italic"), bars]
         if self._run.rounds and not self._title:
             parts.insert(0, rounds_table(self._run))
         return Group(*parts)
@@ -115,7 +116,7 @@ def rounds_table(run: OptimizationRun) -> Table:
             values = [f"{best.outcome.valence:.2f}", f"{best.outcome.arousal:.2f}", f"{best.loss or 0.0:.2f}"]
         is_answer = run.best is not None and run.best.round == finished.index
         number = f"* {finished.index + 1}" if is_answer else str(finished.index + 1)
-        table.add_row(number, *values, Text(finished.prompt), style="bold" if is_answer else "")
+        table.add_row(number, *values, finished.prompt, style="bold" if is_answer else "")
     table.add_section()
     table.add_row("target", f"{target.valence:.2f}", f"{target.arousal:.2f}", "", "", style="dim")
     return table
@@ -127,5 +128,5 @@ def loading(console: Console, profile: str | None) -> Iterator[None]:
     if not console.is_terminal or profile is None:
         yield
         return
-    with console.status(f"Loading the {profile} models"):
+    with console.status(Text(f"Loading the {shown(profile)} models")):
         yield

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from emofeedback.backends import Connect, Engines, connect
 from emofeedback.cli.assess import assess
-from emofeedback.cli.console import Consoles
+from emofeedback.cli.console import Consoles, escape_what_has_no_code, shown
 from emofeedback.cli.create import create
 from emofeedback.cli.deploy import command as deploy
 from emofeedback.cli.serve import serve
@@ -79,7 +79,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong with the options the way all other errors are said."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message.removeprefix('argument ')}\n")
+        self.exit(2, f"error: {shown(message.removeprefix('argument '))}\n")
 
 
 def main(arguments: Sequence[str] | None = None, *, connect: Connect = connect) -> int:
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None, *, connect: Connect = connect) 
         arguments: those after the program's name; None takes them from the process.
         connect: gives the engines to work with.
     """
+    escape_what_has_no_code()
     options = _parser().parse_args(arguments)
     consoles = Consoles()
     try:

@@ -14,7 +14,10 @@ from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, Reso
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file as a whole or not at all; raises as `write_whole`."""
-    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_whole(
+        path,
+        (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace"),
+    )
 
 
 def write_whole(path: Path, data: bytes) -> None:

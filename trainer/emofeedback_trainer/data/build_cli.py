@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from emofeedback.backends import connect
+from emofeedback.cli.console import PlainConsole, say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.profiles.overrides import load_profile
@@ -126,7 +126,7 @@ def _build_emoset(arguments: argparse.Namespace) -> None:
             show=show,
         )
     for bad in (*reading.skipped, *left_out):
-        print(f"left out: {bad}", file=sys.stderr)
+        say(f"left out: {bad}", sys.stderr)
     _tell(arguments.out)
 
 
@@ -174,7 +174,7 @@ def _build_eemodb(arguments: argparse.Namespace) -> None:
         reading = read(name, Path(folder), skip_bad=arguments.skip_bad)
         samples += reading.samples
         for bad in reading.skipped:
-            print(f"left out: {name} {bad}", file=sys.stderr)
+            say(f"left out: {name} {bad}", sys.stderr)
     if arguments.comments:
         samples = with_comments(samples, arguments.comments)
     build = EemodbBuild(
@@ -192,14 +192,14 @@ def _build_eemodb(arguments: argparse.Namespace) -> None:
     lexicon = read_lexicon(arguments.lexicon) if arguments.lexicon else None
     with shown_progress() as show:
         left_out = build_eemodb(samples, arguments.out, build, lexicon=lexicon, made_by=made_by, show=show)
-    print(f"{left_out} samples have no picture or no label and are left out", file=sys.stderr)
+    say(f"{left_out} samples have no picture or no label and are left out", sys.stderr)
     _tell(arguments.out)
 
 
 def _tell(folder: Path) -> None:
     """The folder's splits and how much they hold."""
     counts = ", ".join(f"{len(read_split(folder, split))} {split}" for split in splits(folder))
-    print(f"{folder}: {counts}, labels {data_digest(folder)}")
+    say(f"{folder}: {counts}, labels {data_digest(folder)}")
 
 
 def _add_counts(parser: argparse.ArgumentParser, defaults: SceneData | EmosetBuild, things: str) -> None:
@@ -236,7 +236,7 @@ def _from_scenes(arguments: argparse.Namespace) -> None:
 def shown_progress() -> Iterator[Show]:
     """A bar for each part of the work, on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+    with Progress(*columns, console=PlainConsole(stderr=True)) as progress:
         tasks: dict[str, TaskID] = {}
 
         def show(part: str, done: int, wanted: int) -> None:

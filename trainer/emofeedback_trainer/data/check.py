@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from emofeedback.cli.console import PlainConsole, say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.images import read_image
 from emofeedback_trainer.data.reading import LAYOUTS, read
@@ -82,16 +83,16 @@ def run(arguments: argparse.Namespace) -> None:
     summary = summarized(good)
     if arguments.json:
         rows = [asdict(bad) for bad in skipped]
-        print(json.dumps({**asdict(summary), "skipped": len(skipped), "bad_rows": rows}, indent=2))
+        say(json.dumps({**asdict(summary), "skipped": len(skipped), "bad_rows": rows}, indent=2))
     else:
-        _show(summary, skipped, Console(markup=False, highlight=False, emoji=False))
+        _show(summary, skipped, PlainConsole())
 
 
 def readable(samples: Sequence[Sample], folder: Path, *, quiet: bool = True) -> tuple[list[Sample], list[BadRow]]:
     """The samples whose picture can be decoded, or who have none; and the pictures that can't, as bad files."""
     good: list[Sample] = []
     damaged: list[BadRow] = []
-    for sample in track(samples, "looking at the pictures", disable=quiet, console=Console(stderr=True)):
+    for sample in track(samples, "looking at the pictures", disable=quiet, console=PlainConsole(stderr=True)):
         try:
             if isinstance(sample.image, Path):
                 read_image(sample.image.read_bytes(), field="image")

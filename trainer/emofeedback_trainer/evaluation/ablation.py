@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from emofeedback.cli.console import say
 from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import Generator
@@ -190,4 +191,4 @@ def _seen(delivered: Delivered, independent: IndependentJudge) -> Choice:
 
 
 def _tell(task: Task, run: OptimizationRun) -> None:
-    print(f"ablation: pair {task.index + 1}, {run.state}", file=sys.stderr, flush=True)
+    say(f"ablation: pair {task.index + 1}, {run.state}", sys.stderr)

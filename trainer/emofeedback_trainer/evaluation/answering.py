@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emofeedback.cli.console import say
 from emofeedback.domain.assessment import Assessment, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.storage.files import write_json
@@ -46,7 +47,7 @@ async def answer(judge: Judge, questions: Path, images: Path, responses: Path, *
     for start in range(len(done), len(asked), _EVERY):
         done += [await _answered(judge, place, row, images) for place, row in asked[start : start + _EVERY]]
         write_json(responses, done)
-        print(f"eemo-bench: {len(done)} of {len(asked)} rows answered", file=sys.stderr, flush=True)
+        say(f"eemo-bench: {len(done)} of {len(asked)} rows answered", sys.stderr)
     return len(done)
 
 

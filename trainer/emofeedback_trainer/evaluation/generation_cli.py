@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from emofeedback.backends import silence_libraries
+from emofeedback.cli.console import say
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY
@@ -96,7 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     provenance = Provenance(command=this_command(), seed=arguments.seed, models=models, data=(data,))
     present(arguments, content=to_json(ways, provenance), table=to_markdown(ways, provenance))
-    print(f"Pictures: {arguments.out / 'plane.png'}, {arguments.out / 'errors.png'}", file=sys.stderr)
+    say(f"Pictures: {arguments.out / 'plane.png'}, {arguments.out / 'errors.png'}", sys.stderr)
 
 
 def _profile(arguments: argparse.Namespace) -> Profile:

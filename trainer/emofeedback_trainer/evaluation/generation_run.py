@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from emofeedback.cli.console import say
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment
 from emofeedback.generator.local import LocalGenerator
@@ -70,7 +71,7 @@ async def measure(
         async with _witness(independent) as (witness, witness_model):
             seen = {}
             for name, pictures in delivered.items():
-                print(f"looking at {len(pictures)} pictures of {name}", file=sys.stderr, flush=True)
+                say(f"looking at {len(pictures)} pictures of {name}", sys.stderr)
                 seen[name] = await witnessed(pictures, witness, scores.measure)
     finally:
         scores.close()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from emofeedback.cli.console import say
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.records import Sample
@@ -140,7 +141,7 @@ async def look(
             Seen(sample=sample, outcome=outcome, ranking=rankings.get(sample.id))
             for sample, outcome in zip(some, outcomes, strict=True)
         ]
-        print(f"judge: {len(seen)} of {len(samples)} pictures", file=sys.stderr, flush=True)
+        say(f"judge: {len(seen)} of {len(samples)} pictures", sys.stderr)
     return seen
 
 

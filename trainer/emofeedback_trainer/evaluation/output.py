@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.backends import Engines, connect
+from emofeedback.cli.console import say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.storage.files import write_json, write_whole
@@ -42,6 +43,6 @@ def engines_of(arguments: argparse.Namespace) -> Engines:
 def present(arguments: argparse.Namespace, *, content: dict[str, Any], table: str) -> None:
     """Prints the figures, as JSON where that is asked for, and keeps both forms where there is a folder."""
     if arguments.out:
-        write_whole(arguments.out / "table.md", f"{table}\n".encode())
+        write_whole(arguments.out / "table.md", f"{table}\n".encode(errors="backslashreplace"))
         write_json(arguments.out / "figures.json", content)
-    print(json.dumps(content, indent=2) if arguments.json else table)
+    say(json.dumps(content, indent=2) if arguments.json else table)

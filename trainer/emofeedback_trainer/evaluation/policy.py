@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.backends import silence_libraries
+from emofeedback.cli.console import say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
@@ -125,9 +126,9 @@ def run(arguments: argparse.Namespace) -> None:
     command = "emofeedback-train " + shlex.join(sys.argv[1:])
     table = found.to_markdown(command)
     if arguments.out:
-        write_whole(arguments.out / "table.md", f"{table}\n".encode())
+        write_whole(arguments.out / "table.md", f"{table}\n".encode(errors="backslashreplace"))
         write_json(arguments.out / "figures.json", found.to_json(command))
-    print(json.dumps(found.to_json(command), indent=2) if arguments.json else table)
+    say(json.dumps(found.to_json(command), indent=2) if arguments.json else table)
 
 
 async def evaluate(
@@ -147,7 +148,7 @@ async def evaluate(
     try:
         measured = []
         for name in (policy, BASE_POLICY):
-            print(f"painting {len(pairs)} pairs by {name}", file=sys.stderr, flush=True)
+            say(f"painting {len(pairs)} pairs by {name}", sys.stderr)
             groups = await look_at(
                 pairs,
                 images=IMAGES,

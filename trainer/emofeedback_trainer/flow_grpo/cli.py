@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from emofeedback.backends import silence_libraries
+from emofeedback.cli.console import PlainConsole
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.training import PanelMeasured
 from emofeedback.observability.tracing import attach_parent, export_traces
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     report_to = [name for name in arguments.report_to.split(",") if name not in ("", "none")]
     check_trackers(report_to)
     prepare(config, files, resume=arguments.resume)
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = PlainConsole()
     try:
         result = _trained(config, arguments.out, arguments.resume, report_to, console)
         report = write_report(arguments.out)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from emofeedback.backends import silence_libraries
+from emofeedback.cli.console import PlainConsole
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback_trainer.core.config import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
@@ -67,7 +68,7 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
     """
     stop_on_signals()
     silence_libraries()
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = PlainConsole()
     try:
         judge = train(console)
     except (EmoFeedbackError, KeyboardInterrupt):

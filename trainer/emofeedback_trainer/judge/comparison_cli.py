@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from emofeedback.backends import silence_libraries
+from emofeedback.cli.console import PlainConsole, say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.files import write_json, write_whole
@@ -85,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
         train=train,
         held_out=held_out,
         test=test,
-        console=Console(markup=False, highlight=False, emoji=False, file=sys.stderr),
+        console=PlainConsole(stderr=True),
     )
     measured = compare(plan, arguments.only or known)
     table = rows(measured, test, seed=arguments.seed)
@@ -96,9 +94,9 @@ def run(arguments: argparse.Namespace) -> None:
         data=(Data(name=str(arguments.data), digest=data_digest(arguments.data), n=len(test)),),
     )
     markdown, content = to_markdown(table, provenance), to_json(table, provenance)
-    write_whole(arguments.out / "table.md", f"{markdown}\n".encode())
+    write_whole(arguments.out / "table.md", f"{markdown}\n".encode(errors="backslashreplace"))
     write_json(arguments.out / "figures.json", content)
-    print(json.dumps(content, indent=2) if arguments.json else markdown)
+    say(json.dumps(content, indent=2) if arguments.json else markdown)
 
 
 def _test_pictures(data: Path) -> list[Sample]:

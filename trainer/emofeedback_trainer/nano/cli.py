@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from emofeedback.cli.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
         MEASUREMENTS[arguments.stage](arguments)
         return
     for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        print(f"nano: {stage}", flush=True)
+        say(f"nano: {stage}")
         STAGES[stage](arguments.out, torch.device(arguments.device), arguments.steps)
 
 
@@ -115,7 +116,7 @@ def _panel(arguments: argparse.Namespace) -> None:
     figures = measure_panel(
         arguments.out / "panel", profile=load_profile(arguments.profile), limit=arguments.limit or len(PANEL)
     )
-    print(json.dumps(asdict(figures), indent=2) if arguments.json else markdown(figures))
+    say(json.dumps(asdict(figures), indent=2) if arguments.json else markdown(figures))
 
 
 STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {

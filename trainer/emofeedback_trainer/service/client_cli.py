@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from emofeedback.cli.console import PlainConsole, say
 from emofeedback.client import Client, Deadlines
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
@@ -24,6 +24,7 @@ from emofeedback.domain.training import (
     RunStateChanged,
     TrainingRun,
 )
+from emofeedback.files import read_text
 
 _EXAMPLES = """examples:
   emofeedback-train runs create calm --config nano --set iterations=60 --set rewards.alignment=0.5
@@ -101,7 +102,7 @@ def configuration(source: str | None, changes: list[str]) -> str:
     if changes:
         raise InvalidRequest.of("--set", "goes with a built-in configuration; change the file instead")
     try:
-        return Path(source).read_text(encoding="utf-8")
+        return read_text(Path(source))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest.of("--config", f"{source} can't be read: {error}") from error
 
@@ -138,7 +139,7 @@ def _create(client: Client, arguments: argparse.Namespace) -> None:
     if arguments.resume and (arguments.config or arguments.set):
         raise InvalidRequest.of("--resume", "goes on with the run's own configuration, without --config and --set")
     run = client.trainer.create(RunRequest(name=arguments.name, config=config, resume=arguments.resume))
-    print(f"{run.name} is {_standing(run)}; folder {run.folder}, policies {run.policies}")
+    say(f"{run.name} is {_standing(run)}; folder {run.folder}, policies {run.policies}")
 
 
 def _list(client: Client, arguments: argparse.Namespace) -> None:
@@ -155,12 +156,12 @@ def _list(client: Client, arguments: argparse.Namespace) -> None:
             "" if error is None else f"{error:.2f}",
             f"{run.created.astimezone():%Y-%m-%d %H:%M}",
         )
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def _show(client: Client, arguments: argparse.Namespace) -> None:
     run = client.trainer.get(arguments.name)
-    print(f"{run.name} is {_standing(run)}")
+    say(f"{run.name} is {_standing(run)}")
     for name, text in (
         ("folder", run.folder),
         ("policies", run.policies),
@@ -169,18 +170,18 @@ def _show(client: Client, arguments: argparse.Namespace) -> None:
         ("metrics", _metrics(run.metrics)),
         ("panel", _metrics(run.panel)),
     ):
-        print(f"{name:9}{text}")
-    print(f"config\n{run.config.rstrip()}")
+        say(f"{name:9}{text}")
+    say(f"config\n{run.config.rstrip()}")
 
 
 def _watch(client: Client, arguments: argparse.Namespace) -> None:
     for event in client.trainer.watch(arguments.name, from_iteration=arguments.from_iteration):
-        print(told(event), flush=True)
+        say(told(event))
 
 
 def _cancel(client: Client, arguments: argparse.Namespace) -> None:
     run = client.trainer.cancel(arguments.name)
-    print(f"{run.name} is {_standing(run)}")
+    say(f"{run.name} is {_standing(run)}")
 
 
 def _standing(run: TrainingRun) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from filelock import FileLock, Timeout
 
+from emofeedback.cli.console import say
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
 from emofeedback.observability.metrics import export_over_http
@@ -96,7 +97,7 @@ async def _serve_until_ended(arguments: argparse.Namespace) -> None:
         parallel=arguments.parallel,
         token=os.environ.get(TOKEN_VARIABLE, ""),
     ) as address:
-        print(f"The trainer answers at {address}, runs in {arguments.runs}. Ctrl-C ends it, runs go on.", flush=True)
+        say(f"The trainer answers at {address}, runs in {arguments.runs}. Ctrl-C ends it, runs go on.")
         await ended.wait()
 
 

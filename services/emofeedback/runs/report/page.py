@@ -33,7 +33,7 @@ def write_report(directory: RunDirectory) -> Path:
         ResourceExhausted, FailedPrecondition: as `storage.files.write_whole`.
     """
     path = directory.path / REPORT
-    write_whole(path, render_report(directory.run, directory.image).encode())
+    write_whole(path, render_report(directory.run, directory.image).encode(errors="backslashreplace"))
     return path
 
 

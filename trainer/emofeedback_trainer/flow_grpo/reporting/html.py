@@ -49,7 +49,7 @@ def write_report(folder: Path) -> Path:
         ResourceExhausted: the disk is full.
     """
     path = folder / REPORT
-    write_whole(path, render_report(folder).encode())
+    write_whole(path, render_report(folder).encode(errors="backslashreplace"))
     return path
 
 

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from emofeedback.cli.console import shown
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured
 from emofeedback_trainer.flow_grpo.events import GroupJudged, RunEvent, RunPaused, RunResumed, RunStarted
 
@@ -90,7 +91,7 @@ class TrainingDisplay:
         )
         learning = "learning" if self._judged == self._groups else "painting and judging"
         bars.add_row("groups", ProgressBar(self._groups, self._judged, width=32), f"{self._judged}/{self._groups}")
-        parts: list[RenderableType] = [bars, Text(self._pause or learning, "yellow" if self._pause else "dim")]
+        parts: list[RenderableType] = [bars, Text(shown(self._pause) or learning, "yellow" if self._pause else "dim")]
         if self._panel:
             parts.append(Text(f"panel: {panel_line(self._panel)}", "dim"))
         return Group(*parts)

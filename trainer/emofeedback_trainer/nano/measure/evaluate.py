@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from emofeedback.cli.console import say
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.builtin import NANO_PROFILE
@@ -86,9 +87,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Measures on at most `arguments.limit` pictures a row and prints, as JSON where `arguments.json`."""
     figures = asyncio.run(evaluate(arguments.limit or _SCENES))
     if arguments.json:
-        print(json.dumps({"seed": _SEED, "figures": [{**asdict(one), "reached": one.reached} for one in figures]}))
+        say(json.dumps({"seed": _SEED, "figures": [{**asdict(one), "reached": one.reached} for one in figures]}))
     else:
-        print(table(figures))
+        say(table(figures))
 
 
 async def evaluate(n: int) -> list[Figure]:

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+from emofeedback.cli.console import say
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.profile import Profile
@@ -47,4 +48,4 @@ def _runs(tasks: tuple[Task, ...], folder: Path, profile: Profile) -> list[Optim
 
 def _tell(task: Task, run: OptimizationRun) -> None:
     error = f"{run.best.loss:.2f}" if run.best else "unread"
-    print(f"panel: run {task.index + 1} of {len(PANEL)}, error {error} by the judge", file=sys.stderr, flush=True)
+    say(f"panel: run {task.index + 1} of {len(PANEL)}, error {error} by the judge", sys.stderr)

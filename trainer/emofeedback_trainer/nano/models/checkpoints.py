@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from emofeedback.cli.console import say
+
 Optimizers = dict[str, torch.optim.Optimizer]
 
 
@@ -83,7 +85,7 @@ class TrainingState:
         line = json.dumps({"step": self.step, "seconds": round(time.monotonic() - self._started, 1), **values})
         with (self.folder / "curve.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-        print(line, flush=True)
+        say(line)
 
 
 def averaged_weights(folder: Path, name: str) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from emofeedback.cli.console import say
 from emofeedback_trainer.core.cpu_attention import PlainAttention
 from emofeedback_trainer.nano.models.autoencoder import load_autoencoder, to_images, to_tensor
 from emofeedback_trainer.nano.models.checkpoints import TrainingState, cosine, set_rates
@@ -74,7 +75,7 @@ def encode_scenes(folder: Path, autoencoder: AutoencoderTiny, recipe: GeneratorR
         unfinished = path.with_suffix(".tmp")
         save_file({"latents": torch.cat(parts).contiguous()}, unfinished)
         unfinished.replace(path)
-        print(f"scenes {start} to {start + _SHARD} encoded", flush=True)
+        say(f"scenes {start} to {start + _SHARD} encoded")
 
 
 def training_caption(scene: Scene, rng: np.random.Generator, recipe: GeneratorRecipe) -> str:

@@ -1,0 +1,94 @@
+"""Whatever people and models write, a terminal or file gets what it can show, and nothing that steers it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table
+
+from emofeedback.cli.console import Consoles, PlainConsole, escape_what_has_no_code, say, shown
+from emofeedback.storage.files import write_json
+from emofeedback_trainer.cli import main as train
+from support.pictures import encoded, red
+
+PACKAGES = [Path(__file__).parents[2] / part for part in ("services", "trainer")]
+STEERS = "\x1b[31m\x07\r\x08\x9b2J\u202eyad\u2028"
+
+
+def test_a_redirected_windows_console_gets_the_result_of_a_picture_with_a_japanese_name(tmp_path: Path) -> None:
+    (tmp_path / "画像.png").write_bytes(encoded(red(size=(64, 64))))
+    path = os.pathsep.join(map(str, PACKAGES))
+    for options in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "emofeedback", "assess", "画像.png", *options],
+            env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "PYTHONPATH": path},
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr.decode("cp1252")
+        assert r"\u753b\u50cf.png" in done.stdout.decode("cp1252")
+    assert json.loads(done.stdout)["path"] == "画像.png"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@given(text=st.text())
+def test_every_text_reaches_every_stream_and_none_steers_it(encoding: str, text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("stdout", "stderr"):
+            patch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+        escape_what_has_no_code()
+        consoles = Consoles()
+        table = Table("column")
+        table.add_row(text)
+        consoles.say(text)
+        consoles.out.print(table)
+        consoles.note(text)
+        consoles.error(text)
+        say(text)
+        say(text, sys.stderr)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            written = stream.buffer.getvalue().decode(encoding)
+            assert shown(written) == written.replace("\r\n", "\n")
+
+
+def test_what_would_steer_a_terminal_is_shown_and_nothing_of_it_is_lost() -> None:
+    said = shown(f"a boat{STEERS}")
+    assert said == r"a boat\x1b[31m\x07\r\x08\x9b2J\u202eyad\u2028"
+    assert shown("a boat,\n\t画像 🙂‍↕️ é") == "a boat,\n\t画像 🙂‍↕️ é"
+
+
+def test_markup_in_a_name_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainConsole().print("[bold]run[/x] :boat:")
+    assert capsys.readouterr().out == "[bold]run[/x] :boat:\n"
+
+
+def test_the_trainers_command_shows_what_it_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(["data", "check", "oasis", str(tmp_path / f"no{STEERS}where")]) == 2
+    with pytest.raises(SystemExit):
+        train(["data", "check", "oasis", "folder", f"more{STEERS}"])
+    said = capsys.readouterr().err
+    assert r"no\x1b[31m\x07\r" in said and r"more\x1b[31m\x07\r" in said and shown(said) == said
+
+
+def test_nothing_in_the_packages_speaks_past_the_one_place() -> None:
+    for package in PACKAGES:
+        for path in package.rglob("*.py"):
+            code = path.read_text(encoding="utf-8")
+            if path.name != "consoles.py" and "v1" not in path.parts:
+                assert " Console(" not in code and "=Console(" not in code and "\nprint(" not in code, path
+
+
+def test_names_that_are_no_unicode_are_kept_escaped_in_files(tmp_path: Path) -> None:
+    write_json(tmp_path / "result.json", {"profile": "caf\udce9.toml", "prompt": "画像"})
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["profile"] == "caf\udce9.toml"
+    assert "画像" in (tmp_path / "result.json").read_text(encoding="utf-8")
