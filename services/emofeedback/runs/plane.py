@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
+from emofeedback.lettering import letters
 
 _TILE = 160
 _GAP = 10
@@ -101,8 +102,8 @@ def _paste_cell(picture: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[in
 
 def _write_title(pen: ImageDraw.ImageDraw, prompt: str, width: int) -> None:
     """The prompt, cut where it would leave the picture."""
-    font = _font(26)
-    title = prompt = " ".join(prompt.split())
+    prompt, font = letters(" ".join(prompt.split()), 26)
+    title = prompt
     while pen.textlength(title, font) > width - _LEFT - _RIGHT:
         prompt = prompt[:-1]
         title = prompt.rstrip() + " ..."

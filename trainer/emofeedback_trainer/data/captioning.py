@@ -62,7 +62,7 @@ def caption_all(
     if missing:
         for number, text in _captioned(missing, engines, judges, gpus):
             partial = _path(folder, number).with_suffix(".partial")
-            partial.write_text(text)
+            partial.write_text(text, encoding="utf-8")
             partial.rename(_path(folder, number))
             done += len(parts[number])
             show("captions", done, len(tasks))
@@ -132,7 +132,7 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _read(folder: Path, parts: int) -> tuple[list[Captions], ModelInfo]:
-    read = [json.loads(_path(folder, number).read_text()) for number in range(parts)]
+    read = [json.loads(_path(folder, number).read_text(encoding="utf-8")) for number in range(parts)]
     models = _unique(ModelInfo(**part["model"]) for part in read)
     if len(models) > 1:
         names = ", ".join(f"{model.name} {model.digest}" for model in models)

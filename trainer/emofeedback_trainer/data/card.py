@@ -19,6 +19,7 @@ from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.data.storage import LABELS_FILE, data_digest, read_split, splits
+from emofeedback_trainer.legible import legible
 
 Show = Callable[[str, int, int], None]
 """Told how far a build is: the part at work, how much of it is done, how much there is."""
@@ -69,7 +70,7 @@ def begin(folder: Path, card: Card) -> None:
     path = folder / IDENTITY_FILE
     wanted = json.dumps(asdict(card), indent=2, ensure_ascii=False) + "\n"
     if path.exists():
-        if path.read_text() != wanted:
+        if path.read_text(encoding="utf-8") != wanted:
             raise FailedPrecondition(
                 f"{folder} was begun by `{_made_by(path)}`, with other settings, models or sources than now: "
                 "go on with the same ones, or choose another folder"
@@ -77,7 +78,7 @@ def begin(folder: Path, card: Card) -> None:
     elif any(folder.iterdir()):
         raise FailedPrecondition(f"{folder} is not empty and holds no data set that was begun here: choose another one")
     else:
-        path.write_text(wanted)
+        path.write_text(wanted, encoding="utf-8")
 
 
 def is_finished(folder: Path) -> bool:
@@ -89,12 +90,12 @@ def finish(folder: Path, card: Card) -> None:
     """Writes the card's picture and page from what the folder's splits hold; the page comes last."""
     samples = {split: read_split(folder, split) for split in splits(folder)}
     _histograms(samples).savefig(folder / _PICTURE, metadata={"Software": None})
-    (folder / _PAGE).write_text(_page(folder, card, samples))
+    (folder / _PAGE).write_text(_page(folder, card, samples), encoding="utf-8")
 
 
 def _made_by(path: Path) -> str:
     try:
-        return str(json.loads(path.read_text())["made_by"])
+        return str(json.loads(path.read_text(encoding="utf-8"))["made_by"])
     except (ValueError, KeyError, TypeError):
         return "something else"
 
@@ -191,7 +192,10 @@ def _histograms(samples: Mapping[str, Sequence[Sample]]) -> Figure:
         counts = Counter(map(_label, many))
         shares = [100 * counts[label] / len(many) for label in labels]
         panels[-1].barh(places + number * width, shares, width, color=_COLORS[split], label=split)
-    panels[-1].set(xlabel="% of the split", yticks=places + 0.4 - width / 2, yticklabels=labels)
+    shown = list(map(legible, labels))
+    panels[-1].set(xlabel="% of the split", yticks=places + 0.4 - width / 2, yticklabels=[text for text, _ in shown])
+    for tick, (_, font) in zip(panels[-1].get_yticklabels(), shown, strict=True):
+        tick.set(fontproperties=font, parse_math=False)
     panels[-1].invert_yaxis()
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, distance
 from emofeedback_trainer.evaluation.generation import Witnessed
 from emofeedback_trainer.evaluation.metrics import Array
+from emofeedback_trainer.legible import legible
 
 _SIDE = int(SCALE_MAX - SCALE_MIN) + 1
 """Cells a side: one for every whole number of the scale."""
@@ -43,7 +44,9 @@ def draw_error_maps(ways: Mapping[str, Sequence[Witnessed]]) -> bytes:
         axis.set_facecolor("#efece4")
         colors = axis.imshow(errors, origin="lower", extent=(*edge, *edge), cmap="magma_r", vmin=0, vmax=largest)
         mean = np.mean([distance(one.seen, one.target) for one in ways[name]])
-        axis.set_title(f"{name}\nmean error {mean:.2f}", color=_INK, fontsize=11)
+        title, font = legible(name)
+        title += f"\nmean error {mean:.2f}"
+        axis.set_title(title, color=_INK, fontproperties=font, fontsize=11, parse_math=False)
         axis.set_xlabel("valence asked for", color=_SOFT)
         axis.set_xticks(range(1, 10), labels=[str(level) for level in range(1, 10)], color=_SOFT)
         axis.tick_params(colors=_SOFT, length=0)

@@ -6,6 +6,7 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont
 
+from emofeedback.lettering import letters
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
 
 _ROWS, _COLUMNS = 6, 8
@@ -32,7 +33,8 @@ def _draw(grid: Image.Image, group: ScoredGroup, *, top: int, side: int, columns
     pen, font = ImageDraw.Draw(grid), ImageFont.load_default(11)
     target = group.condition.target
     title = f"{group.condition.prompt}, asked for V {target.valence:.1f}  A {target.arousal:.1f}"
-    pen.text((_GAP, top), title, _INK, font)
+    title, title_font = letters(" ".join(title.split()), 11)
+    pen.text((_GAP, top), title, _INK, title_font)
     samples = sorted(
         group.samples[:columns],
         key=lambda s: abs(s.assessment.valence - target.valence) + abs(s.assessment.arousal - target.arousal),
