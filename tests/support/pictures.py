@@ -39,6 +39,21 @@ def claims(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+def carrying(kind: bytes, length: int, *, behind: bool = False) -> bytes:
+    """A PNG with a text or a color profile that unpacks to this many bytes, before or behind its picture."""
+    head = {
+        b"tEXt": b"workflow\0",
+        b"zTXt": b"workflow\0\0",
+        b"iTXt": b"workflow\0\1\0\0\0",
+        b"iCCP": b"printer\0\0",
+    }[kind]
+    body = head + (b"a" * length if kind == b"tEXt" else zlib.compress(b"a" * length))
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    plain = encoded(red())
+    place = plain.index(b"IEND" if behind else b"IDAT") - 4
+    return plain[:place] + chunk + plain[place:]
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is empty"),
     "text": (lambda: b"not a picture at all", "is not a readable PNG, JPEG or WebP"),
@@ -53,6 +68,9 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "animated WebP": (lambda: animated("WEBP"), "is animated"),
     "100 megapixels": (lambda: claims(10_000, 10_000), "10000 x 10000 pixels over the limit of 40,000,000"),
     "a bomb": (lambda: claims(100_000, 100_000), "over the limit of 40,000,000 pixels"),
+    "endless text": (lambda: carrying(b"zTXt", 17 * 2**20), "carries a text or a color profile of over 16,777,216 by"),
+    "endless text behind": (lambda: carrying(b"iTXt", 17 * 2**20, behind=True), "carries a text or a color profile"),
+    "an endless profile": (lambda: carrying(b"iCCP", 17 * 2**20), "carries a text or a color profile of over"),
     "a line": (
         lambda: encoded(red(size=(2020, 20))),
         "2020 x 20 pixels, its longer side may be at most 100 times",
@@ -82,6 +100,10 @@ ACCEPTED: dict[str, tuple[Callable[[], bytes], tuple[int, int, int], tuple[int, 
     "PNG": (lambda: encoded(red()), RED, RED),
     "JPEG": (lambda: encoded(red(), "JPEG", quality=95), RED, RED),
     "WebP": (lambda: encoded(red(), "WEBP", lossless=True), RED, RED),
+    "a long text": (lambda: carrying(b"tEXt", 3 * 2**20), RED, RED),
+    "a long packed text": (lambda: carrying(b"zTXt", 3 * 2**20), RED, RED),
+    "a long text behind": (lambda: carrying(b"iTXt", 3 * 2**20, behind=True), RED, RED),
+    "a long profile": (lambda: carrying(b"iCCP", 3 * 2**20), RED, RED),
     "gray": (lambda: encoded(Image.new("L", (16, 12), 90)), (90, 90, 90), (90, 90, 90)),
     "black and white": (lambda: encoded(Image.new("1", (16, 12), 1)), WHITE, WHITE),
     "16-bit gray": (sixteen_bit, (200, 200, 200), (200, 200, 200)),

@@ -1,30 +1,47 @@
-"""A prompt that is too long ends where a phrase ends, never in the middle of a word."""
+"""A prompt that is too long ends where a phrase ends, or a word, and within one only where there is no other way."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from math import ceil
 
-_PHRASE_END = re.compile(r"[,.;:!?\n](?=\s|$)|\s[-\u2013\u2014](?=\s)")
+_PHRASE_END = re.compile(
+    r"[,.;:!?\n](?=\s|$)|[\u3001\u3002\uff0c\uff0e\uff1a\uff1b\uff01\uff1f]|\s[-\u2013\u2014](?=\s)"
+)
+"""Chinese and Japanese marks end a phrase without a blank behind them."""
 
 
 _WORD_END = re.compile(r"\S(?=\s|$)")
 
 
+_JOINER = "\u200d"
+
+
 def shorten(text: str, fits: Callable[[str], bool]) -> str:
     """The longest beginning of `text` that fits and ends where a phrase or, failing that, a word ends.
 
-    A phrase end is preferred as long as it keeps half of what a word end would keep. A single word that does not fit
-    is left as it is, for the tokenizer to cut.
+    A phrase end is preferred as long as it keeps half of what a word end would keep, and a word end as long as it keeps
+    half of what could be kept at all: text in a script without blanks is cut between two of its letters. Only where not
+    even the first letter fits is the text left as it is.
     """
     if fits(text):
         return text
+    by_letter = _longest([text[:end] for end in range(1, len(text)) if _is_letter_end(text, end)], fits)
     by_word = _longest([text[: match.end()] for match in _WORD_END.finditer(text)], fits)
     by_phrase = _longest([text[: match.start()].rstrip() for match in _PHRASE_END.finditer(text)], fits)
+    if len(by_word) * 2 < len(by_letter):
+        by_word = by_letter
     if len(by_phrase) * 2 >= len(by_word):
         return by_phrase or text
-    return by_word.rstrip(" ,;:-\u2013\u2014")
+    return by_word.rstrip(" ,;:-\u2013\u2014\u3001\uff0c\uff1a\uff1b") or by_word
+
+
+def _is_letter_end(text: str, end: int) -> bool:
+    """Whether what a reader takes for one letter ends here: marks stay with what they stand on."""
+    before, after = text[end - 1], text[end]
+    return _JOINER not in (before, after) and not unicodedata.category(after).startswith("M")
 
 
 def _longest(beginnings: list[str], fits: Callable[[str], bool]) -> str:

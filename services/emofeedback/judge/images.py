@@ -8,12 +8,15 @@ from __future__ import annotations
 import io
 import math
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+_PNG_EXTRAS = 16 * 1024 * 1024
+"""Bytes that one text or color profile of a PNG may unpack to: workflows of painting programs have a few million."""
+PngImagePlugin.MAX_TEXT_CHUNK = _PNG_EXTRAS  # Pillow has it as a setting of the process, at 1 MiB
 
 
 def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Image.Image:
@@ -27,7 +30,8 @@ def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Ima
         max_pixels: area that the result must not exceed; None leaves its size alone.
 
     Raises:
-        InvalidRequest: empty, no picture, cut off, animated, over `LIMITS.image_pixels`, or too thin.
+        InvalidRequest: empty, no picture, cut off, animated, over `LIMITS.image_pixels`, too thin, or a PNG
+            that carries far too long a text or color profile.
     """
     if not data:
         raise InvalidRequest.of(field, "is empty, it must be a PNG, JPEG or WebP image")
@@ -36,12 +40,13 @@ def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Ima
     except Image.DecompressionBombError as error:
         raise _too_large(field) from error
     except Exception as error:  # on hostile bytes Pillow's format plug-ins raise whatever their parsing runs into
-        raise InvalidRequest.of(field, "is not a readable PNG, JPEG or WebP image") from error
+        raise InvalidRequest.of(field, _extras(error) or "is not a readable PNG, JPEG or WebP image") from error
     _check_header(image, field)
     try:
         upright = ImageOps.exif_transpose(image)
     except Exception as error:
-        raise InvalidRequest.of(field, f"is cut off or damaged: its {image.format} data can't be decoded") from error
+        problem = _extras(error) or f"is cut off or damaged: its {image.format} data can't be decoded"
+        raise InvalidRequest.of(field, problem) from error
     return _scaled(_rgb(upright), max_pixels)
 
 
@@ -58,6 +63,13 @@ def _check_header(image: Image.Image, field: str) -> None:
     # An MPO is a photograph whose JPEG carries further views behind the first; only the first is looked at.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise InvalidRequest.of(field, "is animated, it must be a still picture")
+
+
+def _extras(error: Exception) -> str:
+    """What is wrong with what a PNG carries beside its picture; empty where the error isn't about that."""
+    if "MAX_TEXT" not in str(error):
+        return ""
+    return f"carries a text or a color profile of over {_PNG_EXTRAS:,} bytes, save it without"
 
 
 def _too_large(field: str, size: str = "far") -> InvalidRequest:

@@ -37,12 +37,32 @@ def test_a_decimal_point_and_a_hyphen_end_no_phrase() -> None:
     assert shorten("a well-known dog at f 1.8 in rain and snow", words_fit(6)) == "a well-known dog at f 1.8"
 
 
-def test_one_endless_word_is_left_to_the_tokenizer() -> None:
-    assert shorten("a" * 300, lambda text: len(text) <= 40) == "a" * 300
+@pytest.mark.parametrize(
+    ("prompt", "limit", "shortened"),
+    [
+        ("a" * 300, 40, "a" * 40),
+        ("湖のほとりの家、夕暮れの光、静かな水面に映る山々", 16, "湖のほとりの家、夕暮れの光"),
+        ("湖のほとりの家と夕暮れの光と静かな水面に映る山々", 10, "湖のほとりの家と夕暮"),
+        ("a cat 湖のほとりの家と夕暮れの光と静かな水面に映る山々", 16, "a cat 湖のほとりの家と夕暮"),
+        ("แมวน้ำตัวเล็กในทะเลสาบ", 5, "แมวน้"),
+        ("e\u0301" * 20, 5, "e\u0301e\u0301"),
+        ("👩\u200d🚀" * 5, 5, "👩\u200d🚀"),
+    ],
+)
+def test_a_prompt_without_spaces_is_cut_between_two_letters(prompt: str, limit: int, shortened: str) -> None:
+    assert shorten(prompt, lambda text: len(text) <= limit) == shortened
 
 
-@given(text=st.text(alphabet="ab, .;-\n", max_size=80), limit=st.integers(1, 30))
+def test_where_not_even_a_letter_fits_the_tokenizer_has_to_cut() -> None:
+    assert shorten("猫", lambda text: False) == "猫"
+
+
+@given(
+    text=st.text(alphabet="ab, .;-\n猫、。", max_size=80) | st.text(alphabet="猫、。", max_size=80),
+    limit=st.integers(1, 30),
+)
 def test_what_is_kept_is_a_beginning_that_fits(text: str, limit: int) -> None:
     kept = shorten(text, lambda text: len(text) <= limit)
     assert text.startswith(kept)
-    assert len(kept) <= limit or kept == text
+    assert len(kept) <= limit
+    assert kept or not text
