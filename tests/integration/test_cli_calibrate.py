@@ -101,6 +101,26 @@ def test_a_picture_that_the_judge_cannot_say_anything_of_is_left_out(
     assert said.err.count("3.png is left out") == 1
 
 
+def test_decimal_commas_between_commas_are_refused_and_nothing_is_stored(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratings(tmp_path, lambda seed: (f"{seed // 2 + 1},5", "3,2"))
+    assert run() == 2
+    assert "ratings.csv row 2: has more cells than the header has columns" in capsys.readouterr().err
+    assert not (tmp_path / "people").exists()
+
+
+def test_a_german_spreadsheet_gives_the_same_calibration(run: Callable[..., int], tmp_path: Path) -> None:
+    ratings(tmp_path, gloomy)
+    assert run(store="people") == 0
+    table = tmp_path / "ratings.csv"
+    german = table.read_text().replace(",", ";").replace(".", ",").replace(",png", ".png").replace("\n", "\r\n")
+    table.write_bytes(german.encode("utf-8-sig"))
+    assert run(store="the same") == 0
+    one, other = (CalibrationStore(str(tmp_path / store)).read("ada", JUDGE_MODEL) for store in ("people", "the same"))
+    assert one.valence == other.valence
+
+
 WRONG = {
     "a rating off the scale": ("2.png,-,", "2.png,11,", "ratings.csv row 4 column valence: is 11, it must lie in"),
     "a rating that is no number": ("2.png,-,", "2.png,low,", "ratings.csv row 4 column valence: is 'low'"),

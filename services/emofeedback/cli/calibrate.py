@@ -121,6 +121,8 @@ async def _outcomes(judge: Judge, pictures: Sequence[RatedPicture]) -> list[Asse
         batch = pictures[start : start + _BATCH]
         try:
             outcomes += await judge.assess([picture.path.read_bytes() for picture in batch])
+        except OSError as error:
+            raise InvalidRequest.of(str(error.filename), f"can't be read: {error.strerror}") from error
         except InvalidRequest as error:
             names = {f"images[{i}]": str(picture.path) for i, picture in enumerate(batch)}
             raise InvalidRequest(*(replace(v, field=names.get(v.field, v.field)) for v in error.violations)) from error

@@ -198,6 +198,10 @@ async def test_answers_to_other_questions_and_missing_pictures_are_refused(tmp_p
     questions = written(tmp_path / "single.json", [IMAGE])
     with pytest.raises(InvalidRequest, match=r"row 1: its picture can't be read"):
         await answer(ScriptedJudge(), questions, tmp_path, tmp_path / "ours.json")
+    for name in ("../secret.png", "a" * 5000, "a\0.png"):
+        elsewhere = written(tmp_path / "elsewhere.json", [{**IMAGE, "image_name": name}])
+        with pytest.raises(InvalidRequest, match=r"row 1: its picture can't be read: names "):
+            await answer(ScriptedJudge(), elsewhere, tmp_path, tmp_path / "ours.json")
     written(tmp_path / "ours.json", [{**IMAGE, "image_name": "9.png"}])
     with pytest.raises(InvalidRequest, match="holds answers to other questions"):
         await answer(ScriptedJudge(), questions, tmp_path, tmp_path / "ours.json")

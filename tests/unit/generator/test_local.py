@@ -201,6 +201,13 @@ async def test_words_past_the_encoders_limit_are_said(engine: LocalGenerator) ->
     assert queued.shortened_prompt == "a red dog, cat number 0 of many"  # a token a letter, CLIP reads 40
 
 
+async def test_a_long_prompt_without_spaces_is_shortened_and_said_so(engine: LocalGenerator) -> None:
+    prompt = "湖のほとりの家、夕暮れの光" * 9
+    queued = await anext(engine.generate(ask(prompt)))
+    assert isinstance(queued, GenerationQueued)
+    assert queued.shortened_prompt and prompt.startswith(queued.shortened_prompt)
+
+
 async def test_prompts_may_arrive_while_others_are_encoded(engine: LocalGenerator) -> None:
     """Tokenizers are used from the event loop and from the painter's thread."""
     asked = [ask(f"{'many words, ' * 30}{number}", steps=1, guidance=1.0) for number in range(40)]

@@ -95,13 +95,20 @@ def readable(samples: Sequence[Sample], folder: Path, *, quiet: bool = True) -> 
     for sample in track(samples, "looking at the pictures", disable=quiet, console=PlainConsole(stderr=True)):
         try:
             if isinstance(sample.image, Path):
-                read_image(sample.image.read_bytes(), field="image")
+                read_image(_bytes(sample.image), field="image")
             good.append(sample)
         except InvalidRequest as error:
             assert isinstance(sample.image, Path)
             file = str(sample.image.relative_to(folder))
             damaged.append(BadRow(file=file, row=0, column="", problem=error.violations[0].problem))
     return good, damaged
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest.of("image", f"can't be read: {error.strerror}") from error
 
 
 def summarized(samples: Sequence[Sample]) -> Summary:

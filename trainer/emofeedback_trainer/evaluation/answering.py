@@ -15,6 +15,7 @@ from typing import Any
 from emofeedback.cli.console import say
 from emofeedback.domain.assessment import Assessment, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.files import file_within
 from emofeedback.storage.files import write_json
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.eemo_bench import KINDS, options_of, read_rows
@@ -82,6 +83,6 @@ def _is_closed(row: Mapping[str, Any]) -> bool:
 
 def _images(place: str, names: Sequence[str], folder: Path) -> list[bytes]:
     try:
-        return [(folder / name).read_bytes() for name in names]
-    except OSError as error:
+        return [file_within(folder, name).read_bytes() for name in names]
+    except (OSError, ValueError) as error:
         raise InvalidRequest.of(place, f"its picture can't be read: {error}") from error
