@@ -57,8 +57,8 @@ _CALIBRATE_EXAMPLES = """examples:
   emofeedback calibrate ratings.csv --user ada --calibrations runs/people
   emofeedback calibrate ratings.csv --user ada --calibrations s3://bucket/people --address 127.0.0.1:9000
 
-The table has a row for each picture that the person rated, ten or more; the pictures lie relative to it, and a rating
-may be missing:
+The table has a row for each picture that the person rated, ten or more; the pictures lie beside it or in folders
+there, and a rating may be missing. Semicolons or tabs between cells, and then decimal commas, do as well:
   image,valence,arousal
   photos/beach.jpg,7.5,3
   photos/crowd.jpg,,6

@@ -1,11 +1,13 @@
 """What the judge makes of every kind of file that somebody may send as a picture."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.images import read_image
-from support.pictures import ACCEPTED, RED, REFUSED, encoded, red
+from support.pictures import ACCEPTED, RED, REFUSED, carrying, encoded, red
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -47,3 +49,19 @@ def test_a_large_picture_is_scaled_down_in_its_proportions(size: tuple[int, int]
 
 def test_a_small_picture_keeps_its_size() -> None:
     assert read_image(encoded(red()), field="images[0]", max_pixels=112 * 112).size == (16, 12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    kind=st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"iCCP"]),
+    length=st.integers(0, 20 * 2**20),
+    behind=st.booleans(),
+)
+def test_whatever_a_png_carries_its_picture_is_read_or_what_it_carries_is_named(
+    kind: bytes, length: int, behind: bool
+) -> None:
+    data = carrying(kind, length, behind=behind)
+    try:
+        assert read_image(data, field="images[0]").getpixel((5, 5)) == RED
+    except InvalidRequest as error:
+        assert "carries a text or a color profile" in str(error) and length > 16 * 2**20

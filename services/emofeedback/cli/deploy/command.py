@@ -70,9 +70,7 @@ def _yaml(profile: str, policies: str) -> str:
 
 
 def _text(path: str) -> str:
-    if path == "-":
-        return sys.stdin.read()
     try:
-        return read_text(Path(path))
+        return sys.stdin.read().removeprefix("\ufeff") if path == "-" else read_text(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest.of("manifests", f"{path} can't be read: {error}") from error
