@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from emofeedback.cli.console import escape_what_has_no_code, say, shown
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.observability.console import escape_what_has_no_code, say, shown
 
 COMMANDS = {
     "nano": ("emofeedback_trainer.nano.cli", "the embedded models of the nano world"),

@@ -13,12 +13,12 @@ from rich.padding import Padding
 from rich.table import Table
 
 from emofeedback.backends import Engines
-from emofeedback.cli.console import Consoles
 from emofeedback.cli.display import loading
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.validation import check_user
+from emofeedback.observability.console import Consoles
 
 _BATCH = 16
 """Images in one call: enough to fill the judge, few enough that results keep coming."""

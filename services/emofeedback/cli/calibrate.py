@@ -13,17 +13,17 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from emofeedback.backends import Engines
-from emofeedback.cli.console import Consoles
 from emofeedback.cli.display import loading
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.validation import check_user
-from emofeedback.files import file_within
 from emofeedback.judge.calibration import KNOTS, Axis, AxisCalibration, Refusal, calibrated, fit_axis
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.tables import TableRow, read_table, to_number
+from emofeedback.observability.console import Consoles
+from emofeedback.storage.tables import TableRow, read_table, to_number
+from emofeedback.storage.texts import file_within
 
 AXES: tuple[Axis, ...] = ("valence", "arousal")
 _BATCH = 16

@@ -8,12 +8,12 @@ import dataclasses
 from pathlib import Path
 
 from emofeedback.backends import Engines, Optimize
-from emofeedback.cli.console import Consoles
 from emofeedback.cli.display import LoopDisplay, loading, rounds_table
 from emofeedback.concurrency import closing
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.domain.optimization import OptimizationRequest, PromptShortened, WordsUnknown
 from emofeedback.domain.validation import check_optimization_request
+from emofeedback.observability.console import Consoles
 from emofeedback.runs.directory import RunDirectory
 from emofeedback.runs.report import write_report
 from emofeedback.runs.run import OptimizationRun, image_path

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from emofeedback.cli import main as cli
-from emofeedback.cli.console import say
 from emofeedback.domain.errors import EmoFeedbackError
+from emofeedback.observability.console import say
 from emofeedback.serving.local import local_services
 
 PROMPT = "a dog in a meadow"

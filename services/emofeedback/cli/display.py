@@ -13,7 +13,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from emofeedback.cli.console import shown
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.optimization import (
     GradientEstimated,
@@ -24,6 +23,7 @@ from emofeedback.domain.optimization import (
     PaintingStep,
     RoundStarted,
 )
+from emofeedback.observability.console import shown
 from emofeedback.runs.run import OptimizationRun
 
 

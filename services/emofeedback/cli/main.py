@@ -14,7 +14,6 @@ from typing import NoReturn
 
 from emofeedback.backends import Connect, Engines, connect
 from emofeedback.cli.assess import assess
-from emofeedback.cli.console import Consoles, escape_what_has_no_code, shown
 from emofeedback.cli.create import create
 from emofeedback.cli.deploy import command as deploy
 from emofeedback.cli.serve import serve
@@ -23,6 +22,7 @@ from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, Inva
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
 from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.domain.validation import target_from
+from emofeedback.observability.console import Consoles, escape_what_has_no_code, shown
 from emofeedback.profiles.builtin import PROFILES
 from emofeedback.profiles.overrides import load_profile
 

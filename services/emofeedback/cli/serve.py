@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from emofeedback.cli.console import Consoles
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.observability.console import Consoles
 from emofeedback.profiles.overrides import load_profile
 
 _PORTS = (1, 65535)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.backends import Engines, Optimize
-from emofeedback.cli.console import Consoles
 from emofeedback.cli.create import follow, open_run
 from emofeedback.cli.display import LoopDisplay, loading
 from emofeedback.domain.affect import AffectPoint, describe, distance
@@ -22,6 +21,7 @@ from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.optimization import Answer, OptimizationRequest
 from emofeedback.domain.validation import check_optimization_request
+from emofeedback.observability.console import Consoles
 from emofeedback.runs.directory import RESULT, RunDirectory, claim
 from emofeedback.runs.plane import Cell, draw_plane, grid_targets, share_out
 from emofeedback.runs.run import image_path

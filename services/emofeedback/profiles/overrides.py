@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.files import read_text
 from emofeedback.profiles.builtin import PROFILES
 from emofeedback.profiles.profile import (
     Profile,
 )
+from emofeedback.storage.texts import read_text
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
-from emofeedback.lettering import letters
+from emofeedback.runs.lettering import letters
 
 _TILE = 160
 _GAP = 10

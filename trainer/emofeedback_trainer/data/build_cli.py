@@ -13,9 +13,9 @@ from typing import Any, get_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from emofeedback.backends import connect
-from emofeedback.cli.console import PlainConsole, say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.observability.console import PlainConsole, say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback_trainer.data.build_emoset import EmosetBuild, build_emoset
 from emofeedback_trainer.data.card import Show

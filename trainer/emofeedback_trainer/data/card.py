@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback_trainer.core.legible import legible
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.data.storage import LABELS_FILE, data_digest, read_split, splits
-from emofeedback_trainer.legible import legible
 
 Show = Callable[[str, int, int], None]
 """Told how far a build is: the part at work, how much of it is done, how much there is."""

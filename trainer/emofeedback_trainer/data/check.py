@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from emofeedback.cli.console import PlainConsole, say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.images import read_image
+from emofeedback.observability.console import PlainConsole, say
 from emofeedback_trainer.data.reading import LAYOUTS, read
 from emofeedback_trainer.data.records import AXES, BadRow, Sample
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.files import file_within, read_text
-from emofeedback.tables import read_table, to_number
+from emofeedback.storage.tables import read_table, to_number
+from emofeedback.storage.texts import file_within, read_text
 from emofeedback_trainer.data.records import BadRow
 
 

@@ -22,8 +22,8 @@ from PIL import Image
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
-from emofeedback.files import file_within
 from emofeedback.judge.images import FORMATS, read_image
+from emofeedback.storage.texts import file_within
 from emofeedback_trainer.data.records import AXES, BadRow, RankedEmotion, Sample
 
 SPLITS = ("train", "val", "test")

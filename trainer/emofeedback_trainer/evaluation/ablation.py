@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from emofeedback.cli.console import say
 from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.observability.console import say
 from emofeedback.profiles.profile import Profile
 from emofeedback.runs.run import OptimizationRun, image_path
 from emofeedback_trainer.evaluation.pairs import Pair

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.files import read_text
+from emofeedback.storage.texts import read_text
 from emofeedback_trainer.data.records import AXES
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import Figure, figure, plcc, ranking_score, srcc

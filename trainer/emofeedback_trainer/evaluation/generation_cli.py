@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from emofeedback.backends import silence_libraries
-from emofeedback.cli.console import say
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from emofeedback.cli.console import say
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
+from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import Profile
 from emofeedback.storage.files import write_whole

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from emofeedback.cli.console import say
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.observability.console import say
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.confidence import (
     Calibration,

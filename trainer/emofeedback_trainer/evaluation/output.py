@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.backends import Engines, connect
-from emofeedback.cli.console import say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.observability.console import say
 from emofeedback.storage.files import write_json, write_whole
 
 

@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, distance
+from emofeedback_trainer.core.legible import legible
 from emofeedback_trainer.evaluation.generation import Witnessed
 from emofeedback_trainer.evaluation.metrics import Array
-from emofeedback_trainer.legible import legible
 
 _SIDE = int(SCALE_MAX - SCALE_MIN) + 1
 """Cells a side: one for every whole number of the scale."""

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.backends import silence_libraries
-from emofeedback.cli.console import say
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.policy_store import PolicyStore
+from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile
 from emofeedback.storage.files import write_json, write_whole

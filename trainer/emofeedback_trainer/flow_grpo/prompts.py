@@ -17,7 +17,7 @@ import numpy as np
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIDDLE, AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
-from emofeedback.files import read_lines
+from emofeedback.storage.texts import read_lines
 from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.evaluation.pairs import is_held_out
 from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig

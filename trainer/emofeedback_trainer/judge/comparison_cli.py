@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from emofeedback.backends import silence_libraries
-from emofeedback.cli.console import PlainConsole, say
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.observability.console import PlainConsole, say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.signals import stop_on_signals

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from emofeedback.cli.console import say
+from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL

@@ -10,7 +10,6 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from emofeedback.cli.console import PlainConsole, say
 from emofeedback.client import Client, Deadlines
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
@@ -24,7 +23,8 @@ from emofeedback.domain.training import (
     RunStateChanged,
     TrainingRun,
 )
-from emofeedback.files import read_text
+from emofeedback.observability.console import PlainConsole, say
+from emofeedback.storage.texts import read_text
 
 _EXAMPLES = """examples:
   emofeedback-train runs create calm --config nano --set iterations=60 --set rewards.alignment=0.5

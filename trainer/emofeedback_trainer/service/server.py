@@ -13,9 +13,9 @@ from pathlib import Path
 import grpc
 from filelock import FileLock, Timeout
 
-from emofeedback.cli.console import say
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
+from emofeedback.observability.console import say
 from emofeedback.observability.metrics import export_over_http
 from emofeedback.observability.tracing import export_traces
 from emofeedback.serving.kubernetes import connect

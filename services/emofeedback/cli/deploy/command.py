@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from emofeedback.cli.console import Consoles
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
-from emofeedback.files import read_text
+from emofeedback.observability.console import Consoles
 from emofeedback.serving.config import serve_config
+from emofeedback.storage.texts import read_text
 
 EXAMPLES = """examples:
   emofeedback deploy render --profile sd35-medium > serve.yaml     what `serve deploy` takes, and serveConfigV2

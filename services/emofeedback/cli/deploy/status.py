@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from emofeedback.cli.console import Consoles
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.observability.console import Consoles
 from emofeedback.serving.kubernetes import CALL_SECONDS, Cluster, explained
 
 Manifest = Mapping[str, Any]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest, NotFound
-from emofeedback.files import read_lines
+from emofeedback.storage.texts import read_lines
 from emofeedback_trainer.data.eemodb.questions import LETTERS, Question
 
 

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont
 
-from emofeedback.lettering import letters
+from emofeedback.runs.lettering import letters
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
 
 _ROWS, _COLUMNS = 6, 8

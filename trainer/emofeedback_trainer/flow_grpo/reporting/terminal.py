@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from emofeedback.cli.console import shown
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured
+from emofeedback.observability.console import shown
 from emofeedback_trainer.flow_grpo.events import GroupJudged, RunEvent, RunPaused, RunResumed, RunStarted
 
 Metrics = Mapping[str, float]

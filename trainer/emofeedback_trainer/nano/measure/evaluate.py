@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from emofeedback.cli.console import say
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
+from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
 from emofeedback_trainer.nano.measure.generator import generator_metrics, painted

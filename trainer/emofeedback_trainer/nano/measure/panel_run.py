@@ -7,9 +7,9 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from emofeedback.cli.console import say
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.judge.local import LocalJudge
+from emofeedback.observability.console import say
 from emofeedback.profiles.profile import Profile
 from emofeedback.runs.run import OptimizationRun
 from emofeedback.storage.files import write_json

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from emofeedback.cli.console import say
+from emofeedback.observability.console import say
 
 Optimizers = dict[str, torch.optim.Optimizer]
 

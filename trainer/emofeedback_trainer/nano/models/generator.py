@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from emofeedback.cli.console import say
+from emofeedback.observability.console import say
 from emofeedback_trainer.core.cpu_attention import PlainAttention
 from emofeedback_trainer.nano.models.autoencoder import load_autoencoder, to_images, to_tensor
 from emofeedback_trainer.nano.models.checkpoints import TrainingState, cosine, set_rates

@@ -19,8 +19,8 @@ import yaml
 from kubernetes import client
 
 from emofeedback.domain.errors import InvalidRequest, NotFound
-from emofeedback.files import read_text
 from emofeedback.serving.kubernetes import CALL_SECONDS, Cluster, explained
+from emofeedback.storage.texts import read_text
 from emofeedback_trainer.service.backends.base import (
     LAST_WORDS,
     JobStatus,

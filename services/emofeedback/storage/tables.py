@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.files import read_text
+from emofeedback.storage.texts import read_text
 
 _DELIMITERS = (",", ";", "\t")
 _BEFORE_HEADER = re.compile(r"#|sep=.\s*$")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from emofeedback.cli.calibrate import RatedPicture, read_ratings
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.tables import read_table, to_number
+from emofeedback.storage.tables import read_table, to_number
 from emofeedback_trainer.data.eemodb.comments import with_comments
 from emofeedback_trainer.data.lexicon import read_lexicon
 from emofeedback_trainer.data.records import Sample

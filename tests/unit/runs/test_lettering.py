@@ -17,11 +17,11 @@ from PIL import Image, ImageFont
 
 from emofeedback import lettering
 from emofeedback.domain.affect import AffectPoint
-from emofeedback.lettering import lettered, letters
+from emofeedback.runs.lettering import lettered, letters
 from emofeedback.runs.plane import draw_plane
+from emofeedback_trainer.core.legible import legible
 from emofeedback_trainer.evaluation.generation import Witnessed
 from emofeedback_trainer.evaluation.plane_errors import draw_error_maps
-from emofeedback_trainer.legible import legible
 
 WITNESSED = Witnessed(
     prompt="a cat",

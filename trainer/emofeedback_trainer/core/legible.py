@@ -1,4 +1,4 @@
-"""Words of people in matplotlib's figures, as `emofeedback.lettering` does it for Pillow's pictures."""
+"""Words of people in matplotlib's figures, as `emofeedback.runs.lettering` does it for Pillow's pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 from matplotlib.font_manager import FontProperties, findfont
 from PIL import ImageFont
 
-from emofeedback.lettering import lettered
+from emofeedback.runs.lettering import lettered
 
 
 def legible(text: str) -> tuple[str, FontProperties]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from emofeedback.cli.deploy.command import _text as manifests
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.files import file_within, read_lines, read_text
 from emofeedback.profiles.overrides import load_profile
+from emofeedback.storage.texts import file_within, read_lines, read_text
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.evaluation.eemo_bench import read_rows
