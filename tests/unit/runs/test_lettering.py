@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from emofeedback import lettering
 from emofeedback.domain.affect import AffectPoint
+from emofeedback.runs import lettering
 from emofeedback.runs.lettering import lettered, letters
 from emofeedback.runs.plane import draw_plane
 from emofeedback_trainer.core.legible import legible
