@@ -1,7 +1,9 @@
 """Reads the judge's replies: leniently in form, strictly in content.
 
-White space, code fences, the order of keys, text around the JSON and quoted numbers are all forgiven. A number
-off the scale, a missing one or a word that is no emotion is not: it would enter the loss as if it were a rating.
+White space, code fences, the order of keys, text around the JSON, quoted numbers, typographic signs and semicolons
+are all forgiven. A number off the scale, one that may mean another (`numbers`), a missing one or a word that is no
+emotion is not: it would enter the loss as if it were a rating. Thoughts are no answers (`replies`), and of several
+answers the last complete one counts, as a whole.
 Every function is total: whatever text comes in, an outcome comes out.
 """
 
@@ -10,21 +12,29 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome
 from emofeedback.judge.engines.completion import Completion
+from emofeedback.judge.numbers import number, rating_in, value_span
+from emofeedback.judge.replies import plain, without_thoughts
 
 _RATINGS = "".join(str(rating) for rating in range(int(SCALE_MIN), int(SCALE_MAX) + 1))
-_RATING_DIGITS = re.compile(rf"(?P<whole>[{_RATINGS}])(?:\.(?P<fraction>\d)(?P<rest>\d*))?")
+_RATING_DIGITS = re.compile(rf"(?P<whole>[{_RATINGS}])(?:[.,](?P<fraction>\d)(?P<rest>\d*))?")
 _QUOTED_CHARACTERS = 80
 
+_AXES = ("valence", "arousal")
+_OF_NINE = r"(?:\s*+(?:/|out\s+of)\s*+9(?![\d.,]*\d))?+"
+_BETWEEN = r"(?:[\s,;|]++|\s*+/\s*+(?!9))"
 _RATING_LINE = re.compile(
-    r"(?<![\d.])(?P<valence>[1-9])(?![\d.]\d*)[\s,;/|]+(?P<arousal>[1-9])(?![\d.]\d*)[\s,;/|]+(?P<emotion>[a-z]+)",
+    rf"(?<![\w.,/+-])(?P<valence>[1-9]){_OF_NINE}{_BETWEEN}(?P<arousal>[1-9]){_OF_NINE}[\s,;/|]++(?P<emotion>[a-z]+)",
     re.IGNORECASE,
 )
-_FIELD = r"""["'*]*\b{name}\b["'*]*\s*[:=]\s*["'*]*(?P<value>[^\s,"'*}}<]+)"""
-_FIELDS = {name: re.compile(_FIELD.format(name=name), re.IGNORECASE) for name in ("valence", "arousal", "emotion")}
+_PART = re.compile(
+    r"(?P<open>\{)|(?P<close>\})|(?P<tag></?answer>)|\b(?P<name>valence|arousal|emotion)\b[\"']?\s*+[:=]", re.IGNORECASE
+)
+_ANOTHER = re.compile(rf"[\"']?\s*+(?:,|/|\||\bor\b|\band\b)\s*+[\"']?(?:{'|'.join(Emotion)})\b", re.IGNORECASE)
 
 
 def parse_rating(completion: Completion) -> AssessmentOutcome:
@@ -36,13 +46,16 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
     """
     if not completion.finite:
         return _not_finite(completion)
-    line = _RATING_LINE.search(completion.text)
-    if line is None:
+    text = without_thoughts(plain(completion.text))
+    lines = list(_RATING_LINE.finditer(text))
+    before = text[lines[-2].end() if len(lines) > 1 else 0 : lines[-1].start()] if lines else ""
+    if not lines or any(character.isnumeric() for character in before):
         return _failure("the reply is not two ratings and an emotion", completion)
+    line = lines[-1]
     if line["emotion"].lower() not in set(Emotion):
         return _failure(f"{line['emotion'][:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
     emotion = Emotion(line["emotion"].lower())
-    alternatives = {name: _alternatives(completion, line.start(name), line[name]) for name in _FIELDS}
+    alternatives = {name: _alternatives(completion, line.start(name), line[name]) for name in (*_AXES, "emotion")}
     return Assessment(
         valence=expected_rating(alternatives["valence"]),
         arousal=expected_rating(alternatives["arousal"]),
@@ -59,33 +72,116 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     """
     if not completion.finite:
         return _not_finite(completion)
-    text = completion.text
-    start = _answer_start(text)
-    found = {name: field.search(text, start) for name, field in _FIELDS.items()}
-    missing = [name for name, match in found.items() if match is None]
-    if missing:
-        return _failure(f"the reply has no {' and no '.join(missing)}", completion)
-    values = {name: match for name, match in found.items() if match is not None}
+    whole = plain(completion.text)
+    text = without_thoughts(whole)
+    tag = re.search("<answer>", text, re.IGNORECASE)
+    start = tag.start() if tag else len(text) - len(text.lstrip())
+    fields, problem = _last_answer(text, start)
+    if problem:
+        return _failure(problem, completion)
+    if not (completion.finished or tag or text != whole):
+        return _failure(
+            "what the reply says may be a thought: neither tag is in it, and its end is missing", completion
+        )
     ratings = {}
-    for axis in ("valence", "arousal"):
-        rating = _number(values[axis]["value"])
+    for axis in _AXES:
+        field = fields[axis]
+        rating = field.value if isinstance(field.value, float) else math.nan
         if not SCALE_MIN <= rating <= SCALE_MAX:
             return _failure(
-                f"{axis} {values[axis]['value'][:_QUOTED_CHARACTERS]!r} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]",
-                completion,
+                f"{axis} {field.text[:_QUOTED_CHARACTERS]!r} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]", completion
             )
-        ratings[axis] = _expected_number(completion, values[axis].start("value"), values[axis]["value"])
-    word = values["emotion"]["value"].strip(".!").lower()
-    if word not in set(Emotion):
-        return _failure(f"{word[:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
-    emotion = Emotion(word)
-    shares = emotion_shares(_alternatives(completion, values["emotion"].start("value"), word))
+        ratings[axis] = _expected_number(completion, field.start, field.text)
+    emotion = fields["emotion"].value
+    if not isinstance(emotion, Emotion):
+        return _failure(f"{fields['emotion'].text[:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
+    shares = emotion_shares(_alternatives(completion, fields["emotion"].start, emotion))
+    thoughts = start if tag or start else max(text.find("{"), 0)
     return Assessment(
         **ratings,
         emotion=emotion,
         confidence=shares.get(emotion, 0.0),
-        reasoning=_thoughts(text[:start]),
+        reasoning=_thoughts(completion.text[:thoughts]),
     )
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A value as it stands in a reply."""
+
+    text: str
+    start: int
+    value: float | Emotion | None
+    """None where nothing readable stands there."""
+
+
+def _last_answer(text: str, start: int) -> tuple[Mapping[str, _Field], str]:
+    """The fields of the last complete answer, or what is wrong.
+
+    An answer is an object, without those inside it, or what stands between objects and tags until a field comes again.
+    One that is cut off at the end doesn't count; one that says again, and otherwise, only a part of what was answered
+    leaves nothing that could be believed.
+    """
+    last: dict[str, _Field] = {}
+    seen: set[str] = set()
+    corrected = False
+    groups: list[dict[str, _Field]] = [{}]
+
+    def settle(group: dict[str, _Field]) -> None:
+        nonlocal last, corrected
+        if len(group) == len(_AXES) + 1:
+            last, corrected = group, False
+        elif any(last and field.value not in (None, last[name].value) for name, field in group.items()):
+            corrected = True
+
+    for part in _PART.finditer(text, start):
+        if part["open"]:
+            if len(groups) == 1:
+                settle(groups[0])
+                groups[0] = {}
+            groups.append({})
+        elif part["close"] or part["tag"]:
+            settle(groups.pop())
+            if part["tag"]:
+                for group in reversed(groups):
+                    settle(group)
+                groups = []
+            groups = groups or [{}]
+        else:
+            name = part["name"].lower()
+            field, group = _field(text, name, part.end()), groups[-1]
+            seen.add(name)
+            if name in group and field.value is None:
+                continue
+            if name in group and group[name].value is not None:
+                settle(group)
+                group = groups[-1] = {}
+            # A value at the very end of an open object may have been longer.
+            if len(groups) == 1 or field.start + len(field.text) < len(text):
+                group[name] = field
+    for group in reversed(groups[1:]):
+        if len(group) == len(_AXES) + 1:
+            settle(group)
+    settle(groups[0])
+    if corrected:
+        return {}, "the reply takes back a part of its answer"
+    missing = [name for name in (*_AXES, "emotion") if name not in seen]
+    if not last and missing:
+        return {}, f"the reply has no {' and no '.join(missing)}"
+    return last, "" if last else "the reply has valence, arousal and emotion, but not in one complete answer"
+
+
+def _field(text: str, name: str, start: int) -> _Field:
+    """What stands after a field's colon."""
+    start, end = value_span(text, start)
+    if name in _AXES:
+        if span := rating_in(text, start, end):
+            return _Field(text[slice(*span)], span[0], number(text[slice(*span)]))
+        return _Field(text[start:end].strip(), start, None)
+    word = re.compile(r"[^\s,]*").match(text, start, end)
+    said = word[0].rstrip(".!)]") if word else ""
+    known = said.lower() in set(Emotion) and not _ANOTHER.match(text, start + len(said))
+    return _Field(said, start, Emotion(said.lower()) if known else None)
 
 
 def _expected_number(completion: Completion, offset: int, written: str) -> float:
@@ -97,12 +193,12 @@ def _expected_number(completion: Completion, offset: int, written: str) -> float
     """
     digits = _RATING_DIGITS.fullmatch(written)
     if digits is None:
-        return _number(written)
-    number = expected_rating(_alternatives(completion, offset, digits["whole"]))
+        return number(written)
+    expected = expected_rating(_alternatives(completion, offset, digits["whole"]))
     if fraction := digits["fraction"]:
         tenths = _alternatives(completion, offset + 2, fraction)
-        number += _expected_digit(tenths, "0123456789") / 10 + float(f"0.0{digits['rest']}")
-    return min(number, SCALE_MAX)
+        expected += _expected_digit(tenths, "0123456789") / 10 + float(f"0.0{digits['rest']}")
+    return min(expected, SCALE_MAX)
 
 
 def expected_rating(top: Mapping[str, float]) -> float:
@@ -156,26 +252,9 @@ def _alternatives(completion: Completion, offset: int, written: str) -> Mapping[
     return {written: 0.0}
 
 
-def _answer_start(text: str) -> int:
-    """Where the answer begins: at its tag, or else after the thoughts, or else at the JSON."""
-    for mark in ("<answer>", "</think>", "{"):
-        start = text.lower().rfind(mark)
-        if start >= 0:
-            return start
-    return 0
-
-
 def _thoughts(text: str) -> str:
     """The thinking without its tags, in one line."""
-    return " ".join(re.sub(r"</?think>|</?answer>|```\w*", " ", text, flags=re.IGNORECASE).split())
-
-
-def _number(text: str) -> float:
-    """The number that a text stands for; NaN, which no scale contains, where it stands for none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    return " ".join(re.sub(r"</?[a-z_]{1,40}>|```\w*", " ", text, flags=re.IGNORECASE).split())
 
 
 def _not_finite(completion: Completion) -> AssessmentFailure:
