@@ -31,8 +31,8 @@ _OTHERWISE = re.compile(
     re.IGNORECASE,
 )
 """What makes another number of the one that is written: a bound, a percentage, another scale, a negation."""
-_END_OF_VALUE = re.compile(r"[;}<\n|\"']|,(?!\s*+[0-9])|\.(?!\s*+[0-9])|\b[a-z_]\w*+[\"']?\s*+[:=]", re.IGNORECASE)
-_DRESS = re.compile(r"[\s\"'(\[]*+")
+_END_OF_VALUE = re.compile(r"[;}<\n|\"']|,(?!\s*+[0-9])|\.(?!\s*+[0-9])|\b[a-z_]\w*+[\s\"'*]*+[:=]", re.IGNORECASE)
+_DRESS = re.compile(r"[\s\"'(\[*]*+")
 _BEFORE = re.compile(
     r"(?:[\W_]|\b(?:about|around|approximately|roughly|circa|array|tensor|np|numpy|(?:float|int)[0-9]{1,3})\b)*",
     re.IGNORECASE,
@@ -68,7 +68,7 @@ def stated_number(reply: str, name: str) -> float | None:
     That of the last field of the name, such as `dominance: 4.5`, else a number in a line of its own, else the only one.
     """
     said = answer(reply)
-    if fields := list(re.finditer(rf"\b{name}\b[\"']?\s*+[:=]", said, re.IGNORECASE)):
+    if fields := list(re.finditer(rf"\b{name}\b[\s\"'*]*+[:=]", said, re.IGNORECASE)):
         span = rating_in(said, *value_span(said, fields[-1].end()))
         written = said[slice(*span)] if span else ""
     else:
@@ -89,5 +89,5 @@ def _only_number(text: str) -> re.Match[str] | None:
 
 
 def _hidden(pattern: re.Pattern[str], text: str) -> str:
-    """The text with blanks where the pattern matches."""
-    return pattern.sub(lambda match: " " * len(match[0]), text)
+    """The text with blanks for emphasis and where the pattern matches."""
+    return pattern.sub(lambda match: " " * len(match[0]), text.replace("*", " "))

@@ -26,13 +26,13 @@ _QUOTED_CHARACTERS = 80
 
 _AXES = ("valence", "arousal")
 _OF_NINE = r"(?:\s*+(?:/|out\s+of)\s*+9(?![\d.,]*\d))?+"
-_BETWEEN = r"(?:[\s,;|]++|\s*+/\s*+(?!9))"
+_BETWEEN = r"(?:[\s,;|*]++|\s*+/\s*+(?!9))"
 _RATING_LINE = re.compile(
-    rf"(?<![\w.,/+-])(?P<valence>[1-9]){_OF_NINE}{_BETWEEN}(?P<arousal>[1-9]){_OF_NINE}[\s,;/|]++(?P<emotion>[a-z]+)",
+    rf"(?<![\w.,/+-])(?P<valence>[1-9]){_OF_NINE}{_BETWEEN}(?P<arousal>[1-9]){_OF_NINE}[\s,;/|*]++(?P<emotion>[a-z]+)",
     re.IGNORECASE,
 )
 _PART = re.compile(
-    r"(?P<open>\{)|(?P<close>\})|(?P<tag></?answer>)|\b(?P<name>valence|arousal|emotion)\b[\"']?\s*+[:=]", re.IGNORECASE
+    r"(?P<open>\{)|(?P<close>\})|(?P<tag></?answer>)|\b(?P<name>valence|arousal|emotion)\b[\s\"'*]*+[:=]", re.IGNORECASE
 )
 _ANOTHER = re.compile(rf"[\"']?\s*+(?:,|/|\||\bor\b|\band\b)\s*+[\"']?(?:{'|'.join(Emotion)})\b", re.IGNORECASE)
 
@@ -178,7 +178,7 @@ def _field(text: str, name: str, start: int) -> _Field:
         if span := rating_in(text, start, end):
             return _Field(text[slice(*span)], span[0], number(text[slice(*span)]))
         return _Field(text[start:end].strip(), start, None)
-    word = re.compile(r"[^\s,]*").match(text, start, end)
+    word = re.compile(r"[^\s,*]*").match(text, start, end)
     said = word[0].rstrip(".!)]") if word else ""
     known = said.lower() in set(Emotion) and not _ANOTHER.match(text, start + len(said))
     return _Field(said, start, Emotion(said.lower()) if known else None)

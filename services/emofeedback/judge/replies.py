@@ -17,7 +17,7 @@ _SAME = {
     ",": "\u3001",
     "[": "\u3010",
     "]": "\u3011",
-    " ": "*`$\u200b\u200c\u200d\u2060\ufeff",
+    " ": "`$\u200b\u200c\u200d\u2060\ufeff",
 }
 _PLAIN = _WIDE | {ord(said): ord(plain) for plain, dress in _SAME.items() for said in dress}
 
@@ -36,7 +36,7 @@ _BOXED = re.compile(r"\\boxed\{(?:\\\w{1,20}\{)?([^{}]*)")
 
 
 def plain(text: str) -> str:
-    """The text with typographic quotes, dashes, full-width characters and emphasis written plainly, one for one."""
+    """The text with typographic quotes, dashes and full-width characters written plainly, one for one."""
     return text.translate(_PLAIN)
 
 

@@ -9,14 +9,17 @@ Two layouts, as the benchmark and EEmo-Logic publish them, both a JSON list:
   `predict_emotion_list`, `valence_predict`, `arousal_predict`, `dominance_predict`. Truth and predictions may also be
   two files whose rows have the same `image_name`.
 
-An answer that can't be read is wrong, and counted. A question two of whose options read the same has no one right
-answer: it is left out, as it is in the published figures (1,005 What/How questions on pairs, of 1,006 in the file).
+An answer that can't be read, or is null because nothing came back, is wrong, and counted. A rating like that takes no
+part in the correlations, and is counted too; so is an answer that a row lacks and others of the file have. A question
+two of whose options read the same has no one right answer: it is left out, as it is in the published figures (1,005
+What/How questions on pairs, of 1,006 in the file).
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +28,18 @@ from typing import Any
 import numpy as np
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.judge.numbers import stated_number
 from emofeedback.storage.texts import read_text
 from emofeedback_trainer.data.records import AXES
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import Figure, figure, plcc, ranking_score, srcc
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
-from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, last_number, named_emotions
+from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, named_emotions
 
 KINDS = {"judge": "Yes-or-No", "choose": "What/How"}
 """The two closed questions of a single image, and the type of each."""
+_ANSWERS = {*(f"{kind}_response" for kind in KINDS), *(f"{axis}_predict" for axis in AXES), "predict_emotion_list"}
+"""The columns of a single image's answers."""
 _PERCENT = 100.0
 
 
@@ -50,6 +56,7 @@ class Question:
     correct: str
     """A letter."""
     response: str
+    """Empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +125,7 @@ class Scores:
         if self.ranking:
             score = round(self.ranking.value, 2)
             content["ranking"] = {"score": score, "unparsed": self.unparsed_rankings, "figures": self.ranking}
-        if self.ratings:
+        if self.ratings or self.unparsed_ratings:
             content["ratings"] = {**self.ratings, "unparsed": self.unparsed_ratings}
         plain_content: dict[str, Any] = plain({**content, "provenance": provenance})
         return plain_content
@@ -136,10 +143,11 @@ class Scores:
             for axis, both in self.ratings.items()
             for name, found in both.items()
         ]
-        unread = (self.perception.unparsed if self.perception else 0) + self.unparsed_rankings + self.unparsed_ratings
+        wrong = (self.perception.unparsed if self.perception else 0) + self.unparsed_rankings
         left_out = self.perception.ambiguous if self.perception else 0
         notes = (
-            f"Answers that could not be read, counted as wrong: {unread}. Questions left out as ambiguous: {left_out}."
+            f"Answers that could not be read, counted as wrong: {wrong}. Ratings that could not be read, left out: "
+            f"{self.unparsed_ratings}. Questions left out as ambiguous: {left_out}."
         )
         return "\n".join([*lines, "", notes, "", provenance.to_markdown()])
 
@@ -152,6 +160,8 @@ def read_answers(responses: Path, truth: Path | None = None) -> Answers:
     """
     rows = read_rows(responses)
     known = {str(row.get("image_name")): row for _, row in read_rows(truth)} if truth else {}
+    # A row that lacks a column of the others is one whose answer never came.
+    unanswered = dict.fromkeys(column for _, row in rows for column in row if column in _ANSWERS)
     questions: list[Question] = []
     rankings: list[Ranking] = []
     ratings: list[Rating] = []
@@ -164,7 +174,7 @@ def read_answers(responses: Path, truth: Path | None = None) -> Answers:
         name = str(row["image_name"])
         if truth and name not in known:
             raise InvalidRequest.of(f"{place} column image_name", f"{name!r} is not in {truth}")
-        whole = {**known.get(name, {}), **row}
+        whole = {**unanswered, **known.get(name, {}), **row}
         questions += _closed_questions(place, whole)
         rankings += _ranking(place, whole)
         ratings += _ratings(place, whole)
@@ -243,7 +253,7 @@ def _question(place: str, row: Mapping[str, Any]) -> Question:
         dimension=str(row.get("perceptual_dimension") or ""),
         options=options_of(place, row, "options"),
         correct=_text(place, row, "correct_answer"),
-        response=_text(place, row, "response"),
+        response=_reply(place, row, "response"),
     )
 
 
@@ -256,7 +266,7 @@ def _closed_questions(place: str, row: Mapping[str, Any]) -> Iterator[Question]:
                 dimension="",
                 options=options_of(place, row, f"{name}_A"),
                 correct=_text(place, row, f"{name}_answer"),
-                response=_text(place, row, f"{name}_response"),
+                response=_reply(place, row, f"{name}_response"),
             )
 
 
@@ -283,12 +293,20 @@ def _ratings(place: str, row: Mapping[str, Any]) -> Iterator[Rating]:
         if f"{axis}_predict" not in row:
             continue
         column = axis.capitalize()
-        try:
-            truth = float(row[column][0])
-        except (LookupError, TypeError, ValueError) as error:
-            raise InvalidRequest.of(f"{place} column {column}", "must be a list that begins with the mean") from error
-        predicted = row[f"{axis}_predict"]
-        yield Rating(axis=axis, truth=truth, predicted=None if predicted is None else last_number(str(predicted)))
+        mean = row[column][0] if isinstance(row.get(column), list) and row[column] else None
+        truth = _finite(mean)
+        if truth is None:
+            raise InvalidRequest.of(f"{place} column {column}", "must be a list that begins with the mean, a number")
+        said = row[f"{axis}_predict"]
+        predicted = _finite(said) if isinstance(said, int | float) else stated_number(str(said), axis)
+        yield Rating(axis=axis, truth=truth, predicted=predicted)
+
+
+def _finite(value: Any) -> float | None:
+    """A number of JSON; None where it is none, no finite one or too large for any figure."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        return None
+    return float(value)
 
 
 def options_of(place: str, row: Mapping[str, Any], column: str) -> Mapping[str, str]:
@@ -312,6 +330,14 @@ def _text(place: str, row: Mapping[str, Any], column: str) -> str:
     if not isinstance(value, str):
         raise InvalidRequest.of(f"{place} column {column}", f"must be a text, it is {value!r}")
     return value
+
+
+def _reply(place: str, row: Mapping[str, Any], column: str) -> str:
+    """A model's reply, empty where the row says that there is none: null, or the NaN that tables put there."""
+    if column not in row:
+        raise InvalidRequest.of(f"{place} column {column}", "is missing: the row holds no answer")
+    value = row[column]
+    return "" if value is None or value != value else str(value)
 
 
 def _row(name: str, found: Figure, digits: int) -> str:

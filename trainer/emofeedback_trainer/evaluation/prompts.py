@@ -26,7 +26,7 @@ def closed_question(images: Sequence[bytes], question: str, options: Mapping[str
 
 
 def dominance_question(image: bytes) -> Conversation:
-    """Asks for the axis that an assessment doesn't have; `replies.last_number` reads the reply."""
+    """Asks for the axis that an assessment doesn't have; `judge.numbers.stated_number` reads the reply."""
     text = (
         f"{_ROLE} How much in control does the picture make people feel, from 1 (helpless) to 9 (powerful)? "
         "Reply with one number, such as: 4.5"

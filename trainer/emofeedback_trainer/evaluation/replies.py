@@ -8,19 +8,29 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-_LETTER = r"(?P<{name}>[A-H])(?![A-Za-z0-9'])"
+from emofeedback.judge.replies import answer
+
+_LETTER = (
+    r"(?<!not\s)(?P<{name}>[B-H]|A(?!\s+(?!and\b|as\b|because\b|for\b|in\b|is\b|or\b|since\b|with\b)[a-z])|[a-h](?=[\s*]*(?:[^\w\s'-]|$)))"
+    r"(?![A-Za-z0-9'])"
+)
+"""A capital that is no article, or a small letter that ends what it stands in."""
 _CONCLUSION = re.compile(
-    r"(?i:\b(?:answer|choice|option)s?\b[^.:!?\n]{0,60}?(?:\b(?:is|are|be)\b|:)[\s*:\"']*(?:option\s+)?)"
+    r"(?i:\b(?:answer|choice|option)s?\b[^.:=!?\n]{0,60}?(?:\b(?:is|are|be)\b|[:=])[\s*:\"'(\[{]*(?:option\s+)?)"
     + _LETTER.format(name="letter")
 )
-"""`The correct answer is B`, `**Answer**: B`, `the best choice would be Option B`."""
+"""`The correct answer is B`, `**Answer**: b`, `the best choice would be Option B`, `{"answer": "B"}`."""
 _MARKED = re.compile(
-    r"(?<![A-Za-z0-9'])(?:(?P<marked>[A-H])(?:\s*[:)]|\.(?=\s|\*|$)|\*\*|$)|[Oo]ption\s+\**"
+    r"(?<![A-Za-z0-9'])(?<!not\s)(?:(?P<marked>[A-H])(?:\s*[:)\]}]|\.(?=\s|\*|$)|\*\*|$)|[Oo]ption\s+\**"
     + _LETTER.format(name="named")
     + ")"
 )
 """`B: Yes.`, `B)`, `**B**`, `Option B`: a letter that stands for an option. A bare one may be the article A."""
-_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.IGNORECASE | re.DOTALL)
+_FIRST = re.compile(
+    r"[\s(\[{\"'*]*(?P<letter>[A-Ha-h])"
+    r"(?:\s*[:)\]}\"';]|\.(?=\s|$)|\*\*|\s+-\s|\s*\n|\s*$|\s+(?:because|since|as|is|would)\b)"
+)
+"""`b`, `(b) yes`, `B because ...`: where an answer begins with a letter so dressed, even a small one is an option's."""
 _ONE_THING = {"picture": "image", "pictures": "images", "figure": "image", "figures": "images", "photo": "image"}
 _ARTICLES = {"the", "a", "an"}
 _NUMBERED = (
@@ -34,18 +44,27 @@ _NUMBERED = (
 def chosen_option(reply: str, options: Mapping[str, str]) -> str | None:
     """The letter of the option that a reply chooses; None where it chooses none.
 
-    By letter first: the one that the reply concludes with, else the last one that is marked as an option, since models
-    go through the options before they choose. Without a letter, by text: an option that the reply begins with, else the
-    one that it mentions last.
+    By letter first: the one that the reply concludes with, else the one that it begins with unless it goes through the
+    options, else the last one that is marked as one, since models do so before they choose. Without a letter, by text:
+    an option that the reply begins with, else the one that it mentions last.
 
     Args:
         options: texts by letter, A to H.
     """
-    for pattern in (_CONCLUSION, _MARKED):
-        letters: list[str] = [next(filter(None, match.groups())) for match in pattern.finditer(_answer(reply))]
+    said = answer(reply)
+    concluded, marked = list(_CONCLUSION.finditer(said)), list(_MARKED.finditer(said))
+    first = [match for match in [_FIRST.match(said)] if match]
+    if (
+        first
+        and not first[0][0].endswith("\n")
+        and any(match["marked"] not in (None, first[0]["letter"].upper()) for match in marked)
+    ):
+        first = []
+    for places in (concluded, first, marked):
+        letters: list[str] = [next(filter(None, match.groups())).upper() for match in places]
         if known := [letter for letter in letters if letter in options]:
             return known[-1]
-    return _by_text(_words(_answer(reply)), {letter: _words(text) for letter, text in options.items()})
+    return _by_text(_words(said), {letter: _words(text) for letter, text in options.items()})
 
 
 def is_ambiguous(options: Mapping[str, str]) -> bool:
@@ -59,25 +78,13 @@ def named_emotions(reply: str, emotions: Collection[str]) -> tuple[str, ...]:
     Args:
         emotions: the words to look for, in lower case.
     """
-    answer = _answer(reply)
-    bracketed: list[str] = re.findall(r"\[([^\]]*)\]", answer)
-    for text in (*reversed(bracketed), answer):
+    said = answer(reply)
+    bracketed: list[str] = re.findall(r"\[([^\[\]]*)\]", said)
+    for text in (*reversed(bracketed), said):
         found = [word for word in re.findall(r"[a-z]+", text.lower()) if word in emotions]
         if found:
             return tuple(dict.fromkeys(found))
     return ()
-
-
-def last_number(reply: str) -> float | None:
-    """The last number of a reply or of its answer, None where there is none."""
-    numbers: list[str] = re.findall(r"-?\d+(?:\.\d+)?", _answer(reply))
-    return float(numbers[-1]) if numbers else None
-
-
-def _answer(reply: str) -> str:
-    """What stands inside the last answer tags, else all of it."""
-    tagged: list[str] = _ANSWER.findall(reply)
-    return (tagged[-1] if tagged else reply).strip()
 
 
 def _by_text(reply: str, options: Mapping[str, str]) -> str | None:

@@ -44,8 +44,8 @@ def hybrid_reward(error: float, *, far: float = 0.5, reach: float = 1.0, width: 
 
 
 def dominance_reward(said: float | None, truth: float) -> float:
-    """The hybrid reward of the third axis, which is asked on its own; 0 where nothing was said."""
-    return 0.0 if said is None else hybrid_reward(said - truth)
+    """The hybrid reward of the third axis, which is asked on its own; 0 where nothing on the 1-9 scale was said."""
+    return 0.0 if said is None or not SCALE_MIN <= said <= SCALE_MAX else hybrid_reward(said - truth)
 
 
 def similarity_rewards(anchors: ArrayLike, embedding_similarity: ArrayLike) -> NDArray[np.float64]:

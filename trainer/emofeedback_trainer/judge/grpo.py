@@ -10,8 +10,9 @@ from rich.console import Console
 from trl import GRPOConfig, GRPOTrainer
 
 from emofeedback.domain.affect import Emotion
+from emofeedback.judge.numbers import stated_number
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.evaluation.replies import last_number, named_emotions
+from emofeedback_trainer.evaluation.replies import named_emotions
 from emofeedback_trainer.judge.checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.config import GrpoConfig, RewardWeights
 from emofeedback_trainer.judge.datasets import grpo_rows
@@ -122,7 +123,9 @@ def reward_functions(
 
     def dominance(completions: Any, task: Any, dominance: Any, **_: Any) -> list[float | None]:
         return [
-            format_reward(reply) * dominance_reward(last_number(reply), true) if one == "dominance" else None
+            format_reward(reply) * dominance_reward(stated_number(reply, "dominance"), true)
+            if one == "dominance"
+            else None
             for reply, one, true in zip(map(text, completions), task, dominance, strict=True)
         ]
 
