@@ -77,7 +77,8 @@ _NEXT_SENTENCE = re.compile(r"[^,\s]\s*\n\s*(?=[^\Wa-z\d_])")
 
 
 _ASIDE = re.compile(
-    r"""(?:[.!?)"'\u201d]\s+|\()(?:I|I've|I'm|This|Note|Here|Hope|Let me|The (?:new|old|prompt|rewritten|updated))\b|\b[Nn]egative prompt\b"""
+    r"""(?:[.!?)"'\u201d]\s+|\()(?:I|I've|I'm|This|Note|Here|Hope|Let me|The (?:new|old|prompt|rewritten|updated))\b"""
+    r"|\b[Nn]egative prompt\b"
 )
 """The beginning of what a model says about the prompt that it has just written."""
 
@@ -113,16 +114,20 @@ def _tagged(text: str, tags: str) -> list[tuple[str, bool]]:
     Left out: what holds no letter, and what isn't closed where the tag is only a word of a sentence.
     """
     found = re.finditer(
-        rf"(?P<before>[^\s>.:!?)\"'`*{{]?)[ \t]*+<(?P<tag>{tags})\s?>"
-        rf"(?P<inside>(?:(?!</?(?:{tags})\s?>).)*+)(?P<close></(?P=tag)\s?>)?",
+        rf"<(?P<tag>{tags})\s?>(?P<inside>(?:(?!</?(?:{tags})\s?>).)*+)(?P<close></(?P=tag)\s?>)?",
         text,
         re.IGNORECASE | re.DOTALL,
     )
     return [
         (str(match["inside"]), bool(match["close"]))
         for match in found
-        if _has_letter(match["inside"]) and (match["close"] or not match["before"])
+        if _has_letter(match["inside"]) and (match["close"] or _begins(text[max(0, match.start() - 4) : match.start()]))
     ]
+
+
+def _begins(before: str) -> bool:
+    """True where what stands before a tag ends a sentence or a line, so that the tag is no word of it."""
+    return not before.strip(" ") or before.rstrip(" ")[-1] in "\n>.:!?)\"'"
 
 
 def _from_json(text: str, key: str) -> str:
