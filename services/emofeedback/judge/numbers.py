@@ -31,7 +31,9 @@ _OTHERWISE = re.compile(
     re.IGNORECASE,
 )
 """What makes another number of the one that is written: a bound, a percentage, another scale, a negation."""
-_END_OF_VALUE = re.compile(r"[;}<\n|\"']|,(?!\s*+[0-9])|\.(?!\s*+[0-9])|\b[a-z_]\w*+[\s\"'*]*+[:=]", re.IGNORECASE)
+_END_OF_VALUE = re.compile(
+    r"[;}<\n|\"']|,(?!\s*+[0-9])|\.(?!\s*+[0-9]|[a-z])|\b[a-z_]\w*+[\s\"'*]*+[:=]", re.IGNORECASE
+)
 _DRESS = re.compile(r"[\s\"'(\[*]*+")
 _BEFORE = re.compile(
     r"(?:[\W_]|\b(?:about|around|approximately|roughly|circa|array|tensor|np|numpy|(?:float|int)[0-9]{1,3})\b)*",

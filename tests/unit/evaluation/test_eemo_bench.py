@@ -131,6 +131,45 @@ def test_single_images_are_scored_with_the_truth_beside_them_or_in_another_file(
     assert found.perception and found.perception.by_kind["Yes-or-No"].value == 100
 
 
+@pytest.mark.parametrize("nothing", [None, float("nan"), ""])
+def test_an_answer_that_never_came_is_wrong_and_told(
+    nothing: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(written(tmp_path / "mine.json", [PAIR, {**PAIR, "response": nothing}]))
+    perception = printed(["--responses", path], capsys)["perception"]
+    assert (perception["Yes-or-No"], perception["unparsed"]) == (50, 1)
+    main(["evaluate", "eemo-bench", "--responses", path])
+    assert "could not be read, counted as wrong: 1." in capsys.readouterr().out
+
+
+def test_an_answer_that_only_one_row_lacks_is_counted(tmp_path: Path) -> None:
+    said = {"predict_emotion_list": "joy,neutral,surprise", "valence_predict": 6.1, "judge_response": "B"}
+    found = score(
+        read_answers(written(tmp_path / "mine.json", [{**IMAGE, **said}, {**IMAGE, "valence_predict": None}]))
+    )
+    assert found.perception and (found.perception.by_kind["Yes-or-No"].value, found.perception.unparsed) == (50, 1)
+    assert (found.unparsed_rankings, found.unparsed_ratings) == (1, 1)
+
+
+@pytest.mark.parametrize("dress", ["{}/9", "{} out of 9", "{} points", "[{}]", "{}"])
+def test_ratings_of_nine_are_the_numbers_before_the_nine(dress: str, tmp_path: Path) -> None:
+    means = (1.5, 3.0, 4.5, 6.0, 7.5)
+    rows = [
+        {"image_name": f"{n}.jpg", "Valence": [mean, 0.4], "valence_predict": dress.format(mean)}
+        for n, mean in enumerate(means, 1)
+    ]
+    found = score(read_answers(written(tmp_path / "mine.json", rows)))
+    assert {name: one.value for name, one in found.ratings["valence"].items()} == pytest.approx({"srcc": 1, "plcc": 1})
+
+
+def test_ratings_of_another_scale_are_told_as_unread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"image_name": "1.jpg", "Valence": [4.5], "valence_predict": said} for said in ("5/10", "50%", "4-5", True)]
+    path = str(written(tmp_path / "mine.json", rows))
+    assert printed(["--responses", path], capsys)["ratings"] == {"unparsed": 4}
+    main(["evaluate", "eemo-bench", "--responses", path])
+    assert "Ratings that could not be read, left out: 4." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
@@ -138,7 +177,10 @@ def test_single_images_are_scored_with_the_truth_beside_them_or_in_another_file(
         ([], "must be a JSON list of at least one row"),
         ([3], "row 1: must be an object"),
         ([PAIR, {"id": 1}], "row 2: has neither question_type nor image_name"),
-        ([{**PAIR, "response": None}], "row 1 column response: must be a text, it is None"),
+        ([{**PAIR, "correct_answer": None}], "row 1 column correct_answer: must be a text, it is None"),
+        ([{name: PAIR[name] for name in PAIR if name != "response"}], "row 1 column response: is missing"),
+        ([{**IMAGE, "valence_predict": 3, "Valence": "6.5"}], "row 1 column Valence: must be a list"),
+        ([{**IMAGE, "valence_predict": 3, "Valence": [float("nan")]}], "row 1 column Valence: must be a list"),
         ([{**PAIR, "options": "__import__('os')"}], "row 1 column options: must be two options or more"),
         ([{**PAIR, "correct_answer": "C"}], "row 1: its right answer 'C' is none of the options A, B"),
         ([{**IMAGE, "valence_predict": 3, "Valence": None}], "row 1 column Valence: must be a list"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emofeedback_trainer.data.taxonomies import EKMAN
-from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, last_number, named_emotions
+from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, named_emotions
 
 YES_NO = {"A": "No.", "B": "Yes."}
 PICTURES = {"A": "The first picture.", "B": "The second picture.", "C": "Both pictures.", "D": "Neither pictures."}
@@ -27,6 +27,18 @@ HEIGHTS = {"A": "About the same.", "B": "Much higher.", "C": "Much lower."}
         ("- A: it is calm\n- B: no\n- D: they differ\n\nThe best choice is C: both.", PICTURES, "C"),
         ("**Option A** is off, option B as well; therefore the correct choice is **Option D**.", PICTURES, "D"),
         ("Answer: A: it is lower in A than in B.", HEIGHTS, "A"),
+        # Any dress, and an explanation that names the other option.
+        ("So \\boxed{\\text{b}}.", YES_NO, "B"),
+        ("b) Yes", YES_NO, "B"),
+        ("the answer is b", YES_NO, "B"),
+        ('{"answer": "b"}', YES_NO, "B"),
+        ("\uff22\uff1aYes", YES_NO, "B"),
+        ("B because it glows", YES_NO, "B"),
+        ("B) Yes, since option A does not fit", YES_NO, "B"),
+        ("B\n\nExplanation: A: no would be wrong", YES_NO, "B"),
+        ("<reasoning>A: No?</reasoning>b", YES_NO, "B"),
+        ("<think>Perhaps A: No", YES_NO, None),
+        ("The answer is a bit unclear", YES_NO, None),
         # No letter: the option it begins with, else the last it mentions.
         ("The second image has more control than the first one.", PICTURES, "B"),
         ("The design of Figure 1 and Figure 2 is alike.", FIGURES, "C"),
@@ -47,7 +59,33 @@ def test_a_reply_chooses_by_letter_and_then_by_text(reply: str, options: dict[st
 def test_any_text_is_read_without_an_error(reply: str) -> None:
     assert chosen_option(reply, PICTURES) in {*PICTURES, None}
     assert set(named_emotions(reply, EKMAN)) <= set(EKMAN)
-    last_number(reply)
+
+
+@given(
+    st.sampled_from("ABCD"),
+    st.sampled_from(
+        [
+            "{}",
+            "{}.",
+            "({})",
+            "{}:",
+            "**{}**",
+            "\\boxed{{{}}}",
+            "[{}]",
+            "Answer: {}",
+            "the answer is {}.",
+            "option {}",
+            "'{}'",
+        ]
+    ),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["", "<think>A: No? D)</think>", "<thinking>C</thinking>"]),
+)
+def test_a_dressed_letter_is_itself(letter: str, dress: str, small: bool, wide: bool, thought: str) -> None:
+    said = dress.format(letter.lower() if small else letter)
+    reply = said.translate({code: code + 0xFEE0 for code in b"ABCDabcd:.()"}) if wide and "option" not in said else said
+    assert chosen_option(thought + reply, PICTURES) == letter
 
 
 def test_options_that_read_the_same_have_no_one_right_answer() -> None:
@@ -67,9 +105,3 @@ def test_options_that_read_the_same_have_no_one_right_answer() -> None:
 )
 def test_a_ranking_is_the_emotions_in_their_order(reply: str, ranking: tuple[str, ...]) -> None:
     assert named_emotions(reply, EKMAN) == ranking
-
-
-def test_the_last_number_is_the_rating() -> None:
-    assert last_number("From 1 to 9 it is 4.5") == 4.5
-    assert last_number("<answer>Valence: 0.6254</answer>") == 0.6254
-    assert last_number("much") is None

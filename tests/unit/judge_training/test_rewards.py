@@ -184,6 +184,18 @@ def test_eemo_logics_rewards_count_in_the_right_form_only() -> None:
     assert rewards["ranking"][0] == rewards["dominance"][1] == rewards["similarity"][2] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("said", "reward"), [("5.0/9", 1.0), ("5,0 out of 9", 1.0), ("5/10", 0.0), ("4-5", 0.0), ("50", 0.0), ("9.5", 0.0)]
+)
+def test_dominance_is_rewarded_for_the_number_that_was_meant(said: str, reward: float) -> None:
+    assert earned([f"<think>a</think><answer>{said}</answer>"], "dominance")["dominance"] == [reward]
+
+
+def test_a_draft_in_a_thought_earns_nothing() -> None:
+    draft = f"<think>Perhaps {reply()[len('<think>It glows.</think><answer>') : -len('</answer>')]}, but"
+    assert axis_reward(written_assessment(draft), "valence", 6.0, "continuous", 0.7) == 0.0
+
+
 def test_a_reward_without_weight_is_left_out() -> None:
     functions, weights = reward_functions(RewardWeights(emotion=0.0, format=0.5), ("assessment",), EKMAN)
     assert [one.__name__ for one in functions] == ["format", "valence", "arousal"]

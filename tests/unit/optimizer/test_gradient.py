@@ -1,5 +1,7 @@
 """The agent's questions, and its replies as models really write them."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +58,14 @@ def test_the_update_names_both_prompts_the_analysis_and_the_target() -> None:
         "New prompt:\n\n“a fox at dawn, warm light”",
         "Sure, here you are:\n\n```text\na fox at dawn, warm light\n```",
         '{"prompt": "a fox at dawn, warm light"}',
+        '{"prompt": "a fox at d\\u0061wn, warm light"}',
+        '{"original_prompt": "a dog", "prompt": "a fox at dawn, warm light"}',
+        '<prompt>{"prompt": "a fox at dawn, warm light"}</prompt>',
+        "<prompt>a fox at dawn, warm light</prompt>\nThe new <prompt> has more light.",
+        "a fox at dawn, warm light</prompt> I kept the fox.",
+        "<prompt>a fox at dawn, warm light<prompt> I kept the fox.",
+        "<thinking><prompt>a cat</prompt></thinking><prompt>a fox at dawn, warm light</prompt>",
+        "A cat?</think>a fox at dawn, warm light",
         'Sure!\n```json\n{"why": "it is calm", "prompt": "a fox at dawn,\nwarm light"}\n```\nHope this helps.',
     ],
 )
@@ -64,7 +74,29 @@ def test_the_form_of_a_rewritten_prompt_is_repaired(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "  \n", "<prompt></prompt>", "<prompt>...</prompt>", "```\n```", "I did.\n\nA fox."]
+    "reply",
+    [
+        "",
+        "  \n",
+        "<prompt></prompt>",
+        "<prompt>...</prompt>",
+        "```\n```",
+        "I did.\n\nA fox.",
+        "<think>Perhaps <prompt>a gloomy street</prompt>, but that is too dark, so I",
+        "<reasoning>a gloomy street",
+        '{"prompt": "a fox at',
+        '{"prompt": ["a fox", "dawn"]}',
+        '{"prompt": "a \\ud83d fox"}',
+        "{'prompt': 'a fox'}",
+        '{"new_prompt": "a fox"}',
+        "<prompt>a caf\\u00e9</prompt>",
+        "<prompt>a fox</prompt> Or: <prompt>a cat</prompt>",
+        "<prompt>a fox\nNote: brighter.",
+        "The new <prompt> has more light.",
+        'Here is the new prompt: "a fox". I kept it.',
+        "Prompt: a fox at dawn. Negative prompt: fog",
+        "<prompt>a fox</prompt",
+    ],
 )
 def test_a_reply_without_one_prompt_is_refused(reply: str) -> None:
     with pytest.raises(UnreadableReply, match="prompt"):
@@ -75,7 +107,20 @@ def test_an_analysis_loses_its_wrapping() -> None:
     assert parse_gradient("```\n<analysis>The fog\nis grim.</analysis>\n```") == "The fog is grim."
 
 
-@pytest.mark.parametrize("reply", ["", "<analysis></analysis>", "...", "```"])
+def test_an_analysis_is_what_the_reply_says_behind_its_thoughts() -> None:
+    for reply in (
+        "<think>A cat?</think> The fog is grim.",
+        "A cat?</think> The fog is grim.",
+        '{"analysis": "The fog is grim."}',
+        "<thinking>A cat?</thinking><answer>The fog is grim.</answer> I hope this helps.",
+    ):
+        assert parse_gradient(reply) == "The fog is grim."
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["", "<analysis></analysis>", "...", "```", "<think>The fog", "<think>Fog.</think>", '{"analysis": "The fog'],
+)
 def test_an_empty_analysis_is_refused(reply: str) -> None:
     with pytest.raises(UnreadableReply, match="no analysis"):
         parse_gradient(reply)
@@ -89,6 +134,39 @@ def test_any_reply_gives_one_line_or_is_refused(reply: str) -> None:
         except UnreadableReply:
             continue
         assert text == " ".join(text.split()) != ""
+
+
+@given(
+    st.text(
+        st.characters(
+            exclude_categories=["Cs", "Cc", "Z"], exclude_characters="<>{}[]\"'`\\*:\u201c\u201d\u2018\u2019"
+        ),
+        min_size=1,
+    ),
+    st.booleans(),
+    st.sampled_from(["", "<think>{}</think>", "<scratchpad>{}</scratchpad>"]),
+    st.sampled_from(["", "\nThe new <prompt> is better.", " I hope this helps."]),
+)
+def test_a_prompt_in_json_or_tags_is_painted_whole_and_alone(
+    prompt: str, escaped: bool, before: str, after: str
+) -> None:
+    prompt = f"a {prompt}"
+    said = json.dumps({"prompt": prompt}, ensure_ascii=escaped)
+    tagged = f"<prompt>{prompt}</prompt>"
+    draft = before.format('{"prompt": "a draft"} <prompt>a draft</prompt>')
+    assert parse_update(draft + said) == parse_update(draft + tagged + after) == prompt
+    for cut in range(len('{"prompt": "a'), len(said) - 2):
+        with pytest.raises(UnreadableReply):
+            parse_update(said[:cut])
+
+
+@given(
+    st.sampled_from(["think", "thinking", "reasoning", "reflection"]), st.sampled_from(["<prompt>{}</prompt>", "{}"])
+)
+def test_nothing_of_an_unfinished_thought_is_read(tag: str, dress: str) -> None:
+    for parse in (parse_update, parse_gradient):
+        with pytest.raises(UnreadableReply):
+            parse(f"<{tag}>Perhaps {dress.format('a gloomy street')}, but")
 
 
 @given(st.from_regex(r"[a-z]{2,8}( [a-z]{1,8}){0,5}", fullmatch=True), st.text(max_size=40))
