@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 
-from emofeedback.judge.replies import answer
+from emofeedback.domain.replies import answer
 
 _NINE = r"(?:9(?:[.,]0+)?(?![0-9]|[.,][0-9])|nine\b)"
 _SILENT = re.compile(

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome
+from emofeedback.domain.replies import plain, without_thoughts
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.numbers import number, rating_in, value_span
-from emofeedback.judge.replies import plain, without_thoughts
 
 _RATINGS = "".join(str(rating) for rating in range(int(SCALE_MIN), int(SCALE_MAX) + 1))
 _RATING_DIGITS = re.compile(rf"(?P<whole>[{_RATINGS}])(?:[.,](?P<fraction>\d)(?P<rest>\d*))?")

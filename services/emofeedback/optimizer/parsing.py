@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+from emofeedback.domain.replies import without_thoughts
 from emofeedback.domain.text import one_line
-from emofeedback.judge.replies import without_thoughts
 
 
 class UnreadableReply(ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from emofeedback.judge.replies import answer
+from emofeedback.domain.replies import answer
 
 _LETTER = (
     r"(?<!not\s)(?P<{name}>[B-H]|A(?!\s+(?!and\b|as\b|because\b|for\b|in\b|is\b|or\b|since\b|with\b)[a-z])|[a-h](?=[\s*]*(?:[^\w\s'-]|$)))"
