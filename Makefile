@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
 
-.PHONY: help demo test lint types protos protos-check nano bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help demo test lint types protos protos-check schemas nano bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,10 @@ protos: $(STAMP) ## Generate the Python stubs
 protos-check: protos ## The committed stubs are those of the protos
 	@git diff --exit-code --stat -- $(STUBS) || (echo "stubs are stale: commit the result of 'make protos'"; exit 1)
 	@test -z "$$(git ls-files --others --exclude-standard -- $(STUBS))"
+
+schemas: $(STAMP) ## Keep the JSON Schema of `result.json` as it is now
+	$(BIN)/python -c 'import json; from emofeedback.runs.run import json_schema; print(json.dumps(json_schema(), indent=2))' \
+	  > docs/result.schema.json
 
 nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 	$(BIN)/emofeedback-train nano all --out nano-build

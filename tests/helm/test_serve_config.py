@@ -135,6 +135,6 @@ def test_what_the_cpu_example_deploys_paints_the_picture_of_helm_test(
     finally:
         survivors = interrupt(services)
     result = json.loads((tmp_path / "picture" / "result.json").read_text())
-    (picture,) = result["rounds"][0]["images"]
+    (picture,) = result["rounds"][0]["candidates"]
     assert (tmp_path / "picture" / picture["path"]).read_bytes().startswith(b"\x89PNG")
     assert survivors == []

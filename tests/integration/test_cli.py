@@ -55,8 +55,8 @@ def test_create_leaves_images_result_and_report_and_says_where(
 ) -> None:
     assert run(*CREATE, "--images", "4", "--seed", "11") == 0
     result = json.loads((tmp_path / "run/result.json").read_text())
-    assert [len(r["images"]) for r in result["rounds"]] == [4, 4, 4]
-    assert [image["seed"] for image in result["rounds"][0]["images"]] == [11, 12, 13, 14]
+    assert [len(r["candidates"]) for r in result["rounds"]] == [4, 4, 4]
+    assert [image["seed"] for image in result["rounds"][0]["candidates"]] == [11, 12, 13, 14]
     assert look((tmp_path / "run" / result["best"]["path"]).read_bytes()).seed in range(11, 15)
     assert result["stopped_because"] == "rounds"
     said = capsys.readouterr()
@@ -69,7 +69,7 @@ def test_create_leaves_images_result_and_report_and_says_where(
 
 def test_an_emotion_is_its_place_in_the_lexicon(run: Callable[..., int], tmp_path: Path) -> None:
     assert run("create", "a boat", "--emotion", "fear", "--rounds", "1", "--images", "1", "--out", "OUT") == 0
-    target = json.loads((tmp_path / "run/result.json").read_text())["target"]
+    target = json.loads((tmp_path / "run/result.json").read_text())["request"]["target"]
     fear = LEXICON[Emotion.FEAR].point
     assert (target["valence"], target["arousal"]) == (fear.valence, fear.arousal)
 
@@ -114,8 +114,8 @@ def test_a_run_for_a_person_is_seen_with_their_eyes_and_resumed_for_them_only(
     assert "error: --user: the run in" in capsys.readouterr().err
     assert run(*asked, "--resume", "--user", "ada") == 0
     result = json.loads((tmp_path / "run/result.json").read_text())
-    assert result["user"] == "ada"
-    assert all(3 <= image["valence"] <= 5 for painted in result["rounds"] for image in painted["images"])
+    assert result["request"]["user"] == "ada"
+    assert all(3 <= image["outcome"]["valence"] <= 5 for painted in result["rounds"] for image in painted["candidates"])
     assert set(engines.scripted_judge.users) == {"ada"}
 
 
@@ -338,12 +338,13 @@ def test_sweep_draws_the_plane_and_keeps_a_run_for_every_cell(
 def test_cells_share_the_images_of_all_runs_the_nearest_pairs_first(run: Callable[..., int], tmp_path: Path) -> None:
     assert run(*SWEEP) == 0
     runs = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/result.json")]
-    images = [image for found in runs for image in found["rounds"][0]["images"]]
+    images = [image for found in runs for image in found["rounds"][0]["candidates"]]
     assert len({image["seed"] for image in images}) == 4 * 2
     cells = json.loads((tmp_path / "run/result.json").read_text())["cells"]
     assert len({cell["best"]["path"] for cell in cells}) == 4
     losses = [
-        abs(image["valence"] - cell["target"]["valence"]) + abs(image["arousal"] - cell["target"]["arousal"])
+        abs(image["outcome"]["valence"] - cell["target"]["valence"])
+        + abs(image["outcome"]["arousal"] - cell["target"]["arousal"])
         for image in images
         for cell in cells
     ]

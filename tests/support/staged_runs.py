@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.generation import GeneratedImage, GenerationStep
@@ -15,6 +16,7 @@ from emofeedback.domain.optimization import (
     LossComputed,
     OptimizationEvent,
     OptimizationFinished,
+    OptimizationRequest,
     PaintingStep,
     PromptUpdated,
     Rejection,
@@ -36,9 +38,15 @@ PROMPTS = (
 REJECTED = Rejection(prompt="a golden <evening>", reason="it lost the subject")
 
 
+def asked(profile: str | None = "nano", prompt: str = PROMPTS[0], **request: Any) -> OptimizationRun:
+    """A run at its start."""
+    given = {"target": TARGET, "seed": 5, "images": 3} | request
+    return OptimizationRun(request=OptimizationRequest(prompt=prompt, **given), profile=profile)
+
+
 def new_run(images: int = 3) -> OptimizationRun:
     """The run that the staged events belong to, before its first."""
-    return OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=images)
+    return asked(images=images)
 
 
 def staged_events(images: int = 3, *, first_round: int = 0) -> Iterator[OptimizationEvent]:

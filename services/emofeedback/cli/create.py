@@ -55,14 +55,7 @@ def open_run(
         FailedPrecondition: the run in the folder can't be read.
     """
     check_optimization_request(request)
-    run = OptimizationRun(
-        prompt=request.prompt,
-        target=request.target,
-        profile=engines.profile,
-        seed=request.seed,
-        images=request.images,
-        user=request.user,
-    )
+    run = OptimizationRun(request=request, profile=engines.profile)
     directory = RunDirectory.open(out, run, resume=resume)
     finished = len(directory.run.rounds)
     if finished > request.rounds:

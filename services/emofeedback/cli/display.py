@@ -42,7 +42,7 @@ class LoopDisplay:
         self._round, self._prompt, self._activity = 0, "", ""
         self._painted, self._judged = 0, 0
         self._steps: dict[int, float] = {}
-        self._begin_round(len(run.rounds), run.prompt)
+        self._begin_round(len(run.rounds), run.request.prompt)
 
     def __enter__(self) -> LoopDisplay:
         if self._live is not None:
@@ -85,7 +85,7 @@ class LoopDisplay:
         self._steps = {}
 
     def _view(self) -> RenderableType:
-        images = self._run.images
+        images = self._run.request.images
         error = "" if self._error is None else f"error so far {self._error:.2f}"
         head = Text.assemble(
             (f"{self._title}  " if self._title else "", "dim"),
@@ -108,7 +108,7 @@ def rounds_table(run: OptimizationRun) -> Table:
     for name in ("valence", "arousal", "error"):
         table.add_column(name, justify="right")
     table.add_column("prompt", overflow="fold")
-    target = run.target
+    target = run.request.target
     for finished in run.rounds:
         values = ["-", "-", "-"]
         best = None if finished.best is None else finished.candidates[finished.best]

@@ -136,7 +136,7 @@ def _shown(cells: Cells) -> dict[tuple[int, int], _Painted]:
         for candidate in finished.candidates
         if isinstance(candidate.outcome, Assessment) and candidate.loss is not None and candidate.on_subject
     ]
-    targets = {place: directory.run.target for place, directory in cells.items()}
+    targets = {place: directory.run.request.target for place, directory in cells.items()}
     return {place: images[index] for place, index in share_out(targets, [i.judged for i in images]).items()}
 
 
@@ -160,9 +160,9 @@ def _to_json(asked: Sweep, cells: Cells, engines: Engines) -> dict[str, Any]:
             {
                 "column": place[0],
                 "row": place[1],
-                "target": dataclasses.asdict(directory.run.target),
+                "target": dataclasses.asdict(directory.run.request.target),
                 "run": f"cells/{directory.path.name}",
-                "best": _best_to_json(shown[place], directory.run.target) if place in shown else None,
+                "best": _best_to_json(shown[place], directory.run.request.target) if place in shown else None,
             }
             for place, directory in cells.items()
         ],

@@ -9,6 +9,7 @@ A cut run is continued from its last finished round by `RunDirectory.open(..., r
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -55,7 +56,8 @@ class RunDirectory:
         if resume and (path / RESULT).exists():
             found = read_run(path)
             _require_same(path, found, run)
-            run = found
+            # What may differ is as it is asked for now.
+            run = dataclasses.replace(found, request=run.request)
         return cls(path, run)
 
     def resume_point(self) -> Resume | None:
@@ -135,16 +137,14 @@ def read_run(path: Path) -> OptimizationRun:
         raise FailedPrecondition(f"{path / RESULT} is not the result of a run: {error!r}") from error
 
 
+_ASKED_FOR = ("prompt", "target", "images", "seed", "user")
+"""Fields of a request that make a run what it is; rounds, tolerance and time may differ when it goes on."""
+
+
 def _require_same(path: Path, found: OptimizationRun, asked: OptimizationRun) -> None:
     """A run is only continued as what it was started as."""
-    for name, before, now in (
-        ("prompt", found.prompt, asked.prompt),
-        ("target.valence", found.target.valence, asked.target.valence),
-        ("target.arousal", found.target.arousal, asked.target.arousal),
-        ("profile", found.profile, asked.profile),
-        ("seed", found.seed, asked.seed),
-        ("images", found.images, asked.images),
-        ("user", found.user, asked.user),
-    ):
-        if before != now:
-            raise InvalidRequest.of(name, f"the run in {path} was started with {before!r}, not {now!r}")
+    before = {name: getattr(found.request, name) for name in _ASKED_FOR} | {"profile": found.profile}
+    now = {name: getattr(asked.request, name) for name in _ASKED_FOR} | {"profile": asked.profile}
+    for name in now:
+        if before[name] != now[name]:
+            raise InvalidRequest.of(name, f"the run in {path} was started with {before[name]!r}, not {now[name]!r}")

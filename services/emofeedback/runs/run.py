@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from emofeedback.domain.affect import AffectPoint, Emotion
-from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome
+from pydantic import TypeAdapter
+
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.optimization import (
     Answer,
@@ -22,7 +23,7 @@ from emofeedback.domain.optimization import (
     LossComputed,
     OptimizationEvent,
     OptimizationFinished,
-    Rejection,
+    OptimizationRequest,
     Round,
     RoundFinished,
     StopReason,
@@ -46,15 +47,10 @@ class Criticism:
 class OptimizationRun:
     """One run of the loop, finished or not."""
 
-    prompt: str
-    target: AffectPoint
+    request: OptimizationRequest
+    """What was asked for; where a cut run goes on is not part of it."""
     profile: str | None
     """None where services at an address did the work: they have their own."""
-    seed: int
-    images: int
-    """Images a round."""
-    user: str = ""
-    """By whose calibration its images were judged; empty: nobody's."""
     generator: ModelInfo | None = None
     """None until the first image is painted."""
     judge: ModelInfo | None = None
@@ -143,53 +139,29 @@ def advance(run: OptimizationRun, event: OptimizationEvent) -> OptimizationRun:
 
 # --- result.json -------------------------------------------------------------------------------------------------
 
+FORMAT = "emofeedback.run/2"
+_NOT_KEPT: Any = {"loss": True, "request": {"resume": True, "request_id": True}}
+
 
 def to_json(run: OptimizationRun) -> dict[str, Any]:
-    """The content of `result.json`."""
-    return {
-        "prompt": run.prompt,
-        "target": dataclasses.asdict(run.target),
-        "profile": run.profile,
-        "seed": run.seed,
-        "images_per_round": run.images,
-        "user": run.user,
-        "generator": run.generator and dataclasses.asdict(run.generator),
-        "judge": run.judge and {"name": run.judge.name, "digest": run.judge.digest},
-        "unknown_words": list(run.unknown_words),
-        "rounds": [_round_to_json(r, run.criticisms.get(r.index)) for r in run.rounds],
-        "best": _best_to_json(run),
-        "stopped_because": run.stopped_because,
-        "seconds": round(run.seconds, 3),
-    }
+    """The content of `result.json` (docs/result.schema.json): the run, and where in its folder each image lies."""
+    content: dict[str, Any] = _adapter().dump_python(run, mode="json", exclude=_NOT_KEPT)
+    for finished in content["rounds"]:
+        for candidate in finished["candidates"]:
+            candidate["path"] = image_path(finished["index"], candidate["index"])
+    if run.best is not None:
+        content["best"]["path"] = image_path(run.best.round, run.best.index)
+    return {"format": FORMAT, **content}
 
 
 def from_json(content: Mapping[str, Any]) -> OptimizationRun:
-    """The run that `to_json` wrote.
+    """The run that `to_json` wrote, or an earlier version of it.
 
     Raises:
         LookupError, TypeError, ValueError: it is not such a content.
     """
-    rounds = tuple(map(_round_from_json, content["rounds"]))
-    best = content["best"]
-    stopped = content["stopped_because"]
-    judge = content["judge"]
-    run = OptimizationRun(
-        prompt=str(content["prompt"]),
-        target=AffectPoint(**content["target"]),
-        profile=content["profile"],
-        seed=int(content["seed"]),
-        images=int(content["images_per_round"]),
-        user=str(content.get("user", "")),  # a run of an earlier version has none
-        generator=ModelInfo(**content["generator"]) if content["generator"] else None,
-        judge=ModelInfo(**judge) if judge else None,
-        unknown_words=tuple(content["unknown_words"]),
-        rounds=rounds,
-        criticisms={r["index"]: _criticism_from_json(r["criticism"]) for r in content["rounds"] if r["criticism"]},
-        best=_answer_from_json(best) if best else None,
-        stopped_because=StopReason(stopped) if stopped else None,
-        seconds=float(content["seconds"]),
-    )
-    if [r.index for r in rounds] != list(range(len(rounds))):
+    run = _adapter().validate_python(content if "format" in content else _from_first_format(content))
+    if [finished.index for finished in run.rounds] != list(range(len(run.rounds))):
         raise ValueError("rounds are missing")
     compared = [answer for criticism in run.criticisms.values() for answer in (criticism.best, criticism.worst)]
     for answer in filter(None, (run.best, *compared)):
@@ -197,97 +169,37 @@ def from_json(content: Mapping[str, Any]) -> OptimizationRun:
     return run
 
 
-def _best_to_json(run: OptimizationRun) -> dict[str, Any] | None:
-    candidate = run.best_candidate
-    if run.best is None or candidate is None:
-        return None
-    assessment = _outcome_to_json(candidate.outcome)
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of `result.json`."""
+    schema = _adapter().json_schema(mode="serialization")
+    records = schema["$defs"]
+    for owner, name, record in ((schema, "loss", "LossComputed"), (records["OptimizationRequest"], "resume", "Resume")):
+        del owner["properties"][name], records[record]
+    del records["OptimizationRequest"]["properties"]["request_id"]
+    for record in ("Candidate", "Answer"):
+        records[record]["properties"]["path"] = {"type": "string", "title": "Path in the run's folder"}
+    schema["properties"] = {"format": {"const": FORMAT}, **schema["properties"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+@cache
+def _adapter() -> TypeAdapter[OptimizationRun]:
+    return TypeAdapter(OptimizationRun)
+
+
+def _from_first_format(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`result.json` had the request's fields beside the others, and outcomes within their images."""
+    request = {key: content[key] for key in ("prompt", "target", "seed")} | {"images": content["images_per_round"]}
+    rounds = []
+    for finished in content["rounds"]:
+        candidates = [
+            {**image, "index": i, "outcome": image if image["failure"] is None else {"reason": image["failure"]}}
+            for i, image in enumerate(finished["images"])
+        ]
+        rounds.append({**finished, "candidates": candidates})
     return {
-        "round": run.best.round,
-        "index": run.best.index,
-        "path": image_path(run.best.round, run.best.index),
-        "valence": assessment["valence"],
-        "arousal": assessment["arousal"],
-        "loss": run.best.loss,
+        **content,
+        "request": {**request, "user": content.get("user", "")},
+        "rounds": rounds,
+        "criticisms": {r["index"]: r["criticism"] for r in content["rounds"] if r["criticism"]},
     }
-
-
-def _round_to_json(finished: Round, criticism: Criticism | None) -> dict[str, Any]:
-    return {
-        "index": finished.index,
-        "prompt": finished.prompt,
-        "images": [
-            {
-                "path": image_path(finished.index, candidate.index),
-                "seed": candidate.seed,
-                **_outcome_to_json(candidate.outcome),
-                "loss": candidate.loss,
-                "alignment": candidate.alignment,
-                "on_subject": candidate.on_subject,
-            }
-            for candidate in finished.candidates
-        ],
-        "best": finished.best,
-        "worst": finished.worst,
-        "criticism": criticism and dataclasses.asdict(criticism),
-        "analysis": finished.analysis,
-        "optimized_prompt": finished.optimized_prompt,
-        "rejected": [dataclasses.asdict(rejection) for rejection in finished.rejected],
-        "seconds": round(finished.seconds, 3),
-    }
-
-
-def _outcome_to_json(outcome: AssessmentOutcome) -> dict[str, Any]:
-    if isinstance(outcome, AssessmentFailure):
-        unread = dict.fromkeys(("valence", "arousal", "emotion", "confidence", "reasoning"))
-        return {**unread, "failure": outcome.reason}
-    return {**dataclasses.asdict(outcome), "failure": None}
-
-
-def _round_from_json(content: Mapping[str, Any]) -> Round:
-    return Round(
-        index=int(content["index"]),
-        prompt=str(content["prompt"]),
-        candidates=tuple(_candidate_from_json(i, image) for i, image in enumerate(content["images"])),
-        best=content["best"],
-        worst=content["worst"],
-        analysis=str(content["analysis"]),
-        optimized_prompt=str(content["optimized_prompt"]),
-        rejected=tuple(Rejection(**rejection) for rejection in content["rejected"]),
-        seconds=float(content["seconds"]),
-    )
-
-
-def _candidate_from_json(index: int, image: Mapping[str, Any]) -> Candidate:
-    outcome: AssessmentOutcome
-    if image["failure"] is not None:
-        outcome = AssessmentFailure(reason=str(image["failure"]))
-    else:
-        outcome = Assessment(
-            valence=float(image["valence"]),
-            arousal=float(image["arousal"]),
-            emotion=Emotion(image["emotion"]),
-            confidence=float(image["confidence"]),
-            reasoning=str(image["reasoning"]),
-        )
-    return Candidate(
-        index=index,
-        seed=int(image["seed"]),
-        outcome=outcome,
-        loss=None if image["loss"] is None else float(image["loss"]),
-        alignment=float(image["alignment"]),
-        on_subject=bool(image["on_subject"]),
-    )
-
-
-def _criticism_from_json(content: Mapping[str, Any]) -> Criticism:
-    return Criticism(
-        best=_answer_from_json(content["best"]),
-        worst=_answer_from_json(content["worst"]),
-        best_reasoning=str(content["best_reasoning"]),
-        worst_reasoning=str(content["worst_reasoning"]),
-    )
-
-
-def _answer_from_json(content: Mapping[str, Any]) -> Answer:
-    return Answer(round=int(content["round"]), index=int(content["index"]), loss=float(content["loss"]))

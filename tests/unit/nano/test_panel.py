@@ -55,7 +55,7 @@ def test_its_prompts_are_neutral_and_name_their_subject():
 
 async def test_every_task_leaves_a_run_directory_of_three_rounds_of_eight(tmp_path):
     runs = await run_panel(TASKS, tmp_path, **scripted())
-    assert [run.prompt for run in runs] == [task.prompt for task in TASKS]
+    assert [run.request.prompt for run in runs] == [task.prompt for task in TASKS]
     assert len(runs[0].rounds) == ROUNDS
     assert len(list(run_directory(tmp_path, TASKS[1]).glob("round-3/*.png"))) == IMAGES
 

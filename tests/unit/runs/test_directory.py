@@ -6,14 +6,19 @@ import itertools
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
 from emofeedback.domain.optimization import ImagePainted, RoundFinished
 from emofeedback.runs.directory import RunDirectory, read_run
-from emofeedback.runs.run import OptimizationRun, advance, from_json, to_json
+from emofeedback.runs.run import OptimizationRun, advance, from_json, json_schema, to_json
 from support.fakes import look, paint
-from support.staged_runs import PROMPTS, TARGET, new_run, staged_events
+from support.staged_runs import PROMPTS, asked, new_run, staged_events
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = ROOT / "docs" / "result.schema.json"
+FIRST_FORMAT = ROOT / "tests" / "reference" / "run_result_1.json"
 
 
 def finished_run() -> OptimizationRun:
@@ -38,31 +43,23 @@ def test_a_finished_run_lies_in_its_folder_as_promised(tmp_path: Path) -> None:
     for event in staged_events():
         directory.record(event)
     result = json.loads((directory.path / "result.json").read_text())
-    assert result["prompt"] == PROMPTS[0]
-    assert result["target"] == {"valence": 7.5, "arousal": 3.0}
-    assert (result["profile"], result["seed"], result["stopped_because"]) == ("nano", 5, "rounds")
+    assert result["request"]["prompt"] == PROMPTS[0]
+    assert result["request"]["target"] == {"valence": 7.5, "arousal": 3.0}
+    assert (result["profile"], result["request"]["seed"], result["stopped_because"]) == ("nano", 5, "rounds")
     assert result["generator"] == {"name": "scripted-generator", "digest": "sha256:" + "1" * 64, "policy": ""}
-    assert result["judge"] == {"name": "scripted-judge", "digest": "sha256:" + "2" * 64}
+    assert result["judge"] == {"name": "scripted-judge", "digest": "sha256:" + "2" * 64, "policy": ""}
     assert [r["prompt"] for r in result["rounds"]] == list(PROMPTS)
-    assert result["best"] == {
-        "round": 2,
-        "index": 0,
-        "path": "round-3/image-1.png",
-        "valence": 7.5,
-        "arousal": 3.0,
-        "loss": 0.0,
-    }
+    assert result["best"] == {"round": 2, "index": 0, "loss": 0.0, "path": "round-3/image-1.png"}
     assert result["seconds"] == pytest.approx(6.0)
     for finished in result["rounds"]:
-        for image in finished["images"]:
-            seen = look((directory.path / image["path"]).read_bytes())
-            assert (seen.prompt, seen.seed) == (finished["prompt"], image["seed"])
+        for candidate in finished["candidates"]:
+            seen = look((directory.path / candidate["path"]).read_bytes())
+            assert (seen.prompt, seen.seed) == (finished["prompt"], candidate["seed"])
 
 
-def test_an_image_that_could_not_be_judged_has_no_numbers_and_says_why(tmp_path: Path) -> None:
-    image = to_json(finished_run())["rounds"][1]["images"][1]
-    assert image["failure"] == "the reply holds no rating"
-    assert image["valence"] is image["arousal"] is image["emotion"] is image["loss"] is None
+def test_an_image_that_could_not_be_judged_has_no_numbers_and_says_why() -> None:
+    candidate = to_json(finished_run())["rounds"][1]["candidates"][1]
+    assert candidate["outcome"] == {"reason": "the reply holds no rating"} and candidate["loss"] is None
 
 
 def test_result_json_reads_back_as_the_same_run() -> None:
@@ -70,11 +67,30 @@ def test_result_json_reads_back_as_the_same_run() -> None:
     assert from_json(json.loads(json.dumps(to_json(run)))) == run
 
 
-def test_result_json_says_for_whom_and_one_of_an_earlier_version_is_for_nobody() -> None:
-    content = to_json(dataclasses.replace(finished_run(), user="ada"))
-    assert from_json(content).user == content["user"] == "ada"
-    del content["user"]
-    assert from_json(content) == finished_run()
+def test_result_json_keeps_all_of_the_request_but_where_it_went_on() -> None:
+    request = dataclasses.replace(new_run().request, policy="calm", tolerance=0.5, time_budget=60.0, rounds=7)
+    run = dataclasses.replace(finished_run(), request=request)
+    asked_for = to_json(run)["request"]
+    assert asked_for.keys() == {field.name for field in dataclasses.fields(request)} - {"resume", "request_id"}
+    assert from_json(to_json(run)).request == request
+
+
+def test_a_result_of_the_first_version_reads_as_the_same_run() -> None:
+    assert from_json(json.loads(FIRST_FORMAT.read_text())) == finished_run()
+
+
+def test_a_result_fits_the_schema_in_the_docs_which_is_the_one_of_the_code() -> None:
+    assert json.loads(SCHEMA.read_text()) == json_schema(), "run `make schemas`"
+    jsonschema.validate(json.loads(json.dumps(to_json(finished_run()))), json_schema())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(to_json(finished_run()) | {"seconds": "six"}, json_schema())
+
+
+def test_result_json_says_for_whom() -> None:
+    run = finished_run()
+    run = dataclasses.replace(run, request=dataclasses.replace(run.request, user="ada"))
+    content = to_json(run)
+    assert from_json(content).request.user == content["request"]["user"] == "ada"
 
 
 def test_images_are_kept_as_soon_as_they_are_painted(tmp_path: Path) -> None:
@@ -123,11 +139,11 @@ def test_resume_in_a_new_folder_simply_starts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "other"),
     [
-        ("prompt", OptimizationRun(prompt="a cat", target=TARGET, profile="nano", seed=5, images=3)),
-        ("seed", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=6, images=3)),
-        ("images", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=4)),
-        ("profile", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile=None, seed=5, images=3)),
-        ("user", OptimizationRun(prompt=PROMPTS[0], target=TARGET, profile="nano", seed=5, images=3, user="ada")),
+        ("prompt", asked(prompt="a cat", profile="nano", seed=5, images=3)),
+        ("seed", asked(prompt=PROMPTS[0], profile="nano", seed=6, images=3)),
+        ("images", asked(prompt=PROMPTS[0], profile="nano", seed=5, images=4)),
+        ("profile", asked(prompt=PROMPTS[0], profile=None, seed=5, images=3)),
+        ("user", asked(prompt=PROMPTS[0], profile="nano", seed=5, images=3, user="ada")),
     ],
 )
 def test_a_run_is_resumed_only_as_what_it_was_started_as(tmp_path: Path, field: str, other: OptimizationRun) -> None:

@@ -1,6 +1,5 @@
 """The report shows the whole run, needs nothing beside it, and trusts no text."""
 
-import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
@@ -13,7 +12,7 @@ from emofeedback.runs.directory import RunDirectory
 from emofeedback.runs.report import render_report, write_report
 from emofeedback.runs.report.chart import plane_svg, round_color
 from emofeedback.runs.report.page import prompt_diff
-from support.staged_runs import TARGET, new_run, staged_events
+from support.staged_runs import TARGET, asked, new_run, staged_events
 
 VOID = {"meta", "img"}
 
@@ -59,7 +58,7 @@ def test_it_fetches_nothing(report: str) -> None:
 
 def test_a_run_for_a_person_says_so(report: str, tmp_path: Path) -> None:
     assert "through the eyes of" not in report
-    directory = RunDirectory.open(tmp_path / "hers", dataclasses.replace(new_run(), user="ada"))
+    directory = RunDirectory.open(tmp_path / "hers", asked(user="ada"))
     assert "<dt>through the eyes of</dt><dd>ada</dd>" in write_report(directory).read_text()
 
 

@@ -44,12 +44,12 @@ def render_report(run: OptimizationRun, read_image: ImageReader) -> str:
     return pages.get_template("run.html").render(
         style=STYLE,
         run=run,
-        feeling=describe(run.target),
+        feeling=describe(run.request.target),
         before=_same_seed_at_first(run),
         numbers=_numbers(run),
         facts=_facts(run),
         highest=max((c.loss or 0.0 for r in run.rounds for c in r.candidates), default=0.0) or 1.0,
-        plane=Markup(plane_svg(run.target, run.rounds, run.best)),
+        plane=Markup(plane_svg(run.request.target, run.rounds, run.best)),
         losses=Markup(losses_svg(run.rounds)),
         image=read_image,
         answer_of=_answer_of,
@@ -143,10 +143,10 @@ def _judgement(candidate: Candidate) -> str:
 def _facts(run: OptimizationRun) -> list[tuple[str, str]]:
     return [
         ("profile", run.profile or "of the services"),
-        ("seed", str(run.seed)),
+        ("seed", str(run.request.seed)),
         ("generator", _model(run.generator)),
         ("judge", _model(run.judge)),
-        *([("through the eyes of", run.user)] if run.user else []),
+        *([("through the eyes of", run.request.user)] if run.request.user else []),
     ]
 
 

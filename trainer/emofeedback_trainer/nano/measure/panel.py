@@ -8,6 +8,7 @@ So a panel that was cut goes on where it stood, and figures are taken from the f
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -88,23 +89,16 @@ async def run_panel(
     models = await asyncio.gather(generator.model(), judge.model())
     runs = []
     for task in tasks:
-        begun = OptimizationRun(
-            prompt=task.prompt, target=task.target, profile=profile.name, seed=task.seed, images=IMAGES
+        request = OptimizationRequest(
+            prompt=task.prompt, target=task.target, rounds=ROUNDS, images=IMAGES, seed=task.seed, policy=policy
         )
+        begun = OptimizationRun(request=request, profile=profile.name)
         directory = RunDirectory.open(run_directory(folder, task), begun, resume=True)
         for found, now in zip((directory.run.generator, directory.run.judge), models, strict=True):
             if found is not None and found.digest != now.digest:
                 raise FailedPrecondition(f"{directory.path} is a run of {found.digest}, {now.digest} is to be measured")
         if directory.run.stopped_because is None:
-            request = OptimizationRequest(
-                prompt=task.prompt,
-                target=task.target,
-                rounds=ROUNDS,
-                images=IMAGES,
-                seed=task.seed,
-                policy=policy,
-                resume=directory.resume_point(),
-            )
+            request = dataclasses.replace(request, resume=directory.resume_point())
             async with aclosing(
                 optimize(request, generator=generator, judge=judge, settings=profile.optimizer)
             ) as events:
