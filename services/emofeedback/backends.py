@@ -7,7 +7,7 @@ loading of models happen when `judge` or `optimizer` is called, before any event
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emofeedback.generator.local import LocalGenerator
     from emofeedback.judge.local import LocalJudge
 
-Optimize = Callable[[OptimizationRequest], AsyncIterator[OptimizationEvent]]
+Optimize = Callable[[OptimizationRequest], AsyncGenerator[OptimizationEvent, None]]
 """One run of the loop."""
 
 

@@ -5,7 +5,7 @@ One conformance suite runs against every `Judge`: the engine in process, the gRP
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -83,8 +83,9 @@ class Judge(Protocol):
 
     def assess_stream(
         self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
-    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
-        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready.
+    ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
+        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready. Closing the
+        generator stops the judge.
 
         A person without a calibration is refused before any image is judged.
         """

@@ -7,7 +7,7 @@ encoded bytes (PNG from our generator; PNG, JPEG or WebP into the judge), so eve
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -171,8 +171,8 @@ TrajectoryEvent = GenerationQueued | GroupStarted | Trajectory
 class Generator(Protocol):
     """Paints pictures from prompts."""
 
-    def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
-        """Events until every image is there; closing the iterator stops the computation at the next step.
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        """Events until every image is there; closing the generator stops the computation at the next step.
 
         Raises:
             InvalidRequest: a field is out of its limits.
@@ -181,9 +181,9 @@ class Generator(Protocol):
         """
         ...
 
-    def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+    def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
         """Events until every trajectory of the group is there: `GenerationQueued`, `GroupStarted`, then trajectories
-        as they are finished. All come from one policy version. Closing the iterator stops the computation.
+        as they are finished. All come from one policy version. Closing the generator stops the computation.
 
         Raises:
             As `generate`.

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -89,7 +89,7 @@ class LocalGenerator:
             torch.set_num_threads(settings.threads)
         return cls(load_models(settings), settings)
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """See `interfaces.Generator.generate`. Steps are told of at most ten times a second, images all.
 
         Raises:
@@ -103,7 +103,7 @@ class LocalGenerator:
             async for event in events:
                 yield event
 
-    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
         """See `interfaces.Generator.sample_trajectories`.
 
         Noise is drawn on the CPU from seed and step alone, and latents stay in float32, so on a CPU a trajectory is

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
-from emofeedback.concurrency import Channel, cancel, closing, merge
+from emofeedback.concurrency import Channel, cancel, merge
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
 from emofeedback.domain.optimization import (
@@ -39,7 +40,7 @@ def paint_and_judge(
     queue: Channel[GeneratedImage] = Channel()
 
     async def paint() -> AsyncGenerator[PaintingEvent, None]:
-        async with closing(generator.generate(painting)) as events:
+        async with aclosing(generator.generate(painting)) as events:
             async for event in events:
                 match event:
                     case GenerationQueued(unknown_words=words, shortened_prompt=shortened):
@@ -68,7 +69,7 @@ def paint_and_judge(
                     yield image.index, image.data
 
         try:
-            async with closing(judge.assess_stream(arrivals(), user=request.user)) as outcomes:
+            async with aclosing(judge.assess_stream(arrivals(), user=request.user)) as outcomes:
                 async for key, outcome in outcomes:
                     scoring, position = alignments[key]
                     alignment = (await scoring)[position]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from emofeedback import wire
@@ -64,7 +64,7 @@ class PromptOptimizerServicer:
             )
         )
 
-    async def _optimize(self, message: pb.OptimizeRequest) -> AsyncIterator[pb.OptimizeResponse]:
+    async def _optimize(self, message: pb.OptimizeRequest) -> AsyncGenerator[pb.OptimizeResponse, None]:
         request = wire.optimization_request_from_proto(message)
         async with aclosing(
             optimize(request, generator=self._generator, judge=self._judge, settings=self._settings)
