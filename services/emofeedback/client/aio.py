@@ -8,13 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from emofeedback import wire
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
+from emofeedback.client.connection import Connection, Service, encoding
 from emofeedback.client.generator import GeneratorClient
 from emofeedback.client.judge import JudgeClient
 from emofeedback.client.progress import Creation, Progress, identity
 from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
-from emofeedback.client.services import OPTIMIZER
 from emofeedback.client.trainer import TrainerClient
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.optimization import (
@@ -35,6 +33,10 @@ from emofeedback.domain.validation import (
     check_update_request,
     target_from,
 )
+from emofeedback.v1 import optimizer_pb2 as pb
+from emofeedback.v1.optimizer_pb2_grpc import PromptOptimizerServiceStub
+
+OPTIMIZER = Service("optimizer", PromptOptimizerServiceStub)
 
 
 class AsyncClient:
@@ -125,13 +127,17 @@ class AsyncClient:
                 yield event
 
     async def _run(self, progress: Progress) -> AsyncGenerator[OptimizationEvent, None]:
+        def rest() -> pb.OptimizeRequest:
+            with encoding(check_optimization_request, progress.request):
+                return wire.optimization_request_to_proto(progress.request)
+
         stream = self._connection.stream(
             OPTIMIZER,
             "Optimize",
-            lambda: encoded(wire.optimization_request_to_proto, progress.request, check_optimization_request),
+            rest,
             wire.optimization_event_from_proto,
             identity,
-            lambda told: OptimizationFinished in told,
+            lambda delivered: OptimizationFinished in delivered,
         )
         async with aclosing(stream) as events:
             async for event in events:
@@ -140,15 +146,18 @@ class AsyncClient:
 
     async def compute_loss(self, request: LossRequest) -> Losses:
         """Step 1 of the loop on its own."""
-        message = encoded(wire.loss_request_to_proto, request, check_loss_request)
+        with encoding(check_loss_request, request):
+            message = wire.loss_request_to_proto(request)
         return await self._connection.unary(OPTIMIZER, "ComputeLoss", message, wire.losses_from_proto)
 
     async def estimate_gradient(self, request: GradientRequest) -> Gradient:
         """Step 2 of the loop on its own."""
-        message = encoded(wire.gradient_request_to_proto, request, check_gradient_request)
+        with encoding(check_gradient_request, request):
+            message = wire.gradient_request_to_proto(request)
         return await self._connection.unary(OPTIMIZER, "EstimateGradient", message, wire.gradient_from_proto)
 
     async def update_prompt(self, request: UpdateRequest) -> Rewrite:
         """Step 3 of the loop on its own."""
-        message = encoded(wire.update_request_to_proto, request, check_update_request)
+        with encoding(check_update_request, request):
+            message = wire.update_request_to_proto(request)
         return await self._connection.unary(OPTIMIZER, "UpdatePrompt", message, wire.rewrite_from_proto)

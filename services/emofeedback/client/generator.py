@@ -8,9 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Sequence, Set
 from contextlib import aclosing
 
 from emofeedback import wire
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
-from emofeedback.client.services import GENERATOR
+from emofeedback.client.connection import Connection, Service, encoding
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import (
     GeneratedImage,
@@ -26,10 +24,13 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
 from emofeedback.v1 import generator_pb2 as pb
+from emofeedback.v1.generator_pb2_grpc import GeneratorServiceStub
+
+GENERATOR = Service("generator", GeneratorServiceStub)
 
 
 class GeneratorClient:
-    """`interfaces.Generator` over gRPC."""
+    """A `Generator` over gRPC."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -37,7 +38,8 @@ class GeneratorClient:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         """As `Generator.generate`. A broken call goes on by the retry policy, each event is told once."""
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
-        message = encoded(wire.generation_request_to_proto, identified, check_generation_request)
+        with encoding(check_generation_request, identified):
+            message = wire.generation_request_to_proto(identified)
         async for event in self._connection.stream(
             GENERATOR,
             "Generate",
@@ -55,7 +57,8 @@ class GeneratorClient:
             FailedPrecondition: after a break the service samples from another model or policy; a group mixes none.
         """
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
-        message = encoded(wire.trajectory_request_to_proto, identified, check_trajectory_request)
+        with encoding(check_trajectory_request, identified):
+            message = wire.trajectory_request_to_proto(identified)
         group: GroupStarted | None = None
         stream = self._connection.stream(
             GENERATOR,

@@ -6,10 +6,8 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from emofeedback import wire
-from emofeedback.client.assess_stream import assess_stream
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
-from emofeedback.client.services import JUDGE
+from emofeedback.client.assess_stream import JUDGE, assess_stream
+from emofeedback.client.connection import Connection, encoding
 from emofeedback.domain import validation as checks
 from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding
 from emofeedback.domain.generation import ModelInfo
@@ -17,7 +15,7 @@ from emofeedback.v1 import judge_pb2 as pb
 
 
 class JudgeClient:
-    """`interfaces.Judge` over gRPC."""
+    """A `Judge` over gRPC."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -26,13 +24,10 @@ class JudgeClient:
         self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
     ) -> list[AssessmentOutcome]:
         """As `Judge.assess`."""
-        request = encoded(
-            lambda given: pb.AssessImagesRequest(
-                images=images, reasoning=reasoning, user=given, request_id=str(uuid.uuid4())
-            ),
-            user,
-            lambda given: checks.check_assessment(images, given),
-        )
+        with encoding(checks.check_assessment, images, user):
+            request = pb.AssessImagesRequest(
+                images=images, reasoning=reasoning, user=user, request_id=str(uuid.uuid4())
+            )
         return await self._connection.unary(
             JUDGE,
             "AssessImages",
@@ -52,33 +47,24 @@ class JudgeClient:
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         """As `Judge.score`."""
-        request = encoded(
-            lambda text: pb.ScoreImagesRequest(images=images, prompt=text, request_id=str(uuid.uuid4())),
-            prompt,
-            lambda text: checks.check_scoring(images, text),
-        )
+        with encoding(checks.check_scoring, images, prompt):
+            request = pb.ScoreImagesRequest(images=images, prompt=prompt, request_id=str(uuid.uuid4()))
         return await self._connection.unary(JUDGE, "ScoreImages", request, lambda reply: list(reply.scores))
 
     async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
         """As `Judge.compare_texts`."""
-        request = encoded(
-            lambda given: pb.CompareTextsRequest(text=given, candidates=candidates),
-            text,
-            lambda given: checks.check_comparison(given, candidates),
-        )
+        with encoding(checks.check_comparison, text, candidates):
+            request = pb.CompareTextsRequest(text=text, candidates=candidates)
         return await self._connection.unary(JUDGE, "CompareTexts", request, lambda reply: list(reply.similarities))
 
     async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
         """As `Judge.converse`."""
-        request = encoded(
-            lambda given: pb.ConverseRequest(
-                conversations=wire.conversations_to_proto(given),
+        with encoding(checks.check_conversations, conversations, decoding):
+            request = pb.ConverseRequest(
+                conversations=wire.conversations_to_proto(conversations),
                 decoding=wire.decoding_to_proto(decoding),
                 request_id=str(uuid.uuid4()),
-            ),
-            conversations,
-            lambda given: checks.check_conversations(given, decoding),
-        )
+            )
         return await self._connection.unary(JUDGE, "Converse", request, lambda reply: list(reply.replies))
 
     async def model(self) -> ModelInfo:
