@@ -16,7 +16,6 @@ from functools import partial
 
 from speed import Row, alternate, show
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import (
     GenerationEvent,
@@ -27,6 +26,7 @@ from emofeedback.domain.generation import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
+from emofeedback.in_process import silence_libraries
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.components import engines, load_learner
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig

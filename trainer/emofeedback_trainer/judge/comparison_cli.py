@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.in_process import silence_libraries
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.signals import stop_on_signals
