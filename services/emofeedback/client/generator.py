@@ -114,7 +114,7 @@ def _trajectory_identity(event: TrajectoryEvent) -> Hashable:
 
 def _one_for_each(seeds: Sequence[int]) -> Callable[[Set[Hashable]], bool]:
     """Whether what was told has the image or the trajectory of every seed: both are told apart by their index."""
-    return lambda told: told >= set(range(len(seeds)))
+    return lambda delivered: delivered >= set(range(len(seeds)))
 
 
 def _version(group: GroupStarted) -> str:

@@ -15,7 +15,7 @@ from emofeedback.domain.generation import ModelInfo
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """What a picture makes people feel, in the judge's eyes."""
+    """What a picture makes people feel, as the judge sees it."""
 
     valence: float
     arousal: float
@@ -68,11 +68,11 @@ class Judge(Protocol):
     async def assess(
         self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
     ) -> list[AssessmentOutcome]:
-        """Valence, arousal and emotion of each image: by the short way (expected value over rating tokens), or,
-        with `reasoning`, by reading the reply that the model thinks out loud.
+        """Valence, arousal and emotion of each image: by a rating (expected value over rating tokens), or, with
+        `reasoning`, by a reply in which the model reasons before it rates.
 
         Args:
-            user: id of a person by whose calibration valence and arousal are corrected; empty: nobody's.
+            user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
         Raises:
             InvalidRequest: an image is not one, is animated, or is over the pixel limit.

@@ -46,7 +46,7 @@ from emofeedback.domain.optimization import (
 from emofeedback.domain.text import estimated_tokens
 from emofeedback.domain.validation import check_optimization_request
 from emofeedback.observability.metrics import ANSWER_ERROR, OPTIMIZATIONS, ROUNDS_TO_TOLERANCE
-from emofeedback.optimizer.candidates import paint_and_judge
+from emofeedback.optimizer.candidates import generate_and_judge
 from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
 from emofeedback.optimizer.steps import estimate_gradient, reasons_of, update_prompt
 from emofeedback.profiles.profile import OptimizerSettings
@@ -75,7 +75,7 @@ async def optimize(
     judged = [with_losses(finished.candidates, request.target) for finished in rounds]
     prompt = (rounds[-1].optimized_prompt or rounds[-1].prompt) if rounds else request.prompt
     best = best_of(judged)
-    images = {_place(best): resume.best_image} if best else {}
+    images = {_position(best): resume.best_image} if best else {}
     """The pictures in play, by round and index: the best so far, and those of the running round."""
     model = await generator.model()
     began = time.monotonic() - sum(finished.seconds for finished in rounds)
@@ -84,13 +84,13 @@ async def optimize(
         index, round_began = len(rounds), time.monotonic()
         yield RoundStarted(round=index, prompt=prompt)
 
-        # Paint from the prompt, and judge each picture while the next is painted.
+        # Generate from the prompt, and judge each picture while the next is sampled.
         seeds = _seeds(request, prompt, rounds)
-        painting = GenerationRequest(prompt=prompt + numbers, seeds=seeds, policy=request.policy)
+        generation = GenerationRequest(prompt=prompt + numbers, seeds=seeds, policy=request.policy)
         floor = drift_floor(judged[0], settings) if judged else _NO_FLOOR
         candidates: list[Candidate] = []
         async with aclosing(
-            paint_and_judge(painting, request, index=index, floor=floor, generator=generator, judge=judge)
+            generate_and_judge(generation, request, index=index, floor=floor, generator=generator, judge=judge)
         ) as events:
             async for event in events:
                 yield event
@@ -111,7 +111,7 @@ async def optimize(
         if stop_reason(request, settings, judged, time.monotonic() - began) is None:
             # Step 2, gradient: what separates the two, in words. Where nothing could be judged there is none.
             if best and worst:
-                best_image, worst_image = images[_place(best)], images[_place(worst)]
+                best_image, worst_image = images[_position(best)], images[_position(worst)]
                 comparison = GradientRequest(
                     prompt=prompt,
                     target=request.target,
@@ -135,8 +135,8 @@ async def optimize(
             revision = UpdateRequest(
                 original_prompt=request.prompt, prompt=prompt, analysis=analysis, target=request.target
             )
-            painted = [finished.prompt for finished in rounds]
-            update = await update_prompt(revision, judge=judge, settings=settings, painted=painted)
+            earlier = [finished.prompt for finished in rounds]
+            update = await update_prompt(revision, judge=judge, settings=settings, earlier=earlier)
             rewritten, rejected = update.prompt, rejected + update.rejected
             yield PromptUpdated(round=index, prompt=rewritten, rejected=rejected, fell_back=update.fell_back)
 
@@ -156,7 +156,7 @@ async def optimize(
         )
         yield RoundFinished(round=rounds[-1])
         prompt = rewritten
-        images = {_place(best): images[_place(best)]} if best else {}
+        images = {_position(best): images[_position(best)]} if best else {}
 
     OPTIMIZATIONS.record(1, stopped_because=stop)
     if stop is StopReason.TOLERANCE:
@@ -178,7 +178,7 @@ def _seeds(request: OptimizationRequest, prompt: str, rounds: Sequence[Round]) -
     return tuple((request.seed + skipped + image) % (LIMITS.seed + 1) for image in range(request.images))
 
 
-def _place(answer: Answer) -> tuple[int, int]:
+def _position(answer: Answer) -> tuple[int, int]:
     return answer.round, answer.index
 
 

@@ -46,11 +46,11 @@ async def reasons_of(images: Sequence[bytes], *, user: str, judge: Judge) -> lis
 
 
 async def update_prompt(
-    request: UpdateRequest, *, judge: Judge, settings: OptimizerSettings, painted: Sequence[str] = ()
+    request: UpdateRequest, *, judge: Judge, settings: OptimizerSettings, earlier: Sequence[str] = ()
 ) -> Rewrite:
     """Step 3: the prompt, rewritten by the analysis.
 
-    A rewrite is refused where it holds no prompt, says what the prompt or one of the `painted` ones said, or has
+    A rewrite is refused where it holds no prompt, says what the prompt or one of the `earlier` ones said, or has
     lost the subject of the original. One that is too long is shortened, and the long form listed among the
     rejected. After `rewrite_attempts` refusals, or where there is no analysis to go by, the prompt stays.
     """
@@ -66,7 +66,7 @@ async def update_prompt(
         fitting = shorten(rewrite, lambda text: estimated_tokens(text) <= settings.max_prompt_tokens)
         if fitting != rewrite:
             rejected.append(Rejection(prompt=rewrite, reason=_too_long(rewrite, settings)))
-        objection = await _objection(fitting, request.original_prompt, [*painted, request.prompt], judge, settings)
+        objection = await _objection(fitting, request.original_prompt, [*earlier, request.prompt], judge, settings)
         if objection is None:
             return Rewrite(prompt=fitting, rejected=tuple(rejected), model=await judge.model())
         rejected.append(Rejection(prompt=fitting, reason=objection))
@@ -90,10 +90,10 @@ def _read(kind: str, parse: Callable[[str], str], reply: str) -> str:
 
 
 async def _objection(
-    rewrite: str, original_prompt: str, painted: Sequence[str], judge: Judge, settings: OptimizerSettings
+    rewrite: str, original_prompt: str, earlier: Sequence[str], judge: Judge, settings: OptimizerSettings
 ) -> str | None:
-    """Why the rewrite must not be painted; None where it may."""
-    if rewrite.casefold() in (prompt.casefold() for prompt in painted):
+    """Why the rewrite must not be used; None where it may."""
+    if rewrite.casefold() in (prompt.casefold() for prompt in earlier):
         return "was painted already"
     [similarity] = await judge.compare_texts(original_prompt, [rewrite])
     if similarity < settings.text_floor:
