@@ -30,13 +30,21 @@ GENERATOR = Service("generator", GeneratorServiceStub)
 
 
 class GeneratorClient:
-    """A `Generator` over gRPC."""
+    """Paints pictures from prompts: a `Generator` over gRPC."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
-        """As `Generator.generate`. A broken call goes on by the retry policy, each event is told once."""
+        """`GenerationQueued`, then steps and images as they are done, until there is an image for every seed.
+
+        A broken call goes on by the retry policy; each event comes once.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+            NotFound: no such policy.
+            ResourceExhausted: the queue is full.
+        """
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
         with encoding(check_generation_request, identified):
             message = wire.generation_request_to_proto(identified)
@@ -51,9 +59,14 @@ class GeneratorClient:
             yield event
 
     async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
-        """As `Generator.sample_trajectories`. A broken call goes on by the retry policy, each event is told once.
+        """`GenerationQueued`, `GroupStarted`, then the group's trajectories as they are finished, all by one policy.
+
+        A broken call goes on by the retry policy; each event comes once.
 
         Raises:
+            InvalidRequest: a field is out of its limits.
+            NotFound: no such policy.
+            ResourceExhausted: the queue is full.
             FailedPrecondition: after a break the service samples from another model or policy; a group mixes none.
         """
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
@@ -113,7 +126,7 @@ def _trajectory_identity(event: TrajectoryEvent) -> Hashable:
 
 
 def _one_for_each(seeds: Sequence[int]) -> Callable[[Set[Hashable]], bool]:
-    """Whether what was told has the image or the trajectory of every seed: both are told apart by their index."""
+    """Whether what was delivered has the image or the trajectory of every seed: both are known by their index."""
     return lambda delivered: delivered >= set(range(len(seeds)))
 
 

@@ -1,8 +1,8 @@
-"""What the loop and the trainer need of a generator and a judge, and the records that pass between them.
+"""What the loop and the trainer need of a generator, and the records that pass between them.
 
-`Generator` and `Judge` have several implementations: the engines in process, the gRPC client, a scripted one in the
-tests. One conformance suite runs against all of them, so the loop never knows which it speaks to. Pictures travel as
-encoded bytes (PNG from our generator; PNG, JPEG or WebP into the judge), so every implementation yields the same ones.
+`Generator` has several implementations: the one in process, the gRPC client, a scripted one in the tests. One
+conformance suite runs against all of them, so the loop never knows which it speaks to. Pictures travel as PNG, so every
+implementation yields the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """Paint one image per seed from one prompt."""
+    """Generate one image per seed from one prompt."""
 
     prompt: str
     seeds: tuple[int, ...]
@@ -41,7 +41,7 @@ class GenerationRequest:
     policy: str = ""
     """Name of an adapter; empty is the profile's default."""
     request_id: str = ""
-    """Retried with the same id, the work is not done twice."""
+    """Retried with the same id, a replica does not do the work twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class TrajectoryRequest:
     policy: str = ""
     """Name of an adapter; empty is the profile's default."""
     request_id: str = ""
-    """Retried with the same id, the work is not done twice."""
+    """Retried with the same id, a replica does not do the work twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
