@@ -6,23 +6,21 @@ loading of models happen when `judge` or `optimizer` is called, before any event
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Protocol
 
 from emofeedback.domain.assessment import Judge
-from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.optimization import OptimizationEvent, OptimizationRequest
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile, with_calibrations, with_policies
 
 if TYPE_CHECKING:
-    from emofeedback.generator.local import LocalGenerator
+    from emofeedback.client.aio import AsyncServices
     from emofeedback.judge.local import LocalJudge
 
-Optimize = Callable[[OptimizationRequest], AsyncIterator[OptimizationEvent]]
+Optimize = Callable[[OptimizationRequest], AsyncGenerator[OptimizationEvent, None]]
 """One run of the loop."""
 
 
@@ -75,7 +73,7 @@ def connect(
 
 
 class InProcess:
-    """The engines of a profile, loaded into this process."""
+    """The engines of a profile, loaded into this process when they are asked for."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
@@ -85,45 +83,16 @@ class InProcess:
         return self._profile.name
 
     def judge(self) -> AbstractAsyncContextManager[Judge]:
-        try:
-            silence_libraries()
-            from emofeedback.judge.local import LocalJudge
-        except ImportError as error:
-            raise _not_installed(error) from error
-        return self._running_judge(LocalJudge.load(self._profile.judge))
+        from emofeedback.in_process import load_judge, silence_libraries
+
+        silence_libraries()
+        return _judging(load_judge(self._profile))
 
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
-        try:
-            silence_libraries()
-            from emofeedback.generator.local import LocalGenerator
-            from emofeedback.judge.local import LocalJudge
-        except ImportError as error:
-            raise _not_installed(error) from error
-        generator = LocalGenerator.load(self._profile.generator)
-        try:
-            judge = LocalJudge.load(self._profile.judge)
-        except BaseException:
-            generator.close()
-            raise
-        return self._running_loop(generator, judge)
+        from emofeedback.in_process import local, silence_libraries
 
-    @staticmethod
-    @asynccontextmanager
-    async def _running_judge(judge: LocalJudge) -> AsyncIterator[Judge]:
-        try:
-            yield judge
-        finally:
-            judge.close()
-
-    @asynccontextmanager
-    async def _running_loop(self, generator: LocalGenerator, judge: LocalJudge) -> AsyncIterator[Optimize]:
-        from emofeedback.optimizer.loop import optimize
-
-        try:
-            yield partial(optimize, generator=generator, judge=judge, settings=self._profile.optimizer)
-        finally:
-            generator.close()
-            judge.close()
+        silence_libraries()
+        return _optimizing(local(self._profile))
 
 
 class AtAddress:
@@ -142,27 +111,19 @@ class AtAddress:
         async with AsyncClient(self._address, token=self._token) as client:
             yield client.judge
 
-    @asynccontextmanager
-    async def optimizer(self) -> AsyncIterator[Optimize]:
+    def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
         from emofeedback.client import AsyncClient
 
-        async with AsyncClient(self._address, token=self._token) as client:
-            yield client.optimize
+        return _optimizing(AsyncClient(self._address, token=self._token))
 
 
-def silence_libraries() -> None:
-    """Keeps the bars, hints and warnings of libraries off the terminal: only errors are for the user."""
-    import diffusers
-    import transformers
-
-    warnings.simplefilter("ignore")
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
+@asynccontextmanager
+async def _judging(judge: LocalJudge) -> AsyncIterator[Judge]:
+    with closing(judge):
+        yield judge
 
 
-def _not_installed(error: ImportError) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"the engines are not installed ({error.name} is missing): "
-        "pip install 'emofeedback[local]', or use services by --address"
-    )
+@asynccontextmanager
+async def _optimizing(opened: AbstractAsyncContextManager[AsyncServices]) -> AsyncIterator[Optimize]:
+    async with opened as services:
+        yield services.optimize

@@ -1,28 +1,28 @@
 """Running things side by side without leaving any behind: what the loop needs of asyncio, and nothing else.
 
-Whatever is started here ends here: on success, on the first failure, and when the caller closes or cancels.
+Whatever is started here ends here: on success, on the first failure, and when the caller closes or cancels. Failures
+are raised as they are, never in an `ExceptionGroup`. No `asyncio.TaskGroup` stands in the generators: it would cancel
+whoever reads them, in the middle of other work (PEP 789).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 A = TypeVar("A")
-
-
 B = TypeVar("B")
-
-
 T = TypeVar("T")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class _End:
-    """Marks the end of a source or of a channel, with the exception that ended it."""
+    """Marks the end of a channel, with the exception that ended it."""
 
-    def __init__(self, failure: BaseException | None = None) -> None:
+    def __init__(self, failure: Exception | None) -> None:
         self.failure = failure
 
 
@@ -39,8 +39,9 @@ class Channel(Generic[T]):
     def send(self, item: T) -> None:
         self._items.put_nowait(item)
 
-    def close(self) -> None:
-        self._items.put_nowait(_End())
+    def close(self, failure: Exception | None = None) -> None:
+        """No more items; the reader gets the failure after those that were sent before it."""
+        self._items.put_nowait(_End(failure))
 
     async def __aiter__(self) -> AsyncIterator[list[T]]:
         items: list[T] = []
@@ -51,16 +52,8 @@ class Channel(Generic[T]):
                 items = []
         if items:
             yield items
-
-
-@asynccontextmanager
-async def closing(iterator: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """Closes the iterator at the end where it can be closed, as generators can: `aclosing` for an interface."""
-    try:
-        yield iterator
-    finally:
-        if isinstance(iterator, AsyncGenerator):
-            await iterator.aclose()
+        if item.failure is not None:
+            raise item.failure
 
 
 async def merge(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
@@ -69,29 +62,26 @@ async def merge(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
     Sources run ahead of the reader. The first failure is raised after the items that came before it; then,
     and when the merged stream is closed, every source is cancelled and closed before this returns.
     """
-    items: asyncio.Queue[T | _End] = asyncio.Queue()
+    channel: Channel[T] = Channel()
+    running = len(sources)
 
     async def drain(source: AsyncGenerator[T, None]) -> None:
-        failure: Exception | None = None
+        nonlocal running
         try:
             async with aclosing(source):
                 async for item in source:
-                    items.put_nowait(item)
+                    channel.send(item)
         except Exception as error:
-            failure = error
-        items.put_nowait(_End(failure))
+            channel.close(error)
+        running -= 1
+        if not running:
+            channel.close()
 
     tasks = [asyncio.create_task(drain(source)) for source in sources]
     try:
-        running = len(tasks)
-        while running:
-            item = await items.get()
-            if not isinstance(item, _End):
+        async for together in channel:
+            for item in together:
                 yield item
-            elif item.failure is not None:
-                raise item.failure
-            else:
-                running -= 1
     finally:
         await cancel(*tasks)
 
@@ -112,12 +102,6 @@ async def cancel(*tasks: asyncio.Future[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-Item = TypeVar("Item")
-
-
-Result = TypeVar("Result")
-
-
 async def as_completed(
     items: AsyncIterator[Item], work: Callable[[Item], Awaitable[Result]], *, limit: int
 ) -> AsyncGenerator[Result, None]:
@@ -126,31 +110,20 @@ async def as_completed(
     At most `limit` items are worked on at once; further ones stay unread. The first error, of the work or of
     the items, ends the whole; so does closing the iterator, and nothing runs on after it.
     """
-    arrival: asyncio.Task[Item] | None = asyncio.create_task(_next(items))
-    working: set[asyncio.Task[Result]] = set()
+    arrival: asyncio.Future[Item] | None = asyncio.ensure_future(anext(items))
+    working: set[asyncio.Future[Result]] = set()
     try:
         while arrival or working:
-            listening: set[asyncio.Task[Item]] = {arrival} if arrival and len(working) < limit else set()
-            await asyncio.wait({*listening, *working}, return_when=asyncio.FIRST_COMPLETED)
+            listening: set[asyncio.Future[Any]] = {arrival} if arrival and len(working) < limit else set()
+            await asyncio.wait(listening | working, return_when=asyncio.FIRST_COMPLETED)
             if arrival and arrival in listening and arrival.done():
                 try:
-                    working.add(asyncio.create_task(_run(work, arrival.result())))
-                    arrival = asyncio.create_task(_next(items))
+                    working.add(asyncio.ensure_future(work(arrival.result())))
+                    arrival = asyncio.ensure_future(anext(items))
                 except StopAsyncIteration:
                     arrival = None
-            for done in [task for task in working if task.done()]:
+            for done in [future for future in working if future.done()]:
                 working.discard(done)
                 yield done.result()
     finally:
-        tasks = [*working, *([arrival] if arrival else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _next(items: AsyncIterator[Item]) -> Item:
-    return await anext(items)
-
-
-async def _run(work: Callable[[Item], Awaitable[Result]], item: Item) -> Result:
-    return await work(item)
+        await cancel(*working, *([arrival] if arrival else []))

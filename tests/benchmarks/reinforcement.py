@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from speed import Row, alternate, show
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import (
     GenerationEvent,
@@ -27,6 +26,7 @@ from emofeedback.domain.generation import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
+from emofeedback.in_process import silence_libraries
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.components import engines, load_learner
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig
@@ -69,7 +69,7 @@ class PaintAllFirst:
         self._unpainted = groups
         self._painted = asyncio.Event()
 
-    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
         held: list[Trajectory] = []
         async for event in self._generator.sample_trajectories(request):
             if isinstance(event, Trajectory):
@@ -83,7 +83,7 @@ class PaintAllFirst:
         for trajectory in held:
             yield trajectory
 
-    def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         return self._generator.generate(request)
 
     async def model(self) -> ModelInfo:

@@ -13,7 +13,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class PaintAllFirst:
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         held: list[GeneratedImage] = []
         async for event in self._generator.generate(request):
             if isinstance(event, GeneratedImage):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -104,7 +104,7 @@ class ScriptedGenerator:
     images_done: int = 0
     closed_early: int = 0
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
         call = len(self.requests)
         self.requests.append(request)
         check_generation_request(request)
@@ -127,7 +127,7 @@ class ScriptedGenerator:
         finally:
             self.closed_early += not finished
 
-    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
         # Torch is not for everybody who paints by script.
         from support.scripted_trajectories import sample, start_group
 
@@ -213,7 +213,7 @@ class ScriptedJudge:
 
     async def assess_stream(
         self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
-    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
+    ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
         seen = self._eyes(user)
         async for key, image in images:
             await self._begin("assess_stream")

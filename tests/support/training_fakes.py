@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class StoreGenerator(ScriptedGenerator):
     digest: str = ""
     """Said instead of the right one."""
 
-    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
         async for event in super().sample_trajectories(request):
             if isinstance(event, GroupStarted):
                 digest = self.digest or PolicyStore(self.store).manifest(request.policy).digest

@@ -30,7 +30,7 @@ def assess(
     """Prints a table, with `explain` a paragraph for each image, or with `as_json` one JSON object a line.
 
     Args:
-        user: id of a person by whose calibration valence and arousal are corrected; empty: nobody's.
+        user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
     Returns:
         True where all images could be judged; the others are named as errors.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from emofeedback.backends import Engines, Optimize
 from emofeedback.cli.display import LoopDisplay, loading, rounds_table
-from emofeedback.concurrency import closing
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.domain.optimization import OptimizationRequest, PromptShortened, WordsUnknown
 from emofeedback.domain.validation import check_optimization_request
@@ -72,7 +71,7 @@ async def follow(
 ) -> None:
     """Runs the loop to its end; every event goes to the directory first, then to the display."""
     with display:
-        async with closing(optimize(request)) as events:
+        async with contextlib.aclosing(optimize(request)) as events:
             async for event in events:
                 known = directory.run.unknown_words
                 directory.record(event)

@@ -1,8 +1,17 @@
-"""The SDK: the three services at an address, for asyncio (`AsyncClient`) and without (`Client`)."""
+"""The SDK: the services at an address, for asyncio (`AsyncClient`) and without (`Client`)."""
 
-from emofeedback.client.aio import AsyncClient
+from emofeedback.client.aio import AsyncClient, AsyncServices
 from emofeedback.client.progress import Creation
 from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
-from emofeedback.client.sync import Client
+from emofeedback.client.sync import Client, Services
 
-__all__ = ["AsyncClient", "Client", "Creation", "Deadlines", "Keepalive", "RetryPolicy"]
+__all__ = [
+    "AsyncClient",
+    "AsyncServices",
+    "Client",
+    "Creation",
+    "Deadlines",
+    "Keepalive",
+    "RetryPolicy",
+    "Services",
+]

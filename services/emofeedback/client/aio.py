@@ -1,22 +1,23 @@
-"""The SDK for asyncio: one client for the services at an address."""
+"""The SDK for asyncio: what every door to generator, judge and loop offers, and the door to services at an address."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
 from emofeedback import wire
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
+from emofeedback.client.connection import Connection, Service, encoding
 from emofeedback.client.generator import GeneratorClient
 from emofeedback.client.judge import JudgeClient
 from emofeedback.client.progress import Creation, Progress, identity
 from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
-from emofeedback.client.services import OPTIMIZER
 from emofeedback.client.trainer import TrainerClient
 from emofeedback.domain.affect import AffectPoint, Emotion
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.generation import Generator
 from emofeedback.domain.optimization import (
     Gradient,
     GradientRequest,
@@ -35,38 +36,21 @@ from emofeedback.domain.validation import (
     check_update_request,
     target_from,
 )
+from emofeedback.v1 import optimizer_pb2 as pb
+from emofeedback.v1.optimizer_pb2_grpc import PromptOptimizerServiceStub
+
+OPTIMIZER = Service("optimizer", PromptOptimizerServiceStub)
 
 
-class AsyncClient:
-    """EmoFeedback at an address.
+class AsyncServices(ABC):
+    """Generator, judge, and the loop over both, wherever they run. A context: it is closed at its end.
 
-        async with AsyncClient("127.0.0.1:9000") as client:
-            creation = await client.create("a park bench", emotion="awe")
-
-    `generator` and `judge` are the same Protocols that the engines in process implement. `trainer` is for a client of
-    the trainer service, which answers at an address of its own (`emofeedback-train serve`). Every method raises the
-    exceptions of `emofeedback.domain.errors`, whichever side of the wire they come from. Cancelling a call, or
-    leaving a stream, ends the work on the other side.
+    Every method raises the exceptions of `emofeedback.domain.errors`. Cancelling a call, or leaving a stream, ends the
+    work for it.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        token: str = "",
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        deadlines: Deadlines = Deadlines(),  # noqa: B008
-        keepalive: Keepalive = Keepalive(),  # noqa: B008
-    ) -> None:
-        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call.
-
-        Raises:
-            InvalidRequest: the token is not printable ASCII.
-        """
-        self._connection = Connection(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
-        self.generator = GeneratorClient(self._connection)
-        self.judge = JudgeClient(self._connection)
-        self.trainer = TrainerClient(self._connection)
+    generator: Generator
+    judge: Judge
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,9 +60,18 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    @abstractmethod
     async def close(self) -> None:
-        """Ends all calls under way and the connection."""
-        await self._connection.close()
+        """Ends all calls under way and frees what they needed."""
+
+    @abstractmethod
+    def optimize(self, request: OptimizationRequest) -> AsyncGenerator[OptimizationEvent, None]:
+        """The loop, event by event, each told once; the last is `OptimizationFinished`.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+            EmoFeedbackError: whatever generator or judge raised, after the events before it.
+        """
 
     async def create(
         self,
@@ -96,7 +89,24 @@ class AsyncClient:
     ) -> Creation:
         """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
 
-        The other arguments are those of `OptimizationRequest`. For what happens on the way, see `optimize`.
+        For what happens on the way, see `optimize`.
+
+        Args:
+            prompt: what the picture shows.
+            target: valence and arousal, each in [1, 9].
+            emotion: instead of `target`, an emotion, whose place on the plane is then the target.
+            rounds: of painting, judging and rewriting, at most.
+            images: painted in each round.
+            seed: image i of a round is painted with seed + i; in [0, 2**63).
+            tolerance: stop once the answer is within |V - V*| + |A - A*| of the target, in [0, 16].
+            time_budget: seconds after which no new round starts.
+            policy: name of an adapter; empty: the profile's default.
+            user: id of a person by whose calibration pictures are judged; empty: uncorrected.
+
+        Raises:
+            InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.
+            InternalError: the judge could read no picture of the run.
+            EmoFeedbackError: whatever generator or judge raised.
         """
         valence, arousal = (target.valence, target.arousal) if target else (None, None)
         request = OptimizationRequest(
@@ -111,27 +121,61 @@ class AsyncClient:
             user=user,
         )
         progress = Progress(request)
-        async with aclosing(self._run(progress)) as events:
-            [finished] = [event async for event in events if isinstance(event, OptimizationFinished)]
-        return progress.creation(finished)
+        async with aclosing(self.optimize(request)) as events:
+            async for event in events:
+                progress.take(event)
+        return progress.creation()
+
+
+class AsyncClient(AsyncServices):
+    """EmoFeedback at an address.
+
+        async with AsyncClient("127.0.0.1:9000") as client:
+            creation = await client.create("a park bench", emotion="awe")
+
+    `generator` and `judge` are the same Protocols that the engines in process implement. `trainer` is for a client of
+    the trainer service, which answers at an address of its own (`emofeedback-train serve`). Calls are retried by
+    policy; errors are the same whichever side of the wire they come from, and work ends on the other side too.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        deadlines: Deadlines = Deadlines(),  # noqa: B008
+        keepalive: Keepalive = Keepalive(),  # noqa: B008
+    ) -> None:
+        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call.
+
+        Raises:
+            InvalidRequest: the token is not printable ASCII.
+        """
+        self._connection = Connection(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
+        self.generator: GeneratorClient = GeneratorClient(self._connection)
+        self.judge: JudgeClient = JudgeClient(self._connection)
+        self.trainer = TrainerClient(self._connection)
+
+    async def close(self) -> None:
+        """Ends all calls under way and the connection."""
+        await self._connection.close()
 
     async def optimize(self, request: OptimizationRequest) -> AsyncGenerator[OptimizationEvent, None]:
-        """The loop, event by event, each told once; the last is `OptimizationFinished`.
+        """See `AsyncServices.optimize`. After a break it goes on from the last finished round."""
+        progress = Progress(request)
 
-        After a break it goes on from the last finished round.
-        """
-        async with aclosing(self._run(Progress(request))) as events:
-            async for event in events:
-                yield event
+        def rest() -> pb.OptimizeRequest:
+            with encoding(check_optimization_request, progress.request):
+                return wire.optimization_request_to_proto(progress.request)
 
-    async def _run(self, progress: Progress) -> AsyncGenerator[OptimizationEvent, None]:
         stream = self._connection.stream(
             OPTIMIZER,
             "Optimize",
-            lambda: encoded(wire.optimization_request_to_proto, progress.request, check_optimization_request),
+            rest,
             wire.optimization_event_from_proto,
             identity,
-            lambda told: OptimizationFinished in told,
+            lambda delivered: OptimizationFinished in delivered,
         )
         async with aclosing(stream) as events:
             async for event in events:
@@ -139,16 +183,19 @@ class AsyncClient:
                 yield event
 
     async def compute_loss(self, request: LossRequest) -> Losses:
-        """Step 1 of the loop on its own."""
-        message = encoded(wire.loss_request_to_proto, request, check_loss_request)
+        """Step 1 of the loop on its own: how far each assessed picture is from the target."""
+        with encoding(check_loss_request, request):
+            message = wire.loss_request_to_proto(request)
         return await self._connection.unary(OPTIMIZER, "ComputeLoss", message, wire.losses_from_proto)
 
     async def estimate_gradient(self, request: GradientRequest) -> Gradient:
-        """Step 2 of the loop on its own."""
-        message = encoded(wire.gradient_request_to_proto, request, check_gradient_request)
+        """Step 2 of the loop on its own: what separates the best picture from the worst, in the judge's words."""
+        with encoding(check_gradient_request, request):
+            message = wire.gradient_request_to_proto(request)
         return await self._connection.unary(OPTIMIZER, "EstimateGradient", message, wire.gradient_from_proto)
 
     async def update_prompt(self, request: UpdateRequest) -> Rewrite:
-        """Step 3 of the loop on its own."""
-        message = encoded(wire.update_request_to_proto, request, check_update_request)
+        """Step 3 of the loop on its own: the prompt, rewritten by an analysis."""
+        with encoding(check_update_request, request):
+            message = wire.update_request_to_proto(request)
         return await self._connection.unary(OPTIMIZER, "UpdatePrompt", message, wire.rewrite_from_proto)

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from emofeedback.client.connection import Connection
+from emofeedback.client.connection import Connection, Service, decoded
 from emofeedback.client.failures import ended_early
-from emofeedback.client.services import JUDGE
 from emofeedback.domain.assessment import AssessmentOutcome
-from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest
+from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.v1 import judge_pb2 as pb
+from emofeedback.v1.judge_pb2_grpc import JudgeServiceStub
 from emofeedback.wire import outcome_from_proto
 
+JUDGE = Service("judge", JudgeServiceStub)
 _SENT_AHEAD = 8
 """Images taken from the source before gRPC has room for them."""
 
@@ -35,7 +36,7 @@ async def assess_stream(
                     async for response in responses:
                         if unanswered.pop(response.key, None) is not None:
                             effort.progress()
-                            yield response.key, _outcome(response)
+                            yield response.key, decoded(outcome_from_proto, response.outcome)
                 source.raise_failure()
                 if unanswered:
                     raise ended_early("AssessStream", connection.address)
@@ -95,10 +96,3 @@ class _Source:
         """Raises what the caller's iterator raised."""
         if self._failure is not None:
             raise self._failure
-
-
-def _outcome(response: pb.AssessStreamResponse) -> AssessmentOutcome:
-    try:
-        return outcome_from_proto(response.outcome)
-    except InvalidRequest as error:
-        raise InternalError(f"the reply can't be read: {error}") from error

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence, Set
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterator, Sequence, Set
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -19,11 +19,12 @@ from emofeedback.observability.tracing import outgoing
 
 Event = TypeVar("Event")
 Reply = TypeVar("Reply")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class Service:
-    """One of them."""
+    """One of the services: generator, judge, optimizer, or the trainer, which has a server of its own."""
 
     application: str
     """Name of its Ray Serve application: Serve routes by this metadata, others don't look at it."""
@@ -72,7 +73,7 @@ class Connection:
             except EmoFeedbackError as error:
                 await effort.pause_after(error)
             else:
-                return _read(read, reply)
+                return decoded(read, reply)
 
     async def stream(
         self,
@@ -97,7 +98,7 @@ class Connection:
             try:
                 async with aclosing(self.events(service, method, message, effort)) as responses:
                     async for response in responses:
-                        event = _read(read, response)
+                        event = decoded(read, response)
                         if identity(event) not in delivered:
                             delivered.add(identity(event))
                             effort.progress()
@@ -196,7 +197,23 @@ def _check_size(method: str, request: Message) -> None:
         raise too_large(method, request.ByteSize())
 
 
-def _read(read: Callable[[Any], Reply], message: Any) -> Reply:
+@contextmanager
+def encoding(check: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> Iterator[None]:
+    """Around the making of a request's message; `check` is called with the rest where that fails, to name the field.
+
+    The service says what is out of its limits; here, only what a message can't even hold.
+
+    Raises:
+        InvalidRequest: a value doesn't fit its field, as a number past 64 bits or text that isn't Unicode.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        check(*args, **kwargs)
+        raise InvalidRequest.of("request", f"can't be sent: {error}") from error
+
+
+def decoded(read: Callable[[Any], Reply], message: Any) -> Reply:
     """A reply as a record; one that can't be read is the service's fault, not the caller's."""
     try:
         return read(message)

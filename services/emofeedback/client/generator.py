@@ -8,9 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Sequence, Set
 from contextlib import aclosing
 
 from emofeedback import wire
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
-from emofeedback.client.services import GENERATOR
+from emofeedback.client.connection import Connection, Service, encoding
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import (
     GeneratedImage,
@@ -26,18 +24,30 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
 from emofeedback.v1 import generator_pb2 as pb
+from emofeedback.v1.generator_pb2_grpc import GeneratorServiceStub
+
+GENERATOR = Service("generator", GeneratorServiceStub)
 
 
 class GeneratorClient:
-    """`interfaces.Generator` over gRPC."""
+    """Paints pictures from prompts: a `Generator` over gRPC."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
-        """As `Generator.generate`. A broken call goes on by the retry policy, each event is told once."""
+        """`GenerationQueued`, then steps and images as they are done, until there is an image for every seed.
+
+        A broken call goes on by the retry policy; each event comes once.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+            NotFound: no such policy.
+            ResourceExhausted: the queue is full.
+        """
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
-        message = encoded(wire.generation_request_to_proto, identified, check_generation_request)
+        with encoding(check_generation_request, identified):
+            message = wire.generation_request_to_proto(identified)
         async for event in self._connection.stream(
             GENERATOR,
             "Generate",
@@ -49,13 +59,19 @@ class GeneratorClient:
             yield event
 
     async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
-        """As `Generator.sample_trajectories`. A broken call goes on by the retry policy, each event is told once.
+        """`GenerationQueued`, `GroupStarted`, then the group's trajectories as they are finished, all by one policy.
+
+        A broken call goes on by the retry policy; each event comes once.
 
         Raises:
+            InvalidRequest: a field is out of its limits.
+            NotFound: no such policy.
+            ResourceExhausted: the queue is full.
             FailedPrecondition: after a break the service samples from another model or policy; a group mixes none.
         """
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
-        message = encoded(wire.trajectory_request_to_proto, identified, check_trajectory_request)
+        with encoding(check_trajectory_request, identified):
+            message = wire.trajectory_request_to_proto(identified)
         group: GroupStarted | None = None
         stream = self._connection.stream(
             GENERATOR,
@@ -110,8 +126,8 @@ def _trajectory_identity(event: TrajectoryEvent) -> Hashable:
 
 
 def _one_for_each(seeds: Sequence[int]) -> Callable[[Set[Hashable]], bool]:
-    """Whether what was told has the image or the trajectory of every seed: both are told apart by their index."""
-    return lambda told: told >= set(range(len(seeds)))
+    """Whether what was delivered has the image or the trajectory of every seed: both are known by their index."""
+    return lambda delivered: delivered >= set(range(len(seeds)))
 
 
 def _version(group: GroupStarted) -> str:

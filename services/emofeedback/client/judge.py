@@ -6,10 +6,8 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 from emofeedback import wire
-from emofeedback.client.assess_stream import assess_stream
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
-from emofeedback.client.services import JUDGE
+from emofeedback.client.assess_stream import JUDGE, assess_stream
+from emofeedback.client.connection import Connection, encoding
 from emofeedback.domain import validation as checks
 from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding
 from emofeedback.domain.generation import ModelInfo
@@ -17,7 +15,7 @@ from emofeedback.v1 import judge_pb2 as pb
 
 
 class JudgeClient:
-    """`interfaces.Judge` over gRPC."""
+    """Looks at pictures: a `Judge` over gRPC. Every list it returns is as long as its input and in its order."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -25,14 +23,21 @@ class JudgeClient:
     async def assess(
         self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
     ) -> list[AssessmentOutcome]:
-        """As `Judge.assess`."""
-        request = encoded(
-            lambda given: pb.AssessImagesRequest(
-                images=images, reasoning=reasoning, user=given, request_id=str(uuid.uuid4())
-            ),
-            user,
-            lambda given: checks.check_assessment(images, given),
-        )
+        """Valence, arousal and emotion of each image (PNG, JPEG or WebP).
+
+        Args:
+            reasoning: True: the judge reasons before it answers, and `Assessment.reasoning` says why; slower.
+            user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
+
+        Raises:
+            InvalidRequest: an image is not one, is animated, or is over the pixel limit.
+            NotFound: there is no calibration for this person.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
+        """
+        with encoding(checks.check_assessment, images, user):
+            request = pb.AssessImagesRequest(
+                images=images, reasoning=reasoning, user=user, request_id=str(uuid.uuid4())
+            )
         return await self._connection.unary(
             JUDGE,
             "AssessImages",
@@ -45,40 +50,34 @@ class JudgeClient:
     async def assess_stream(
         self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
     ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
-        """As `Judge.assess_stream`; no two images may have one key. After a break, unanswered images go again."""
+        """As `assess`, for images that come one by one under keys, no two under the same; outcomes as they are ready.
+
+        After a break, unanswered images are sent again.
+        """
         checks.check_user(user, required=False)
         async for keyed in assess_stream(self._connection, images, user):
             yield keyed
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
-        """As `Judge.score`."""
-        request = encoded(
-            lambda text: pb.ScoreImagesRequest(images=images, prompt=text, request_id=str(uuid.uuid4())),
-            prompt,
-            lambda text: checks.check_scoring(images, text),
-        )
+        """Alignment of each image with the prompt: the scorer's cosine similarity, in [-1, 1]."""
+        with encoding(checks.check_scoring, images, prompt):
+            request = pb.ScoreImagesRequest(images=images, prompt=prompt, request_id=str(uuid.uuid4()))
         return await self._connection.unary(JUDGE, "ScoreImages", request, lambda reply: list(reply.scores))
 
     async def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
-        """As `Judge.compare_texts`."""
-        request = encoded(
-            lambda given: pb.CompareTextsRequest(text=given, candidates=candidates),
-            text,
-            lambda given: checks.check_comparison(given, candidates),
-        )
+        """Similarity of each candidate with `text`, cosine of the scorer's text embeddings, in [-1, 1]."""
+        with encoding(checks.check_comparison, text, candidates):
+            request = pb.CompareTextsRequest(text=text, candidates=candidates)
         return await self._connection.unary(JUDGE, "CompareTexts", request, lambda reply: list(reply.similarities))
 
     async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
-        """As `Judge.converse`."""
-        request = encoded(
-            lambda given: pb.ConverseRequest(
-                conversations=wire.conversations_to_proto(given),
+        """The model's reply to each conversation, whose messages may hold images."""
+        with encoding(checks.check_conversations, conversations, decoding):
+            request = pb.ConverseRequest(
+                conversations=wire.conversations_to_proto(conversations),
                 decoding=wire.decoding_to_proto(decoding),
                 request_id=str(uuid.uuid4()),
-            ),
-            conversations,
-            lambda given: checks.check_conversations(given, decoding),
-        )
+            )
         return await self._connection.unary(JUDGE, "Converse", request, lambda reply: list(reply.replies))
 
     async def model(self) -> ModelInfo:

@@ -53,10 +53,11 @@ class Progress:
         self._original = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
         resume = request.resume
         self._rounds: list[Round] = list(resume.rounds) if resume else []
-        self._told = len(self._rounds)
+        self._resumed = len(self._rounds)
         self._best: Answer | None = None
         self._best_image = resume.best_image if resume else b""
         self._images: dict[tuple[int, int], bytes] = {}
+        self._finished: OptimizationFinished | None = None
         self._next = self._original
 
     @property
@@ -65,8 +66,8 @@ class Progress:
 
         The rest is another request, so it has an id of its own.
         """
-        if len(self._rounds) > self._told:
-            self._told = len(self._rounds)
+        if len(self._rounds) > self._resumed:
+            self._resumed = len(self._rounds)
             resume = Resume(rounds=tuple(self._rounds), best_image=self._best_image)
             self._next = dataclasses.replace(self._original, resume=resume, request_id=str(uuid.uuid4()))
         return self._next
@@ -82,25 +83,30 @@ class Progress:
             case RoundFinished():
                 self._rounds.append(event.round)
                 self._images.clear()
+            case OptimizationFinished():
+                self._finished = event
 
-    def creation(self, finished: OptimizationFinished) -> Creation:
-        """The result.
+    def creation(self) -> Creation:
+        """The result of a run that has finished.
 
         Raises:
             InternalError: there is none, because the judge could read no picture.
         """
+        finished = self._finished
+        if finished is None:
+            raise InternalError("the run ended without saying so")
         answer = finished.answer
         if answer is None:
             raise InternalError("the judge gave no readable reply for any picture of the run")
-        painted = self._rounds[answer.round]
-        candidate = next(c for c in painted.candidates if c.index == answer.index)
+        round = self._rounds[answer.round]
+        candidate = next(c for c in round.candidates if c.index == answer.index)
         if not isinstance(candidate.outcome, Assessment) or not self._best_image:
             raise InternalError("the run ended with an answer that it never showed")
         return Creation(
             image=self._best_image,
             assessment=candidate.outcome,
             loss=answer.loss,
-            prompt=painted.prompt,
+            prompt=round.prompt,
             seed=candidate.seed,
             rounds=tuple(self._rounds),
             stopped_because=finished.stopped_because,

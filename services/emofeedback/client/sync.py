@@ -9,17 +9,16 @@ from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Seque
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from emofeedback.client.aio import AsyncClient
-from emofeedback.client.generator import GeneratorClient
-from emofeedback.client.judge import JudgeClient
+from emofeedback.client.aio import AsyncClient, AsyncServices
 from emofeedback.client.progress import Creation
 from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.trainer import TrainerClient
 from emofeedback.domain.affect import AffectPoint, Emotion
-from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding
+from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding, Judge
 from emofeedback.domain.generation import (
     GenerationEvent,
     GenerationRequest,
+    Generator,
     ModelInfo,
     TrajectoryEvent,
     TrajectoryRequest,
@@ -40,30 +39,18 @@ T = TypeVar("T")
 _END: Any = object()
 
 
-class Client:
-    """`AsyncClient` for code without an event loop: the same methods, blocking; streams are iterators.
+class Services:
+    """Generator, judge, and the loop over both, for code without an event loop. A context: it is closed at its end.
 
-        with Client("127.0.0.1:9000") as client:
-            creation = client.create("a park bench", emotion="awe")
-
-    It may be used from several threads. Leaving a stream (`break`, or closing the iterator) ends the work on the
-    other side.
+    It may be used from several threads. Leaving a stream (`break`, or closing the iterator) ends the work for it, and
+    so does an interrupt (Ctrl-C) while a call is waited for. Every method raises the exceptions of
+    `emofeedback.domain.errors`.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        token: str = "",
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
-        deadlines: Deadlines = Deadlines(),  # noqa: B008
-        keepalive: Keepalive = Keepalive(),  # noqa: B008
-    ) -> None:
-        """As `AsyncClient`."""
-        self._client = AsyncClient(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
-        self.generator = SyncGenerator(self._client.generator)
-        self.judge = SyncJudge(self._client.judge)
-        self.trainer = SyncTrainer(self._client.trainer)
+    def __init__(self, services: AsyncServices) -> None:
+        self._services = services
+        self.generator = SyncGenerator(services.generator)
+        self.judge = SyncJudge(services.judge)
 
     def __enter__(self) -> Self:
         return self
@@ -74,8 +61,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends all calls under way and the connection."""
-        _wait(self._client.close())
+        """Ends all calls under way and frees what they needed."""
+        _wait(self._services.close())
 
     def create(
         self,
@@ -91,9 +78,29 @@ class Client:
         policy: str = "",
         user: str = "",
     ) -> Creation:
-        """As `AsyncClient.create`."""
+        """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
+
+        For what happens on the way, see `optimize`.
+
+        Args:
+            prompt: what the picture shows.
+            target: valence and arousal, each in [1, 9].
+            emotion: instead of `target`, an emotion, whose place on the plane is then the target.
+            rounds: of painting, judging and rewriting, at most.
+            images: painted in each round.
+            seed: image i of a round is painted with seed + i; in [0, 2**63).
+            tolerance: stop once the answer is within |V - V*| + |A - A*| of the target, in [0, 16].
+            time_budget: seconds after which no new round starts.
+            policy: name of an adapter; empty: the profile's default.
+            user: id of a person by whose calibration pictures are judged; empty: uncorrected.
+
+        Raises:
+            InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.
+            InternalError: the judge could read no picture of the run.
+            EmoFeedbackError: whatever generator or judge raised.
+        """
         return _wait(
-            self._client.create(
+            self._services.create(
                 prompt,
                 target=target,
                 emotion=emotion,
@@ -108,102 +115,175 @@ class Client:
         )
 
     def optimize(self, request: OptimizationRequest) -> Iterator[OptimizationEvent]:
-        """As `AsyncClient.optimize`."""
-        return _iterate(self._client.optimize(request))
+        """The loop, event by event as it happens, each told once; the last is `OptimizationFinished`.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+            EmoFeedbackError: whatever generator or judge raised, after the events before it.
+        """
+        return _iterate(self._services.optimize(request))
+
+
+class Client(Services):
+    """EmoFeedback at an address: its methods block, its streams are iterators.
+
+        with Client("127.0.0.1:9000") as client:
+            creation = client.create("a park bench", emotion="awe")
+
+    `generator` and `judge` are its services, each on its own. `trainer` is for a client of the trainer service, which
+    answers at an address of its own (`emofeedback-train serve`). Calls are retried by policy, and a stream that breaks
+    goes on where it was. `AsyncClient` is the same for asyncio.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str = "",
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        deadlines: Deadlines = Deadlines(),  # noqa: B008
+        keepalive: Keepalive = Keepalive(),  # noqa: B008
+    ) -> None:
+        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call.
+
+        Raises:
+            InvalidRequest: the token is not printable ASCII.
+        """
+        self._client = AsyncClient(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
+        super().__init__(self._client)
+        self.trainer = SyncTrainer(self._client.trainer)
 
     def compute_loss(self, request: LossRequest) -> Losses:
-        """As `AsyncClient.compute_loss`."""
+        """Step 1 of the loop on its own: how far each assessed picture is from the target."""
         return _wait(self._client.compute_loss(request))
 
     def estimate_gradient(self, request: GradientRequest) -> Gradient:
-        """As `AsyncClient.estimate_gradient`."""
+        """Step 2 of the loop on its own: what separates the best picture from the worst, in the judge's words."""
         return _wait(self._client.estimate_gradient(request))
 
     def update_prompt(self, request: UpdateRequest) -> Rewrite:
-        """As `AsyncClient.update_prompt`."""
+        """Step 3 of the loop on its own: the prompt, rewritten by an analysis."""
         return _wait(self._client.update_prompt(request))
 
 
 class SyncGenerator:
-    """`GeneratorClient`, blocking."""
+    """Paints pictures from prompts: any `Generator`, blocking."""
 
-    def __init__(self, generator: GeneratorClient) -> None:
+    def __init__(self, generator: Generator) -> None:
         self._generator = generator
 
     def generate(self, request: GenerationRequest) -> Iterator[GenerationEvent]:
-        """As `GeneratorClient.generate`."""
+        """`GenerationQueued`, then steps and images as they are done, until there is an image for every seed.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+            NotFound: no such policy.
+            ResourceExhausted: the queue is full.
+        """
         return _iterate(self._generator.generate(request))
 
     def sample_trajectories(self, request: TrajectoryRequest) -> Iterator[TrajectoryEvent]:
-        """As `GeneratorClient.sample_trajectories`."""
+        """`GenerationQueued`, `GroupStarted`, then the group's trajectories as they are finished.
+
+        All come from one policy version.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+            NotFound: no such policy.
+            ResourceExhausted: the queue is full.
+            FailedPrecondition: after a break the service samples from another model or policy.
+        """
         return _iterate(self._generator.sample_trajectories(request))
 
     def model(self) -> ModelInfo:
-        """As `GeneratorClient.model`."""
+        """The base model behind it."""
         return _wait(self._generator.model())
 
     def policies(self) -> Sequence[str]:
-        """As `GeneratorClient.policies`."""
+        """Names of the adapters that it can paint with."""
         return _wait(self._generator.policies())
 
 
 class SyncJudge:
-    """`JudgeClient`, blocking."""
+    """Looks at pictures: any `Judge`, blocking. Every list it returns is as long as its input and in its order."""
 
-    def __init__(self, judge: JudgeClient) -> None:
+    def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
     def assess(self, images: Sequence[bytes], *, reasoning: bool = False, user: str = "") -> list[AssessmentOutcome]:
-        """As `JudgeClient.assess`."""
+        """Valence, arousal and emotion of each image (PNG, JPEG or WebP).
+
+        Args:
+            reasoning: True: the judge reasons before it answers, and `Assessment.reasoning` says why; slower.
+            user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
+
+        Raises:
+            InvalidRequest: an image is not one, is animated, or is over the pixel limit.
+            NotFound: there is no calibration for this person.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
+        """
         return _wait(self._judge.assess(images, reasoning=reasoning, user=user))
 
     def assess_stream(
         self, images: Iterable[tuple[int, bytes]], *, user: str = ""
     ) -> Iterator[tuple[int, AssessmentOutcome]]:
-        """As `JudgeClient.assess_stream`; `images` is read in a thread of its own."""
+        """As `assess`, for images that come one by one under keys, no two under the same; outcomes as they are ready.
+
+        `images` is read in a thread of its own.
+        """
         return _iterate(self._judge.assess_stream(_asynchronous(images), user=user))
 
     def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
-        """As `JudgeClient.score`."""
+        """Alignment of each image with the prompt: the scorer's cosine similarity, in [-1, 1]."""
         return _wait(self._judge.score(images, prompt))
 
     def compare_texts(self, text: str, candidates: Sequence[str]) -> list[float]:
-        """As `JudgeClient.compare_texts`."""
+        """Similarity of each candidate with `text`, cosine of the scorer's text embeddings, in [-1, 1]."""
         return _wait(self._judge.compare_texts(text, candidates))
 
     def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
-        """As `JudgeClient.converse`."""
+        """The model's reply to each conversation, whose messages may hold images."""
         return _wait(self._judge.converse(conversations, decoding))
 
     def model(self) -> ModelInfo:
-        """As `JudgeClient.model`."""
+        """The vision-language model behind it."""
         return _wait(self._judge.model())
 
 
 class SyncTrainer:
-    """`TrainerClient`, blocking."""
+    """Training runs of a trainer service, blocking."""
 
     def __init__(self, trainer: TrainerClient) -> None:
         self._trainer = trainer
 
     def create(self, request: RunRequest) -> TrainingRun:
-        """As `TrainerClient.create`."""
+        """Queues a run, or one that has failed or was cancelled, to go on from its last checkpoint.
+
+        Raises:
+            InvalidRequest: a field is out of its limits, or the configuration's (`config.` and its dotted key).
+            FailedPrecondition: there is a run of this name, or, to resume, it is not over or has finished.
+            NotFound: no such run to resume.
+        """
         return _wait(self._trainer.create(request))
 
     def get(self, name: str) -> TrainingRun:
-        """As `TrainerClient.get`."""
+        """How a run stands. Raises `NotFound` where there is none of this name."""
         return _wait(self._trainer.get(name))
 
     def list(self, *, limit: int = 100) -> Sequence[TrainingRun]:
-        """As `TrainerClient.list`."""
+        """The newest runs first, without their configurations."""
         return _wait(self._trainer.list(limit=limit))
 
     def cancel(self, name: str) -> TrainingRun:
-        """As `TrainerClient.cancel`."""
+        """Ends a run after a checkpoint; the reply says how it stands while that is under way. Raises `NotFound`."""
         return _wait(self._trainer.cancel(name))
 
     def watch(self, name: str, *, from_iteration: int = 0) -> Iterator[RunEvent]:
-        """As `TrainerClient.watch`."""
+        """What has happened since an iteration, then what happens, each event told once, until the run is over.
+
+        A run may take longer than the deadlines of a client: `Client(address, deadlines=Deadlines(total=None,
+        attempt=None))` waits for ever. Raises `NotFound`.
+        """
         return _iterate(self._trainer.watch(name, from_iteration=from_iteration))
 
 

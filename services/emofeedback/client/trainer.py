@@ -7,12 +7,13 @@ import uuid
 from collections.abc import AsyncGenerator, Hashable, Sequence, Set
 
 from emofeedback import wire
-from emofeedback.client.connection import Connection
-from emofeedback.client.encoding import encoded
-from emofeedback.client.services import TRAINER
+from emofeedback.client.connection import Connection, Service, encoding
 from emofeedback.domain.training import RunEvent, RunRequest, RunState, RunStateChanged, TrainingRun
 from emofeedback.domain.validation import check_run_request, check_watch
 from emofeedback.v1 import trainer_pb2 as pb
+from emofeedback.v1.trainer_pb2_grpc import TrainerServiceStub
+
+TRAINER = Service("trainer", TrainerServiceStub)
 
 
 class TrainerClient:
@@ -30,7 +31,8 @@ class TrainerClient:
             NotFound: no such run to resume.
         """
         identified = dataclasses.replace(request, request_id=request.request_id or str(uuid.uuid4()))
-        message = encoded(wire.run_request_to_proto, identified, check_run_request)
+        with encoding(check_run_request, identified):
+            message = wire.run_request_to_proto(identified)
         return await self._connection.unary(TRAINER, "CreateRun", message, lambda reply: wire.run_from_proto(reply.run))
 
     async def get(self, name: str) -> TrainingRun:
@@ -63,7 +65,8 @@ class TrainerClient:
         state: RunState | None = None
 
         def request() -> pb.WatchRunRequest:
-            return encoded(_watch_request, (name, furthest), lambda asked: check_watch(*asked))
+            with encoding(check_watch, name, furthest):
+                return pb.WatchRunRequest(name=name, from_iteration=furthest)
 
         def is_over(_: Set[Hashable]) -> bool:
             return state is not None and state.is_over
@@ -78,11 +81,6 @@ class TrainerClient:
             else:
                 furthest = max(furthest, event.iteration)
             yield event
-
-
-def _watch_request(asked: tuple[str, int]) -> pb.WatchRunRequest:
-    name, from_iteration = asked
-    return pb.WatchRunRequest(name=name, from_iteration=from_iteration)
 
 
 def _identity(event: RunEvent) -> Hashable:

@@ -5,7 +5,7 @@ One conformance suite runs against every `Judge`: the engine in process, the gRP
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,7 +15,7 @@ from emofeedback.domain.generation import ModelInfo
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """What a picture makes people feel, in the judge's eyes."""
+    """What a picture makes people feel, as the judge sees it."""
 
     valence: float
     arousal: float
@@ -68,11 +68,11 @@ class Judge(Protocol):
     async def assess(
         self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
     ) -> list[AssessmentOutcome]:
-        """Valence, arousal and emotion of each image: by the short way (expected value over rating tokens), or,
-        with `reasoning`, by reading the reply that the model thinks out loud.
+        """Valence, arousal and emotion of each image: by a rating (expected value over rating tokens), or, with
+        `reasoning`, by a reply in which the model reasons before it rates.
 
         Args:
-            user: id of a person by whose calibration valence and arousal are corrected; empty: nobody's.
+            user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
         Raises:
             InvalidRequest: an image is not one, is animated, or is over the pixel limit.
@@ -83,8 +83,9 @@ class Judge(Protocol):
 
     def assess_stream(
         self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
-    ) -> AsyncIterator[tuple[int, AssessmentOutcome]]:
-        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready.
+    ) -> AsyncGenerator[tuple[int, AssessmentOutcome], None]:
+        """As `assess`, for images that arrive one by one under keys; outcomes come as they are ready. Closing the
+        generator stops the judge.
 
         A person without a calibration is refused before any image is judged.
         """

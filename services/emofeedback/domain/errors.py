@@ -1,4 +1,4 @@
-"""What can go wrong, as typed exceptions. Each one maps to one gRPC status code (`wire.py` does the mapping).
+"""What can go wrong, as typed exceptions. Each one maps to one gRPC status code (`wire.status` does the mapping).
 
 A service raises these; the SDK raises the same ones again on the other side of the wire.
 """

@@ -1,13 +1,13 @@
-"""What the loop and the trainer need of a generator and a judge, and the records that pass between them.
+"""What the loop and the trainer need of a generator, and the records that pass between them.
 
-`Generator` and `Judge` have several implementations: the engines in process, the gRPC client, a scripted one in the
-tests. One conformance suite runs against all of them, so the loop never knows which it speaks to. Pictures travel as
-encoded bytes (PNG from our generator; PNG, JPEG or WebP into the judge), so every implementation yields the same ones.
+`Generator` has several implementations: the one in process, the gRPC client, a scripted one in the tests. One
+conformance suite runs against all of them, so the loop never knows which it speaks to. Pictures travel as PNG, so every
+implementation yields the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -28,7 +28,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """Paint one image per seed from one prompt."""
+    """Generate one image per seed from one prompt."""
 
     prompt: str
     seeds: tuple[int, ...]
@@ -41,7 +41,7 @@ class GenerationRequest:
     policy: str = ""
     """Name of an adapter; empty is the profile's default."""
     request_id: str = ""
-    """Retried with the same id, the work is not done twice."""
+    """Retried with the same id, a replica does not do the work twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class TrajectoryRequest:
     policy: str = ""
     """Name of an adapter; empty is the profile's default."""
     request_id: str = ""
-    """Retried with the same id, the work is not done twice."""
+    """Retried with the same id, a replica does not do the work twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +171,8 @@ TrajectoryEvent = GenerationQueued | GroupStarted | Trajectory
 class Generator(Protocol):
     """Paints pictures from prompts."""
 
-    def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
-        """Events until every image is there; closing the iterator stops the computation at the next step.
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        """Events until every image is there; closing the generator stops the computation at the next step.
 
         Raises:
             InvalidRequest: a field is out of its limits.
@@ -183,9 +183,9 @@ class Generator(Protocol):
         """
         ...
 
-    def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
+    def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
         """Events until every trajectory of the group is there: `GenerationQueued`, `GroupStarted`, then trajectories
-        as they are finished. All come from one policy version. Closing the iterator stops the computation.
+        as they are finished. All come from one policy version. Closing the generator stops the computation.
 
         Raises:
             As `generate`.

@@ -246,10 +246,14 @@ class GradientRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Gradient:
-    """What step 2 found: the textual gradient."""
+    """What step 2 found: the textual gradient, which says what separates the best image from the worst."""
 
-    analysis: str
+    analysis: str = ""
+    """What to change and why; empty where no reply could be read."""
+    rejected: tuple[Rejection, ...] = ()
+    """Replies that could not be read. Over gRPC always empty: there a gradient without an analysis is an error."""
     model: ModelInfo
+    """The judge that was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,11 +270,12 @@ class UpdateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Rewrite:
-    """What step 3 wrote."""
+    """What step 3 wrote: the next prompt."""
 
     prompt: str
     rejected: tuple[Rejection, ...] = ()
-    """Rewrites that were not used, and why."""
+    """Rewrites that were not used as they were, and why."""
     fell_back: bool = False
     """True where no rewrite was usable and `prompt` is the request's own."""
     model: ModelInfo
+    """The judge that was asked."""

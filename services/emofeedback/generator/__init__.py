@@ -1,1 +1,1 @@
-"""The generator: checkpoints, sampler, engine and service. `engine.LocalGenerator` paints in process."""
+"""The generator: checkpoints, sampler, policies and service. `local.LocalGenerator` is the one in process."""

@@ -1,8 +1,8 @@
-"""The generator in process: calls come in on an event loop, one thread paints, pictures leave as they are finished.
+"""The generator in process: calls come in on an event loop, one thread samples, pictures leave as they are finished.
 
 Continuous batching: between two denoising steps finished samples leave, those of abandoned calls are dropped, and
-waiting ones take the free places, first come, first served. So the images of a call that is larger than the batch
-finish one batch after another, and the first ones are judged while the next are painted.
+waiting ones take the free slots, first come, first served. So the images of a call that is larger than the batch
+finish one batch after another, and the first ones are judged while the next are generated.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -39,7 +39,7 @@ from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
 from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.policies import Policies
-from emofeedback.generator.preflight import check
+from emofeedback.generator.preflight import preflight
 from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
 from emofeedback.generator.slots import Call, Event, Slot, finished, group_started
 from emofeedback.generator.vocabulary import Vocabulary
@@ -48,15 +48,16 @@ from emofeedback.profiles.profile import GeneratorSettings
 
 log = logging.getLogger(__name__)
 
+_SHUTTING_DOWN = "the generator is shutting down"
 _PROGRESS_SECONDS = 0.1
-"""A call hears of its steps at most this often: every step of every image would cost more than it tells."""
+"""A call hears of its steps at most this often: every step of every image would cost more than it says."""
 
 
 class LocalGenerator:
-    """Paints with a loaded checkpoint. Implements `interfaces.Generator`; safe to use from several event loops.
+    """Generates with a loaded checkpoint. A `domain.generation.Generator`; safe to use from several event loops.
 
     The same prompt, seed, steps, guidance and model give the same pixels. On a CPU that holds to the bit whatever
-    else is painted at the time (see `generator.rows`); on a GPU matrix kernels depend on the batch's size, and
+    else is generated at the time (see `generator.rows`); on a GPU matrix kernels depend on the batch's size, and
     pixels may differ by a few levels in company.
     """
 
@@ -69,28 +70,28 @@ class LocalGenerator:
         # Shared with the event loops, under the condition's lock:
         self._calls: list[Call] = []
         self._closed = False
-        # The painter's own:
-        self._places: list[Slot] = []
+        # The sampler thread's own:
+        self._slots: list[Slot] = []
         self._seconds_per_image = 1.0
-        self._painted_with: set[str] = set()
+        self._policies_in_use: set[str] = set()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
-        self._painter = threading.Thread(target=self._paint, name="painter", daemon=True)
-        self._painter.start()
+        self._sampler = threading.Thread(target=self._sample, name="sampler", daemon=True)
+        self._sampler.start()
 
     @classmethod
     def load(cls, settings: GeneratorSettings) -> LocalGenerator:
         """Check, load and start.
 
         Raises:
-            FailedPrecondition: see `layout.check`.
+            FailedPrecondition: see `preflight`.
         """
-        check(settings)
+        preflight(settings)
         if settings.threads:
             torch.set_num_threads(settings.threads)
         return cls(load_models(settings), settings)
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
-        """See `interfaces.Generator.generate`. Steps are told of at most ten times a second, images all.
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+        """See `Generator.generate`. Steps are reported at most ten times a second, images all.
 
         Raises:
             FailedPrecondition: the policy is no adapter of this model.
@@ -104,11 +105,11 @@ class LocalGenerator:
             async for event in events:
                 yield event
 
-    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncIterator[TrajectoryEvent]:
-        """See `interfaces.Generator.sample_trajectories`.
+    async def sample_trajectories(self, request: TrajectoryRequest) -> AsyncGenerator[TrajectoryEvent, None]:
+        """See `Generator.sample_trajectories`.
 
         Noise is drawn on the CPU from seed and step alone, and latents stay in float32, so on a CPU a trajectory is
-        the same to the bit whatever else is painted at the time.
+        the same to the bit whatever else is generated at the time.
 
         Raises:
             As `generate`.
@@ -132,15 +133,15 @@ class LocalGenerator:
         """Denoising steps that the images of all calls still need."""
         with self._changed:
             waiting = sum(len(call.waiting) * call.steps for call in self._calls if not call.abandoned)
-        places = self._places
-        return waiting + sum(place.call.steps - place.sample.step for place in places if not place.call.abandoned)
+        slots = self._slots
+        return waiting + sum(slot.call.steps - slot.sample.step for slot in slots if not slot.call.abandoned)
 
     def close(self) -> None:
-        """Stop painting at the next step; calls that still wait end with Unavailable. May be called twice."""
+        """Stop sampling at the next step; calls that still wait end with Unavailable. May be called twice."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._painter.join()
+        self._sampler.join()
         self._encoder.shutdown()
         self._policies.close()
 
@@ -150,6 +151,8 @@ class LocalGenerator:
         self, request: GenerationRequest | TrajectoryRequest, steps: int, guidance: float
     ) -> AsyncGenerator[Any, None]:
         """The events of a call, of the kind that its request asks for."""
+        if self._closed:
+            raise Unavailable(_SHUTTING_DOWN)
         policy = self._policies.resolve(request.policy)
         await asyncio.to_thread(self._policies.fetch, policy)
         events: asyncio.Queue[Event | Exception] = asyncio.Queue()
@@ -179,8 +182,8 @@ class LocalGenerator:
     def _check_size(self, request: TrajectoryRequest) -> None:
         """A trajectory has to fit into one message, wherever it is sampled."""
         latent = 4 * prod(self._models.latent_shape)
-        picture = 3 * self._settings.width * self._settings.height
-        longest = (LIMITS.message_bytes - picture) // latent - 2
+        png = 3 * self._settings.width * self._settings.height
+        longest = (LIMITS.message_bytes - png) // latent - 2
         if request.window.length > longest:
             raise InvalidRequest.of(
                 "window.length",
@@ -199,7 +202,7 @@ class LocalGenerator:
         """Line up; returns the number of unfinished images of the calls before."""
         with self._changed:
             if self._closed:
-                raise Unavailable("the generator is shutting down")
+                raise Unavailable(_SHUTTING_DOWN)
             waiting = sum(len(other.waiting) for other in self._calls if not other.abandoned)
             over = waiting + len(call.waiting) - LIMITS.queued_images
             if over > 0:
@@ -224,18 +227,18 @@ class LocalGenerator:
         with self._changed:
             self._changed.notify()
 
-    # --- on the painter's thread ----------------------------------------------------------------------------------
+    # --- on the sampler thread ------------------------------------------------------------------------------------
 
-    def _paint(self) -> None:
+    def _sample(self) -> None:
         while self._wait_for_calls():
             self._drop_abandoned()
-            self._fill_places()
+            self._fill_slots()
             self._record_policies()
-            by_policy = sorted(self._places, key=_policy)
-            for policy, places in groupby(by_policy, key=_policy):
-                self._step(policy, list(places))
+            by_policy = sorted(self._slots, key=_policy)
+            for policy, slots in groupby(by_policy, key=_policy):
+                self._step(policy, list(slots))
         for call in [call for call in self._calls if call.unfinished]:
-            call.deliver(Unavailable("the generator is shutting down"))
+            call.deliver(Unavailable(_SHUTTING_DOWN))
 
     def _wait_for_calls(self) -> bool:
         """Sleep while there is nothing to do; False once the engine is closed."""
@@ -244,22 +247,22 @@ class LocalGenerator:
             return not self._closed
 
     def _drop_abandoned(self) -> None:
-        self._places = [place for place in self._places if not place.call.abandoned]
+        self._slots = [slot for slot in self._slots if not slot.call.abandoned]
         with self._changed:
             self._calls = [call for call in self._calls if call.unfinished and not call.abandoned]
             self._record_queue()
 
-    def _fill_places(self) -> None:
+    def _fill_slots(self) -> None:
         with self._changed:
             calls = list(self._calls)
         for call in calls:
-            while call.waiting and not call.held_up and len(self._places) < self._settings.max_batch:
+            while call.waiting and not call.held_up and len(self._slots) < self._settings.max_batch:
                 try:
                     sample = self._next_sample(call)
                 except Exception as error:
                     self._fail(call, error)
                     break
-                self._places.append(Slot(call=call, index=call.waiting.popleft(), sample=sample))
+                self._slots.append(Slot(call=call, index=call.waiting.popleft(), sample=sample))
 
     def _next_sample(self, call: Call) -> Sample:
         seed = call.request.seeds[call.waiting[0]]
@@ -288,51 +291,51 @@ class LocalGenerator:
         return made
 
     def _record_policies(self) -> None:
-        painting = {place.call.policy for place in self._places} or self._painted_with
-        for policy in painting ^ self._painted_with:
+        in_use = {slot.call.policy for slot in self._slots} or self._policies_in_use
+        for policy in in_use ^ self._policies_in_use:
             digest = self._policies.digest(policy)
-            POLICY_IN_USE.record(float(policy in painting), policy=policy or BASE_POLICY, digest=digest)
-        self._painted_with = painting
+            POLICY_IN_USE.record(float(policy in in_use), policy=policy or BASE_POLICY, digest=digest)
+        self._policies_in_use = in_use
 
-    def _step(self, policy: str, places: list[Slot]) -> None:
+    def _step(self, policy: str, slots: list[Slot]) -> None:
         """One forward for the samples of one policy, and what follows from it for their callers."""
         began = time.monotonic()
         try:
             self._policies.use(policy)
-            advance(self._models, [place.sample for place in places])
-            for place in places:
-                if place.sample.finished:
-                    self._hand_over(place)
+            advance(self._models, [slot.sample for slot in slots])
+            for slot in slots:
+                if slot.sample.finished:
+                    self._hand_over(slot)
         except Exception as error:
-            for call in {place.call for place in places}:
+            for call in {slot.call for slot in slots}:
                 self._fail(call, error)
             return
         now = time.monotonic()
         STEP_SECONDS.record(now - began)
-        IMAGE_STEPS.record(len(places))
-        self._seconds_per_image = (now - began) / len(places) * places[0].call.steps
-        for call, of_call in groupby(places, key=lambda place: place.call):
-            self._tell_steps(call, [place for place in of_call if not place.sample.finished], now)
-        for place in places:
-            place.call.unfinished -= place.sample.finished
-        self._places = [place for place in self._places if not place.sample.finished]
+        IMAGE_STEPS.record(len(slots))
+        self._seconds_per_image = (now - began) / len(slots) * slots[0].call.steps
+        for call, of_call in groupby(slots, key=lambda slot: slot.call):
+            self._report_steps(call, [slot for slot in of_call if not slot.sample.finished], now)
+        for slot in slots:
+            slot.call.unfinished -= slot.sample.finished
+        self._slots = [slot for slot in self._slots if not slot.sample.finished]
 
-    def _hand_over(self, place: Slot) -> None:
+    def _hand_over(self, slot: Slot) -> None:
         """Decode a finished sample for the encoder; one that isn't finite ends its own call only."""
         try:
-            picture = self._models.decode(place.sample.latent)
+            pixels = self._models.decode(slot.sample.latent)
         except FloatingPointError as error:
-            self._fail(place.call, error)
+            self._fail(slot.call, error)
         else:
-            self._encoder.submit(self._deliver, place, picture)
+            self._encoder.submit(self._deliver, slot, pixels)
 
     @staticmethod
-    def _tell_steps(call: Call, places: list[Slot], now: float) -> None:
-        if call.window is not None or now - call.told < _PROGRESS_SECONDS:
+    def _report_steps(call: Call, slots: list[Slot], now: float) -> None:
+        if call.window is not None or now - call.last_progress < _PROGRESS_SECONDS:
             return
-        call.told = now
-        for place in places:
-            call.deliver(GenerationStep(index=place.index, step=place.sample.step, steps=call.steps))
+        call.last_progress = now
+        for slot in slots:
+            call.deliver(GenerationStep(index=slot.index, step=slot.sample.step, steps=call.steps))
 
     def _fail(self, call: Call, error: Exception) -> None:
         """End one call; the others go on."""
@@ -347,18 +350,18 @@ class LocalGenerator:
 
     # --- on the encoder's thread ----------------------------------------------------------------------------------
 
-    def _deliver(self, place: Slot, picture: Tensor) -> None:
-        if place.call.abandoned:
+    def _deliver(self, slot: Slot, pixels: Tensor) -> None:
+        if slot.call.abandoned:
             return
         try:
-            place.call.deliver(finished(place, picture, self._models.info))
-            IMAGES.record(1, kind=place.call.kind)
+            slot.call.deliver(finished(slot, pixels, self._models.info))
+            IMAGES.record(1, kind=slot.call.kind)
         except Exception as error:
-            self._fail(place.call, error)
+            self._fail(slot.call, error)
 
 
-def _policy(place: Slot) -> str:
-    return place.call.policy
+def _policy(slot: Slot) -> str:
+    return slot.call.policy
 
 
 def _call_soon(

@@ -27,7 +27,7 @@ class Models:
     transformer: SD3Transformer2DModel
     autoencoder: AutoencoderKL | AutoencoderTiny
     shift: float
-    """Of the noise schedule towards its noisy end."""
+    """How far the noise schedule is shifted towards its noisy end; 1 is not at all."""
     latent_shape: tuple[int, int, int]
     """Channels, height and width of one image's latent."""
     device: torch.device
@@ -62,7 +62,7 @@ def load_models(settings: GeneratorSettings) -> Models:
     """Load a checkpoint by hub id or folder.
 
     Raises:
-        FailedPrecondition: whatever `preflight.check` finds, or a download that broke off.
+        FailedPrecondition: whatever `preflight` finds, or a download that broke off.
     """
     check_device(settings.device, settings.minimum_gpu_memory_gib)
     folder = fetch(settings.checkpoint, INDEX, _wanted_files())

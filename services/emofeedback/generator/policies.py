@@ -1,6 +1,6 @@
 """Policies in use: named LoRA adapters on one transformer, fetched on demand, the last few kept.
 
-Samples of several policies are painted in one engine: before a forward the transformer is switched to the policy of its
+Samples of several policies share one process: before a forward the transformer is switched to the policy of its
 samples. A switch between loaded adapters takes about a thirtieth of a denoising step, loading one about a step.
 """
 
@@ -27,7 +27,7 @@ _LOADED = 4
 
 
 class Policies:
-    """The adapters of one transformer. `use` is for the painter's thread, all else may be called from any."""
+    """The adapters of one transformer. `use` is for the sampler thread, all else may be called from any."""
 
     def __init__(self, uri: str, transformer: SD3Transformer2DModel, base: ModelInfo, *, default: str = "") -> None:
         """`uri` is the store, empty: there are no policies. `base` is whose transformer it is."""
@@ -80,7 +80,7 @@ class Policies:
         return self._manifests[name].digest if name else ""
 
     def use(self, name: str) -> None:
-        """Make the transformer paint with a resolved policy.
+        """Switch the transformer to a resolved policy.
 
         Raises:
             FailedPrecondition: the file is no adapter of this transformer, changes fewer layers than it says, lacks a

@@ -1,4 +1,4 @@
-"""Whether a checkpoint can be painted with, said in one sentence before anything heavy starts. No torch needed."""
+"""Whether the generator can use a checkpoint, said in one sentence before anything heavy starts. No torch needed."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ class Layout:
     """Class of the autoencoder."""
     has_t5: bool
     shift: float
-    """Of the noise schedule towards its noisy end."""
+    """How far the noise schedule is shifted towards its noisy end; 1 is not at all."""
     scale: int
     """Pixels a side that one latent stands for."""
 
 
-def check(settings: GeneratorSettings) -> None:
+def preflight(settings: GeneratorSettings) -> None:
     """Everything that can be known within a second about a checkpoint and this machine.
 
     Raises:
         FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; a folder that is
-            no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't paint; no
+            no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't generate; no
             file of its vocabulary.
     """
     check_device(settings.device, settings.minimum_gpu_memory_gib)

@@ -54,7 +54,7 @@ class Sample:
     visited: list[Tensor] = field(default_factory=list)
     """The latents before and after each stochastic step so far, of a trajectory."""
     log_probabilities: list[Tensor] = field(default_factory=list)
-    """Of the stochastic steps so far, each of shape (1,)."""
+    """Log-probabilities of the stochastic steps so far, each of shape (1,)."""
 
     @property
     def finished(self) -> bool:
@@ -106,7 +106,7 @@ def start(models: Models, recipe: Recipe, seed: int) -> Sample:
 def branch(shared_prefix: Sample, seed: int) -> Sample:
     """Another sample of a common start, from where `shared_prefix` has entered the window.
 
-    Before it no step adds noise, so what the trunk did until there would only be done again.
+    Before it no step adds noise, so what the shared prefix did until there would only be done again.
     """
     entry, window = shared_prefix.visited[0], shared_prefix.recipe.window
     assert window is not None

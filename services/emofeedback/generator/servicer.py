@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import cast
 
 from emofeedback import wire
-from emofeedback.domain.generation import GenerationEvent, Generator, TrajectoryEvent
+from emofeedback.domain.generation import Generator
 from emofeedback.rpc import RequestWindow, stream_rpc, unary_rpc
 from emofeedback.rpc.server import Context
 from emofeedback.v1 import generator_pb2 as pb
@@ -45,17 +44,16 @@ class GeneratorServicer:
     async def ListPolicies(self, request: pb.ListPoliciesRequest, context: Context) -> pb.ListPoliciesResponse:
         return pb.ListPoliciesResponse(policies=await self._generator.policies())
 
-    async def _generate(self, message: pb.GenerateRequest) -> AsyncIterator[pb.GenerateResponse]:
+    async def _generate(self, message: pb.GenerateRequest) -> AsyncGenerator[pb.GenerateResponse, None]:
         request = wire.generation_request_from_proto(message)
-        # Closing is how a call that nobody waits for stops the painter; every generator's iterator can be closed.
-        painting = cast("AsyncGenerator[GenerationEvent, None]", self._generator.generate(request))
-        async with aclosing(painting) as events:
+        async with aclosing(self._generator.generate(request)) as events:
             async for event in events:
                 yield wire.generation_event_to_proto(event)
 
-    async def _sample(self, message: pb.SampleTrajectoriesRequest) -> AsyncIterator[pb.SampleTrajectoriesResponse]:
+    async def _sample(
+        self, message: pb.SampleTrajectoriesRequest
+    ) -> AsyncGenerator[pb.SampleTrajectoriesResponse, None]:
         request = wire.trajectory_request_from_proto(message)
-        sampling = cast("AsyncGenerator[TrajectoryEvent, None]", self._generator.sample_trajectories(request))
-        async with aclosing(sampling) as events:
+        async with aclosing(self._generator.sample_trajectories(request)) as events:
             async for event in events:
                 yield wire.trajectory_event_to_proto(event)

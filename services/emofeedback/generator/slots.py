@@ -36,25 +36,25 @@ class Call:
 
     request: GenerationRequest | TrajectoryRequest
     policy: str
-    """The adapter that all of it is painted with; empty for the base weights."""
+    """The adapter that all of it is generated with; empty for the base weights."""
     steps: int
     guidance: float
     deliver: Callable[[Event | Exception], None]
     """Hands something to the caller's event loop; from any thread."""
     waiting: deque[int]
-    """Positions of the seeds that have no place in the batch yet."""
+    """Positions of the seeds that have no slot in the batch yet."""
     unfinished: int
     abandoned: bool = False
     """Set by the caller's side when nobody waits any more."""
     recipe: Recipe | None = None
     shared_prefix: Sample | None = None
     """The sample of a common start from which the others branch off."""
-    told: float = 0.0
+    last_progress: float = 0.0
     """When the caller last heard of a step (monotonic clock)."""
 
     @property
     def kind(self) -> str:
-        """The class that it is counted in: picture or trajectory."""
+        """What its images are counted as: picture or trajectory."""
         return "trajectory" if isinstance(self.request, TrajectoryRequest) else "picture"
 
     @property
@@ -64,18 +64,18 @@ class Call:
 
     @property
     def start_seed(self) -> int | None:
-        """Of trajectories with a common start."""
+        """Seed of the first noise of all trajectories; None where each has its own, and for pictures."""
         return self.request.start_seed if isinstance(self.request, TrajectoryRequest) else None
 
     @property
     def held_up(self) -> bool:
-        """Whether its next sample has to wait until the trunk has entered the window."""
+        """Whether its next sample has to wait until the shared prefix has entered the window."""
         return self.shared_prefix is not None and not self.shared_prefix.visited
 
 
 @dataclass(eq=False, kw_only=True)
 class Slot:
-    """One place of the batch."""
+    """One slot of the batch."""
 
     call: Call
     index: int
@@ -94,30 +94,30 @@ def group_started(recipe: Recipe, model: ModelInfo, policy_digest: str) -> Group
     )
 
 
-def finished(place: Slot, picture: Tensor, base: ModelInfo) -> GeneratedImage | Trajectory:
-    """What a caller gets of a finished sample; `picture` is uint8 RGB, shape (height, width, 3).
+def finished(slot: Slot, pixels: Tensor, base: ModelInfo) -> GeneratedImage | Trajectory:
+    """What a caller gets of a finished sample; `pixels` is uint8 RGB, shape (height, width, 3).
 
     Raises:
         FloatingPointError: NaN or infinity among a trajectory's log-probabilities.
     """
     png = io.BytesIO()
-    Image.fromarray(picture.numpy()).save(png, "PNG")
-    sample = place.sample
-    if place.call.window is None:
-        height, width, _ = picture.shape
+    Image.fromarray(pixels.numpy()).save(png, "PNG")
+    sample = slot.sample
+    if slot.call.window is None:
+        height, width, _ = pixels.shape
         return GeneratedImage(
-            index=place.index,
+            index=slot.index,
             seed=sample.seed,
             data=png.getvalue(),
             width=width,
             height=height,
-            model=replace(base, policy=place.call.policy),
+            model=replace(base, policy=slot.call.policy),
         )
     log_probabilities = torch.cat([torch.empty(0), *map(Tensor.cpu, sample.log_probabilities)])
     if not log_probabilities.isfinite().all():
         raise FloatingPointError("log-probabilities of NaN or infinity")
     return Trajectory(
-        index=place.index,
+        index=slot.index,
         seed=sample.seed,
         latents=tensors.from_torch(torch.stack(sample.visited)),
         log_probabilities=tensors.from_torch(log_probabilities),

@@ -52,7 +52,7 @@ class AxisCalibration:
     error: float
     """The same after calibration, each picture predicted by a map that was fitted without it."""
     standard_error: float
-    """Of the difference between the two."""
+    """Standard error of the difference between the two errors."""
 
     def apply(self, rating: float) -> float:
         """The person's rating where the judge's is `rating`, on 1-9."""

@@ -1,7 +1,7 @@
 """The judge in process: prompts, an engine, the parsers and a scorer, put together.
 
-Every image is assessed by the short way, a reply of a few tokens that is read from its probabilities; the model
-thinks aloud only where somebody asks for its reasons.
+Every image is assessed by a rating, a reply of a few tokens that is read from its probabilities; the model reasons
+first only where somebody asks for its reasons.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Scorer(Protocol):
         ...
 
 
-def check(settings: JudgeSettings) -> None:
+def preflight(settings: JudgeSettings) -> None:
     """Everything that can be known at once about the checkpoints and this machine.
 
     Raises:
@@ -105,9 +105,9 @@ class LocalJudge:
         """The settings' models, ready to judge.
 
         Raises:
-            FailedPrecondition, InvalidRequest: as `check`, before any weights are read.
+            FailedPrecondition, InvalidRequest: as `preflight`, before any weights are read.
         """
-        check(settings)
+        preflight(settings)
         folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
         info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
         engine = _load_engine(settings)

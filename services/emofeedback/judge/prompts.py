@@ -37,5 +37,5 @@ def rating_conversation(image: bytes) -> Conversation:
 
 
 def reasoning_conversation(image: bytes) -> Conversation:
-    """Asks the judge to think aloud before it answers; `parsing.parse_reasoning` reads the reply."""
+    """Asks the judge to reason before it rates; `parsing.parse_reasoning` reads the reply."""
     return (Message(role="user", parts=(image, _REASONING)),)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Protocol, cast
+from typing import Protocol
 
 from emofeedback import wire
-from emofeedback.domain.assessment import AssessmentOutcome, Judge
+from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.rpc import RequestWindow, stream_rpc, unary_rpc
 from emofeedback.rpc.server import Context
@@ -43,10 +43,7 @@ class JudgeServicer:
         if first is None:
             return
         model = wire.model_to_proto(await self._judge.model())
-        assessing = self._judge.assess_stream(_images(first, messages), user=first.user)
-        # Closing is how a call that nobody waits for stops the judge; every judge's iterator can be closed.
-        assessing = cast("AsyncGenerator[tuple[int, AssessmentOutcome], None]", assessing)
-        async with aclosing(assessing) as outcomes:
+        async with aclosing(self._judge.assess_stream(_images(first, messages), user=first.user)) as outcomes:
             async for key, outcome in outcomes:
                 yield pb.AssessStreamResponse(key=key, outcome=wire.outcome_to_proto(outcome), model=model)
 

@@ -1,11 +1,12 @@
-"""A round's pictures, painted and judged at once: each goes to the judge while the next is still on the easel."""
+"""A round's pictures, generated and judged at once: each goes to the judge while the next is still being sampled."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
-from emofeedback.concurrency import Channel, cancel, closing, merge
+from emofeedback.concurrency import Channel, cancel, merge
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
 from emofeedback.domain.optimization import (
@@ -19,27 +20,27 @@ from emofeedback.domain.optimization import (
 )
 from emofeedback.optimizer.loss import loss
 
-PaintingEvent = WordsUnknown | PromptShortened | PaintingStep | ImagePainted | ImageJudged
+CandidateEvent = WordsUnknown | PromptShortened | PaintingStep | ImagePainted | ImageJudged
 
 
-def paint_and_judge(
-    painting: GenerationRequest,
+def generate_and_judge(
+    generation: GenerationRequest,
     request: OptimizationRequest,
     *,
     index: int,
     floor: float,
     generator: Generator,
     judge: Judge,
-) -> AsyncGenerator[PaintingEvent, None]:
-    """What happens in round `index` until all its images are painted and judged, as it happens.
+) -> AsyncGenerator[CandidateEvent, None]:
+    """What happens in round `index` until all its images are generated and judged, as it happens.
 
     Every candidate comes with its loss and its alignment with the original prompt; `on_subject` is True at or
     above the drift floor.
     """
     queue: Channel[GeneratedImage] = Channel()
 
-    async def paint() -> AsyncGenerator[PaintingEvent, None]:
-        async with closing(generator.generate(painting)) as events:
+    async def generate() -> AsyncGenerator[CandidateEvent, None]:
+        async with aclosing(generator.generate(generation)) as events:
             async for event in events:
                 match event:
                     case GenerationQueued(unknown_words=words, shortened_prompt=shortened):
@@ -54,7 +55,7 @@ def paint_and_judge(
                         queue.send(event)
         queue.close()
 
-    async def assess() -> AsyncGenerator[PaintingEvent, None]:
+    async def assess() -> AsyncGenerator[CandidateEvent, None]:
         images: dict[int, GeneratedImage] = {}
         alignments: dict[int, tuple[asyncio.Task[list[float]], int]] = {}
 
@@ -68,7 +69,7 @@ def paint_and_judge(
                     yield image.index, image.data
 
         try:
-            async with closing(judge.assess_stream(arrivals(), user=request.user)) as outcomes:
+            async with aclosing(judge.assess_stream(arrivals(), user=request.user)) as outcomes:
                 async for key, outcome in outcomes:
                     scoring, position = alignments[key]
                     alignment = (await scoring)[position]
@@ -84,4 +85,4 @@ def paint_and_judge(
         finally:
             await cancel(*(scoring for scoring, _ in alignments.values()))
 
-    return merge(paint(), assess())
+    return merge(generate(), assess())

@@ -35,6 +35,7 @@ from emofeedback.domain.optimization import (
     OptimizationFinished,
     OptimizationRequest,
     PromptUpdated,
+    Rejection,
     Resume,
     Round,
     RoundFinished,
@@ -45,9 +46,9 @@ from emofeedback.domain.optimization import (
 from emofeedback.domain.text import estimated_tokens
 from emofeedback.domain.validation import check_optimization_request
 from emofeedback.observability.metrics import ANSWER_ERROR, OPTIMIZATIONS, ROUNDS_TO_TOLERANCE
-from emofeedback.optimizer.candidates import paint_and_judge
+from emofeedback.optimizer.candidates import generate_and_judge
 from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
-from emofeedback.optimizer.steps import PromptUpdate, TextualGradient, estimate_gradient, reason_aloud, update_prompt
+from emofeedback.optimizer.steps import estimate_gradient, reasons_of, update_prompt
 from emofeedback.profiles.profile import OptimizerSettings
 
 _NO_FLOOR = -1.0
@@ -74,7 +75,7 @@ async def optimize(
     judged = [with_losses(finished.candidates, request.target) for finished in rounds]
     prompt = (rounds[-1].optimized_prompt or rounds[-1].prompt) if rounds else request.prompt
     best = best_of(judged)
-    images = {_place(best): resume.best_image} if best else {}
+    images = {_position(best): resume.best_image} if best else {}
     """The pictures in play, by round and index: the best so far, and those of the running round."""
     model = await generator.model()
     began = time.monotonic() - sum(finished.seconds for finished in rounds)
@@ -83,13 +84,13 @@ async def optimize(
         index, round_began = len(rounds), time.monotonic()
         yield RoundStarted(round=index, prompt=prompt)
 
-        # Paint from the prompt, and judge each picture while the next is painted.
+        # Generate from the prompt, and judge each picture while the next is sampled.
         seeds = _seeds(request, prompt, rounds)
-        painting = GenerationRequest(prompt=prompt + numbers, seeds=seeds, policy=request.policy)
+        generation = GenerationRequest(prompt=prompt + numbers, seeds=seeds, policy=request.policy)
         floor = drift_floor(judged[0], settings) if judged else _NO_FLOOR
         candidates: list[Candidate] = []
         async with aclosing(
-            paint_and_judge(painting, request, index=index, floor=floor, generator=generator, judge=judge)
+            generate_and_judge(generation, request, index=index, floor=floor, generator=generator, judge=judge)
         ) as events:
             async for event in events:
                 yield event
@@ -106,11 +107,11 @@ async def optimize(
         losses = tuple(candidate.loss for candidate in judged[-1])
         yield LossComputed(round=index, losses=losses, best=best, worst=worst)
 
-        gradient, update = TextualGradient(), PromptUpdate()
+        analysis, rewritten, rejected = "", "", tuple[Rejection, ...]()
         if stop_reason(request, settings, judged, time.monotonic() - began) is None:
             # Step 2, gradient: what separates the two, in words. Where nothing could be judged there is none.
             if best and worst:
-                best_image, worst_image = images[_place(best)], images[_place(worst)]
+                best_image, worst_image = images[_position(best)], images[_position(worst)]
                 comparison = GradientRequest(
                     prompt=prompt,
                     target=request.target,
@@ -121,32 +122,41 @@ async def optimize(
                 )
                 gradient, (best_reasoning, worst_reasoning) = await both(
                     estimate_gradient(comparison, judge=judge, settings=settings),
-                    reason_aloud([best_image, worst_image], user=request.user, judge=judge),
+                    reasons_of([best_image, worst_image], user=request.user, judge=judge),
                 )
+                analysis, rejected = gradient.analysis, gradient.rejected
                 yield GradientEstimated(
                     round=index,
-                    analysis=gradient.analysis,
+                    analysis=analysis,
                     best_reasoning=best_reasoning,
                     worst_reasoning=worst_reasoning,
                 )
             # Step 3, update: the prompt, rewritten by these words.
             revision = UpdateRequest(
-                original_prompt=request.prompt, prompt=prompt, analysis=gradient.analysis, target=request.target
+                original_prompt=request.prompt, prompt=prompt, analysis=analysis, target=request.target
             )
-            painted = [finished.prompt for finished in rounds]
-            update = await update_prompt(revision, judge=judge, settings=settings, painted=painted)
-            yield PromptUpdated(
-                round=index,
-                prompt=update.prompt,
-                rejected=gradient.rejected + update.rejected,
-                fell_back=update.fell_back,
-            )
+            earlier = [finished.prompt for finished in rounds]
+            update = await update_prompt(revision, judge=judge, settings=settings, earlier=earlier)
+            rewritten, rejected = update.prompt, rejected + update.rejected
+            yield PromptUpdated(round=index, prompt=rewritten, rejected=rejected, fell_back=update.fell_back)
 
-        seconds = time.monotonic() - round_began
-        rounds.append(_record(index, prompt, judged[-1], gradient, update, seconds))
+        nearest, farthest = best_of(judged[-1:]), worst_of(judged[-1:])
+        rounds.append(
+            Round(
+                index=index,
+                prompt=prompt,
+                candidates=tuple(judged[-1]),
+                best=nearest.index if nearest else None,
+                worst=farthest.index if farthest else None,
+                analysis=analysis,
+                optimized_prompt=rewritten,
+                rejected=rejected,
+                seconds=time.monotonic() - round_began,
+            )
+        )
         yield RoundFinished(round=rounds[-1])
-        prompt = update.prompt
-        images = {_place(best): images[_place(best)]} if best else {}
+        prompt = rewritten
+        images = {_position(best): images[_position(best)]} if best else {}
 
     OPTIMIZATIONS.record(1, stopped_because=stop)
     if stop is StopReason.TOLERANCE:
@@ -168,24 +178,7 @@ def _seeds(request: OptimizationRequest, prompt: str, rounds: Sequence[Round]) -
     return tuple((request.seed + skipped + image) % (LIMITS.seed + 1) for image in range(request.images))
 
 
-def _record(
-    index: int, prompt: str, candidates: Candidates, gradient: TextualGradient, update: PromptUpdate, seconds: float
-) -> Round:
-    best, worst = best_of([candidates]), worst_of([candidates])
-    return Round(
-        index=index,
-        prompt=prompt,
-        candidates=tuple(candidates),
-        best=best.index if best else None,
-        worst=worst.index if worst else None,
-        analysis=gradient.analysis,
-        optimized_prompt=update.prompt,
-        rejected=gradient.rejected + update.rejected,
-        seconds=seconds,
-    )
-
-
-def _place(answer: Answer) -> tuple[int, int]:
+def _position(answer: Answer) -> tuple[int, int]:
     return answer.round, answer.index
 
 

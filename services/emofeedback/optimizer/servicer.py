@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from emofeedback import wire
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import FieldViolation, InternalError, InvalidRequest
 from emofeedback.domain.generation import Generator
-from emofeedback.domain.optimization import Gradient, Rewrite
 from emofeedback.optimizer.loop import optimize
 from emofeedback.optimizer.loss import compute_losses
 from emofeedback.optimizer.steps import estimate_gradient, update_prompt
@@ -50,21 +49,14 @@ class PromptOptimizerServicer:
             raise _in_this_requests_words(error) from error
         if not found.analysis:
             raise InternalError(f"the judge gave no analysis: {found.rejected[-1].reason}")
-        return wire.gradient_to_proto(Gradient(analysis=found.analysis, model=await self._judge.model()))
+        return wire.gradient_to_proto(found)
 
     @unary_rpc
     async def UpdatePrompt(self, request: pb.UpdatePromptRequest, context: Context) -> pb.UpdatePromptResponse:
-        found = await update_prompt(wire.update_request_from_proto(request), judge=self._judge, settings=self._settings)
-        return wire.rewrite_to_proto(
-            Rewrite(
-                prompt=found.prompt,
-                rejected=found.rejected,
-                fell_back=found.fell_back,
-                model=await self._judge.model(),
-            )
-        )
+        step = wire.update_request_from_proto(request)
+        return wire.rewrite_to_proto(await update_prompt(step, judge=self._judge, settings=self._settings))
 
-    async def _optimize(self, message: pb.OptimizeRequest) -> AsyncIterator[pb.OptimizeResponse]:
+    async def _optimize(self, message: pb.OptimizeRequest) -> AsyncGenerator[pb.OptimizeResponse, None]:
         request = wire.optimization_request_from_proto(message)
         async with aclosing(
             optimize(request, generator=self._generator, judge=self._judge, settings=self._settings)

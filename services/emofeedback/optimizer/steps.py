@@ -1,6 +1,7 @@
 """The agent: steps 2 and 3 of the loop, gradient and update (EmoFeedback^2, section 3.3), asked of the judge.
 
-Step 1, the loss, is arithmetic and lives in `loss.py`; the texts and parsers of these two live in `gradient.py`.
+Step 1, the loss, is arithmetic and lives in `loss.py`; the texts of these two live in `prompts.py`, their parsers in
+`parsing.py`.
 Replies are sampled greedily first. A reply that can't be used is asked for again, each time with another seed and a
 little warmer, a bounded number of times; whatever was not used is kept with its reason.
 """
@@ -8,10 +9,9 @@ little warmer, a bounded number of times; whatever was not used is kept with its
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from emofeedback.domain.assessment import Assessment, Conversation, Decoding, Judge
-from emofeedback.domain.optimization import GradientRequest, Rejection, UpdateRequest
+from emofeedback.domain.optimization import Gradient, GradientRequest, Rejection, Rewrite, UpdateRequest
 from emofeedback.domain.text import estimated_tokens, shorten
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
 from emofeedback.optimizer.parsing import UnreadableReply, parse_gradient, parse_update
@@ -23,54 +23,34 @@ _WARMING = 0.4
 """Temperature that each further attempt adds: near the model's first choice before far from it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextualGradient:
-    """What separates the best image from the worst, and what to change."""
-
-    analysis: str = ""
-    """Empty where no reply could be read."""
-    rejected: tuple[Rejection, ...] = ()
-    """Replies that could not be read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptUpdate:
-    """The next prompt."""
-
-    prompt: str = ""
-    rejected: tuple[Rejection, ...] = ()
-    """Rewrites that were not used as they were."""
-    fell_back: bool = False
-    """True where none was usable and the prompt stays."""
-
-
-async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings: OptimizerSettings) -> TextualGradient:
+async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings: OptimizerSettings) -> Gradient:
     """Step 2: the judge compares the best image with the worst, against the target."""
     conversation = gradient_conversation(
         request.prompt, request.target, request.best_image, request.best, request.worst_image, request.worst
     )
-    rejected: list[Rejection] = []
+    analysis, rejected = "", list[Rejection]()
     for attempt in range(_GRADIENT_ATTEMPTS):
         reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge)
         try:
-            return TextualGradient(analysis=_read("analysis", parse_gradient, reply), rejected=tuple(rejected))
+            analysis = _read("analysis", parse_gradient, reply)
+            break
         except UnreadableReply as error:
             rejected.append(Rejection(prompt=reply, reason=str(error)))
-    return TextualGradient(rejected=tuple(rejected))
+    return Gradient(analysis=analysis, rejected=tuple(rejected), model=await judge.model())
 
 
-async def reason_aloud(images: Sequence[bytes], *, user: str, judge: Judge) -> list[str]:
-    """The judge's own words on each image, seen for a person where `user` names one; empty where it found none."""
+async def reasons_of(images: Sequence[bytes], *, user: str, judge: Judge) -> list[str]:
+    """The judge's reasoning on each image, seen for a person where `user` names one; empty where it gave none."""
     outcomes = await judge.assess(images, reasoning=True, user=user)
     return [outcome.reasoning if isinstance(outcome, Assessment) else "" for outcome in outcomes]
 
 
 async def update_prompt(
-    request: UpdateRequest, *, judge: Judge, settings: OptimizerSettings, painted: Sequence[str] = ()
-) -> PromptUpdate:
+    request: UpdateRequest, *, judge: Judge, settings: OptimizerSettings, earlier: Sequence[str] = ()
+) -> Rewrite:
     """Step 3: the prompt, rewritten by the analysis.
 
-    A rewrite is refused where it holds no prompt, says what the prompt or one of the `painted` ones said, or has
+    A rewrite is refused where it holds no prompt, says what the prompt or one of the `earlier` ones said, or has
     lost the subject of the original. One that is too long is shortened, and the long form listed among the
     rejected. After `rewrite_attempts` refusals, or where there is no analysis to go by, the prompt stays.
     """
@@ -86,11 +66,11 @@ async def update_prompt(
         fitting = shorten(rewrite, lambda text: estimated_tokens(text) <= settings.max_prompt_tokens)
         if fitting != rewrite:
             rejected.append(Rejection(prompt=rewrite, reason=_too_long(rewrite, settings)))
-        objection = await _objection(fitting, request.original_prompt, [*painted, request.prompt], judge, settings)
+        objection = await _objection(fitting, request.original_prompt, [*earlier, request.prompt], judge, settings)
         if objection is None:
-            return PromptUpdate(prompt=fitting, rejected=tuple(rejected))
+            return Rewrite(prompt=fitting, rejected=tuple(rejected), model=await judge.model())
         rejected.append(Rejection(prompt=fitting, reason=objection))
-    return PromptUpdate(prompt=request.prompt, rejected=tuple(rejected), fell_back=True)
+    return Rewrite(prompt=request.prompt, rejected=tuple(rejected), fell_back=True, model=await judge.model())
 
 
 async def _reply(conversation: Conversation, attempt: int, max_new_tokens: int, judge: Judge) -> str:
@@ -110,10 +90,10 @@ def _read(kind: str, parse: Callable[[str], str], reply: str) -> str:
 
 
 async def _objection(
-    rewrite: str, original_prompt: str, painted: Sequence[str], judge: Judge, settings: OptimizerSettings
+    rewrite: str, original_prompt: str, earlier: Sequence[str], judge: Judge, settings: OptimizerSettings
 ) -> str | None:
-    """Why the rewrite must not be painted; None where it may."""
-    if rewrite.casefold() in (prompt.casefold() for prompt in painted):
+    """Why the rewrite must not be used; None where it may."""
+    if rewrite.casefold() in (prompt.casefold() for prompt in earlier):
         return "was painted already"
     [similarity] = await judge.compare_texts(original_prompt, [rewrite])
     if similarity < settings.text_floor:

@@ -55,7 +55,7 @@ class RequestWindow:
         return reply
 
     async def stream(
-        self, request: Identified, work: Callable[[], AsyncIterator[Reply]]
+        self, request: Identified, work: Callable[[], AsyncGenerator[Reply, None]]
     ) -> AsyncGenerator[Reply, None]:
         """The events of `work`, from the first one on, whoever started it.
 
@@ -63,7 +63,7 @@ class RequestWindow:
             InvalidRequest: the id belongs to another request.
         """
         if not request.request_id:
-            async with aclosing(_closable(work())) as events:
+            async with aclosing(work()) as events:
                 async for event in events:
                     yield event
             return
@@ -76,7 +76,7 @@ class RequestWindow:
         if entry.error is not None:
             raise entry.error
 
-    def _entry(self, request: Identified, work: Callable[[], AsyncIterator[Any]]) -> _Entry:
+    def _entry(self, request: Identified, work: Callable[[], AsyncGenerator[Any, None]]) -> _Entry:
         """The entry of the request's id, made and started where there is none."""
         self._forget()
         fingerprint = _fingerprint(request)
@@ -132,19 +132,19 @@ class _Entry:
         self._changed = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, work: Callable[[], AsyncIterator[Any]]) -> None:
+    def start(self, work: Callable[[], AsyncGenerator[Any, None]]) -> None:
         """Begins the work, in a task of its own: it outlives the call that started it while others follow."""
         self._task = asyncio.create_task(self._run(work))
 
-    async def _run(self, work: Callable[[], AsyncIterator[Any]]) -> None:
+    async def _run(self, work: Callable[[], AsyncGenerator[Any, None]]) -> None:
         try:
-            async with aclosing(_closable(work())) as events:
+            async with aclosing(work()) as events:
                 async for event in events:
                     self._events.append(event)
                     size = event.ByteSize()
                     self.bytes += size
                     self._on_growth(self, size)
-                    await self._tell()
+                    await self._notify()
                     await self._until_taken()
             self.finished_at = time.monotonic()
         except Exception as error:
@@ -153,9 +153,9 @@ class _Entry:
             self.error = self.error or Cancelled("the work was cancelled")
             raise
         finally:
-            await self._tell()
+            await self._notify()
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
@@ -195,17 +195,6 @@ class _Entry:
                     self.error = Cancelled("every caller is gone")
                     self._task.cancel()
                 await asyncio.wait([self._task])
-
-
-async def _closable(events: AsyncIterator[Reply]) -> AsyncGenerator[Reply, None]:
-    """Any async iterator as a generator that closes its source."""
-    try:
-        async for event in events:
-            yield event
-    finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _fingerprint(request: Identified) -> bytes:

@@ -41,21 +41,21 @@ def add_services(servicer: Any, server: Any) -> None:
 def ending_with_its_call(handler: Handler) -> Handler:
     """A streaming handler `(request, context)` of `grpc.aio` that is cancelled where it waits, whenever the call ends.
 
-    What it has told and gRPC has not sent yet is kept: Ray has received it by then, and would keep it otherwise.
+    What it has yielded and gRPC has not sent yet is kept: Ray has received it by then, and would keep it otherwise.
     """
 
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
         remembered = _Context(context)
-        told: asyncio.Queue[Any] = asyncio.Queue()
+        messages: asyncio.Queue[Any] = asyncio.Queue()
 
         async def read() -> None:
             async for message in handler(request, remembered):
-                told.put_nowait(message)
+                messages.put_nowait(message)
 
         reading = asyncio.create_task(read())
-        reading.add_done_callback(lambda _: told.put_nowait(None))
+        reading.add_done_callback(lambda _: messages.put_nowait(None))
         context.add_done_callback(lambda _: reading.cancel())
-        while (message := await told.get()) is not None:
+        while (message := await messages.get()) is not None:
             yield message
         await reading  # its failure is the call's
 

@@ -93,7 +93,7 @@ def _as(method: Method, call: Callable[..., Any]) -> Method:
 
 @contextmanager
 def _answering(method: Callable[..., Any], context: Context) -> Iterator[None]:
-    """Around one call: its errors end here, on the context; its span and its time are told on every way out."""
+    """Around one call: its errors end here, on the context; its span and its time are recorded on every way out."""
     name = method.__qualname__.replace("Servicer.", "Service/")
     began, code = time.monotonic(), "CANCELLED"
     try:
@@ -102,9 +102,9 @@ def _answering(method: Callable[..., Any], context: Context) -> Iterator[None]:
                 yield
                 code = "OK"
             except Exception as error:
-                told = _fail(context, error, method)
-                code = told.code
-                tracing.mark_failed(span, code, str(told))
+                failure = _fail(context, error, method)
+                code = failure.code
+                tracing.mark_failed(span, code, str(failure))
     finally:
         CALL_SECONDS.record(time.monotonic() - began, method=name, code=code)
 

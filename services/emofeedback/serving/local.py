@@ -18,8 +18,8 @@ from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition, Unavailable
 from emofeedback.domain.limits import TOKEN_VARIABLE
-from emofeedback.generator.preflight import check as check_generator
-from emofeedback.judge.local import check as check_judge
+from emofeedback.generator.preflight import preflight as preflight_generator
+from emofeedback.judge.local import preflight as preflight_judge
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.serving.config import ENVIRONMENT, serve_config
 from emofeedback.serving.ray_local import LOOPBACK, listen_on_loopback, local_cluster
@@ -46,8 +46,8 @@ def local_services(
         InvalidRequest: no such profile.
     """
     settings = load_profile(profile)
-    check_generator(settings.generator)
-    check_judge(settings.judge)
+    preflight_generator(settings.generator)
+    preflight_judge(settings.judge)
     _require_free(port, "--port")
     _require_free(http_port, "--http-port")
     if token:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from emofeedback.domain.errors import FailedPrecondition
-from emofeedback.generator.preflight import check, check_folder
+from emofeedback.generator.preflight import check_folder, preflight
 from emofeedback.profiles.builtin import SD35_MEDIUM_PROFILE
 from support.tiny_checkpoints import tiny_sd3_settings
 
@@ -50,13 +50,13 @@ def test_a_damaged_folder_says_which_part(tiny_sd3: Path, tmp_path: Path, damage
     harm, sentence = DAMAGES[damage]
     harm(folder)
     with pytest.raises(FailedPrecondition, match=sentence):
-        check(tiny_sd3_settings(folder))
+        preflight(tiny_sd3_settings(folder))
 
 
 @pytest.mark.parametrize(("width", "sentence"), [(30, "multiples of 8 up to 128"), (256, "up to 128"), (0, "is 0")])
 def test_a_size_that_the_model_cannot_paint_names_the_field(tiny_sd3: Path, width: int, sentence: str) -> None:
     with pytest.raises(FailedPrecondition, match=rf"generator\.width .*{sentence}"):
-        check(tiny_sd3_settings(tiny_sd3, width=width))
+        preflight(tiny_sd3_settings(tiny_sd3, width=width))
 
 
 def test_a_whole_folder_is_read_from_its_small_files(tiny_sd3: Path) -> None:
@@ -67,18 +67,18 @@ def test_a_whole_folder_is_read_from_its_small_files(tiny_sd3: Path) -> None:
 def test_the_papers_profile_asks_for_cuda_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(FailedPrecondition, match="no CUDA device is here"):
-        check(SD35_MEDIUM_PROFILE.generator)
+        preflight(SD35_MEDIUM_PROFILE.generator)
 
 
 def test_the_papers_profile_asks_for_enough_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**33, 2**33))
     with pytest.raises(FailedPrecondition, match=r"needs 20 GiB of GPU memory, 8\.0 of 8\.0 GiB are free"):
-        check(SD35_MEDIUM_PROFILE.generator)
+        preflight(SD35_MEDIUM_PROFILE.generator)
 
 
 def test_the_papers_profile_asks_for_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**35, 2**35))
     with pytest.raises(FailedPrecondition, match=r"stable-diffusion-3\.5-medium is not in the hub cache"):
-        check(SD35_MEDIUM_PROFILE.generator)
+        preflight(SD35_MEDIUM_PROFILE.generator)

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.overrides import load_profile

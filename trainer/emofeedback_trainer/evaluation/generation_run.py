@@ -12,8 +12,7 @@ from PIL import Image
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment
-from emofeedback.generator.local import LocalGenerator
-from emofeedback.judge.local import LocalJudge
+from emofeedback.in_process import load_judge, local
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import Profile
@@ -56,16 +55,12 @@ async def measure(
         EmoFeedbackError: as the loop raises.
     """
     policy = profile.generator.policy
-    generator = LocalGenerator.load(profile.generator)
-    judge = LocalJudge.load(profile.judge)
-    try:
+    async with local(profile) as engines:
+        generator, judge = engines.generator, engines.judge
         delivered = await deliver(pairs, policy, out / "runs", profile=profile, generator=generator, judge=judge)
         picture = await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge)
         write_whole(out / "plane.png", picture)
         painter, chooser = await generator.model(), await judge.model()
-    finally:
-        generator.close()
-        judge.close()
     scores = ImageScores.load(checkpoints, profile.judge)
     try:
         async with _witness(independent) as (witness, witness_model):
@@ -90,7 +85,7 @@ async def _witness(profile: Profile | None) -> AsyncIterator[tuple[Witness, Mode
             Model.of("independent judge", independent.info()),
         )
         return
-    judge = LocalJudge.load(profile.judge)
+    judge = load_judge(profile)
 
     async def look(images: Sequence[bytes]) -> list[AffectPoint | None]:
         outcomes = await judge.assess(images)

@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.policy_store import PolicyStore
+from emofeedback.in_process import local, silence_libraries
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile
@@ -139,13 +139,9 @@ async def evaluate(
     Raises:
         EmoFeedbackError: as engines raise.
     """
-    from emofeedback.generator.local import LocalGenerator
-    from emofeedback.judge.local import LocalJudge
-
     policy, independent = profile.generator.policy, load_independent_judge()
-    generator = LocalGenerator.load(profile.generator)
-    judge = LocalJudge.load(profile.judge)
-    try:
+    async with local(profile) as engines:
+        generator, judge = engines.generator, engines.judge
         measured = []
         for name in (policy, BASE_POLICY):
             say(f"painting {len(pairs)} pairs by {name}", sys.stderr)
@@ -184,9 +180,6 @@ async def evaluate(
             rows=tuple(comparison.compare(pairs, *measured)),
             ablation=tuple(runs),
         )
-    finally:
-        generator.close()
-        judge.close()
 
 
 def _profile(arguments: argparse.Namespace) -> Profile:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.training import PanelMeasured
+from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback_trainer.core.config import parse_changes

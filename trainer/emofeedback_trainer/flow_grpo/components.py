@@ -14,13 +14,12 @@ from functools import partial
 import torch
 from diffusers import SD3Transformer2DModel
 
-from emofeedback.client import AsyncClient
+from emofeedback.client.aio import AsyncClient, AsyncServices
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import TOKEN_VARIABLE
-from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.preflight import INDEX
-from emofeedback.judge.local import LocalJudge
+from emofeedback.in_process import local
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback.storage.checkpoints import check_device, fetch
@@ -83,16 +82,11 @@ def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[t
         FailedPrecondition: the profile's models can't be had, or don't run here.
     """
     if config.address:
-        return _at_address(config.address)
+        return _parts(AsyncClient(config.address, token=os.environ.get(TOKEN_VARIABLE, "")))
     profile = load_profile(config.profile)
     # The run names every policy that it paints with: the profile's own default one is not in its store.
-    generator = LocalGenerator.load(replace(profile.generator, policies=store, policy=""))
-    try:
-        judge = LocalJudge.load(_reproducible(profile))
-    except BaseException:
-        generator.close()
-        raise
-    return _in_process(generator, judge)
+    generator = replace(profile.generator, policies=store, policy="")
+    return _parts(local(replace(profile, generator=generator, judge=_reproducible(profile))))
 
 
 def _reproducible(profile: Profile) -> JudgeSettings:
@@ -102,15 +96,6 @@ def _reproducible(profile: Profile) -> JudgeSettings:
 
 
 @asynccontextmanager
-async def _in_process(generator: LocalGenerator, judge: LocalJudge) -> AsyncIterator[tuple[Generator, Judge]]:
-    try:
-        yield generator, judge
-    finally:
-        generator.close()
-        judge.close()
-
-
-@asynccontextmanager
-async def _at_address(address: str) -> AsyncIterator[tuple[Generator, Judge]]:
-    async with AsyncClient(address, token=os.environ.get(TOKEN_VARIABLE, "")) as client:
-        yield client.generator, client.judge
+async def _parts(opened: AbstractAsyncContextManager[AsyncServices]) -> AsyncIterator[tuple[Generator, Judge]]:
+    async with opened as services:
+        yield services.generator, services.judge

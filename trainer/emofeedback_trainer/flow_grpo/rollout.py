@@ -12,8 +12,9 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
-from emofeedback.concurrency import Channel, both, cancel, closing
+from emofeedback.concurrency import Channel, both, cancel
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.generation import Generator, GroupStarted, Trajectory, TrajectoryRequest
 from emofeedback.domain.tensors import Tensor, to_torch
@@ -87,7 +88,7 @@ async def _group(
     painted: dict[int, Trajectory] = {}
 
     async def paint() -> None:
-        async with closing(generator.sample_trajectories(request)) as events:
+        async with aclosing(generator.sample_trajectories(request)) as events:
             async for event in events:
                 if isinstance(event, GroupStarted):
                     _require_version(event, version)
@@ -103,7 +104,7 @@ async def _group(
                 yield trajectory.index, trajectory.image
 
     async def assess() -> dict[int, AssessmentOutcome]:
-        async with closing(judge.assess_stream(arrivals())) as outcomes:
+        async with aclosing(judge.assess_stream(arrivals())) as outcomes:
             return {index: outcome async for index, outcome in outcomes}
 
     _, outcomes = await both(paint(), assess())

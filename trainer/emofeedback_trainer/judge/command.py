@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole
 from emofeedback_trainer.core.config import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals

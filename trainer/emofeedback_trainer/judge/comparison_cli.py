@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole, say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.files import write_json, write_whole

@@ -21,9 +21,9 @@ CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 """What is fetched of it; nothing that would have to be unpickled."""
 
 _PIXELS_PER_TOKEN = 28 * 28
-"""Of Qwen2.5-VL: two by two patches of 14 pixels."""
+"""What one image token of Qwen2.5-VL stands for: two by two patches of 14 pixels."""
 _CHARACTERS_PER_TOKEN = 4
-"""Of English text in its tokenizer, roughly."""
+"""What one text token stands for in English, roughly."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import fetch
 
 _GPU_SHARE = 0.85
-"""Of the GPU's memory; the scorer lives beside it."""
+"""Share of the GPU's memory that vLLM takes; the scorer lives beside it."""
 _CPU_CACHE_GIB = "1"
 """Key-value cache where vLLM runs on a CPU, unless `VLLM_CPU_KVCACHE_SPACE` says otherwise."""
 _MAX_CONTEXT = 16_384

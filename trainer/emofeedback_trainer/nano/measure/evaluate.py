@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from emofeedback.generator.local import LocalGenerator
-from emofeedback.judge.local import LocalJudge
+from emofeedback.in_process import local
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
@@ -95,12 +94,8 @@ def run(arguments: argparse.Namespace) -> None:
 async def evaluate(n: int) -> list[Figure]:
     """Every figure, on at most `n` pictures each."""
     scenes = [scene_at("evaluation", index) for index in range(min(n, _SCENES))]
-    judge, generator, independent = (
-        LocalJudge.load(NANO_PROFILE.judge),
-        LocalGenerator.load(NANO_PROFILE.generator),
-        load_independent_judge(),
-    )
-    try:
+    async with local(NANO_PROFILE) as engines:
+        generator, judge, independent = engines.generator, engines.judge, load_independent_judge()
         some = scenes[:_PAINTED]
         images = await painted(generator, some, _SEED)
         aloud = min(n, _ALOUD)
@@ -119,9 +114,6 @@ async def evaluate(n: int) -> list[Figure]:
             "agent": (len(situations), agent_metrics(await rewritings(judge, situations))),
             "critic": (len(scenes), measure_independent_judge(independent, scenes=len(scenes))),
         }
-    finally:
-        generator.close()
-        judge.close()
     return [
         Figure(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
         for key, what, aim, at_most in _ROWS

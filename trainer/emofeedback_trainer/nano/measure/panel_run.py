@@ -7,8 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from emofeedback.generator.local import LocalGenerator
-from emofeedback.judge.local import LocalJudge
+from emofeedback.in_process import local
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import Profile
 from emofeedback.runs.run import OptimizationRun
@@ -38,12 +37,15 @@ def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) ->
 
 
 def _runs(tasks: tuple[Task, ...], folder: Path, profile: Profile) -> list[OptimizationRun]:
-    generator, judge = LocalGenerator.load(profile.generator), LocalJudge.load(profile.judge)
-    try:
-        return asyncio.run(run_panel(tasks, folder, profile=profile, generator=generator, judge=judge, done=_tell))
-    finally:
-        generator.close()
-        judge.close()
+    opened = local(profile)
+
+    async def run() -> list[OptimizationRun]:
+        async with opened as engines:
+            return await run_panel(
+                tasks, folder, profile=profile, generator=engines.generator, judge=engines.judge, done=_tell
+            )
+
+    return asyncio.run(run())
 
 
 def _tell(task: Task, run: OptimizationRun) -> None:
