@@ -11,7 +11,7 @@ import torch
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
 from emofeedback.domain.generation import ModelInfo
-from emofeedback_trainer.core.config import flat
+from emofeedback.profiles.overrides import flat
 from emofeedback_trainer.flow_grpo.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -112,7 +112,7 @@ def test_an_unreadable_record_is_said(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"seed": 5}, {"learner": {"rank": 8}}, {"sampling": {"window_to": 4}}])
+@pytest.mark.parametrize("change", [{"seed": 5}, {"learner": {"rank": 8}}, {"sampling": {"sde_window_range": [0, 4]}}])
 def test_a_run_does_not_go_on_as_another_one(change: dict[str, Any], tmp_path: Path) -> None:
     save_checkpoint(tmp_path, checkpoint(3))
     key = next(f"{k}.{next(iter(v))}" if isinstance(v, dict) else k for k, v in change.items())

@@ -22,18 +22,17 @@ def test_what_a_run_keeps_of_its_configuration_is_read_back_as_it_was(name: str,
 
 
 def test_only_diffusion_nft_learns_without_noisy_steps(tmp_path: Path) -> None:
-    config = load_config(written(tmp_path, 'learner.objective = "nft"\nsampling.window_length = 0\n'))
+    config = load_config(written(tmp_path, 'learner.objective = "nft"\nsampling.sde_window_size = 0\n'))
     assert config.sampling.window(0).length == 0
-    with pytest.raises(InvalidRequest, match="window_length"):
-        load_config(written(tmp_path, 'learner.objective = "flow-grpo"\nsampling.window_length = 0\n'))
+    with pytest.raises(InvalidRequest, match="sde_window_size"):
+        load_config(written(tmp_path, 'learner.objective = "flow-grpo"\nsampling.sde_window_size = 0\n'))
 
 
 def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) -> None:
-    text = (
-        'extends = "sd35-medium"\niterations = 7\nlearner = { rank = 8, modules = ["to_q"] }\n[rewards]\nvalence = 1\n'
-    )
+    text = 'extends = "sd35-medium"\niterations = 7\nlearner = { rank = 8, target_modules = ["to_q"] }\n'
+    text += "[rewards]\nvalence = 1\n"
     config = load_config(written(tmp_path, text))
-    assert (config.iterations, config.learner.rank, config.learner.modules) == (7, 8, ("to_q",))
+    assert (config.iterations, config.learner.rank, config.learner.target_modules) == (7, 8, ("to_q",))
     assert config.rewards.valence == 1.0
     assert config.profile == "sd35-medium"
 
@@ -50,14 +49,17 @@ def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) ->
         ("seed = -1", "seed"),
         ("target_gap = 4.5", "target_gap"),
         ('name = "../run"', "name"),
-        ('rewards.form = "stairs"', "rewards.form"),
+        ('rewards.shape = "stairs"', "rewards.shape"),
         ("rewards.alignment = -1.0", "rewards.alignment"),
         ("rewards.threshold = nan", "rewards.threshold"),
         ("rewards = { valence = 0, arousal = 0, alignment = 0 }", "rewards"),
         ("sampling.guidance = 0.5", "sampling.guidance"),
-        ('sampling = { kind = "cps", level = 1.5 }', "sampling.level"),
-        ("sampling.window_to = 10", "sampling.window_to"),
-        ("sampling = { window_from = 3, window_to = 2 }", "sampling.window_to"),
+        ('sampling = { sde_type = "cps", noise_level = 1.5 }', "sampling.noise_level"),
+        ("sampling.sde_window_range = [0, 10]", "sampling.sde_window_range"),
+        ("sampling.sde_window_range = [3, 2]", "sampling.sde_window_range"),
+        ("learner.clip_range = 0", "learner.clip_range"),
+        ("learner.ema_decay = 1.0", "learner.ema_decay"),
+        ("learner.target_modules = []", "learner.target_modules"),
         ("panel.every = 0", "panel.every"),
         ('address = "127.0.0.1:9000"', "policies"),
         ("panel.pairs = 49", "panel.pairs"),
@@ -74,9 +76,9 @@ def test_a_bad_key_is_named(line: str, key: str, tmp_path: Path) -> None:
 
 def test_all_bad_ranges_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        load_config(written(tmp_path, "groups = 0\nsampling.steps = 1\npatience = -1.0\nsampling.window_length = -1"))
+        load_config(written(tmp_path, "groups = 0\nsampling.steps = 1\npatience = -1.0\nsampling.sde_window_size = -1"))
     fields = {violation.field for violation in caught.value.violations}
-    assert {"groups", "sampling.steps", "patience", "sampling.window_length"} <= fields
+    assert {"groups", "sampling.steps", "patience", "sampling.sde_window_size"} <= fields
 
 
 def test_a_name_that_is_neither_built_in_nor_a_file_is_refused() -> None:
@@ -91,7 +93,7 @@ def test_the_papers_mode_makes_all_steps_noisy_but_the_last() -> None:
 
 
 def test_a_window_may_reach_up_to_the_last_step_but_one() -> None:
-    sampling = SamplingConfig(steps=10, window_length=3, window_from=2, window_to=6)
+    sampling = SamplingConfig(steps=10, sde_window_size=3, sde_window_range=(2, 6))
     config = dataclasses.replace(FlowGrpoConfig(), sampling=sampling)
     window = config.sampling.window(max(config.sampling.windows))
     assert window.first + window.length == 9

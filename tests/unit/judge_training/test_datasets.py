@@ -88,14 +88,14 @@ def test_a_ranking_is_among_the_emotions_that_the_data_names() -> None:
 def test_the_papers_constants_are_the_built_in_ones(name: str) -> None:
     config = GRPO_CONFIGS[name]
     assert (config.beta, config.num_generations, config.rewards.threshold) == (1e-3, 8, 0.70)
-    assert config.model.rank == config.model.alpha == SFT_CONFIGS[name].model.rank == 64
+    assert config.model.rank == config.model.lora_alpha == SFT_CONFIGS[name].model.rank == 64
 
 
 def test_a_configuration_file_changes_some_keys(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('extends = "nano"\nschedule.steps = 7\nrewards.form = "hybrid"\ntasks = ["ranking"]\n')
+    file.write_text('extends = "nano"\nschedule.steps = 7\nrewards.shape = "hybrid"\ntasks = ["ranking"]\n')
     config = load_config(str(file), GRPO_CONFIGS, {"schedule": {"batch": 32}})
-    assert (config.schedule.steps, config.schedule.batch, config.rewards.form) == (7, 32, "hybrid")
+    assert (config.schedule.steps, config.schedule.batch, config.rewards.shape) == (7, 32, "hybrid")
     assert config.tasks == ("ranking",)
     assert config.model == GRPO_CONFIGS["nano"].model
 
@@ -104,12 +104,15 @@ def test_a_configuration_file_changes_some_keys(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"schedule": {"steps": 0}}, "schedule.steps: is 0, it must be at least 1"),
-        ({"schedule": {"batch": 20}}, "generations: is 8, it must divide the 20 replies of a step"),
-        ({"rewards": {"form": "round"}}, "rewards.form: is 'round'"),
-        ({"tasks": ["assessment", "chess"]}, "tasks: is ('assessment', 'chess'), it must be some of assessment"),
+        ({"schedule": {"batch": 20}}, "num_generations: is 8, it must divide the 20 replies of a step"),
+        ({"rewards": {"shape": "round"}}, "rewards.shape: is 'round'"),
+        (
+            {"tasks": ["assessment", "chess"]},
+            "tasks: is 'chess', it must be 'assessment', 'ranking', 'dominance' or 'emotion'",
+        ),
         ({"beta": -1.0}, "beta: is -1.0"),
         ({"vllm_server": "http://127.0.0.1:8000"}, "vllm_server: needs model.device 'cuda'"),
-        ({"model": {"rank": "large"}}, "model.rank: must be of type int"),
+        ({"model": {"rank": "large"}}, "model.rank: is 'large', it must be a whole number"),
         ({"speed": 3}, "speed: unknown key"),
     ],
 )

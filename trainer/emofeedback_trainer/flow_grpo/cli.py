@@ -12,7 +12,7 @@ from rich.console import Console
 from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.observability.tracing import attach_parent, export_traces
-from emofeedback_trainer.core.config import parse_changes
+from emofeedback.profiles.overrides import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.events import PanelMeasured, RunEvent
@@ -34,7 +34,7 @@ _EXAMPLES = """examples:
 A configuration file starts from a built-in one and changes some keys:
   extends = "nano"
   iterations = 60
-  rewards.form = "continuous"
+  rewards.shape = "continuous"
   learner.learning_rate = 1e-4
 """
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
-from emofeedback_trainer.core.config import parse_changes
+from emofeedback.profiles.overrides import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split, splits
@@ -42,7 +42,7 @@ def config_of(arguments: argparse.Namespace, configs: Mapping[str, Config]) -> C
     source = arguments.config or (str(kept) if arguments.resume and kept.exists() else "nano")
     changes = parse_changes(arguments.set)
     if arguments.model:
-        changes["model"] = {**changes.get("model", {}), "checkpoint": arguments.model}
+        changes["model.checkpoint"] = arguments.model
     return load_config(source, configs, changes)
 
 
