@@ -15,8 +15,8 @@ from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.generation import Conditioning, GroupStarted, ModelInfo, NoiseWindow, Trajectory
 from emofeedback.domain.tensors import Tensor
+from emofeedback.profiles.overrides import to_toml
 from emofeedback_trainer.core.condition import Condition
-from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.evaluation.observations import Observation
 from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.evaluation.panel import keep

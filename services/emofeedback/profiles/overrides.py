@@ -167,6 +167,13 @@ def _violation(error: ErrorDetails, settings: Any) -> FieldViolation:
     return FieldViolation(".".join(keys), f"is {short_repr(error['input'])}, {wanted}")
 
 
+def to_toml(settings: Any) -> str:
+    """All settings as TOML, one dotted key a line."""
+    # JSON writes texts, numbers, true and false as TOML does, where numbers are finite.
+    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in flat(settings).items())
+    return "".join(lines).replace("\x7f", "\\u007f")
+
+
 def schema(built_in: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON Schema of a TOML file that starts from one of the built-in settings and changes some keys."""
     whole = TypeAdapter(type(next(iter(built_in.values())))).json_schema()

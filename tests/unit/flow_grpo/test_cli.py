@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from emofeedback.profiles.overrides import to_toml
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.flow_grpo import cli
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.events import Alarm, IterationDone, PanelMeasured, RunPaused, RunResumed, RunStarted

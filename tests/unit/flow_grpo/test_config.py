@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback_trainer.core.config import to_toml
+from emofeedback.profiles.overrides import to_toml
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, SamplingConfig, load_config
 
 

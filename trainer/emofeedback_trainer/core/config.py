@@ -1,24 +1,14 @@
-"""What every configuration of a run shares: it is kept as TOML, and read by the keys that it once had."""
+"""Configurations of runs are read by the keys that they once had, too."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from emofeedback.profiles.overrides import flat
-
 
 class RenamedKey(FutureWarning):
     """A configuration names a key as it was once called."""
-
-
-def to_toml(config: Any) -> str:
-    """The whole configuration as TOML, one dotted key a line."""
-    # JSON writes texts, numbers, true and false as TOML does, where numbers are finite.
-    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in flat(config).items())
-    return "".join(lines).replace("\x7f", "\\u007f")
 
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

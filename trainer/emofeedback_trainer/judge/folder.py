@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.profiles.overrides import to_toml
 from emofeedback.storage.files import write_json, write_whole
-from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.core.jsonl import add_line, cut_back, whole_lines
 from emofeedback_trainer.judge.config import present_keys
 
