@@ -1,13 +1,20 @@
 """Configurations of Flow-GRPO runs."""
 
 import dataclasses
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.profiles.overrides import to_toml
-from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, SamplingConfig, load_config
+from emofeedback.profiles.overrides import flat, to_toml
+from emofeedback_trainer.core.config import RenamedKey
+from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, SamplingConfig, load_config, with_changes
+
+BAD = [0, -1, math.nan, math.inf, "nonsense", "", True, [], {}, None, 1.5]
 
 
 def written(folder: Path, text: str) -> str:
@@ -97,3 +104,54 @@ def test_a_window_may_reach_up_to_the_last_step_but_one() -> None:
     config = dataclasses.replace(FlowGrpoConfig(), sampling=sampling)
     window = config.sampling.window(max(config.sampling.windows))
     assert window.first + window.length == 9
+
+
+OLD_WORDS = """extends = "nano-window"
+concurrent_groups = 3
+sampling = { kind = "cps", level = 0.9, window_length = 1, window_to = 5 }
+rewards = { form = "step", spread = "batch" }
+[learner]
+alpha = 8
+modules = ["to_q"]
+clip_norm = 2.0
+kl_weight = 0.2
+nft_strength = 0.5
+inner_epochs = 2
+"""
+
+
+def test_keys_by_their_old_names_are_read_with_a_warning_that_says_the_new_ones(tmp_path: Path) -> None:
+    with pytest.warns(RenamedKey) as warned:
+        config = load_config(written(tmp_path, OLD_WORDS))
+    expected = with_changes(
+        CONFIGS["nano-window"],
+        {
+            "max_concurrent_groups": 3,
+            "sampling": {"sde_type": "cps", "noise_level": 0.9, "sde_window_size": 1, "sde_window_range": [0, 5]},
+            "rewards": {"shape": "step", "scale_rewards": "batch"},
+            "learner": {
+                **{"lora_alpha": 8, "target_modules": ["to_q"], "max_grad_norm": 2.0, "beta": 0.2, "nft_beta": 0.5},
+                "num_inner_epochs": 2,
+            },
+        },
+    )
+    assert config == expected
+    assert "the key learner.kl_weight is now called learner.beta" in {str(warning.message) for warning in warned}
+    assert len(warned) == 13
+
+
+@given(key=st.sampled_from(sorted(flat(CONFIGS["nano"]))), value=st.sampled_from(BAD))
+def test_any_value_of_any_key_gives_a_configuration_or_a_refusal_that_names_the_key(key: str, value: Any) -> None:
+    try:
+        config = with_changes(CONFIGS["nano"], {key: value})
+    except InvalidRequest as error:
+        # What doesn't fit together is named where it is mended.
+        together = {
+            "address": "policies",
+            "learner.objective": "sampling.sde_window_size",
+            "sampling.steps": "sampling.sde_window_range",
+            "sampling.sde_window_size": "sampling.sde_window_range",
+        }
+        assert error.violations and {each.field for each in error.violations} <= {key, together.get(key)}
+    else:
+        assert flat(config)[key] == value
