@@ -17,6 +17,6 @@ def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, An
     Args:
         names: the new key of each old one.
     """
-    for old in values.keys() & names.keys():
+    for old in (key for key in values if key in names):
         warnings.warn(f"the key {old} is now called {names[old]}", RenamedKey, stacklevel=2)
     return {names.get(key, key): value for key, value in values.items()}
