@@ -6,19 +6,18 @@ loading of models happen when `judge` or `optimizer` is called, before any event
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Protocol
 
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.optimization import OptimizationEvent, OptimizationRequest
-from emofeedback.profiles.overrides import load_profile
-from emofeedback.profiles.profile import Profile, with_calibrations, with_policies
 
 if TYPE_CHECKING:
     from emofeedback.client.aio import AsyncServices
     from emofeedback.judge.local import LocalJudge
+    from emofeedback.profiles.profile import Profile
 
 Optimize = Callable[[OptimizationRequest], AsyncGenerator[OptimizationEvent, None]]
 """One run of the loop."""
@@ -41,29 +40,40 @@ class Engines(Protocol):
         ...
 
 
-Connect = Callable[[str | None, str | None, str, str, str], Engines]
-"""From profile, address, token, and stores of policies and calibrations to engines; see `connect`."""
+Connect = Callable[[str | None, str | None, str, str, str, Sequence[str]], Engines]
+"""From profile, address, token, stores of policies and calibrations, and changes to engines; see `connect`."""
 
 
 def connect(
-    profile: str | None, address: str | None, token: str, policies: str = "", calibrations: str = ""
+    profile: str | None,
+    address: str | None,
+    token: str,
+    policies: str = "",
+    calibrations: str = "",
+    changes: Sequence[str] = (),
 ) -> Engines:
     """Services where there is an address, else engines in process; nothing heavy happens yet.
 
     Args:
         policies: fsspec URI of a store of policies; empty: the profile's own.
         calibrations: fsspec URI of a store of personal calibrations; empty: the profile's own.
+        changes: `KEY=VALUE` for keys of the profile.
 
     Raises:
-        InvalidRequest: no such profile, a profile or a store beside an address, or what is no address.
+        InvalidRequest: no such profile, a profile, changes or a store beside an address, or what is no address.
     """
     if address is None:
-        settings = load_profile(profile or "nano")
+        from emofeedback.profiles.overrides import load_profile
+        from emofeedback.profiles.profile import with_calibrations, with_policies
+
+        settings = load_profile(profile or "nano", changes)
         settings = with_policies(settings, policies) if policies else settings
         return InProcess(with_calibrations(settings, calibrations) if calibrations else settings)
     host, _, port = address.rpartition(":")
     if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise InvalidRequest.of("address", f"{address!r} is not HOST:PORT")
+    if changes:
+        raise InvalidRequest.of("--set", "has no effect beside --address: the services have a profile of their own")
     if profile is not None:
         raise InvalidRequest.of("profile", "has no effect beside --address: the services have a profile of their own")
     for field, store in (("policies", policies), ("calibrations", calibrations)):

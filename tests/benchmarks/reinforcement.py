@@ -146,7 +146,7 @@ async def learning_in_two(rollout: Rollout, config: FlowGrpoConfig, runs: int) -
 
 
 async def update(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfig) -> None:
-    advantages = rollout_advantages(rollout, config.rewards.weights, over=config.rewards.spread)
+    advantages = rollout_advantages(rollout, config.rewards.weights, over=config.rewards.scale_rewards)
     await asyncio.to_thread(learner.update, rollout, advantages)
 
 

@@ -15,7 +15,14 @@ from support.running_cluster import Cluster
 from support.running_services import serving
 
 CHANGES = (
-    *("iterations=3", "groups=2", "num_generations=2", "sampling.steps=5", "sampling.window_to=1", "learner.rank=2"),
+    *(
+        "iterations=3",
+        "groups=2",
+        "num_generations=2",
+        "sampling.steps=5",
+        "sampling.sde_window_range=[0, 1]",
+        "learner.rank=2",
+    ),
     *("panel.pairs=1", "panel.images=1", "panel.every=9"),
 )
 SECONDS = 300.0

@@ -14,8 +14,8 @@ import pytest
 from emofeedback.generator.policy_store import PolicyStore
 
 SMALL = (
-    *("iterations=3", "groups=2", "num_generations=3", "rewards.form=continuous", "learner.rank=4"),
-    *("sampling.steps=5", "sampling.window_to=1", "panel.pairs=1", "panel.images=1", "panel.every=2"),
+    *("iterations=3", "groups=2", "num_generations=3", "rewards.shape=continuous", "learner.rank=4"),
+    *("sampling.steps=5", "sampling.sde_window_range=[0, 1]", "panel.pairs=1", "panel.images=1", "panel.every=2"),
 )
 TIMES = ("seconds", "images_per_second")
 

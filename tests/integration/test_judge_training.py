@@ -103,7 +103,7 @@ def test_the_command_compares_variants_and_does_no_work_twice(
 ) -> None:
     schedule = "schedule.steps = 1\nschedule.batch = 4\nschedule.measured = 1\n"
     (tmp_path / "sft.toml").write_text(schedule)
-    (tmp_path / "grpo.toml").write_text(f"{schedule}generations = 4\nmax_new_tokens = 80\n")
+    (tmp_path / "grpo.toml").write_text(f"{schedule}num_generations = 4\nmax_new_tokens = 80\n")
     words = ["judge-compare", "--data", str(scenes), "--out", str(tmp_path / "out"), "--only", "joint", "--json"]
     words += ["--sft", str(tmp_path / "sft.toml"), "--grpo", str(tmp_path / "grpo.toml"), "--limit", "1"]
     assert main(words) == 0
@@ -115,9 +115,9 @@ def test_the_command_compares_variants_and_does_no_work_twice(
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == first["rows"]
     assert judge.stat().st_mtime_ns == written
-    (tmp_path / "grpo.toml").write_text(f"{schedule}generations = 2\nmax_new_tokens = 80\n")
+    (tmp_path / "grpo.toml").write_text(f"{schedule}num_generations = 2\nmax_new_tokens = 80\n")
     assert main(words) == 2
-    assert "joint was started with another one: generations = 2 is new" in capsys.readouterr().err
+    assert "joint was started with another one: num_generations = 2 is new" in capsys.readouterr().err
 
 
 def test_a_judge_that_is_fine_tuned_already_is_compared_as_it_is(
@@ -140,7 +140,7 @@ def test_commands_refuse_bad_input_before_anything_is_loaded(
 ) -> None:
     where = ["--data", str(scenes), "--out", str(tmp_path / "out")]
     assert main(["judge-grpo", *where, "--set", "schedule.batch=5"]) == 2
-    assert "generations: is 8, it must divide the 5 replies of a step" in capsys.readouterr().err
+    assert "num_generations: is 8, it must divide the 5 replies of a step" in capsys.readouterr().err
     assert main(["judge-compare", *where, "--only", "best"]) == 2
     assert "only: 'best' is none of sft, sft-longer, joint" in capsys.readouterr().err
     assert main(["judge-sft", *where, "--resume"]) == 2

@@ -259,14 +259,14 @@ async def test_the_command_creates_lists_shows_watches_and_cancels(
             assert await asyncio.to_thread(main, ["runs", *words, *address]) == 0
             return capsys.readouterr().out
 
-        changes = ["--set", "seed=7", "--set", 'rewards.form = "step"']
+        changes = ["--set", "seed=7", "--set", 'rewards.shape = "step"']
         assert "folder " in await says("create", "calm", "--config", "nano", *changes)
         told = await says("watch", "calm")
         assert "iteration 3: reward 0.3\n" in told and "ALARM after 3: the reward rises" in told
         assert told.endswith("calm is finished, 3 of 3 iterations done: the policy is ready\n")
         assert "iteration 2" not in await says("watch", "calm", "--from", "3")
         shown = await says("show", "calm")
-        assert 'extends = "nano"\nseed = 7\nrewards.form = "step"' in shown and "reward 0.3" in shown
+        assert 'extends = "nano"\nseed = 7\nrewards.shape = "step"' in shown and "reward 0.3" in shown
         assert "3/3" in await says("list")
         assert "calm is finished" in await says("cancel", "calm")
         address = client._connection.address

@@ -31,14 +31,14 @@ CONFIG = """extends = "nano"
 iterations = 4
 groups = 2
 num_generations = 2
-rewards.form = "continuous"
+rewards.shape = "continuous"
 learner.rank = 2
 panel.pairs = 1
 panel.images = 1
 panel.every = 4
 [sampling]
 steps = 4
-window_to = 1
+sde_window_range = [0, 1]
 """
 CREATED = ("emofeedback-trainer", "TrainerService/CreateRun")
 ITERATION = ("emofeedback-run", "flow-grpo iteration")

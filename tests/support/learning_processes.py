@@ -17,7 +17,7 @@ from support.tiny_trajectories import tiny_rollout, tiny_transformer
 
 def tiny_learner(**changes: object) -> Learner:
     torch.set_num_threads(1)
-    config = LearnerConfig(rank=4, alpha=8, micro_batch=8, learning_rate=3e-4, beta=0.01, **changes)  # type: ignore[arg-type]
+    config = LearnerConfig(rank=4, lora_alpha=8, micro_batch=8, learning_rate=3e-4, beta=0.01, **changes)  # type: ignore[arg-type]
     return Learner(tiny_transformer(), config, device="cpu", dtype=torch.float32)
 
 

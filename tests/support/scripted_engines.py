@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,9 +24,15 @@ class ScriptedEngines:
     opened: int = 0
 
     def connect(
-        self, profile: str | None, address: str | None, token: str, policies: str, calibrations: str
+        self,
+        profile: str | None,
+        address: str | None,
+        token: str,
+        policies: str,
+        calibrations: str,
+        changes: Sequence[str],
     ) -> ScriptedEngines:
-        connect(profile, address, token, policies, calibrations)
+        connect(profile, address, token, policies, calibrations, changes)
         return self
 
     def judge(self) -> AbstractAsyncContextManager[Judge]:

@@ -15,8 +15,8 @@ from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.generation import Conditioning, GroupStarted, ModelInfo, NoiseWindow, Trajectory
 from emofeedback.domain.tensors import Tensor
+from emofeedback.profiles.overrides import to_toml
 from emofeedback_trainer.core.condition import Condition
-from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.evaluation.observations import Observation
 from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.evaluation.panel import keep
@@ -33,9 +33,10 @@ JUDGE = ModelInfo(name="nano-judge", digest="sha256:" + "5b" * 32)
 def stage_run(folder: Path, *, iterations: int = 60, every: int = 10, pairs: int = 8, alarm_at: int = 50) -> None:
     """A finished run of the nano world; its pictures are drawn, not painted."""
     config = CONFIGS["nano"]
-    config = replace(config, name="calm <&> co", iterations=iterations, panel=replace(config.panel, every=every))
+    config = replace(config, iterations=iterations, panel=replace(config.panel, every=every))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(to_toml(config))
+    written = to_toml(config).replace('name = "nano"', 'name = "calm <&> co"')  # a report escapes whatever stands there
+    (folder / "config.toml").write_text(written)
     rng = np.random.default_rng(0)
     write_lines(folder / "metrics.jsonl", [curve_line(i, iterations, rng) for i in range(1, iterations + 1)])
     measured = [*range(0, iterations, every), iterations]

@@ -24,9 +24,9 @@ SMALL = FlowGrpoConfig(
     groups=3,
     num_generations=2,
     patience=0.0,
-    sampling=SamplingConfig(steps=4, window_length=2, window_to=1),
-    rewards=RewardConfig(form="continuous"),
-    learner=LearnerConfig(rank=2, alpha=2),
+    sampling=SamplingConfig(steps=4, sde_window_size=2, sde_window_range=(0, 1)),
+    rewards=RewardConfig(shape="continuous"),
+    learner=LearnerConfig(rank=2, lora_alpha=2),
     panel=PanelConfig(every=100),
 )
 """A run of a fraction of a second."""

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -21,6 +22,7 @@ COMMANDS = {
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
     "flow-grpo-evaluate": ("emofeedback_trainer.evaluation.policy", "measure a policy on pairs it never trained on"),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure judges and generators"),
+    "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
     "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),
     "runs": ("emofeedback_trainer.service.client_cli", "start, list, watch and cancel runs of a trainer service"),
 }
@@ -47,6 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if name == asked:
             import_module(module).add_arguments(command)
     arguments = parser.parse_args(words)
+    warnings.formatwarning = lambda message, *_: f"emofeedback-train: {message}\n"
     try:
         arguments.run(arguments)
     except InvalidRequest as error:

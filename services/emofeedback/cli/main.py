@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from emofeedback.backends import Connect, Engines, connect
+from emofeedback.cli import profile
 from emofeedback.cli.assess import assess
 from emofeedback.cli.create import create
 from emofeedback.cli.deploy import command as deploy
@@ -23,8 +24,6 @@ from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
 from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.domain.validation import target_from
 from emofeedback.observability.console import Consoles, escape_what_has_no_code, shown
-from emofeedback.profiles.builtin import PROFILES
-from emofeedback.profiles.overrides import load_profile
 
 _FIELD_OPTIONS = {
     "prompt": "PROMPT",
@@ -121,7 +120,10 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
         return deploy.deploy(options, consoles)
     if options.command == "calibrate":
         return _calibrate(options, connect, consoles)
-    engines: Engines = connect(options.profile, options.address, options.token, options.policies, options.calibrations)
+    if options.command == "profile":
+        return profile.run(options, consoles)
+    stores = options.policies, options.calibrations
+    engines: Engines = connect(options.profile, options.address, options.token, *stores, options.set)
     match options.command:
         case "create":
             create(_request(options), out=options.out, resume=options.resume, engines=engines, consoles=consoles)
@@ -154,12 +156,13 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
 def _calibrate(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> bool:
     try:
         from emofeedback.cli.calibrate import calibrate
+        from emofeedback.profiles.overrides import load_profile
     except ImportError as error:
         # The client alone comes without numpy and fsspec.
         raise FailedPrecondition("calibrate needs more than the client: pip install 'emofeedback[local]'") from error
     store = options.calibrations
     if not store and options.address is None:
-        store = load_profile(options.profile or "nano").judge.calibrations
+        store = load_profile(options.profile or "nano", options.set).judge.calibrations
     if not store:
         raise InvalidRequest.of("calibrations", "is missing: the folder or URI in which the judge will look")
     calibrate(
@@ -167,7 +170,7 @@ def _calibrate(options: argparse.Namespace, connect: Connect, consoles: Consoles
         user=options.user,
         calibrations=store,
         as_json=options.json,
-        engines=connect(options.profile, options.address, options.token, "", ""),
+        engines=connect(options.profile, options.address, options.token, "", "", options.set),
         consoles=consoles,
     )
     return True
@@ -198,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(
         _command(commands, "serve", "run the three services until Ctrl-C; SIGTERM lets calls finish", _SERVE_EXAMPLES)
     )
+    profile.add_arguments(_command(commands, "profile", "show or check a profile", profile.EXAMPLES))
     deploy.add_arguments(
         _command(commands, "deploy", "what would run on a cluster, what does, and what is missing", deploy.EXAMPLES)
     )
@@ -270,7 +274,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 _POLICY_HELP = f"a trained policy; {BASE_POLICY!r}: the base weights (default: the profile's own)"
 _POLICIES_HELP = "folder or fsspec URI of the policies (default: the profile's own)"
 _CALIBRATIONS_HELP = "folder or fsspec URI of personal calibrations (default: the profile's own)"
-_PROFILE_HELP = f"{', '.join(PROFILES)} (default: nano), or a .toml file"
+_PROFILE_HELP = "nano (the default), sd35-medium, or a .toml file; see `emofeedback profile`"
 
 
 def _add_loop(group: argparse._ArgumentGroup, *, rounds: int, images: int) -> None:
@@ -283,6 +287,7 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(policies="", calibrations="")
     engines = parser.add_argument_group("where the work is done")
     engines.add_argument("--profile", help=f"models in this process: {_PROFILE_HELP}")
+    profile.add_changes(engines)
     engines.add_argument("--address", metavar="HOST:PORT", help="services to use instead, as `emofeedback serve` runs")
     _add_token(engines, "for the services at --address")
 

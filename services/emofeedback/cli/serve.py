@@ -7,7 +7,6 @@ from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.observability.console import Consoles
-from emofeedback.profiles.overrides import load_profile
 
 _PORTS = (1, 65535)
 
@@ -22,14 +21,16 @@ def serve(profile: str, *, policies: str, port: int, http_port: int, token: str,
         InvalidRequest: no such profile, or no such port.
         FailedPrecondition: a port is taken, or Ray is not installed.
     """
-    load_profile(profile)
     for name, number in (("port", port), ("http_port", http_port)):
         if not _PORTS[0] <= number <= _PORTS[1]:
             raise InvalidRequest.of(name, f"is {number}, it must lie in [{_PORTS[0]}, {_PORTS[1]}]")
     # Looked for, not imported: the services set Ray's environment before its first import.
     if importlib.util.find_spec("ray") is None:
         raise FailedPrecondition("Ray is not installed, the services need it: pip install 'emofeedback[serve]'")
+    from emofeedback.profiles.overrides import load_profile
     from emofeedback.serving.local import serve_until_stopped
+
+    load_profile(profile)  # before anything starts
 
     def ready(address: str) -> None:
         consoles.say(f"Generator, judge and optimizer answer at {address} (profile {profile}). Ctrl-C ends them.")

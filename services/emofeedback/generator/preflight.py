@@ -111,7 +111,7 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
 
 def _check_size(settings: GeneratorSettings, patch_pixels: int, most_patches: int) -> None:
     for side, pixels in (("width", settings.width), ("height", settings.height)):
-        if pixels <= 0 or pixels % patch_pixels or pixels > patch_pixels * most_patches:
+        if pixels % patch_pixels or pixels > patch_pixels * most_patches:
             raise FailedPrecondition(
                 f"generator.{side} is {pixels}, this model paints multiples of {patch_pixels} "
                 f"up to {patch_pixels * most_patches} pixels"

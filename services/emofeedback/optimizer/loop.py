@@ -69,7 +69,7 @@ async def optimize(
     """
     check_optimization_request(request)
     numbers = f", {target_phrase(request.target)}" if settings.numeric_target else ""
-    settings = replace(settings, max_prompt_tokens=settings.max_prompt_tokens - estimated_tokens(numbers))
+    settings = replace(settings, max_prompt_tokens=max(settings.max_prompt_tokens - estimated_tokens(numbers), 1))
     resume = request.resume or Resume(rounds=(), best_image=b"")
     rounds = list(resume.rounds)
     judged = [with_losses(finished.candidates, request.target) for finished in rounds]

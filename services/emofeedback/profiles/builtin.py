@@ -1,12 +1,13 @@
-"""Limits and profiles: which models, how they run, how much one call may ask for.
+"""The built-in profiles: which models, how they run, how they are served.
 
-A profile is a frozen tree of dataclasses. `load_profile` takes the name of a built-in one or the path of a TOML file
-that starts from a built-in one and changes some keys:
+`load_profile` takes the name of one of them or the path of a TOML file that starts from one and changes some keys:
 
     extends = "nano"
     [generator]
     checkpoint = "/models/my-sd3-finetune"
     steps = 28
+
+An environment variable changes a key of whatever profile is loaded: EMOFEEDBACK_PROFILE__GENERATOR__STEPS=28.
 """
 
 from __future__ import annotations

@@ -3,32 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
+
+from emofeedback.domain.limits import LIMITS
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+"""How settings are read: no unknown key, no "4" for 4, no NaN; what a key is for stands in the schema."""
+
+INCONSISTENT = "inconsistent"
+"""Type of the error of values that don't go together; its `key` says at which one to look."""
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Device = Literal["cpu", "cuda"]
 
 
-@dataclass(frozen=True, kw_only=True)
+def inconsistent(key: str, problem: str) -> PydanticCustomError:
+    """The error of a validator that compares keys, `key` relative to the table that it validates."""
+    return PydanticCustomError(INCONSISTENT, "{problem}", {"key": key, "problem": problem})
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class GeneratorSettings:
     """How pictures are painted."""
 
-    checkpoint: str
+    checkpoint: Text
     """Hub id or folder of a diffusers StableDiffusion3Pipeline."""
-    width: int
-    height: int
-    steps: int
+    width: Count
+    """Pixels; the checkpoint says of what it must be a multiple."""
+    height: Count
+    """Pixels, as the width."""
+    steps: Annotated[int, Field(ge=1, le=LIMITS.steps)]
     """Default sampling steps of a call."""
-    guidance: float
-    """Default classifier-free guidance scale."""
-    max_batch: int
+    guidance: Annotated[float, Field(ge=1, le=LIMITS.guidance)]
+    """Default classifier-free guidance scale; 1 is none."""
+    max_batch: Count
     """Images that one denoising step paints together."""
-    device: Literal["cpu", "cuda"]
+    device: Device
+    """What the models run on."""
     dtype: Literal["float32", "bfloat16", "float16"]
-    max_text_tokens: int
+    """Number format of the weights."""
+    max_text_tokens: Annotated[int, Field(ge=0)]
     """Tokens of the T5 encoder, where the checkpoint has one."""
-    threads: int = 0
+    threads: Annotated[int, Field(ge=0)] = 0
     """Torch threads of the process on a CPU; 0 leaves torch's own choice."""
-    minimum_gpu_memory_gib: float = 0.0
-    """Asked for before anything heavy starts; 0 asks for nothing."""
+    minimum_gpu_memory_gib: NotNegative = 0.0
+    """GiB of GPU memory that are asked for before anything heavy starts; 0 asks for nothing."""
     policies: str = ""
     """fsspec URI of the store of adapters (`generator.policy_store`); empty: none."""
     policy: str = ""
@@ -37,85 +65,102 @@ class GeneratorSettings:
     """File of all words that a closed-vocabulary checkpoint knows, one a line; empty: open vocabulary."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class JudgeSettings:
     """How pictures are judged, and by which scorer aligned."""
 
-    checkpoint: str
+    checkpoint: Text
     """Hub id or folder of a Qwen2.5-VL model."""
     engine: Literal["transformers", "vllm"]
-    scorer: str
+    """Library that runs the model."""
+    scorer: Text
     """Hub id or folder of a CLIP-format model (PickScore is one)."""
-    scorer_processor: str
+    scorer_processor: Text
     """Hub id or folder of the scorer's tokenizer and image processor; PickScore borrows another model's."""
-    max_batch: int
+    max_batch: Count
     """Sequences in one forward."""
-    max_pixels: int
-    """Larger images are scaled down to this before the model sees them."""
-    max_reasoning_tokens: int
-    device: Literal["cpu", "cuda"]
+    max_pixels: Annotated[int, Field(ge=28 * 28)]
+    """Larger images are scaled down to this before the model sees them; a Qwen2.5-VL token is 28 pixels a side."""
+    max_reasoning_tokens: Annotated[int, Field(ge=1, le=LIMITS.new_tokens)]
+    """Where a reply that reasons aloud is cut."""
+    device: Device
+    """What the models run on."""
     dtype: Literal["float32", "bfloat16", "float16"]
-    threads: int = 0
+    """Number format of the weights."""
+    threads: Annotated[int, Field(ge=0)] = 0
     """Torch threads of the process on a CPU; 0 leaves torch's own choice."""
-    minimum_gpu_memory_gib: float = 0.0
+    minimum_gpu_memory_gib: NotNegative = 0.0
+    """GiB of GPU memory that are asked for before anything heavy starts; 0 asks for nothing."""
     calibrations: str = ""
     """fsspec URI of the store of personal calibrations (`judge.calibration_store`); empty: none."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class OptimizerSettings:
     """How the loop decides."""
 
-    text_floor: float
-    """A rewrite whose similarity with the original prompt is below this has lost the subject."""
-    image_floor: float
-    """An image whose alignment with the original prompt is this much below round one's mean has lost it too."""
-    rewrite_attempts: int = 3
+    text_floor: Annotated[float, Field(ge=-1, le=1)]
+    """A rewrite whose similarity (a cosine) with the original prompt is below this has lost the subject."""
+    image_floor: Annotated[float, Field(ge=0, le=2)]
+    """An image whose alignment (a cosine) with the original prompt is this much below round one's mean has lost it
+    too."""
+    rewrite_attempts: Count = 3
     """Rewrites asked for in a round before its own prompt stays."""
-    plateau_rounds: int = 2
+    plateau_rounds: Count = 2
     """Rounds without a gain of `plateau_gain` after which the loop stops."""
-    plateau_gain: float = 0.05
-    """On the 1-9 scale."""
-    max_prompt_tokens: int = 75
+    plateau_gain: NotNegative = 0.05
+    """Smallest gain that counts, in points of the 1-9 scale."""
+    max_prompt_tokens: Count = 75
     """CLIP reads 77 tokens, two of them its own; a rewrite past this is shortened at a phrase boundary."""
     numeric_target: bool = False
     """Write the target's numbers behind every prompt that is painted (`affect.target_phrase`), for a generator that has
     learned to read them; the agent never sees them."""
-    max_analysis_tokens: int = 512
-    max_rewrite_tokens: int = 256
+    max_analysis_tokens: Annotated[int, Field(ge=1, le=LIMITS.new_tokens)] = 512
+    """Where an analysis is cut."""
+    max_rewrite_tokens: Annotated[int, Field(ge=1, le=LIMITS.new_tokens)] = 256
+    """Where a reply with a rewrite is cut."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Scaling:
     """Replicas of one application, what each takes, and when there should be more or fewer (`scaling`)."""
 
-    min_replicas: int = 1
+    min_replicas: Annotated[int, Field(ge=0)] = 1
     """0 ends the last one while nobody calls; the call that finds none waits until one has loaded its models."""
-    max_replicas: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
-    max_ongoing_requests: int = 32
+    max_replicas: Count = 1
+    """At least `min_replicas`."""
+    cpus: NotNegative = 1.0
+    """CPUs of a replica."""
+    gpus: NotNegative = 0.0
+    """GPUs of a replica."""
+    max_ongoing_requests: Count = 32
     """Calls in one replica; further ones wait before it."""
-    max_queued_requests: int = 256
-    """Calls that wait; further ones are RESOURCE_EXHAUSTED."""
-    target_work: float = 16.0
+    max_queued_requests: Annotated[int, Field(ge=-1)] = 256
+    """Calls that wait; further ones are RESOURCE_EXHAUSTED. -1 is no limit."""
+    target_work: Positive = 16.0
     """Unfinished work that one replica should have: image-steps in the generator, tokens in the judge, calls in the
     optimizer. As many replicas are wanted as bring it down to this."""
-    look_back_seconds: float = 30.0
+    look_back_seconds: Positive = 30.0
     """Work is averaged over this."""
-    upscale_delay_seconds: float = 30.0
+    upscale_delay_seconds: NotNegative = 30.0
     """More replicas must have been wanted for so long."""
-    downscale_delay_seconds: float = 600.0
-    """Fewer must have been: long, where loading a model takes minutes."""
-    drain_seconds: float = 600.0
+    downscale_delay_seconds: NotNegative = 600.0
+    """Fewer replicas must have been wanted for so long: long, where loading a model takes minutes."""
+    drain_seconds: NotNegative = 600.0
     """A replica that is replaced or no longer wanted takes no new calls and is given so long to finish those it has:
     the longest call that `LIMITS` allows, at a low estimate of the model's speed."""
-    surge_percent: int = 0
+    surge_percent: Annotated[int, Field(ge=0, le=100)] = 0
     """Replicas above the wanted number, in percent of it rounded up, while a new configuration rolls out. 0 stops an
     old one first, and callers wait for the new one; more needs its GPUs to spare."""
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max_replicas < self.min_replicas:
+            raise inconsistent("max_replicas", f"is {self.max_replicas}, it must be at least {self.min_replicas}")
+        return self
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ServingSettings:
     """The three applications, each scaled on its own."""
 
@@ -124,11 +169,12 @@ class ServingSettings:
     optimizer: Scaling = field(default_factory=Scaling)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Profile:
     """Everything that differs between one installation and another."""
 
-    name: str
+    name: Text
+    """What reports and messages call it; that of a file is the file's, where it names none."""
     generator: GeneratorSettings
     judge: JudgeSettings
     optimizer: OptimizerSettings

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Scaling
@@ -51,26 +50,9 @@ def serve_config(profile: str, *, policies: str = "", address: str = ADDRESS) ->
     }
 
 
-def _check(name: str, scaling: Scaling) -> None:
-    """Refuses what Serve would refuse only once it deploys."""
-    where = f"profile.serving.{name}"
-    if scaling.max_replicas < max(scaling.min_replicas, 1):
-        least = max(scaling.min_replicas, 1)
-        raise InvalidRequest.of(f"{where}.max_replicas", f"is {scaling.max_replicas}, it must be at least {least}")
-    for field in ("min_replicas", "upscale_delay_seconds", "downscale_delay_seconds", "drain_seconds", "surge_percent"):
-        if getattr(scaling, field) < 0:
-            raise InvalidRequest.of(f"{where}.{field}", f"is {getattr(scaling, field)}, it must not be negative")
-    if scaling.surge_percent > 100:
-        raise InvalidRequest.of(f"{where}.surge_percent", f"is {scaling.surge_percent}, it must be at most 100")
-    for field in ("target_work", "look_back_seconds", "max_ongoing_requests"):
-        if getattr(scaling, field) <= 0:
-            raise InvalidRequest.of(f"{where}.{field}", f"is {getattr(scaling, field)}, it must be positive")
-
-
 def _application(
     name: str, args: dict[str, str], deployment: str, scaling: Scaling, metric: str | None = None
 ) -> dict[str, Any]:
-    _check(name, scaling)
     return {
         "name": name,
         "route_prefix": f"/{name}",

@@ -28,7 +28,7 @@ def test_each_axis_is_rewarded_on_its_own() -> None:
 
 def test_near_misses_differ_in_the_continuous_reward_only() -> None:
     near, far = assessment(7.0, 3.0), assessment(9.0, 3.0)
-    step, continuous = RewardConfig(), RewardConfig(form="continuous")
+    step, continuous = RewardConfig(), RewardConfig(shape="continuous")
     assert rewards(near, 0.0, TARGET, step) == rewards(far, 0.0, TARGET, step)
     assert rewards(near, 0.0, TARGET, continuous)["valence"] > rewards(far, 0.0, TARGET, continuous)["valence"]
 

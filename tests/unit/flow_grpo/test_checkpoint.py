@@ -11,7 +11,8 @@ import torch
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
 from emofeedback.domain.generation import ModelInfo
-from emofeedback_trainer.core.config import flat
+from emofeedback.profiles.overrides import flat
+from emofeedback_trainer.core.config import RenamedKey
 from emofeedback_trainer.flow_grpo.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -112,7 +113,7 @@ def test_an_unreadable_record_is_said(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"seed": 5}, {"learner": {"rank": 8}}, {"sampling": {"window_to": 4}}])
+@pytest.mark.parametrize("change", [{"seed": 5}, {"learner": {"rank": 8}}, {"sampling": {"sde_window_range": [0, 4]}}])
 def test_a_run_does_not_go_on_as_another_one(change: dict[str, Any], tmp_path: Path) -> None:
     save_checkpoint(tmp_path, checkpoint(3))
     key = next(f"{k}.{next(iter(v))}" if isinstance(v, dict) else k for k, v in change.items())
@@ -138,3 +139,19 @@ def test_another_judge_or_generator_is_refused() -> None:
         require_same_models(checkpoint(3), replace(GENERATOR, digest="sha256:9"), JUDGE)
     with pytest.raises(FailedPrecondition, match="judge"):
         require_same_models(checkpoint(3), GENERATOR, replace(JUDGE, name="another"))
+
+
+def test_a_run_from_before_its_keys_were_renamed_goes_on(tmp_path: Path) -> None:
+    old = {
+        "learner.beta": "learner.kl_weight",
+        "learner.lora_alpha": "learner.alpha",
+        "sampling.sde_type": "sampling.kind",
+    }
+    kept = {old.get(key, key): value for key, value in flat(CONFIG).items()}
+    first, latest = kept.pop("sampling.sde_window_range")
+    kept |= {"sampling.window_from": first, "sampling.window_to": latest}
+    save_checkpoint(tmp_path, replace(checkpoint(3), config=kept))
+    with pytest.warns(RenamedKey):
+        require_same_config(loaded(tmp_path), CONFIG)
+    with pytest.warns(RenamedKey), pytest.raises(InvalidRequest, match=r"learner\.beta"):
+        require_same_config(loaded(tmp_path), with_changes(CONFIG, {"learner.beta": 0.5}))

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured
+from emofeedback.profiles.overrides import to_toml
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.flow_grpo import cli
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.events import RunPaused, RunResumed, RunStarted
@@ -54,12 +54,18 @@ def test_the_help_shows_how_to_start_resume_and_change_a_run(capsys: pytest.Capt
 
 
 def test_single_keys_are_changed_on_the_command_line(started: list[FlowGrpoConfig], tmp_path: Path) -> None:
-    changes = ("iterations=7", "rewards.alignment=0", "rewards.form=step", "name=mine", 'learner.modules=["to_q"]')
+    changes = (
+        "iterations=7",
+        "rewards.alignment=0",
+        "rewards.shape=step",
+        "name=mine",
+        'learner.target_modules=["to_q"]',
+    )
     words = [word for change in changes for word in ("--set", change)]
     assert flow_grpo(*words, "--out", str(tmp_path)) == 0
     (config,) = started
-    assert (config.iterations, config.name, config.learner.modules) == (7, "mine", ("to_q",))
-    assert (config.rewards.alignment, config.rewards.form) == (0.0, "step")
+    assert (config.iterations, config.name, config.learner.target_modules) == (7, "mine", ("to_q",))
+    assert (config.rewards.alignment, config.rewards.shape) == (0.0, "step")
 
 
 def test_a_resumed_run_keeps_the_configuration_that_it_was_started_with(

@@ -31,7 +31,7 @@ def planned(
         groups=groups,
         num_generations=4,
         target_gap=gap,
-        sampling=SamplingConfig(window_from=1, window_to=4, common_start=common_start),
+        sampling=SamplingConfig(sde_window_range=(1, 4), common_start=common_start),
     )
     return plan(training_prompts, config, iteration)
 

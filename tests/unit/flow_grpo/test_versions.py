@@ -25,5 +25,5 @@ def test_only_the_final_policy_stops_between_base_and_what_was_learned(strength:
     store = store_of(tmp_path)
     versions = Versions(config=replace(SMALL, final_strength=strength), store=store, base=GENERATOR_MODEL)
     adapter = SummingLearner().adapter(averaged=True)
-    assert alpha(store, versions.publish(4, adapter).name) == SMALL.learner.alpha
-    assert alpha(store, versions.publish_final(4, adapter).name) == pytest.approx(strength * SMALL.learner.alpha)
+    assert alpha(store, versions.publish(4, adapter).name) == SMALL.learner.lora_alpha
+    assert alpha(store, versions.publish_final(4, adapter).name) == pytest.approx(strength * SMALL.learner.lora_alpha)

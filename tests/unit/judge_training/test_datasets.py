@@ -1,12 +1,19 @@
 """What a judge in training is asked and taught, and how a run of it is set up."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import InvalidRequest, NotFound
 from emofeedback.judge.prompts import reasoning_conversation
+from emofeedback.profiles.overrides import flat, to_toml
+from emofeedback_trainer.core.config import RenamedKey
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import RankedEmotion, Sample
@@ -88,14 +95,14 @@ def test_a_ranking_is_among_the_emotions_that_the_data_names() -> None:
 def test_the_papers_constants_are_the_built_in_ones(name: str) -> None:
     config = GRPO_CONFIGS[name]
     assert (config.beta, config.num_generations, config.rewards.threshold) == (1e-3, 8, 0.70)
-    assert config.model.rank == config.model.alpha == SFT_CONFIGS[name].model.rank == 64
+    assert config.model.rank == config.model.lora_alpha == SFT_CONFIGS[name].model.rank == 64
 
 
 def test_a_configuration_file_changes_some_keys(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('extends = "nano"\nschedule.steps = 7\nrewards.form = "hybrid"\ntasks = ["ranking"]\n')
+    file.write_text('extends = "nano"\nschedule.steps = 7\nrewards.shape = "hybrid"\ntasks = ["ranking"]\n')
     config = load_config(str(file), GRPO_CONFIGS, {"schedule": {"batch": 32}})
-    assert (config.schedule.steps, config.schedule.batch, config.rewards.form) == (7, 32, "hybrid")
+    assert (config.schedule.steps, config.schedule.batch, config.rewards.shape) == (7, 32, "hybrid")
     assert config.tasks == ("ranking",)
     assert config.model == GRPO_CONFIGS["nano"].model
 
@@ -104,12 +111,15 @@ def test_a_configuration_file_changes_some_keys(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"schedule": {"steps": 0}}, "schedule.steps: is 0, it must be at least 1"),
-        ({"schedule": {"batch": 20}}, "generations: is 8, it must divide the 20 replies of a step"),
-        ({"rewards": {"form": "round"}}, "rewards.form: is 'round'"),
-        ({"tasks": ["assessment", "chess"]}, "tasks: is ('assessment', 'chess'), it must be some of assessment"),
+        ({"schedule": {"batch": 20}}, "num_generations: is 8, it must divide the 20 replies of a step"),
+        ({"rewards": {"shape": "round"}}, "rewards.shape: is 'round'"),
+        (
+            {"tasks": ["assessment", "chess"]},
+            "tasks: is 'chess', it must be 'assessment', 'ranking', 'dominance' or 'emotion'",
+        ),
         ({"beta": -1.0}, "beta: is -1.0"),
         ({"vllm_server": "http://127.0.0.1:8000"}, "vllm_server: needs model.device 'cuda'"),
-        ({"model": {"rank": "large"}}, "model.rank: must be of type int"),
+        ({"model": {"rank": "large"}}, "model.rank: is 'large', it must be a whole number"),
         ({"speed": 3}, "speed: unknown key"),
     ],
 )
@@ -117,6 +127,37 @@ def test_a_bad_key_is_named_with_its_limit(changes: dict[str, object], told: str
     with pytest.raises(InvalidRequest) as refused:
         load_config("nano", GRPO_CONFIGS, changes)
     assert told in str(refused.value)
+
+
+def test_keys_by_their_old_names_are_read_and_a_run_that_has_them_goes_on(tmp_path: Path) -> None:
+    old = {"model.alpha": 8, "model.modules": ".*q_proj", "generations": 4, "rewards.form": "hybrid"}
+    with pytest.warns(RenamedKey, match=r"rewards\.normalized is now called rewards\.multi_objective_aggregation"):
+        config = load_config("nano", GRPO_CONFIGS, old | {"rewards.normalized": "sum"})
+    assert (config.model.lora_alpha, config.model.target_modules, config.num_generations) == (8, ".*q_proj", 4)
+    assert (config.rewards.shape, config.rewards.multi_objective_aggregation) == ("hybrid", "sum_then_normalize")
+    files = JudgeRunFolder(tmp_path)
+    text = to_toml(config).replace("num_generations", "generations").replace("lora_alpha", "alpha")
+    text = text.replace("multi_objective_aggregation", "normalized").replace("sum_then_normalize", "sum")
+    files.config.write_text(f"{text}rewards.two_shared = {2 / 3}\n")
+    with pytest.warns(RenamedKey):
+        files.require_started_with(config)
+    with pytest.raises(InvalidRequest, match="two_shared"):
+        load_config("nano", GRPO_CONFIGS, {"rewards.two_shared": 0.5})
+
+
+@pytest.mark.parametrize("built_in", [SFT_CONFIGS, GRPO_CONFIGS])
+@given(value=st.sampled_from([0, -1, math.nan, math.inf, "nonsense", "", True, [], {}, None, 1.5]), data=st.data())
+def test_any_value_of_any_key_gives_a_configuration_or_a_refusal_that_names_the_key(
+    built_in: Mapping[str, Any], value: Any, data: st.DataObject
+) -> None:
+    key = data.draw(st.sampled_from(sorted(flat(built_in["nano"]))))
+    try:
+        config = load_config("nano", built_in, {key: value})
+    except InvalidRequest as error:
+        together = {"schedule.batch": "num_generations", "schedule.accumulation": "num_generations"}
+        assert error.violations and {each.field for each in error.violations} <= {key, together.get(key)}
+    else:
+        assert flat(config)[key] == value
 
 
 def test_no_such_configuration_is_refused_with_those_there_are() -> None:

@@ -87,9 +87,9 @@ def test_the_judge_may_be_scaled_to_nothing(tmp_path: Path) -> None:
     [
         ("[serving.judge]\nmin_replicas = 3\nmax_replicas = 2\n", "serving.judge.max_replicas: is 2.*at least 3"),
         ("[serving.judge]\nmin_replicas = 0\nmax_replicas = 0\n", "serving.judge.max_replicas: is 0.*at least 1"),
-        ("[serving.generator]\nmin_replicas = -1\n", "serving.generator.min_replicas: is -1.*negative"),
-        ("[serving.generator]\ntarget_work = 0\n", "serving.generator.target_work: is 0.*positive"),
-        ("[serving.optimizer]\ndrain_seconds = -5\n", "serving.optimizer.drain_seconds: is -5.*negative"),
+        ("[serving.generator]\nmin_replicas = -1\n", "serving.generator.min_replicas: is -1.*at least 0"),
+        ("[serving.generator]\ntarget_work = 0\n", "serving.generator.target_work: is 0.*above 0"),
+        ("[serving.optimizer]\ndrain_seconds = -5\n", "serving.optimizer.drain_seconds: is -5.*at least 0"),
         ("[serving.optimizer]\nsurge_percent = 101\n", "serving.optimizer.surge_percent: is 101.*at most 100"),
     ],
 )

@@ -1,78 +1,22 @@
-"""What every configuration of a run shares: dotted keys, TOML, and changes from the command line.
-
-A configuration is a frozen tree of dataclasses; each run keeps its own in its folder as TOML.
-"""
+"""Configurations of runs are read by the keys that they once had, too."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
-from emofeedback.domain.errors import FieldViolation, InvalidRequest
+
+class RenamedKey(FutureWarning):
+    """A configuration names a key as it was once called."""
 
 
-def flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The values of a configuration by their dotted keys."""
-    values: dict[str, Any] = {}
-    for each in dataclasses.fields(config):
-        value = getattr(config, each.name)
-        nested = flat(value, f"{prefix}{each.name}.") if dataclasses.is_dataclass(value) else None
-        values |= nested if nested is not None else {prefix + each.name: value}
-    return values
+def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Values by today's dotted keys, with a `RenamedKey` warning for each that has an old one.
 
-
-def to_toml(config: Any) -> str:
-    """The whole configuration as TOML, one dotted key a line."""
-    # JSON writes texts, numbers, true and false as TOML does, where numbers are finite.
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in flat(config).items())
-
-
-def out_of_range(
-    values: Mapping[str, Any], holds: Callable[[Any], bool], what: str, *keys: str
-) -> Iterator[tuple[str, str]]:
-    """Those of the dotted keys whose value must be `what` and isn't, each with what is wrong."""
-    for key in keys:
-        if not holds(values[key]):
-            yield key, f"is {values[key]!r}, it must be {what}"
-
-
-def refuse(problems: Iterable[tuple[str, str]]) -> None:
-    """Raises `InvalidRequest` with one violation for each key and what is wrong with it, where there is any."""
-    violations = [FieldViolation(key, problem) for key, problem in problems]
-    if violations:
-        raise InvalidRequest(*violations)
-
-
-def parse_changes(words: Iterable[str]) -> dict[str, Any]:
-    """The `KEY=VALUE` of a command line as one nested table; a value that is no TOML is a text.
-
-    Raises:
-        InvalidRequest: a word is not of this form.
+    Args:
+        names: the new key of each old one.
     """
-    changes: dict[str, Any] = {}
-    for word in words:
-        _merge(changes, _change(word))
-    return changes
-
-
-def _change(text: str) -> dict[str, Any]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
-    for line in (f"{key} = {value}", f'{key} = "{value}"'):
-        try:
-            return tomllib.loads(line)
-        except tomllib.TOMLDecodeError:
-            continue
-    raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
-
-
-def _merge(changes: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(changes.get(key), dict):
-            _merge(changes[key], value)
-        else:
-            changes[key] = value
+    for old in (key for key in values if key in names):
+        warnings.warn(f"the key {old} is now called {names[old]}", RenamedKey, stacklevel=2)
+    return {names.get(key, key): value for key, value in values.items()}

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.assessment import Assessment
+from emofeedback.profiles.profile import STRICT, NotNegative, Positive, inconsistent
 
 STEP_THRESHOLD = 0.70
 """The paper's tolerance per axis, in points of the 1-9 scale (EmoFeedback^2, section 3.1)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class RewardConfig:
     """What is rewarded, and how much of it. A weight counts after its reward was normalized in its group."""
 
-    form: Literal["step", "continuous"] = "step"
+    shape: Literal["step", "continuous"] = "step"
     """The paper's step per axis, or the continuous variant of its ablation, which a group of near misses learns from
     too."""
-    threshold: float = STEP_THRESHOLD
+    threshold: Positive = STEP_THRESHOLD
     """Largest error that the step rewards, in points of the 1-9 scale."""
-    valence: float = 0.5
+    valence: NotNegative = 0.5
     """Weight of the valence reward."""
-    arousal: float = 0.5
+    arousal: NotNegative = 0.5
     """Weight of the arousal reward."""
-    alignment: float = 1.0
+    alignment: NotNegative = 1.0
     """Weight of the scorer's alignment with the neutral prompt; 0 is a run without it (the paper's Figure 7)."""
-    spread: Literal["group", "batch"] = "group"
+    scale_rewards: Literal["group", "batch"] = "group"
     """The standard deviation that an advantage is divided by: of its group (paper) or of the whole batch."""
+
+    @model_validator(mode="after")
+    def _rewards_something(self) -> Self:
+        if not any(self.weights.values()):
+            raise inconsistent("", "has no weight above 0")
+        return self
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -48,7 +57,7 @@ def rewards(assessment: Assessment, alignment: float, target: AffectPoint, confi
     """
 
     def reward(error: float) -> float:
-        return step_reward(error, config.threshold) if config.form == "step" else continuous_reward(error)
+        return step_reward(error, config.threshold) if config.shape == "step" else continuous_reward(error)
 
     return {
         "valence": reward(assessment.valence - target.valence),

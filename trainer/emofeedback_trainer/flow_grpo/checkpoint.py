@@ -25,9 +25,9 @@ from torch import Tensor
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.profiles.overrides import flat
 from emofeedback.storage.files import explained, write_json, write_whole
-from emofeedback_trainer.core.config import flat
-from emofeedback_trainer.flow_grpo.config import MAY_CHANGE, FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.config import MAY_CHANGE, FlowGrpoConfig, present_keys
 
 _STATE, _RECORD = "state.safetensors", "checkpoint.json"
 _UNFINISHED = ".unfinished"
@@ -114,8 +114,9 @@ def require_same_config(checkpoint: Checkpoint, config: FlowGrpoConfig) -> None:
     Raises:
         InvalidRequest: a key that matters differs; it is named.
     """
+    kept = present_keys(checkpoint.config, config)
     for key, now in flat(config).items():
-        before = checkpoint.config.get(key)
+        before = kept.get(key)
         if key not in MAY_CHANGE and before != json.loads(json.dumps(now)):
             raise InvalidRequest.of(key, f"the run was started with {before!r}, not {now!r}")
 

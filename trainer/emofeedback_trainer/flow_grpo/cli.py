@@ -15,7 +15,7 @@ from emofeedback.domain.training import PanelMeasured
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
-from emofeedback_trainer.core.config import parse_changes
+from emofeedback.profiles.overrides import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.events import RunEvent
@@ -37,7 +37,7 @@ _EXAMPLES = """examples:
 A configuration file starts from a built-in one and changes some keys:
   extends = "nano"
   iterations = 60
-  rewards.form = "continuous"
+  rewards.shape = "continuous"
   learner.learning_rate = 1e-4
 """
 

@@ -38,7 +38,7 @@ def load_learner(config: FlowGrpoConfig) -> Learner:
 
     Raises:
         FailedPrecondition: the checkpoint can't be had, or its device is missing.
-        InvalidRequest: the transformer has no layers of the names in `learner.modules`.
+        InvalidRequest: the transformer has no layers of the names in `learner.target_modules`.
     """
     settings = load_profile(config.profile).generator
     check_device(settings.device)

@@ -9,18 +9,19 @@ alignment = 0.0
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIDDLE
 from emofeedback.domain.generation import NoiseWindow
 from emofeedback.domain.limits import LIMITS
-from emofeedback.profiles.overrides import changed, extended, load_profile
-from emofeedback_trainer.core.config import flat, out_of_range, refuse
+from emofeedback.profiles.overrides import changed, extended, flat, load_profile
+from emofeedback.profiles.profile import STRICT, Count, NotNegative, inconsistent
+from emofeedback_trainer.core.config import renamed
 from emofeedback_trainer.core.rewards import RewardConfig
 from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
@@ -28,61 +29,70 @@ from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
 NANO = "nano"
 """Names the nano world's neutral captions instead of a file of prompts."""
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class SamplingConfig:
     """How trajectories are painted. Only noisy steps are trained; the others follow the ODE."""
 
-    steps: int = 10
+    steps: Annotated[int, Field(ge=2, le=LIMITS.steps)] = 10
     """Denoising steps; the paper's."""
-    guidance: float = 1.0
-    """Classifier-free guidance scale in rollout and training; off, which halves the forwards."""
-    kind: Literal["sde", "cps"] = "sde"
+    guidance: Annotated[float, Field(ge=1, le=LIMITS.guidance)] = 1.0
+    """Classifier-free guidance scale in rollout and training; 1 is off, which halves the forwards."""
+    sde_type: Literal["sde", "cps"] = "sde"
     """The stochastic step: see `NoiseWindow`."""
-    level: float = 0.7
-    """Its noise level."""
+    noise_level: Annotated[float, Field(ge=LIMITS.smallest_noise_level, le=LIMITS.sde_noise_level)] = 0.7
+    """How much noise a noisy step adds; with `cps` at most 1, where all of the noise is fresh."""
     mode: Literal["window", "full"] = "window"
     """A short window of noisy steps, or the paper's mode: all of them but the last, whose noise is too small."""
-    window_length: int = 2
+    sde_window_size: Annotated[int, Field(ge=0)] = 2
     """Noisy steps of a window; 0, all steps follow the ODE, where the objective is `nft`, which needs no noise."""
-    window_from: int = 0
-    """The earliest first step of a window; each group's is drawn from here to `window_to`."""
-    window_to: int = 3
-    """The latest first step of a window."""
+    sde_window_range: tuple[int, int] = (0, 3)
+    """The earliest and the latest first step of a window; each group's is drawn from the one to the other."""
     common_start: bool = True
     """All samples of a group start from one noise, so that what their rewards differ by is what the noisy steps did."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.sde_type == "cps" and self.noise_level > LIMITS.cps_noise_level:
+            limit = f"at most {LIMITS.cps_noise_level:g} for cps"
+            raise inconsistent("noise_level", f"is {self.noise_level}, it must be {limit}")
+        first, latest = self.sde_window_range
+        last = self.steps - 1 - self.sde_window_size
+        if self.mode == "window" and not 0 <= first <= latest <= last:
+            limit = f"two steps from 0 to {last} in their order: the last step is never noisy"
+            raise inconsistent("sde_window_range", f"is [{first}, {latest}], it must be {limit}")
+        return self
 
     @property
     def windows(self) -> range:
         """Where a group's window may begin."""
-        return range(1) if self.mode == "full" else range(self.window_from, self.window_to + 1)
+        first, latest = self.sde_window_range
+        return range(1) if self.mode == "full" else range(first, latest + 1)
 
     def window(self, first: int) -> NoiseWindow:
         """The noise window that begins at step `first`."""
-        length = self.steps - 1 if self.mode == "full" else self.window_length
-        return NoiseWindow(kind=self.kind, level=self.level, first=first, length=length)
+        length = self.steps - 1 if self.mode == "full" else self.sde_window_size
+        return NoiseWindow(kind=self.sde_type, level=self.noise_level, first=first, length=length)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PanelConfig:
     """How often the held-out panel is measured, and how large it is."""
 
-    every: int = 10
+    every: Count = 10
     """Iterations between two measurements; the first comes before any training, the last after it."""
-    pairs: int = 16
+    pairs: Annotated[int, Field(ge=1, le=len(PANEL_PAIRS))] = 16
     """Held-out pairs of prompt and target."""
-    images: int = 2
+    images: Annotated[int, Field(ge=1, le=LIMITS.images_per_call)] = 2
     """Pictures a pair, at the same seeds each time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class FlowGrpoConfig:
     """One run."""
 
-    name: str = "nano"
-    """Of the run; its policies are called `<name>-<iteration>` and `<name>-final`."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = "nano"
+    """The run's name; its policies are called `<name>-<iteration>` and `<name>-final`."""
     profile: str = "nano"
     """Name or TOML file of the profile whose generator learns and whose judge rewards."""
     address: str = ""
@@ -90,33 +100,46 @@ class FlowGrpoConfig:
     which the generator there takes its own."""
     policies: str = ""
     """fsspec URI where adapters are published and the generator fetches them; empty: `policies` in the run's folder."""
-    final_strength: float = 1.0
+    final_strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the learned change in the final policy, in (0, 1]. Between base and trained policy lie those that follow
     the target a little less and keep more of the base's diversity and of what other prompts mean to it (weight
     interpolation, Wortsman et al. 2022, arXiv 2109.01903)."""
-    keep_policies: int = 3
+    keep_policies: Count = 3
     """Newest policies of the run that stay in the store, besides those that the panel measured."""
     prompts: str = NANO
     """`nano` for the nano world's neutral captions, or a JSON lines file: see `conditions.read_training_prompts`."""
-    target_gap: float = 2.0
+    target_gap: Annotated[float, Field(ge=0, le=SCALE_MAX - SCALE_MIDDLE)] = 2.0
     """Least distance of a drawn target from the middle of the scale, per axis, in its points. Near the middle a group
     earns most where its samples are all alike: such targets teach to paint the middle whatever is asked for."""
-    seed: int = 0
-    iterations: int = 120
-    groups: int = 8
+    seed: Annotated[int, Field(ge=0, le=LIMITS.seed)] = 0
+    """What all that a run draws follows from."""
+    iterations: Count = 120
+    """Rounds of rollout and update."""
+    groups: Count = 8
     """Groups of one iteration."""
-    num_generations: int = 12
+    num_generations: Annotated[int, Field(ge=2, le=LIMITS.images_per_call)] = 12
     """Trajectories of one group: the same prompt, target and noise window, another first noise each."""
-    max_concurrent_groups: int = 2
+    max_concurrent_groups: Count = 2
     """Groups that are asked for at once: one is painted while the one before is judged."""
-    workers: int = 1
+    workers: Count = 1
     """Processes that learn, on Ray; 1 learns in this process, without Ray."""
-    patience: float = 1800.0
+    patience: NotNegative = 1800.0
     """Seconds that the run waits for a service that is away before it stops."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     panel: PanelConfig = field(default_factory=PanelConfig)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.address and not self.policies:
+            where = f"the generator at {self.address} reads its policies"
+            raise inconsistent("policies", f"must name the address where {where}")
+        sampling, objective = self.sampling, self.learner.objective
+        if sampling.mode == "window" and sampling.sde_window_size < 1 and objective != "nft":
+            limit = f"at least 1 with learner.objective {objective!r}"
+            raise inconsistent("sampling.sde_window_size", f"is {sampling.sde_window_size}, it must be {limit}")
+        return self
 
 
 MAY_CHANGE = frozenset(
@@ -135,12 +158,12 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
         groups=12,
         num_generations=8,
         final_strength=0.65,
-        sampling=SamplingConfig(window_length=0, common_start=False),
-        rewards=RewardConfig(form="continuous", alignment=0.25),
+        sampling=SamplingConfig(sde_window_size=0, common_start=False),
+        rewards=RewardConfig(shape="continuous", alignment=0.25),
         learner=LearnerConfig(
             rank=8,
-            alpha=16,
-            modules=TEXT_SIDE,
+            lora_alpha=16,
+            target_modules=TEXT_SIDE,
             objective="nft",
             learning_rate=2e-3,
             beta=0.01,
@@ -152,8 +175,10 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
     # 4,096 elements here, over 65,536 in the latent of a 512-pixel image.
     "nano-window": FlowGrpoConfig(
         name="nano-window",
-        rewards=RewardConfig(form="continuous", alignment=0.5),
-        learner=LearnerConfig(rank=16, alpha=32, learning_rate=1e-3, beta=0.01, clip_range=1.5e-4, optimizer_steps=2),
+        rewards=RewardConfig(shape="continuous", alignment=0.5),
+        learner=LearnerConfig(
+            rank=16, lora_alpha=32, learning_rate=1e-3, beta=0.01, clip_range=1.5e-4, optimizer_steps=2
+        ),
     ),
     # The paper's: groups of 8, 16 images a step, 1000 steps, all ten sampling steps noisy.
     "sd35-medium": FlowGrpoConfig(
@@ -170,76 +195,53 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
 """The built-in configurations."""
 
 
+_WINDOW = "sampling.sde_window_range"
+_RENAMED = {
+    "group_size": "num_generations",
+    "concurrent_groups": "max_concurrent_groups",
+    "sampling.kind": "sampling.sde_type",
+    "sampling.level": "sampling.noise_level",
+    "sampling.window_length": "sampling.sde_window_size",
+    "sampling.window_from": f"{_WINDOW}[0]",
+    "sampling.window_to": f"{_WINDOW}[1]",
+    "rewards.form": "rewards.shape",
+    "rewards.spread": "rewards.scale_rewards",
+    "learner.alpha": "learner.lora_alpha",
+    "learner.modules": "learner.target_modules",
+    "learner.clip_norm": "learner.max_grad_norm",
+    "learner.kl_weight": "learner.beta",
+    "learner.nft_strength": "learner.nft_beta",
+    "learner.inner_epochs": "learner.num_inner_epochs",
+}
+"""The keys that configurations and checkpoints once had."""
+
+
 def load_config(source: str) -> FlowGrpoConfig:
     """A built-in configuration by name, or one from a TOML file (see the module's docstring).
 
     Raises:
-        InvalidRequest: no such configuration or file, an unknown key, a value of the wrong type or out of its range;
-            the dotted key is named.
+        InvalidRequest: no such configuration or file, or keys that are unknown, of the wrong type or out of their
+            ranges: a violation for each, by its dotted key.
     """
     return with_changes(*extended(source, CONFIGS, "config"))
 
 
 def with_changes(config: FlowGrpoConfig, changes: Mapping[str, Any]) -> FlowGrpoConfig:
-    """The configuration with some keys replaced, tables descended into; raises as `load_config`."""
-    replaced = changed(config, changes, "")
-    check_config(replaced)
+    """The configuration with some keys replaced, in tables or by dotted key; raises as `load_config`."""
+    replaced = changed(config, present_keys(changes, config))
+    load_profile(replaced.profile)
     return replaced
 
 
-def check_config(config: FlowGrpoConfig) -> None:
-    """Every range, all at once.
+def present_keys(values: Mapping[str, Any], config: FlowGrpoConfig) -> dict[str, Any]:
+    """Values of some keys by today's dotted ones, with a warning for each old one.
 
-    Raises:
-        InvalidRequest: with one violation per field.
+    Args:
+        config: whose window counts where only one of its ends is among the values.
     """
-    refuse(_problems(config))
-    load_profile(config.profile)
-
-
-def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
-    """Dotted keys that are out of their ranges, each with what is wrong."""
-    values = flat(config)
-    must = partial(out_of_range, values)
-    most = LIMITS.images_per_call
-    yield from must(
-        lambda name: bool(_NAME.fullmatch(name)), "letters, digits, '.', '_', '-', at most 100 of them", "name"
-    )
-    yield from must(
-        lambda n: n >= 1, "at least 1", *("iterations", "groups", "keep_policies", "max_concurrent_groups", "workers")
-    )
-    yield from must(lambda n: 2 <= n <= most, f"in [2, {most}]", "num_generations")
-    yield from must(lambda n: 0 <= n <= LIMITS.seed, f"in [0, {LIMITS.seed}]", "seed")
-    widest = SCALE_MAX - SCALE_MIDDLE
-    yield from must(lambda x: 0 <= x <= widest, f"in [0, {widest:g}]", "target_gap")
-    yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", "patience")
-    yield from must(lambda x: 0 < x <= 1, "in (0, 1]", "final_strength")
-    if config.address and not config.policies:
-        yield "policies", f"must name the address where the generator at {config.address} reads its policies"
-    yield from must(lambda n: n >= 1, "at least 1", "panel.every")
-    yield from must(lambda n: 1 <= n <= len(PANEL_PAIRS), f"in [1, {len(PANEL_PAIRS)}]", "panel.pairs")
-    yield from must(lambda n: 1 <= n <= most, f"in [1, {most}]", "panel.images")
-    yield from must(lambda form: form in ("step", "continuous"), "'step' or 'continuous'", "rewards.form")
-    yield from must(lambda x: 0 < x < math.inf, "above 0", "rewards.threshold")
-    weights = ("rewards.valence", "rewards.arousal", "rewards.alignment")
-    yield from must(lambda x: 0 <= x < math.inf, "0 or a finite number above", *weights)
-    if not any(values[key] for key in weights):
-        yield "rewards", "has no weight above 0"
-
-    sampling = config.sampling
-    yield from must(lambda n: 2 <= n <= LIMITS.steps, f"in [2, {LIMITS.steps}]", "sampling.steps")
-    yield from must(lambda x: 1 <= x <= LIMITS.guidance, f"in [1, {LIMITS.guidance:g}]", "sampling.guidance")
-    yield from must(lambda kind: kind in ("sde", "cps"), "'sde' or 'cps'", "sampling.kind")
-    low, high = LIMITS.smallest_noise_level, LIMITS.sde_noise_level
-    if sampling.kind == "cps":
-        high = LIMITS.cps_noise_level
-    yield from must(lambda x: low <= x <= high, f"in [{low:g}, {high:g}] for {sampling.kind}", "sampling.level")
-    yield from must(lambda mode: mode in ("window", "full"), "'window' or 'full'", "sampling.mode")
-    if sampling.mode == "window":
-        fewest = 0 if config.learner.objective == "nft" else 1
-        needed = f"at least {fewest} with learner.objective {config.learner.objective!r}"
-        yield from must(lambda n: n >= fewest, needed, "sampling.window_length")
-        yield from must(lambda n: n >= 0, "0 or above", "sampling.window_from")
-        last = sampling.steps - 1 - sampling.window_length
-        limit = f"in [{sampling.window_from}, {last}]: from window_from, and the last step is never noisy"
-        yield from must(lambda n: sampling.window_from <= n <= last, limit, "sampling.window_to")
+    values = renamed(flat(values), _RENAMED)
+    window = values.get(_WINDOW, config.sampling.sde_window_range)
+    ends = [values.pop(f"{_WINDOW}[{end}]", None) for end in (0, 1)]
+    if ends != [None, None]:
+        values[_WINDOW] = [now if end is None else end for end, now in zip(ends, window, strict=True)]
+    return values

@@ -15,8 +15,8 @@ from typing import Any
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.training import RunState
+from emofeedback.profiles.overrides import to_toml
 from emofeedback.storage.files import write_json, write_whole
-from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
 from emofeedback_trainer.core.run_files import (
     CHECKPOINT,

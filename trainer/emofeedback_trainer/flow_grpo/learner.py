@@ -65,8 +65,8 @@ class Learner:
         self._policy = AdaptedTransformer(
             transformer,
             rank=config.rank,
-            alpha=config.alpha,
-            modules=config.modules,
+            alpha=config.lora_alpha,
+            modules=config.target_modules,
             seed=config.seed,
             device=self._device,
             dtype=dtype,

@@ -128,7 +128,7 @@ def _bind(
     for module in modules:
         meant = {name for name in layers if f".{name}".endswith(f".{module}")}
         if not meant:
-            raise InvalidRequest.of("learner.modules", f"the transformer has no linear layer {module!r}")
+            raise InvalidRequest.of("learner.target_modules", f"the transformer has no linear layer {module!r}")
         expected |= meant
     transformer.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules), init_lora_weights="gaussian")

@@ -22,7 +22,7 @@ from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.domain.generation import Generator, ModelInfo
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished, RunState
 from emofeedback.observability.tracing import detached_span
-from emofeedback_trainer.core.config import flat
+from emofeedback.profiles.overrides import flat
 from emofeedback_trainer.core.run_files import numbers
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
@@ -206,7 +206,7 @@ class _Run:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in rollout.dropped.items())
             raise FailedPrecondition(f"iteration {self._iteration + 1}: no group could be learned from ({reasons})")
         rewards = self._config.rewards
-        advantages = rollout_advantages(rollout, rewards.weights, over=rewards.spread)
+        advantages = rollout_advantages(rollout, rewards.weights, over=rewards.scale_rewards)
         update = asdict(await asyncio.to_thread(self._learner.update, rollout, advantages))
         seconds = time.monotonic() - began
         self._iteration += 1

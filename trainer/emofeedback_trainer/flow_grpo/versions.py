@@ -66,7 +66,7 @@ class Versions:
             name,
             adapter,
             rank=learner.rank,
-            alpha=learner.alpha * strength,
+            alpha=learner.lora_alpha * strength,
             base=self.base,
             run=self.config.name,
             step=iteration,

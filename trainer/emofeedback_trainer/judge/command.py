@@ -11,7 +11,7 @@ from rich.console import Console
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole
-from emofeedback_trainer.core.config import parse_changes
+from emofeedback.profiles.overrides import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split, splits
@@ -43,7 +43,7 @@ def config_of(arguments: argparse.Namespace, configs: Mapping[str, Config]) -> C
     source = arguments.config or (str(kept) if arguments.resume and kept.exists() else "nano")
     changes = parse_changes(arguments.set)
     if arguments.model:
-        changes["model"] = {**changes.get("model", {}), "checkpoint": arguments.model}
+        changes["model.checkpoint"] = arguments.model
     return load_config(source, configs, changes)
 
 

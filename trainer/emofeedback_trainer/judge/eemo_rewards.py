@@ -18,14 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback_trainer.data.eemodb.ekman import EKMAN_FILE, affect_distance
 from emofeedback_trainer.data.taxonomies import EKMAN
-from emofeedback_trainer.evaluation.metrics import TWO_SHARED, ranking_score
+from emofeedback_trainer.evaluation.metrics import ranking_score
 
 _BY_AFFECT, _BY_WORDS = 0.6, 0.4
 
 
-def ranking_reward(truth: Sequence[str], predicted: Sequence[str], *, two_shared: float = TWO_SHARED) -> float:
+def ranking_reward(truth: Sequence[str], predicted: Sequence[str]) -> float:
     """The benchmark's ranking score on [0, 1], squared: the last points count most."""
-    return (ranking_score(truth, predicted, two_shared=two_shared) / 100) ** 2
+    return (ranking_score(truth, predicted) / 100) ** 2
 
 
 def hybrid_reward(error: float, *, far: float = 0.5, reach: float = 1.0, width: float = 0.1) -> float:

@@ -12,16 +12,18 @@ result.json        what came of it
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.profiles.overrides import to_toml
 from emofeedback.storage.files import write_json, write_whole
-from emofeedback_trainer.core.config import to_toml
 from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
 from emofeedback_trainer.core.run_files import CONFIG, RESULT, lines_path, read_result, rename_earlier
+from emofeedback_trainer.judge.config import present_keys
 
 Lines = Literal["metrics", "eval", "samples"]
 _LINES: tuple[Lines, ...] = ("metrics", "eval", "samples")
@@ -86,10 +88,12 @@ class JudgeRunFolder:
         Raises:
             InvalidRequest: it was started with another configuration; the first key that differs is named.
         """
-        before = self.config.read_text(encoding="utf-8").splitlines()
-        for line in to_toml(config).splitlines():
-            if line not in before:
-                raise InvalidRequest.of("config", f"the run in {self.path} was started with another one: {line} is new")
+        kept, wanted = self.config.read_text(encoding="utf-8"), to_toml(config)
+        before, now = (present_keys(tomllib.loads(text)) for text in (kept, wanted))
+        for key, value in now.items():
+            if before.get(key) != value:
+                problem = f"the run in {self.path} was started with another one: {key} = {value!r} is new"
+                raise InvalidRequest.of("config", problem)
 
     def checkpoint(self) -> Path | None:
         """The newest whole checkpoint (`plain_checkpoints`), None where there is none."""

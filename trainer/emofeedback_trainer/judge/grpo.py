@@ -29,7 +29,6 @@ from emofeedback_trainer.judge.rewards import (
 from emofeedback_trainer.judge.tasks import TaskName, taxonomy
 from emofeedback_trainer.judge.training import adapter, arguments, trained
 
-_AGGREGATION = {"sum": "sum_then_normalize", "each": "normalize_then_sum"}
 RewardFunction = Callable[..., list[float | None]]
 
 
@@ -62,7 +61,7 @@ def train_grpo(
                 beta=config.beta,
                 loss_type="grpo",
                 reward_weights=weights,
-                multi_objective_aggregation=_AGGREGATION[config.rewards.normalized],
+                multi_objective_aggregation=config.rewards.multi_objective_aggregation,
                 **(server if config.vllm_server else {}),
             ),
             train_dataset=grpo_rows(train, config.tasks),
@@ -95,7 +94,7 @@ def reward_functions(
 
     def axis(completions: Any, task: Any, name: Axis, truth: Any) -> list[float | None]:
         return [
-            axis_reward(written_assessment(reply), name, true, weights.form, weights.threshold)
+            axis_reward(written_assessment(reply), name, true, weights.shape, weights.threshold)
             if one == "assessment"
             else None
             for reply, one, true in zip(map(text, completions), task, truth, strict=True)
@@ -115,9 +114,7 @@ def reward_functions(
 
     def ranking(completions: Any, task: Any, ranking: Any, **_: Any) -> list[float | None]:
         return [
-            format_reward(reply) * ranking_reward(true, named_emotions(reply, emotions), two_shared=weights.two_shared)
-            if one == "ranking"
-            else None
+            format_reward(reply) * ranking_reward(true, named_emotions(reply, emotions)) if one == "ranking" else None
             for reply, one, true in zip(map(text, completions), task, ranking, strict=True)
         ]
 

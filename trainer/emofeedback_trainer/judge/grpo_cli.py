@@ -22,7 +22,7 @@ _EXAMPLES = r"""examples:
 A configuration file starts from a built-in one and changes some keys:
   extends = "nano"
   schedule.steps = 300
-  rewards.form = "continuous"
+  rewards.shape = "continuous"
 """
 
 

@@ -104,7 +104,9 @@ def arguments(config: SftConfig | GrpoConfig, folder: Path) -> dict[str, Any]:
 
 def adapter(model: ModelConfig) -> LoraConfig:
     """What learns."""
-    return LoraConfig(r=model.rank, lora_alpha=model.alpha, lora_dropout=model.dropout, target_modules=model.modules)
+    return LoraConfig(
+        r=model.rank, lora_alpha=model.lora_alpha, lora_dropout=model.dropout, target_modules=model.target_modules
+    )
 
 
 def _load(config: ModelConfig, source: Path) -> Any:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.observability.console import Consoles
-from emofeedback.serving.config import serve_config
 from emofeedback.storage.texts import read_text
 
 EXAMPLES = """examples:
@@ -63,8 +62,10 @@ def deploy(options: argparse.Namespace, consoles: Consoles) -> bool:
 def _yaml(profile: str, policies: str) -> str:
     try:
         import yaml
+
+        from emofeedback.serving.config import serve_config
     except ImportError as error:
-        raise FailedPrecondition("PyYAML is not installed: pip install 'emofeedback[deploy]'") from error
+        raise FailedPrecondition(f"{error.name} is not installed: pip install 'emofeedback[deploy]'") from error
     text: str = yaml.safe_dump(serve_config(profile, policies=policies), sort_keys=False)
     return text.rstrip()
 
