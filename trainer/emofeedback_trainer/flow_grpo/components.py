@@ -24,12 +24,12 @@ from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback.storage.checkpoints import check_device, fetch
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.evaluation.panel import Panel
-from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.distributed import distributed_learner
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
-from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
 
 _PART = "transformer"
 
@@ -64,12 +64,17 @@ def learner_of(config: FlowGrpoConfig) -> Iterator[PolicyLearner]:
 
 
 def load_panel(config: FlowGrpoConfig) -> Panel:
-    """The held-out panel; the independent judge looks only where the pictures are of the world that it knows."""
+    """The held-out panel of the run's task; its independent judge looks only at pictures of a generator it knows.
+
+    Raises:
+        InvalidRequest: as `load_task`.
+    """
+    task = load_task(config.prompts)
     return Panel(
-        pairs=config.panel.pairs,
+        pairs=task.panel[: config.panel.pairs],
         images=config.panel.images,
         rewards=config.rewards,
-        independent=load_independent_judge() if config.prompts == NANO else None,
+        independent=task.independent(load_profile(config.profile).generator.checkpoint),
     )
 
 

@@ -21,12 +21,9 @@ from emofeedback.domain.generation import NoiseWindow
 from emofeedback.domain.limits import LIMITS
 from emofeedback.profiles.overrides import changed, extended, load_profile
 from emofeedback_trainer.core.config import flat, out_of_range, refuse
+from emofeedback_trainer.core.pairs import MOST_PAIRS
 from emofeedback_trainer.core.rewards import RewardConfig
-from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
-
-NANO = "nano"
-"""Names the nano world's neutral captions instead of a file of prompts."""
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 
@@ -72,7 +69,7 @@ class PanelConfig:
     every: int = 10
     """Iterations between two measurements; the first comes before any training, the last after it."""
     pairs: int = 16
-    """Held-out pairs of prompt and target."""
+    """Held-out pairs of prompt and target; fewer where the task has no more."""
     images: int = 2
     """Pictures a pair, at the same seeds each time."""
 
@@ -96,8 +93,9 @@ class FlowGrpoConfig:
     interpolation, Wortsman et al. 2022, arXiv 2109.01903)."""
     keep_policies: int = 3
     """Newest policies of the run that stay in the store, besides those that the panel measured."""
-    prompts: str = NANO
-    """`nano` for the nano world's neutral captions, or a JSON lines file: see `conditions.read_training_prompts`."""
+    prompts: str = "nano"
+    """The task: `nano` for the nano world, `module:attribute` of another `Task`, or a JSON lines file of prompts; see
+    `core.task`."""
     target_gap: float = 2.0
     """Least distance of a drawn target from the middle of the scale, per axis, in its points. Near the middle a group
     earns most where its samples are all alike: such targets teach to paint the middle whatever is asked for."""
@@ -217,7 +215,7 @@ def _problems(config: FlowGrpoConfig) -> Iterator[tuple[str, str]]:
     if config.address and not config.policies:
         yield "policies", f"must name the address where the generator at {config.address} reads its policies"
     yield from must(lambda n: n >= 1, "at least 1", "panel.every")
-    yield from must(lambda n: 1 <= n <= len(PANEL_PAIRS), f"in [1, {len(PANEL_PAIRS)}]", "panel.pairs")
+    yield from must(lambda n: 1 <= n <= MOST_PAIRS, f"in [1, {MOST_PAIRS}]", "panel.pairs")
     yield from must(lambda n: 1 <= n <= most, f"in [1, {most}]", "panel.images")
     yield from must(lambda form: form in ("step", "continuous"), "'step' or 'continuous'", "rewards.form")
     yield from must(lambda x: 0 < x < math.inf, "above 0", "rewards.threshold")

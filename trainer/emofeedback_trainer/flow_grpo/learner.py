@@ -106,8 +106,8 @@ class Learner:
             advantages: of every sample of every group, in the rollout's order.
 
         Raises:
-            TrainingIntegrityError: the first ratio is not 1 or a loss is not finite (that step is then not taken), or the
-                steps did not move the model.
+            TrainingIntegrityError: the first ratio is not 1 or a loss is not finite (that step is then not taken), or
+                the steps did not move the model.
             InvalidRequest: groups have fewer samples than there are optimizer steps, or no noisy steps; or see
                 `learnable_groups`.
         """

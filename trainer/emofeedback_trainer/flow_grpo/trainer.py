@@ -22,6 +22,7 @@ from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.domain.generation import Generator, ModelInfo
 from emofeedback.observability.tracing import detached_span
 from emofeedback_trainer.core.config import flat
+from emofeedback_trainer.core.task import TrainingPrompt, load_task
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
@@ -51,7 +52,7 @@ from emofeedback_trainer.flow_grpo.folder import RunFolder, State
 from emofeedback_trainer.flow_grpo.learning import UpdateMetrics
 from emofeedback_trainer.flow_grpo.metrics import rollout_metrics
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.prompts import TrainingPrompt, plan, read_training_prompts
+from emofeedback_trainer.flow_grpo.prompts import plan
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
@@ -102,7 +103,7 @@ def prepare(
         FailedPrecondition: the checkpoint can't be read.
     """
     files.require_free(resume=resume)
-    training_prompts = read_training_prompts(config.prompts)
+    training_prompts = load_task(config.prompts).training
     checkpoint = load_checkpoint(files.checkpoints)
     if checkpoint is not None:
         require_same_config(checkpoint, config)
@@ -162,7 +163,7 @@ class _Run:
     ) -> None:
         self._config = config
         self._files = files
-        self._wishes = training_prompts
+        self._training_prompts = training_prompts
         self._generator = generator
         self._judge = judge
         self._learner = learner
@@ -230,7 +231,7 @@ class _Run:
 
     async def _roll_out(self, version: PolicyVersion) -> Rollout:
         config = self._config
-        plans = plan(self._wishes, config, self._iteration)
+        plans = plan(self._training_prompts, config, self._iteration)
         done = iter(range(1, len(plans) + 1))
         return await roll_out(
             plans,
