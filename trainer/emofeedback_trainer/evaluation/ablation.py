@@ -60,9 +60,8 @@ async def deliver(
         runs = await run_pairs(
             pairs, kept, profile=numeric, generator=generator, judge=judge, policy=name, done=_report
         )
-        finished = [
-            (pair, run_directory(kept, number), run) for number, (pair, run) in enumerate(zip(pairs, runs, strict=True))
-        ]
+        folders = [run_directory(kept, number) for number in range(len(pairs))]
+        finished = list(zip(pairs, folders, runs, strict=True))
         first[alone] = [one for each in finished if (one := _without_text(*each))]
         last[with_text] = [one for each in finished if (one := _with_text(*each))]
     return first | last

@@ -143,7 +143,8 @@ def markdown(metrics: PanelMetrics) -> str:
     notes = (
         f"{m.runs} runs, {m.seconds:.1f} s each. (c) is {m.gain:.2f} ± {m.gain_standard_error:.2f} (standard error) "
         "nearer than (b). Answer against target: "
-        f"valence r = {m.valence_correlation:.2f}, slope {m.valence_slope:.2f}; arousal r = {m.arousal_correlation:.2f}, slope {m.arousal_slope:.2f}."
+        f"valence r = {m.valence_correlation:.2f}, slope {m.valence_slope:.2f}; "
+        f"arousal r = {m.arousal_correlation:.2f}, slope {m.arousal_slope:.2f}."
     )
     return f"{table(('', 'error by the independent judge', 'subject seen'), rows)}\n\n{notes}"
 
