@@ -261,9 +261,9 @@ def _reliability_lines(found: Calibration) -> list[str]:
 
 _NAMES = {
     **{
-        f"{axis}_{name}": f"{axis}: {words}"
+        f"{axis}_{name}": f"{axis}: {title}"
         for axis in ("valence", "arousal")
-        for name, words in (
+        for name, title in (
             ("mae", "MAE"),
             ("srcc", "SRCC"),
             ("plcc", "PLCC"),

@@ -90,7 +90,7 @@ def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[t
     if config.address:
         return _at_address(config.address)
     profile = load_profile(config.profile)
-    # The run names every policy that it paints with: the profile's own default one is not in its store.
+    # The run names every policy that it generates with: the profile's own default one is not in its store.
     generator = LocalGenerator.load(replace(profile.generator, policies=store, policy=""))
     try:
         judge = LocalJudge.load(_reproducible(profile))
@@ -101,8 +101,8 @@ def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[t
 
 
 def _reproducible(profile: Profile) -> JudgeSettings:
-    """One picture at a time on a CPU: there a figure's last bits depend on which pictures are judged together, and so
-    on when they arrive; a killed run could not be repeated to the bit. Painting is slower, so no time is lost."""
+    """One picture at a time on a CPU: there a number's last bits depend on which pictures are judged together, and so
+    on when they arrive; a killed run could not be repeated to the bit. Generating is slower, so no time is lost."""
     return replace(profile.judge, max_batch=1) if profile.judge.device == "cpu" else profile.judge
 
 

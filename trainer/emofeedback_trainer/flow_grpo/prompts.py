@@ -23,7 +23,7 @@ _PROMPTS, _TARGETS, _WINDOWS, _SEEDS = range(4)
 
 @dataclass(frozen=True, kw_only=True)
 class GroupPlan:
-    """Everything that one group is painted from."""
+    """Everything that one group is generated from."""
 
     condition: Condition
     window_first: int

@@ -1,4 +1,4 @@
-"""The run: paint and judge, learn, save, publish; again and again.
+"""The run: generate and judge, learn, save, publish; again and again.
 
 After every iteration the learner's state is saved, and only what is saved is published. So a run that is killed at any
 point goes on from its last whole iteration, publishes the same adapter under the same name again, and draws the batch
@@ -59,7 +59,7 @@ from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 
 _LARGEST_DRIFT = 1e-4
 """Between log-probabilities of generator and learner. Other kernels alone give 3e-5; an adapter that the generator
-does not really paint with gives as much after one update, and ever more."""
+does not really work with gives as much after one update, and ever more."""
 
 
 class PolicyLearner(Protocol):
@@ -128,7 +128,7 @@ async def train(
     Raises:
         InvalidRequest: as `prepare`.
         FailedPrecondition: as `prepare`, or another generator or judge than the run began with.
-        TrainingIntegrityError: what was learned from is not what the policy painted.
+        TrainingIntegrityError: what was learned from is not what the policy generated.
         ResourceExhausted: the disk is full.
         EmoFeedbackError: a service was away for longer than the run's patience.
     """

@@ -57,7 +57,7 @@ def build_scenes(folder: Path, data: SceneData, progress: Show) -> None:
     """Draws every split that the folder doesn't have yet, and writes its card.
 
     Args:
-        progress: told each split's scenes.
+        progress: is called with each split's scenes.
 
     Raises:
         InvalidRequest: a setting is out of its range.
