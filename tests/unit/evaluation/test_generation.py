@@ -86,7 +86,7 @@ async def test_the_witness_sees_the_choice_and_what_else_was_made(tmp_path: Path
 
     async def witness(images: Sequence[bytes]) -> list[Impression | None]:
         seeds = [look(image).seed for image in images]
-        points = [AffectPoint(pair.target.valence, 1.0 + seed) for seed in seeds]
+        points = [AffectPoint(pair.target.valence, min(1.0 + seed, 9.0)) for seed in seeds]
         subjects = [pair.subject if seed == 1 else "zebra" for seed in seeds]
         return [
             None if seed == 99 else Impression(point=point, subject=subject)
@@ -202,6 +202,6 @@ def test_bad_input_is_said_before_any_model_is_loaded(
     words: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = replace(NANO_PROFILE, generator=replace(NANO_PROFILE.generator, policies="", policy=""))
-    monkeypatch.setattr("emofeedback.profiles.builtin.PROFILES", {"nano": bare, "sd35-medium": SD35_MEDIUM_PROFILE})
+    monkeypatch.setattr("emofeedback.profiles.overrides.PROFILES", {"nano": bare, "sd35-medium": SD35_MEDIUM_PROFILE})
     assert main(["evaluate", "generation", *(str(tmp_path) if word == "OUT" else word for word in words)]) != 0
     assert problem in capsys.readouterr().err

@@ -209,6 +209,6 @@ def test_bad_input_is_said_before_any_model_is_loaded(
     words: list[str], problem: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = replace(NANO_PROFILE, generator=replace(NANO_PROFILE.generator, policies="", policy=""))
-    monkeypatch.setattr("emofeedback.profiles.builtin.PROFILES", {"nano": bare})
+    monkeypatch.setattr("emofeedback.profiles.overrides.PROFILES", {"nano": bare})
     assert main(["evaluate", "policy", *words]) == 2
     assert problem in capsys.readouterr().err
