@@ -27,12 +27,13 @@ from emofeedback.domain.generation import (
     TrajectoryRequest,
 )
 from emofeedback.in_process import silence_libraries
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.components import engines, load_learner
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.distributed import distributed_learner
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.prompts import plan, read_training_prompts
+from emofeedback_trainer.flow_grpo.prompts import plan
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
 from emofeedback_trainer.flow_grpo.types import Rollout
@@ -49,7 +50,7 @@ class Bench:
 
     async def roll_out(self, config: FlowGrpoConfig, generator: Generator | None = None) -> Rollout:
         """One iteration's rollout, always of the same plan."""
-        plans = plan(read_training_prompts(config.prompts), config, 0)
+        plans = plan(load_task(config.prompts).training, config, 0)
         return await roll_out(
             plans,
             iteration=0,

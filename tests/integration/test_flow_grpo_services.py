@@ -18,6 +18,7 @@ from emofeedback_trainer.flow_grpo import outage as outages
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.events import RunEvent, RunPaused, RunResumed
 from emofeedback_trainer.flow_grpo.trainer import train
+from emofeedback_trainer.nano.task import TASK
 from support.fakes import ScriptedJudge
 from support.scripted_services import Fault, Services, serving
 from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
@@ -37,7 +38,7 @@ def services(folder: Path) -> Services:
 async def run(folder: Path, generator: Any, judge: Any, on_event: Any = lambda event: None) -> list[dict[str, Any]]:
     """The run's curve, without its times."""
     config: FlowGrpoConfig = PATIENT
-    panel = Panel(pairs=2, images=1, rewards=config.rewards, independent=None)
+    panel = Panel(pairs=TASK.panel[:2], images=1, rewards=config.rewards, independent=None)
     await train(
         config, folder, generator=generator, judge=judge, learner=SummingLearner(), panel=panel, on_event=on_event
     )

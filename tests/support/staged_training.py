@@ -18,11 +18,11 @@ from emofeedback.domain.tensors import Tensor
 from emofeedback.profiles.overrides import to_toml
 from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.evaluation.observations import Observation
-from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.evaluation.panel import keep
 from emofeedback_trainer.flow_grpo.config import CONFIGS
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
 from emofeedback_trainer.nano.models.independent_judge import IndependentReading
+from emofeedback_trainer.nano.task import TASK
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import Scene, affect, sample_scene, scene_near
 
@@ -122,7 +122,7 @@ def panel_line(iteration: int, iterations: int, *, alarm: bool = False) -> dict[
 def stage_panel(folder: Path, policy: str, pairs: int, *, trained: bool) -> None:
     """Pictures of the panel's first pairs: any mood before training, one near the target after it."""
     groups = []
-    for number, pair in enumerate(PANEL_PAIRS[:pairs]):
+    for number, pair in enumerate(TASK.panel[:pairs]):
         rng = np.random.default_rng(number)
         scene = sample_scene(rng, subject=pair.subject)
         scenes = [scene, replace(scene, layout=scene.layout // 2)]
@@ -130,7 +130,7 @@ def stage_panel(folder: Path, policy: str, pairs: int, *, trained: bool) -> None
             near = scene_near(rng, pair.target, subject=pair.subject, place=scene.place, among=60)
             scenes = [replace(near, layout=before.layout) for before in scenes]
         groups.append([observation(scene, seed=500_000 + 1000 * number + i) for i, scene in enumerate(scenes)])
-    keep(folder, policy, PANEL_PAIRS[:pairs], groups)
+    keep(folder, policy, TASK.panel[:pairs], groups)
 
 
 def observation(scene: Scene, seed: int) -> Observation:
@@ -173,7 +173,7 @@ def staged_rollout(iteration: int = 1, groups: int = 3, size: int = 4) -> Rollou
     )
     made = []
     for number in range(groups):
-        pair = PANEL_PAIRS[number]
+        pair = TASK.panel[number]
         samples = []
         for index in range(size):
             scene = sample_scene(rng, subject=pair.subject)

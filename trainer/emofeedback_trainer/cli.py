@@ -14,14 +14,13 @@ from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.observability.console import escape_what_has_no_code, say, shown
 
 COMMANDS = {
-    "nano": ("emofeedback_trainer.nano.cli", "the embedded models of the nano world"),
+    "nano": ("emofeedback_trainer.nano.cli", "the nano world: its embedded models, and data sets of its scenes"),
     "data": ("emofeedback_trainer.data.cli", "read, check and build data sets of pictures and feelings"),
     "judge-sft": ("emofeedback_trainer.judge.sft_cli", "fine-tune the judge on a data folder"),
     "judge-grpo": ("emofeedback_trainer.judge.grpo_cli", "train the judge by GRPO on a data folder"),
     "judge-compare": ("emofeedback_trainer.judge.comparison_cli", "what each part of the judge's training is worth"),
-    "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to paint what a target asks for"),
-    "flow-grpo-evaluate": ("emofeedback_trainer.evaluation.policy", "measure a policy on pairs it never trained on"),
-    "evaluate": ("emofeedback_trainer.evaluation.cli", "measure judges and generators"),
+    "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to make what a target asks for"),
+    "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
     "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),
     "runs": ("emofeedback_trainer.service.client_cli", "start, list, watch and cancel runs of a trainer service"),
@@ -29,26 +28,36 @@ COMMANDS = {
 """By name: the module whose `add_arguments(parser)` declares the options and the function `run`, and what it is for.
 Only the module of the command that is asked for is imported: a client of the service needs no PyTorch."""
 
+RENAMED = {
+    ("flow-grpo-evaluate",): "`evaluate policy`, and its --ablation `evaluate generation`",
+    ("data", "from-scenes"): "`nano dataset`",
+}
+"""Commands of earlier versions: what they are called now."""
+
 
 class _Parser(argparse.ArgumentParser):
-    """Repeats words of the command line without letting them steer the terminal."""
+    """Repeats the command line without letting it steer the terminal."""
 
     def error(self, message: str) -> NoReturn:
         super().error(shown(message))
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     escape_what_has_no_code()
-    words = sys.argv[1:] if words is None else words
-    asked = next((word for word in words if not word.startswith("-")), "")
+    argv = sys.argv[1:] if argv is None else argv
+    for old, new in RENAMED.items():
+        if tuple(argv[: len(old)]) == old:
+            say(f"emofeedback-train: `{' '.join(old)}` is now {new}", sys.stderr)
+            return 2
+    asked = next((argument for argument in argv if not argument.startswith("-")), "")
     parser = _Parser(prog="emofeedback-train", description="Train and measure EmoFeedback's models.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (module, purpose) in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name == asked:
             import_module(module).add_arguments(command)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     warnings.formatwarning = lambda message, *_: f"emofeedback-train: {message}\n"
     try:
         arguments.run(arguments)

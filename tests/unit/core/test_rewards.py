@@ -1,11 +1,9 @@
 """Rewards of single pictures, and what a rollout looks like in numbers."""
 
-import numpy as np
 import pytest
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback_trainer.core.rewards import RewardConfig, continuous_reward, rewards, step_reward
-from emofeedback_trainer.flow_grpo.metrics import correlation
 from support.fakes import assessment
 
 TARGET = AffectPoint(6.0, 3.0)
@@ -37,9 +35,3 @@ def test_weights_go_by_the_names_of_the_rewards() -> None:
     config = RewardConfig(valence=0.2, arousal=0.3, alignment=0.5)
     assert config.weights == {"valence": 0.2, "arousal": 0.3, "alignment": 0.5}
     assert config.weights.keys() == rewards(assessment(5.0, 5.0), 0.0, TARGET, config).keys()
-
-
-def test_correlation_is_pearsons_and_0_without_variation() -> None:
-    a, b = np.array([1.0, 2.0, 4.0, 3.0]), np.array([2.0, 3.0, 9.0, 4.0])
-    assert correlation(a, b) == pytest.approx(np.corrcoef(a, b)[0, 1])
-    assert correlation(a, np.ones(4)) == 0.0

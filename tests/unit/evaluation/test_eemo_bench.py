@@ -113,7 +113,8 @@ def test_accuracy_is_in_percent_by_type_and_by_dimension(tmp_path: Path, capsys:
     assert perception["by_dimension"] == {"Valence perception": 66.67}
     figure = perception["figures"]["Yes-or-No"]
     assert figure["low"] <= figure["value"] <= figure["high"] and figure["n"] == 2
-    assert content["provenance"]["models"] == [{"role": "answers", "name": "mine", "digest": "", "policy": ""}]
+    (model,) = content["provenance"]["models"]
+    assert (model["role"], model["name"], model["digest"]) == ("answers", "mine", "")
     assert content["provenance"]["data"][0]["digest"].startswith("sha256:")
 
 

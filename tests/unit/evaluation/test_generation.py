@@ -1,4 +1,4 @@
-"""The generator with and without each feedback: figures, image scores by tiny checkpoints, pictures, the command."""
+"""The generator with and without each feedback: metrics, image scores by tiny checkpoints, pictures, the command."""
 
 import io
 import json
@@ -20,11 +20,11 @@ from emofeedback.judge.scorers import ClipScorer
 from emofeedback.profiles.builtin import NANO_PROFILE, SD35_MEDIUM_PROFILE
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.evaluation.ablation import Delivered
-from emofeedback_trainer.evaluation.generation import Witnessed, to_json, to_markdown, way, witnessed
-from emofeedback_trainer.evaluation.pairs import EVALUATION_PAIRS
+from emofeedback_trainer.evaluation.generation import Impression, Witnessed, to_json, to_markdown, way, witnessed
 from emofeedback_trainer.evaluation.plane_errors import draw_error_maps, error_map
 from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance
 from emofeedback_trainer.evaluation.scorers import AestheticHead, Checkpoints, ImageScores
+from emofeedback_trainer.nano.task import TASK
 from support.fakes import look, paint
 from support.tiny_judges import png, save_tiny_clip, settings
 
@@ -46,16 +46,18 @@ def picture(valence: float, arousal: float, *, off: float = 0.0, **scores: float
 GOOD = [picture(2, 2), picture(8, 3, off=-0.5), picture(4, 7), picture(6, 8, off=0.5)]
 
 
-# --- figures -------------------------------------------------------------------------------------------------------
+# --- metrics -------------------------------------------------------------------------------------------------------
 
 
 def test_the_judge_and_the_witness_are_measured_apart() -> None:
-    figures = way("both", GOOD, pairs=4).figures
-    assert figures["judge_valence_error"].value == 0
-    assert figures["valence_error"].value == 0.25 and figures["arousal_error"].value == 0
-    assert figures["arousal_correlation"].value == pytest.approx(1)
-    assert figures["unchosen_error"].value == 2
-    assert figures["middle_error"].value == pytest.approx((6 + 5 + 3 + 4) / 4)
+    metrics = way("both", GOOD, pairs=4).metrics
+    assert metrics["judge_valence_error"].value == 0
+    assert metrics["valence_error"].value == 0.25 and metrics["arousal_error"].value == 0
+    assert metrics["arousal_correlation"].value == pytest.approx(1)
+    assert metrics["error"].value == 0.25
+    assert metrics["unchosen_error"].value == 2
+    assert "subject_accuracy" not in metrics
+    assert metrics["middle_error"].value == pytest.approx((6 + 5 + 3 + 4) / 4)
 
 
 def test_the_table_has_a_column_for_each_way_and_names_what_was_not_measured() -> None:
@@ -76,15 +78,20 @@ def test_a_way_of_which_nothing_can_be_seen_is_said() -> None:
         way("base", [], pairs=4)
 
 
-async def test_the_witness_sees_the_choice_and_what_was_painted_beside_it(tmp_path: Path) -> None:
-    pair = EVALUATION_PAIRS[0]
+async def test_the_witness_sees_the_choice_and_what_else_was_made(tmp_path: Path) -> None:
+    pair = TASK.evaluation[0]
     for seed in range(3):
         (tmp_path / f"{seed}.png").write_bytes(paint("a dog", seed))
     (tmp_path / "unreadable.png").write_bytes(paint("a dog", 99))
 
-    async def witness(images: Sequence[bytes]) -> list[AffectPoint | None]:
+    async def witness(images: Sequence[bytes]) -> list[Impression | None]:
         seeds = [look(image).seed for image in images]
-        return [None if seed == 99 else AffectPoint(pair.target.valence, 1.0 + seed) for seed in seeds]
+        points = [AffectPoint(pair.target.valence, min(1.0 + seed, 9.0)) for seed in seeds]
+        subjects = [pair.subject if seed == 1 else "zebra" for seed in seeds]
+        return [
+            None if seed == 99 else Impression(point=point, subject=subject)
+            for seed, point, subject in zip(seeds, points, subjects, strict=True)
+        ]
 
     def delivered(chosen: str) -> Delivered:
         last = tuple(tmp_path / f"{seed}.png" for seed in range(3))
@@ -95,6 +102,7 @@ async def test_the_witness_sees_the_choice_and_what_was_painted_beside_it(tmp_pa
     )
     (one,) = found
     assert one.seen.arousal == 2 and one.scores == {"clip_score": 31.0} and one.prompt == pair.prompt
+    assert one.subject_seen is True and way("both", found, pairs=1).metrics["subject_accuracy"].value == 1
     assert one.unchosen_error == pytest.approx(np.mean([abs(pair.target.arousal - a) for a in (1, 2, 3)]))
 
 
@@ -183,7 +191,10 @@ def test_the_maps_of_all_ways_are_one_picture() -> None:
         ([], "out: is missing: the runs are kept there"),
         (["--out", "OUT", "--limit", "1"], "limit: is 1, it must be 2 or more"),
         (["--out", "OUT", "--policy", "calm"], "policies: is missing"),
-        (["--out", "OUT", "--profile", "sd35-medium"], "independent: the independent judge knows the nano world only"),
+        (
+            ["--out", "OUT", "--profile", "sd35-medium"],
+            "independent: is missing: nano has no judge of",
+        ),
         (["--out", "OUT", "--data", "OUT"], "is no data folder"),
     ],
 )

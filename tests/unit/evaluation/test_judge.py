@@ -1,4 +1,4 @@
-"""A judge measured on a data folder: figures, labels that are missing, and the command."""
+"""A judge measured on a data folder: metrics, labels that are missing, and the command."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ async def seen(samples: list[Sample], judge: ScriptedJudge | None = None, **opti
 
 async def test_figures_are_those_of_what_the_judge_could_read() -> None:
     found = judge_metrics(await seen([sample(index) for index in range(40)]))
-    values = {name: figure.value for name, figure in found.figures.items()}
+    values = {name: figure.value for name, figure in found.metrics.items()}
     assert (found.samples, found.unreadable) == (40, 1)
     assert values["valence_mae"] == pytest.approx(0.5) and values["arousal_mae"] == 0
     assert values["valence_srcc"] == pytest.approx(1) and values["arousal_plcc"] == pytest.approx(1)
@@ -57,14 +57,14 @@ async def test_figures_are_those_of_what_the_judge_could_read() -> None:
     assert values["accuracy"] == pytest.approx(19 / 39) and values["majority_accuracy"] == pytest.approx(20 / 39)
     assert values["f1"] == pytest.approx((2 * 19 / (19 + 39)) / 2)  # nothing of fear was found
     assert found.confidence and found.confidence.ece == pytest.approx(0.75 - 19 / 39)
-    assert {figure.n for figure in found.figures.values()} == {39}
+    assert {figure.n for figure in found.metrics.values()} == {39}
     assert "ranking_score" not in values and found.temperature is None
 
 
 async def test_labels_that_are_missing_are_left_out_and_none_at_all_is_said() -> None:
     bare = {"valence": None, "arousal": None, "emotion": None}
     some = [sample(0), sample(1, arousal=None), sample(2, emotion=None), sample(3, **bare)]
-    counts = {name: figure.n for name, figure in judge_metrics(await seen(some)).figures.items()}
+    counts = {name: figure.n for name, figure in judge_metrics(await seen(some)).metrics.items()}
     assert (counts["valence_mae"], counts["arousal_mae"], counts["accuracy"]) == (3, 2, 2)
     with pytest.raises(InvalidRequest, match="no valence, arousal, emotion or ranking"):
         judge_metrics(await seen([sample(3, **bare)]))
@@ -81,7 +81,7 @@ async def test_rankings_are_asked_for_where_the_data_has_them() -> None:
     judge = ScriptedJudge(feeling=half_a_point_off, analyses=["[joy, surprise, fear]", "I can't say"])
     samples = [sample(0, ranking=RANKING), sample(1), sample(2, ranking=RANKING)]
     found = judge_metrics(await seen(samples, judge, with_ranking=True))
-    assert found.figures["ranking_score"].value == 50 and found.unreadable_rankings == 1
+    assert found.metrics["ranking_score"].value == 50 and found.unreadable_rankings == 1
     assert len(judge.conversations) == 2
     assert "fear, joy, surprise" in str(judge.conversations[0][0].parts[1])
     assert {one.ranking for one in await seen(samples)} == {None}
@@ -135,7 +135,7 @@ def test_the_command_says_models_data_seed_and_how_it_was_called(
     provenance = content["provenance"]
     assert provenance["seed"] == 3 and provenance["models"][0]["digest"].startswith("sha256:")
     assert [(data["name"], data["n"]) for data in provenance["data"]] == [("data", 12), ("data (validation)", 12)]
-    assert json.loads((tmp_path / "out" / "figures.json").read_text()) == content
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == content
     table = (tmp_path / "out" / "table.md").read_text()
     assert "| valence: MAE | 0.500 [0.500, 0.500] | 11 |" in table and "95 % bootstrap" in table
     assert np.isfinite(content["temperature"])

@@ -15,12 +15,14 @@ from torchmetrics.functional.classification import binary_calibration_error
 from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import (
     accuracy,
+    bootstrap,
     brier,
+    correlation,
+    estimate,
     expected_calibration_error,
-    figure,
+    line,
     macro_f1,
     mae,
-    plcc,
     ranking_score,
     reliability,
     srcc,
@@ -36,12 +38,14 @@ def test_errors_and_correlations_are_those_of_the_libraries() -> None:
     said = truth + rng.normal(0, 1, 50)
     assert mae([2.0, 5.0], [2.5, 4.0]) == 0.75
     assert srcc(truth, said) == pytest.approx(spearmanr(truth, said).statistic)
-    assert plcc(truth, said) == pytest.approx(pearsonr(truth, said).statistic)
+    assert correlation(truth, said) == pytest.approx(pearsonr(truth, said).statistic)
 
 
-def test_a_correlation_with_what_does_not_vary_is_undefined() -> None:
-    assert np.isnan(plcc([1.0, 2.0, 3.0], [4.0, 4.0, 4.0]))
-    assert np.isnan(srcc([5.0], [5.0]))
+def test_what_doesnt_vary_follows_nothing() -> None:
+    assert correlation([1.0, 2.0, 3.0], [4.0, 4.0, 4.0]) == 0
+    assert srcc([5.0], [5.0]) == 0
+    assert line(np.array([2.0, 8.0]), np.array([5.0, 5.0])) == (0.0, 0.0)
+    assert line(np.array([5.0, 5.0]), np.array([2.0, 8.0])) == (0.0, 0.0)
 
 
 def test_macro_f1_counts_rare_classes_as_much_as_frequent_ones() -> None:
@@ -107,7 +111,7 @@ def test_every_prediction_is_in_one_bin_of_the_reliability_table(pairs: list[tup
 
 def test_an_interval_holds_the_value_and_narrows_with_more_data() -> None:
     rng = np.random.default_rng(2)
-    few, many = (figure(mae, np.zeros(n), rng.normal(0, 1, n)) for n in (20, 500))
+    few, many = (estimate(mae, np.zeros(n), rng.normal(0, 1, n)) for n in (20, 500))
     for found in (few, many):
         assert found.low <= found.value <= found.high
     assert many.high - many.low < (few.high - few.low) / 2
@@ -116,11 +120,32 @@ def test_an_interval_holds_the_value_and_narrows_with_more_data() -> None:
 
 def test_the_interval_depends_on_the_seed_alone() -> None:
     truth, said = np.arange(30.0), np.arange(30.0)[::-1]
-    assert figure(mae, truth, said, seed=3) == figure(mae, truth, said, seed=3)
-    assert figure(mae, truth, said, seed=3) != figure(mae, truth, said, seed=4)
+    assert estimate(mae, truth, said, seed=3) == estimate(mae, truth, said, seed=3)
+    assert estimate(mae, truth, said, seed=3) != estimate(mae, truth, said, seed=4)
 
 
 @pytest.mark.parametrize("columns", [([], []), ([1.0], [1.0, 2.0])])
 def test_columns_that_do_not_fit_are_refused(columns: tuple[list[float], list[float]]) -> None:
     with pytest.raises(ValueError, match="one length and not empty"):
-        figure(mae, *columns)
+        estimate(mae, *columns)
+
+
+def test_a_line_has_its_correlation_and_slope() -> None:
+    targets = np.array([2.0, 4.0, 6.0, 8.0])
+    assert line(targets, 0.5 * targets + 3) == pytest.approx((1.0, 0.5))
+    assert line(targets, 10 - targets) == pytest.approx((-1.0, -1.0))
+
+
+def test_bootstrap_intervals_hold_the_true_mean_as_often_as_they_promise() -> None:
+    rng = np.random.default_rng(2)
+    held = 0
+    for _ in range(100):
+        sample = rng.normal(3.0, 1.0, 48)
+        low, high = bootstrap(lambda drawn, sample=sample: float(sample[drawn].mean()), 48, draws=200)
+        held += low < 3.0 < high
+    assert 85 <= held <= 100
+
+
+def test_bootstrap_is_the_same_every_time() -> None:
+    values = np.arange(10.0)
+    assert len({bootstrap(lambda drawn: float(values[drawn].mean()), 10) for _ in range(3)}) == 1

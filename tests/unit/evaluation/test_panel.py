@@ -12,13 +12,16 @@ from PIL import Image
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import AssessmentFailure
 from emofeedback.domain.errors import FailedPrecondition, Unavailable
+from emofeedback.domain.generation import ModelInfo
+from emofeedback_trainer.core.pairs import MIDDLE
 from emofeedback_trainer.core.rewards import RewardConfig
-from emofeedback_trainer.evaluation.pairs import EVALUATION_PAIRS, MIDDLE, PANEL_PAIRS
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
-from emofeedback_trainer.flow_grpo.prompts import read_training_prompts
+from emofeedback_trainer.nano.task import TASK
 from emofeedback_trainer.nano.world.captions import known_words
 from support.fakes import Picture, ScriptedGenerator, ScriptedJudge, assessment, look, paint
+
+PANEL_PAIRS, EVALUATION_PAIRS = TASK.panel, TASK.evaluation
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ def asked(prompt: str) -> AffectPoint:
 
 class Follower:
     """An independent judge in whose eyes pictures feel as asked, plus an error; it knows them by their color."""
+
+    info = ModelInfo(name="follower", digest="sha256:" + "f" * 64)
 
     def __init__(self, generator: ScriptedGenerator, error: float = 0.0) -> None:
         self._generator = generator
@@ -66,9 +71,7 @@ def as_asked(picture: Picture) -> object:
 
 
 def test_no_prompt_of_the_panel_or_the_evaluation_is_trained_on() -> None:
-    trained = {
-        frozenset(known_words(wish.prompt)) - {"picture", "painting", "of"} for wish in read_training_prompts("nano")
-    }
+    trained = {frozenset(known_words(one.prompt)) - {"picture", "painting", "of"} for one in TASK.training}
     for pair in (*PANEL_PAIRS, *EVALUATION_PAIRS):
         assert frozenset(known_words(pair.prompt)) not in trained
         assert pair.subject in pair.prompt
@@ -91,7 +94,7 @@ def test_a_few_pairs_are_spread_over_the_plane_too(count: int) -> None:
 
 
 async def test_a_policy_that_does_as_asked_is_measured_as_such(generator: ScriptedGenerator) -> None:
-    panel = Panel(pairs=8, images=2, rewards=RewardConfig(), independent=Follower(generator))
+    panel = Panel(pairs=PANEL_PAIRS[:8], images=2, rewards=RewardConfig(), independent=Follower(generator))
     judge = ScriptedJudge(feeling=as_asked, alignment=lambda picture, prompt: 0.25)
     figures = await panel.measure(generator, judge, "p")
     assert figures.error == figures.valence_error == figures.arousal_error == 0
@@ -102,15 +105,19 @@ async def test_a_policy_that_does_as_asked_is_measured_as_such(generator: Script
     assert figures.diversity is not None and 0 < figures.diversity < 1
 
 
-async def test_the_critic_measures_and_the_judge_only_rewards(generator: ScriptedGenerator) -> None:
-    panel = Panel(pairs=8, images=2, rewards=RewardConfig(alignment=0.0), independent=Follower(generator, error=0.5))
+async def test_the_independent_judge_measures_and_the_judge_only_rewards(generator: ScriptedGenerator) -> None:
+    panel = Panel(
+        pairs=PANEL_PAIRS[:8], images=2, rewards=RewardConfig(alignment=0.0), independent=Follower(generator, error=0.5)
+    )
     figures = await panel.measure(generator, ScriptedJudge(feeling=as_asked), "p")
     assert figures.valence_error == pytest.approx(0.5)
     assert figures.judge_reward == 1.0
 
 
-async def test_without_a_critic_the_judge_measures_and_no_subject_is_counted(generator: ScriptedGenerator) -> None:
-    panel = Panel(pairs=4, images=1, rewards=RewardConfig(), independent=None)
+async def test_without_an_independent_judge_the_judge_measures_and_no_subject_is_counted(
+    generator: ScriptedGenerator,
+) -> None:
+    panel = Panel(pairs=PANEL_PAIRS[:4], images=1, rewards=RewardConfig(), independent=None)
     judge = ScriptedJudge(feeling=lambda picture: assessment(5, 5))
     figures = await panel.measure(generator, judge, "p")
     assert figures.error == pytest.approx(
@@ -124,7 +131,7 @@ async def test_without_a_critic_the_judge_measures_and_no_subject_is_counted(gen
 async def test_two_policies_are_painted_at_the_same_seeds_from_the_same_captions(
     generator: ScriptedGenerator,
 ) -> None:
-    panel = Panel(pairs=3, images=2, rewards=RewardConfig(), independent=None)
+    panel = Panel(pairs=PANEL_PAIRS[:3], images=2, rewards=RewardConfig(), independent=None)
     for policy in ("p", "q"):
         await panel.measure(generator, ScriptedJudge(), policy)
     first, second = generator.requests[:3], generator.requests[3:]
@@ -136,7 +143,7 @@ async def test_two_policies_are_painted_at_the_same_seeds_from_the_same_captions
 
 
 async def test_pictures_and_readings_are_kept_for_the_report(tmp_path: Path, generator: ScriptedGenerator) -> None:
-    panel = Panel(pairs=3, images=2, rewards=RewardConfig(), independent=Follower(generator))
+    panel = Panel(pairs=PANEL_PAIRS[:3], images=2, rewards=RewardConfig(), independent=Follower(generator))
     await panel.measure(generator, ScriptedJudge(feeling=as_asked), "p", folder=tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"pairs.json"} | {
         f"{pair:02d}-{image}.png" for pair in range(3) for image in range(2)
@@ -157,13 +164,13 @@ async def test_an_unreadable_reply_costs_one_picture_of_the_reward(generator: Sc
     def feeling(picture: Picture) -> object:
         return AssessmentFailure(reason="mumbled") if picture.prompt == first_prompt else as_asked(picture)
 
-    panel = Panel(pairs=4, images=1, rewards=RewardConfig(alignment=0), independent=Follower(generator))
+    panel = Panel(pairs=PANEL_PAIRS[:4], images=1, rewards=RewardConfig(alignment=0), independent=Follower(generator))
     figures = await panel.measure(generator, ScriptedJudge(feeling=feeling), "p")
     assert figures.judge_reward == 1.0 and figures.error == 0
 
 
 async def test_a_judge_that_reads_nothing_or_is_away_is_never_a_figure() -> None:
-    panel = Panel(pairs=2, images=1, rewards=RewardConfig(), independent=None)
+    panel = Panel(pairs=PANEL_PAIRS[:2], images=1, rewards=RewardConfig(), independent=None)
     mute = ScriptedJudge(feeling=lambda picture: AssessmentFailure(reason="mumbled"))
     with pytest.raises(FailedPrecondition, match="could read none"):
         await panel.measure(ScriptedGenerator(), mute, "")
@@ -193,7 +200,7 @@ def test_the_first_measurement_and_a_run_that_learns_are_fine() -> None:
     assert alarm([measured(0, 0.3), measured(10, 0.5, error=3.0), measured(20, 0.7, error=2.5, diversity=0.15)]) == ""
 
 
-def test_a_reward_that_rises_while_the_critics_error_does_is_told_with_its_numbers() -> None:
+def test_a_reward_that_rises_while_the_independent_judges_error_does_is_told_with_its_numbers() -> None:
     text = alarm([measured(0, 0.3), measured(10, 0.5, error=2.5), measured(20, 0.9, error=3.2)])
     assert text == (
         "since iteration 10 the independent judge's error rose from 2.50 to 3.20 while the judge's reward "

@@ -1,8 +1,6 @@
-"""Policy, base and the middle of the plane side by side; reward and textual feedback apart and together."""
+"""Policy, base and the middle of the plane side by side; what reward and textual feedback deliver."""
 
-import io
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,21 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from emofeedback.domain.affect import distance
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.evaluation import ablation
-from emofeedback_trainer.evaluation import policy_comparison as comparison
+from emofeedback_trainer.core.pairs import MIDDLE
+from emofeedback_trainer.evaluation import policy as comparison
+from emofeedback_trainer.evaluation.ablation import Delivered, deliver
 from emofeedback_trainer.evaluation.observations import Observation
-from emofeedback_trainer.evaluation.pairs import EVALUATION_PAIRS, MIDDLE
-from emofeedback_trainer.evaluation.policy import Evaluation
-from emofeedback_trainer.evaluation.policy_comparison import Measured, Row, compare, measured
+from emofeedback_trainer.evaluation.policy import Measured, Row, compare, measured
+from emofeedback_trainer.evaluation.policy_cli import to_json, to_markdown
+from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance
+from emofeedback_trainer.nano.task import TASK
 from support.fakes import GENERATOR_MODEL, Picture, ScriptedGenerator, ScriptedJudge, assessment, paint
 
-PAIRS = EVALUATION_PAIRS
+PAIRS = TASK.evaluation
 TARGETS = np.array([(pair.target.valence, pair.target.arousal) for pair in PAIRS])
 IMAGES = 4
 
@@ -38,7 +37,7 @@ def following(share: float, noise: float, *, subjects: float = 1.0, diversity: f
         points=points.clip(1, 9),
         subjects=(rng.random((len(PAIRS), IMAGES)) < subjects).astype(float),
         alignments=rng.normal(0.6, 0.05, (len(PAIRS), IMAGES)),
-        looks=rng.normal(0.4, 0.05, (len(PAIRS), IMAGES, 3)),
+        appearances=rng.normal(0.4, 0.05, (len(PAIRS), IMAGES, 3)),
         diversities=rng.normal(diversity, 0.02, len(PAIRS)),
     )
 
@@ -97,7 +96,7 @@ def test_the_table_says_what_was_aimed_at_and_what_was_reached() -> None:
     assert line.endswith("| at least 0.25 | yes |")
 
 
-def a_sight(seed: int, independent: Any) -> Observation:
+def observed(seed: int, independent: Any) -> Observation:
     return Observation(seed=seed, image=paint("a", seed), judged=None, alignment=0.5, independent=independent)
 
 
@@ -105,54 +104,38 @@ def test_pictures_become_arrays_by_pair() -> None:
     pair = PAIRS[0]
     seen = SimpleNamespace(valence=3.0, arousal=4.0, subject=pair.subject)
     other = SimpleNamespace(valence=6.0, arousal=7.0, subject="zebra")
-    arrays = measured([pair], [[a_sight(1, seen), a_sight(2, other)]])
+    arrays = measured([pair], [[observed(1, seen), observed(2, other)]])
     assert arrays.points.tolist() == [[[3.0, 4.0], [6.0, 7.0]]]
     assert arrays.subjects.tolist() == [[1.0, 0.0]]
-    assert arrays.looks.shape == (1, 2, 3) and arrays.diversities.shape == (1,)
+    assert arrays.appearances.shape == (1, 2, 3) and arrays.diversities.shape == (1,)
     with pytest.raises(FailedPrecondition, match="needs an independent judge"):
-        measured([pair], [[a_sight(1, seen), a_sight(2, None)]])
+        measured([pair], [[observed(1, seen), observed(2, None)]])
 
 
 def test_the_record_says_with_what_it_was_measured() -> None:
-    found = Evaluation(
-        profile="nano",
+    settings = replace(NANO_PROFILE.generator, steps=14, guidance=2.5, policy="calm-final")
+    profile = replace(NANO_PROFILE, generator=settings)
+    maker = Model(
+        role="generator",
+        name=GENERATOR_MODEL.name,
+        digest=GENERATOR_MODEL.digest,
         policy="calm-final",
         policy_digest="sha256:" + "a" * 64,
-        base=GENERATOR_MODEL,
-        steps=14,
-        guidance=2.5,
-        pairs=48,
-        rows=tuple(rows(GOOD, BASE).values()),
     )
-    content = json.loads(json.dumps(found.to_json("emofeedback-train flow-grpo-evaluate")))
-    assert (content["policy"], content["steps"], content["guidance"], content["images"]) == ("calm-final", 14, 2.5, 4)
-    assert content["figures"][1]["reached"] is True
-    assert "14 steps and guidance 2.5" in found.to_markdown("emofeedback-train flow-grpo-evaluate")
+    provenance = Provenance(
+        command="emofeedback-train evaluate policy", seed=0, models=(maker,), data=(Data.of_pairs("pairs", PAIRS),)
+    )
+    table = list(rows(GOOD, BASE).values())
+    content = json.loads(json.dumps(to_json(table, profile, provenance)))
+    assert (content["steps"], content["guidance"], content["images"]) == (14, 2.5, 4)
+    assert content["metrics"][1]["reached"] is True
+    assert content["provenance"]["models"][0]["policy_digest"] == maker.policy_digest
+    assert content["provenance"]["data"][0]["n"] == 48
+    text = to_markdown(table, profile, provenance)
+    assert "14 steps and guidance 2.5" in text and "with policy calm-final (sha256:aaaaaaaaaaaa)" in text
 
 
 # --- the ablation --------------------------------------------------------------------------------------------------
-
-
-class Colors:
-    """An independent judge that knows scripted pictures by their color and feels what the script says."""
-
-    def __init__(self, generator: ScriptedGenerator) -> None:
-        self._generator = generator
-
-    def look(self, images: Sequence[Image.Image]) -> list[Any]:
-        known = {
-            color(paint(request.prompt, seed)): feeling(Picture(request.prompt, seed))
-            for request in self._generator.requests
-            for seed in request.seeds
-        }
-        return [
-            SimpleNamespace(valence=one.valence, arousal=one.arousal, subject="girl")
-            for one in (known[image.getpixel((0, 0))] for image in images)
-        ]
-
-
-def color(image: bytes) -> Any:
-    return Image.open(io.BytesIO(image)).convert("RGB").getpixel((0, 0))
 
 
 def feeling(picture: Picture) -> Any:
@@ -163,28 +146,33 @@ def feeling(picture: Picture) -> Any:
     return assessment(5 + picture.seed % 8 / 100, 5)
 
 
-async def ablate(folder: Path, generator: ScriptedGenerator) -> list[ablation.Row]:
+async def ablate(folder: Path, generator: ScriptedGenerator) -> dict[str, list[Delivered]]:
     judge = ScriptedJudge(
         feeling=feeling, rewrites=iter(lambda: "<prompt>a bright girl</prompt>", None), similarity=lambda a, b: 0.9
     )
     profile = replace(NANO_PROFILE, optimizer=replace(NANO_PROFILE.optimizer, image_floor=2.0))
-    return await ablation.measure(
-        PAIRS[:4], "calm", folder, profile=profile, generator=generator, judge=judge, independent=Colors(generator)
-    )
+    return await deliver(PAIRS[:4], "calm", folder, profile=profile, generator=generator, judge=judge)
 
 
 async def test_textual_feedback_is_what_the_loop_adds_to_its_first_round(tmp_path: Path) -> None:
     generator = ScriptedGenerator(steps=1, known_policies=("base", "calm"))
-    found = {row.what: row for row in await ablate(tmp_path, generator)}
+    found = await ablate(tmp_path, generator)
     assert list(found) == ["base", "reward feedback", "textual feedback", "both"]
+    errors = {way: [distance(one.judged, one.pair.target) for one in each] for way, each in found.items()}
     middle = np.mean([distance(pair.target, MIDDLE) for pair in PAIRS[:4]])
-    assert found["base"].mean_error == pytest.approx(middle, abs=0.1)
-    assert found["textual feedback"].chosen_error == found["both"].chosen_error == 0
-    assert found["both"].valence_correlation == pytest.approx(1)
-    assert found["base"].low <= found["base"].chosen_error <= found["base"].high
+    assert np.mean(errors["base"]) == pytest.approx(middle, abs=0.1)
+    assert errors["textual feedback"] == errors["both"] == [0] * 4
+    assert {len(one.last) for each in found.values() for one in each} == {8}
+    assert all(one.chosen.parent.name == "round-1" for one in (*found["base"], *found["reward feedback"]))
 
 
-async def test_both_policies_are_told_the_target_in_numbers_at_the_same_seeds(tmp_path: Path) -> None:
+async def test_without_a_policy_there_is_only_the_base(tmp_path: Path) -> None:
+    generator, judge = ScriptedGenerator(steps=1), ScriptedJudge()
+    found = await deliver(PAIRS[:1], "", tmp_path, profile=NANO_PROFILE, generator=generator, judge=judge)
+    assert list(found) == ["base", "textual feedback"]
+
+
+async def test_both_policies_read_the_target_in_numbers_at_the_same_seeds(tmp_path: Path) -> None:
     generator = ScriptedGenerator(steps=1, known_policies=("base", "calm"))
     await ablate(tmp_path, generator)
     first = [request for request in generator.requests if "bright" not in request.prompt]
@@ -211,8 +199,9 @@ async def test_a_cut_ablation_goes_on_where_it_was(tmp_path: Path) -> None:
     [
         ([], "policy: is missing"),
         (["--policies", "shelf"], "policy: is missing"),
-        (["--policy", "p", "--limit", "1"], "limit: is 1, it must lie in [2, 48]"),
-        (["--policy", "p", "--ablation"], "out: is missing"),
+        (["--policy", "p"], "policies: is missing"),
+        (["--policy", "p", "--policies", "shelf", "--limit", "1"], "limit: is 1, it must be 2 or more"),
+        (["--policy", "p", "--policies", "shelf", "--task", "nowhere"], "prompts: 'nowhere' is neither"),
         (["--policy", "p", "--profile", "none"], "profile: 'none' is neither"),
     ],
 )
@@ -221,5 +210,5 @@ def test_bad_input_is_said_before_any_model_is_loaded(
 ) -> None:
     bare = replace(NANO_PROFILE, generator=replace(NANO_PROFILE.generator, policies="", policy=""))
     monkeypatch.setattr("emofeedback.profiles.overrides.PROFILES", {"nano": bare})
-    assert main(["flow-grpo-evaluate", *words]) == 2
+    assert main(["evaluate", "policy", *words]) == 2
     assert problem in capsys.readouterr().err

@@ -10,18 +10,19 @@ import pytest
 
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.errors import FailedPrecondition, InternalError, Unavailable
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.flow_grpo import outage as outages
 from emofeedback_trainer.flow_grpo.events import RunPaused, RunResumed
 from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.prompts import plan, read_training_prompts
+from emofeedback_trainer.flow_grpo.prompts import plan
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 from support.fakes import GENERATOR_MODEL, UNREADABLE, Picture, ScriptedJudge, arbitrary_feeling, assessment, look
 from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
 
-PLANS = plan(read_training_prompts("nano"), replace(SMALL, groups=3, num_generations=2), 0)
+PLANS = plan(load_task("nano").training, replace(SMALL, groups=3, num_generations=2), 0)
 SPOILED = PLANS[1].seeds[1]
 
 

@@ -19,6 +19,7 @@ from emofeedback_trainer.flow_grpo import trainer as runs
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, PanelConfig, load_config
 from emofeedback_trainer.flow_grpo.events import RunEvent, RunFailed, RunFinished, RunPaused, RunResumed, RunStarted
 from emofeedback_trainer.flow_grpo.trainer import RunResult, train
+from emofeedback_trainer.nano.task import TASK
 from support.fakes import UNREADABLE, ScriptedJudge
 from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
 
@@ -40,7 +41,7 @@ async def trained(
         generator=StoreGenerator(store=config.policies or store_of(folder)),
         judge=judge or ScriptedJudge(),
         learner=learner or SummingLearner(),
-        panel=Panel(pairs=2, images=2, rewards=config.rewards, independent=None),
+        panel=Panel(pairs=TASK.panel[:2], images=2, rewards=config.rewards, independent=None),
         resume=resume,
         on_event=on_event,
     )

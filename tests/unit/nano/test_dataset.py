@@ -18,8 +18,8 @@ from emofeedback_trainer.nano.world.scenes import affect, emotion, sample_scene
 FEW = ("--train", "12", "--val", "0", "--test", "5")
 
 
-def build(*words: str | Path) -> int:
-    return main(["data", "from-scenes", *map(str, words)])
+def build(*argv: str | Path) -> int:
+    return main(["nano", "dataset", *map(str, argv)])
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -84,7 +84,7 @@ def test_datasets_opens_it(built: Path, tmp_path: Path) -> None:
 
 def test_the_card_names_the_command_and_the_labels_digest(built: Path) -> None:
     card = (built / "README.md").read_text()
-    assert "emofeedback-train data from-scenes OUT --train 12 --val 0 --test 5 --seed 0 --worn 0.5" in card
+    assert "emofeedback-train nano dataset OUT --train 12 --val 0 --test 5 --seed 0 --worn 0.5" in card
     assert data_digest(built) in card
     assert json.loads((built / "dataset.json").read_text())["title"] == "Drawn scenes"
 

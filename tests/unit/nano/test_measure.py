@@ -1,4 +1,4 @@
-"""What the figures of the embedded models count, on replies that are known."""
+"""What the metrics of the embedded models count, on replies that are known."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback_trainer.nano.measure.agent import Rewriting, agent_metrics
-from emofeedback_trainer.nano.measure.evaluate import Figure, table
+from emofeedback_trainer.nano.measure.evaluate import Metric, markdown
 from emofeedback_trainer.nano.world.language import Album, Situation, situation
 from emofeedback_trainer.nano.world.scenes import sample_scene
 
@@ -64,17 +64,17 @@ def test_a_target_where_the_bare_prompt_lies_asks_for_no_cue(now: Situation) -> 
 
 def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
     good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
-    figures = agent_metrics([good, Rewriting(situation=now, analysis="", prompt="")])
-    assert figures["usable"] == 0.5
-    assert figures["keeps_known_subject"] == figures["on_targets_side"] == figures["nearer"] == 1.0
+    metrics = agent_metrics([good, Rewriting(situation=now, analysis="", prompt="")])
+    assert metrics["usable"] == 0.5
+    assert metrics["keeps_known_subject"] == metrics["on_targets_side"] == metrics["nearer"] == 1.0
 
 
-def test_the_table_says_which_figures_are_reached() -> None:
+def test_the_table_says_which_metrics_are_reached() -> None:
     rows = [
-        Figure(what="error", value=0.4, aim=0.45, at_most=True, n=10),
-        Figure(what="share", value=0.4, aim=0.45, n=10),
-        Figure(what="note", value=0.4, aim=None, n=10),
+        Metric(what="error", value=0.4, aim=0.45, at_most=True, n=10),
+        Metric(what="share", value=0.4, aim=0.45, n=10),
+        Metric(what="note", value=0.4, aim=None, n=10),
     ]
     assert [row.reached for row in rows] == [True, False, None]
-    assert "| error | 10 | 0.400 | at most 0.45 | yes |" in table(rows)
-    assert "| share | 10 | 0.400 | at least 0.45 | no |" in table(rows)
+    assert "| error | 10 | 0.400 | at most 0.45 | yes |" in markdown(rows)
+    assert "| share | 10 | 0.400 | at least 0.45 | no |" in markdown(rows)

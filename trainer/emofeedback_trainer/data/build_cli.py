@@ -27,15 +27,10 @@ from emofeedback_trainer.data.lexicon import emotion_statistics, read_lexicon
 from emofeedback_trainer.data.reading import LAYOUTS, read
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import SPLITS, data_digest, read_split, splits
-from emofeedback_trainer.nano.dataset import SceneData, build_scenes
 
 Subcommands = Any
 """What `ArgumentParser.add_subparsers` returns; argparse has no public name for it."""
 
-_FROM_SCENES = """examples:
-  emofeedback-train data from-scenes runs/scenes
-  emofeedback-train data from-scenes runs/few --train 200 --val 50 --test 50 --seed 3 --worn 0
-"""
 _BUILD_EMOSET = """examples:
   emofeedback-train data build-emoset EmoSet-118K runs/emoset --profile sd35-medium --judges 4
   emofeedback-train data build-emoset EmoSet-118K runs/emoset --address judge.example:9000 --lexicon BRM.csv
@@ -54,32 +49,19 @@ _BUILT = "built"
 
 def add_builders(commands: Subcommands) -> None:
     """Declares the building subcommands; each sets `run`."""
-    _add_from_scenes(commands)
     _add_build_emoset(commands)
     _add_build_eemodb(commands)
-
-
-def _add_from_scenes(commands: Subcommands) -> None:
-    defaults = SceneData()
-    parser = _add(commands, "from-scenes", "draw a data set of the nano world, whose feelings are known", _FROM_SCENES)
-    _add_counts(parser, defaults, "scenes")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="another seed, other scenes")
-    parser.add_argument(
-        "--worn",
-        type=float,
-        default=defaults.worn,
-        help=f"share of pictures with the flaws of painted ones (default {defaults.worn:g})",
-    )
-    parser.set_defaults(run=_from_scenes)
 
 
 def _add_build_emoset(commands: Subcommands) -> None:
     defaults = EmosetBuild()
     purpose = "caption EmoSet's pictures and draw their valence and arousal, as the paper does"
-    parser = _add(commands, "build-emoset", purpose, _BUILD_EMOSET, source="EmoSet-118K, in its published layout")
-    _add_counts(parser, defaults, "pictures")
+    parser = add_builder(
+        commands, "build-emoset", purpose, _BUILD_EMOSET, source="EmoSet-118K, in its published layout"
+    )
+    add_counts(parser, defaults, "pictures")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the choice and the draws")
-    parser.add_argument("--lexicon", type=Path, help="CSV of Warriner et al.; else built-in figures of the eight words")
+    parser.add_argument("--lexicon", type=Path, help="CSV of Warriner et al.; else built-in numbers of the eight words")
     parser.add_argument(
         "--outside", choices=get_args(Outside), default=defaults.outside, help="what becomes of draws beyond the scale"
     )
@@ -127,13 +109,13 @@ def _build_emoset(arguments: argparse.Namespace) -> None:
         )
     for bad in (*reading.skipped, *left_out):
         say(f"left out: {bad}", sys.stderr)
-    _tell(arguments.out)
+    report(arguments.out)
 
 
 def _add_build_eemodb(commands: Subcommands) -> None:
     defaults = EemodbBuild()
     purpose = "bring several data sets' labels to EEmo-Logic's form, and ask questions about them"
-    parser = _add(commands, "build-eemodb", purpose, _BUILD_EEMODB)
+    parser = add_builder(commands, "build-eemodb", purpose, _BUILD_EEMODB)
     parser.add_argument(
         "--source",
         nargs=2,
@@ -193,23 +175,27 @@ def _build_eemodb(arguments: argparse.Namespace) -> None:
     with shown_progress() as show:
         left_out = build_eemodb(samples, arguments.out, build, lexicon=lexicon, made_by=made_by, show=show)
     say(f"{left_out} samples have no picture or no label and are left out", sys.stderr)
-    _tell(arguments.out)
+    report(arguments.out)
 
 
-def _tell(folder: Path) -> None:
+def report(folder: Path) -> None:
     """The folder's splits and how much they hold."""
     counts = ", ".join(f"{len(read_split(folder, split))} {split}" for split in splits(folder))
     say(f"{folder}: {counts}, labels {data_digest(folder)}")
 
 
-def _add_counts(parser: argparse.ArgumentParser, defaults: SceneData | EmosetBuild, things: str) -> None:
+def add_counts(parser: argparse.ArgumentParser, defaults: object, things: str) -> None:
+    """An option for the size of every split; `defaults` has an attribute for each."""
     for split in SPLITS:
         count = getattr(defaults, split)
         what = f"{things} in the {split} split (default {count:,})"
         parser.add_argument(f"--{split}", type=int, default=count, metavar="N", help=what)
 
 
-def _add(commands: Subcommands, name: str, purpose: str, examples: str, source: str = "") -> argparse.ArgumentParser:
+def add_builder(
+    commands: Subcommands, name: str, purpose: str, examples: str, source: str = ""
+) -> argparse.ArgumentParser:
+    """Declares a subcommand that builds a data set; its first argument is the `source`, where that says what it is."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=purpose,
@@ -221,15 +207,6 @@ def _add(commands: Subcommands, name: str, purpose: str, examples: str, source: 
         parser.add_argument("source", type=Path, help=source)
     parser.add_argument("out", type=Path, help="folder of the data set: a new one, or a build that was cut")
     return parser
-
-
-def _from_scenes(arguments: argparse.Namespace) -> None:
-    data = SceneData(
-        train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed, worn=arguments.worn
-    )
-    with shown_progress() as show:
-        build_scenes(arguments.out, data, show)
-    _tell(arguments.out)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import numpy as np
 from emofeedback.backends import Engines
 from emofeedback.domain.affect import Emotion, LexiconStatistics
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.captioning import Task, caption_all
 from emofeedback_trainer.data.captions import Captions
 from emofeedback_trainer.data.card import Card, Show, begin, finish, is_finished
@@ -167,10 +168,10 @@ def _card(
 ) -> Card:
     choice = hashlib.sha256("\n".join(f"{s.split} {s.id} {s.emotion}" for s in samples).encode())
     beyond = {"truncate": "truncated to the scale", "clip": "clipped to the scale's ends"}[build.outside]
-    words = "\n".join(
-        f"| {emotion} | {w.valence_mean:.2f} ± {w.valence_sd:.2f} | {w.arousal_mean:.2f} ± {w.arousal_sd:.2f} |"
+    rows = [
+        (emotion, f"{w.valence_mean:.2f} ± {w.valence_sd:.2f}", f"{w.arousal_mean:.2f} ± {w.arousal_sd:.2f}")
         for emotion, w in statistics.items()
-    )
+    ]
     return Card(
         title="EmoSet with captions, valence and arousal",
         about="Pictures of EmoSet with captions by a vision-language model. Nobody rated these pictures: valence and "
@@ -180,7 +181,7 @@ def _card(
         facts={"choice of pictures": f"sha256:{choice.hexdigest()}"},
         notes=(
             f"Valence and arousal are drawn apart from these Gaussians, {beyond}:",
-            f"| emotion | valence | arousal |\n|---|---|---|\n{words}",
+            table(("emotion", "valence", "arousal"), rows),
             "Pictures of the test split have a neutral caption only.",
         ),
     )

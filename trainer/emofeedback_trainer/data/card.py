@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback_trainer.core.legible import legible
+from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.data.storage import LABELS_FILE, data_digest, read_split, splits
 
@@ -103,12 +104,12 @@ def _made_by(path: Path) -> str:
 def _page(folder: Path, card: Card, samples: Mapping[str, Sequence[Sample]]) -> str:
     labels = sorted({_label(sample) for many in samples.values() for sample in many})
     counts = {split: Counter(map(_label, many)) for split, many in samples.items()}
-    numbers = "\n".join(
-        f"| {split} | {len(many)} | " + " | ".join(_spread(many, axis) for axis in AXES) + " |"
-        for split, many in samples.items()
+    numbers = table(
+        ("split", "samples", "valence, mean ± SD", "arousal", "dominance"),
+        [(split, str(len(many)), *(_spread(many, axis) for axis in AXES)) for split, many in samples.items()],
     )
-    classes = "\n".join(
-        f"| {label} | " + " | ".join(str(counts[split][label]) for split in samples) + " |" for label in labels
+    classes = table(
+        ("class", *samples), [(label, *(str(counts[split][label]) for split in samples)) for label in labels]
     )
     facts = {**card.facts, "labels' digest": data_digest(folder)}
     sources = sorted({(sample.source, sample.license) for many in samples.values() for sample in many})
@@ -128,12 +129,8 @@ def _page(folder: Path, card: Card, samples: Mapping[str, Sequence[Sample]]) -> 
 
 ![Histograms of the labels]({_PICTURE})
 
-| split | samples | valence, mean ± SD | arousal | dominance |
-|---|---|---|---|---|
 {numbers}
 
-| class | {" | ".join(samples)} |
-|---|{"---|" * len(samples)}
 {classes}
 
 ## Columns

@@ -146,8 +146,8 @@ def _show(summary: Summary, skipped: Sequence[BadRow], console: Console) -> None
         for name in ("on 1-9", "samples", "mean", "lowest", "highest"):
             table.add_column(name, justify="left" if name == "on 1-9" else "right")
         for name, axis in summary.axes.items():
-            figures = (axis.mean, axis.lowest, axis.highest)
-            table.add_row(name, f"{axis.count:,}", *(f"{figure:.2f}" for figure in figures))
+            values = (axis.mean, axis.lowest, axis.highest)
+            table.add_row(name, f"{axis.count:,}", *(f"{value:.2f}" for value in values))
         console.print(table)
     if summary.labels:
         labels = ", ".join(f"{label} {count:,}" for label, count in summary.labels.items())

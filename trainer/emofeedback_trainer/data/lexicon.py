@@ -1,7 +1,7 @@
 """A lexicon of affective norms: what people feel at single words, read from the user's own copy of the published CSV.
 
 The layout is that of Warriner, Kuperman and Brysbaert (2013): `Word, V.Mean.Sum, V.SD.Sum, ...`, then `A.*` and `D.*`,
-all on 1-9. Its license doesn't let it ride along; the figures of eight emotion words are facts, in `affect.LEXICON`.
+all on 1-9. Its license doesn't let it ride along; the numbers of eight emotion words are facts, in `affect.LEXICON`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def read_lexicon(path: Path) -> Lexicon:
 
 
 def emotion_statistics(lexicon: Lexicon | None) -> Mapping[Emotion, LexiconStatistics]:
-    """How people rate the words of the eight emotions; None: the built-in figures.
+    """How people rate the words of the eight emotions; None: the built-in numbers.
 
     Raises:
         InvalidRequest: the lexicon lacks one of the eight.

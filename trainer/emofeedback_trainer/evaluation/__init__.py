@@ -1,1 +1,1 @@
-"""What models can do, measured so that others can trust it: each figure has an interval and says what made it."""
+"""What models can do, measured so that others can trust it: each metric has an interval and says what made it."""

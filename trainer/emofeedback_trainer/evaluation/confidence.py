@@ -89,7 +89,7 @@ def agreed(replies: Sequence[AssessmentOutcome]) -> AssessmentOutcome:
 
 
 def calibration(confidences: ArrayLike, right: ArrayLike) -> Calibration:
-    """The figures of a reliability table.
+    """A reliability table and what it comes to.
 
     Args:
         confidences: in [0, 1].

@@ -30,9 +30,10 @@ import numpy as np
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.numbers import stated_number
 from emofeedback.storage.texts import read_text
+from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import AXES
 from emofeedback_trainer.data.taxonomies import EKMAN
-from emofeedback_trainer.evaluation.metrics import Figure, figure, plcc, ranking_score, srcc
+from emofeedback_trainer.evaluation.metrics import Estimate, correlation, estimate, ranking_score, srcc
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
 from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, named_emotions
 
@@ -91,8 +92,8 @@ class Answers:
 class Perception:
     """Accuracy on closed questions, in percent."""
 
-    by_kind: Mapping[str, Figure]
-    by_dimension: Mapping[str, Figure]
+    by_kind: Mapping[str, Estimate]
+    by_dimension: Mapping[str, Estimate]
     unparsed: int
     ambiguous: int
     """Questions left out."""
@@ -103,10 +104,10 @@ class Scores:
     """What an answer file comes to; None for a task that it has no answers to."""
 
     perception: Perception | None
-    ranking: Figure | None
+    ranking: Estimate | None
     """In percent."""
     unparsed_rankings: int
-    ratings: Mapping[str, Mapping[str, Figure]]
+    ratings: Mapping[str, Mapping[str, Estimate]]
     """By axis: `srcc` and `plcc`."""
     unparsed_ratings: int
 
@@ -132,24 +133,24 @@ class Scores:
 
     def to_markdown(self, provenance: Provenance) -> str:
         """One table, and where it comes from."""
-        lines = ["| EEmo-Bench | value | n |", "|---|---|---|"]
-        if self.perception:
-            for names in (self.perception.by_kind, self.perception.by_dimension):
-                lines += [_row(f"perception, {name}, %", found, 2) for name, found in names.items()]
+        rows = [
+            (f"perception, {name}, %", found, 2)
+            for names in ((self.perception.by_kind, self.perception.by_dimension) if self.perception else ())
+            for name, found in names.items()
+        ]
         if self.ranking:
-            lines.append(_row("ranking score, %", self.ranking, 2))
-        lines += [
-            _row(f"{axis}, {name.upper()}", found, 3)
-            for axis, both in self.ratings.items()
-            for name, found in both.items()
+            rows.append(("ranking score, %", self.ranking, 2))
+        rows += [
+            (f"{axis}, {name.upper()}", found, 3) for axis, both in self.ratings.items() for name, found in both.items()
         ]
         wrong = (self.perception.unparsed if self.perception else 0) + self.unparsed_rankings
+        cells = [(name, shown(found, digits), f"{found.n:,}") for name, found, digits in rows]
         left_out = self.perception.ambiguous if self.perception else 0
         notes = (
             f"Answers that could not be read, counted as wrong: {wrong}. Ratings that could not be read, left out: "
             f"{self.unparsed_ratings}. Questions left out as ambiguous: {left_out}."
         )
-        return "\n".join([*lines, "", notes, "", provenance.to_markdown()])
+        return "\n".join([table(("EEmo-Bench", "value", "n"), cells), "", notes, "", provenance.to_markdown()])
 
 
 def read_answers(responses: Path, truth: Path | None = None) -> Answers:
@@ -184,13 +185,13 @@ def read_answers(responses: Path, truth: Path | None = None) -> Answers:
 
 
 def score(answers: Answers, *, seed: int = 0) -> Scores:
-    """The benchmark's figures, each where the file has answers for it."""
+    """The benchmark's metrics, each where the file has answers for it."""
     return Scores(
         perception=_perception(answers.questions, seed) if answers.questions else None,
         ranking=_mean([ranking_score(one.truth, one.predicted) for one in answers.rankings], seed),
         unparsed_rankings=sum(not one.predicted for one in answers.rankings),
         ratings={
-            axis: {"srcc": figure(srcc, *columns, seed=seed), "plcc": figure(plcc, *columns, seed=seed)}
+            axis: {"srcc": estimate(srcc, *columns, seed=seed), "plcc": estimate(correlation, *columns, seed=seed)}
             for axis in AXES
             if len((columns := _columns(answers.ratings, axis))[0])
         },
@@ -203,7 +204,7 @@ def _perception(questions: Sequence[Question], seed: int) -> Perception:
     chosen = [chosen_option(question.response, question.options) for question in clear]
     right = [_PERCENT * (letter == question.correct) for letter, question in zip(chosen, clear, strict=True)]
 
-    def by(name: Callable[[Question], str]) -> dict[str, Figure]:
+    def by(name: Callable[[Question], str]) -> dict[str, Estimate]:
         groups: dict[str, list[float]] = {}
         for question, hit in zip(clear, right, strict=True):
             if name(question):
@@ -218,8 +219,8 @@ def _perception(questions: Sequence[Question], seed: int) -> Perception:
     )
 
 
-def _mean(values: Sequence[float], seed: int) -> Figure | None:
-    return figure(lambda drawn: float(np.mean(drawn)), values, seed=seed) if values else None
+def _mean(values: Sequence[float], seed: int) -> Estimate | None:
+    return estimate(lambda drawn: float(np.mean(drawn)), values, seed=seed) if values else None
 
 
 def _columns(ratings: Sequence[Rating], axis: str) -> tuple[list[float], list[float]]:
@@ -338,7 +339,3 @@ def _reply(place: str, row: Mapping[str, Any], column: str) -> str:
         raise InvalidRequest.of(f"{place} column {column}", "is missing: the row holds no answer")
     value = row[column]
     return "" if value is None or value != value else str(value)
-
-
-def _row(name: str, found: Figure, digits: int) -> str:
-    return f"| {name} | {shown(found, digits)} | {found.n:,} |"

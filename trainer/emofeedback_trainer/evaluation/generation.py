@@ -2,7 +2,8 @@
 
 Every way delivers one picture for each pair of prompt and target, the one that the judge chose. Its valence and arousal
 are measured by the judge, as the paper does, and by an independent witness, since a judge that chooses flatters itself;
-the pictures by whatever scores have a checkpoint. What a way's last round painted without a choice stands beside it.
+the pictures by whatever scores have a checkpoint. Beside it stands the mean picture of a way's last round, which nobody
+chose.
 """
 
 from __future__ import annotations
@@ -15,33 +16,48 @@ import numpy as np
 
 from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback_trainer.core.pairs import MIDDLE
+from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.ablation import Delivered
-from emofeedback_trainer.evaluation.metrics import Figure, figure, mae, plcc
+from emofeedback_trainer.evaluation.metrics import Estimate, correlation, estimate, mae
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
+from emofeedback_trainer.evaluation.runs import IMAGES, ROUNDS
 
-Witness = Callable[[Sequence[bytes]], Awaitable[list[AffectPoint | None]]]
-"""Says what pictures feel like, None where it can't."""
+
+@dataclass(frozen=True, kw_only=True)
+class Impression:
+    """One picture in the independent witness's eyes."""
+
+    point: AffectPoint
+    subject: str = ""
+    """Empty where the witness names none."""
+
+
+Witness = Callable[[Sequence[bytes]], Awaitable[list[Impression | None]]]
+"""Says what is seen in pictures, None where it can't."""
 Scores = Callable[[Sequence[bytes], Sequence[str]], Mapping[str, list[float]]]
 """`scorers.ImageScores.measure`."""
 
-ERRORS = {
+METRICS = {
     "judge_valence_error": "V-Error, judge",
     "judge_arousal_error": "A-Error, judge",
     "valence_error": "V-Error, independent",
     "arousal_error": "A-Error, independent",
     "valence_correlation": "correlation V, independent",
     "arousal_correlation": "correlation A, independent",
-    "unchosen_error": "error of the last round's mean picture",
+    "error": "error, independent",
+    "subject_accuracy": "subject seen, independent",
+    "unchosen_error": "error of the last round's mean picture, independent",
     "middle_error": "error of always the middle",
 }
-"""On the 1-9 scale; the last two are |dV| + |dA|, the first of them by the independent witness."""
+"""By judge and independent witness. Errors are on the 1-9 scale, those without an axis are |dV| + |dA|; the share of
+pictures in which the witness sees the prompt's subject is in [0, 1], and there where both name one."""
 SCORES = {
     "clip_score": "CLIP-Score",
     "clip_iqa": "CLIP-IQA",
     "aesthetic": "aesthetic",
     "pick_score": "PickScore",
 }
-_MIDDLE = AffectPoint(5.0, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +71,8 @@ class Witnessed:
     """By the independent witness."""
     unchosen_error: float
     """|dV| + |dA| by the witness, mean over the last round's pictures."""
+    subject_seen: bool | None = None
+    """Whether the witness sees the prompt's subject; None where one of both names none."""
     scores: Mapping[str, float]
 
 
@@ -63,8 +81,8 @@ class Way:
     """One line of the table."""
 
     name: str
-    figures: Mapping[str, Figure]
-    """By the names of `ERRORS` and `SCORES`."""
+    metrics: Mapping[str, Estimate]
+    """By the names of `METRICS` and `SCORES`."""
     unseen: int
     """Pairs left out because judge or witness could read no picture of them."""
 
@@ -79,7 +97,7 @@ async def witnessed(delivered: Sequence[Delivered], witness: Witness, scores: Sc
     for one in delivered:
         chosen = one.chosen.read_bytes()
         seen, *others = await witness([chosen, *(path.read_bytes() for path in one.last)])
-        errors = [distance(point, one.pair.target) for point in others if point]
+        errors = [distance(other.point, one.pair.target) for other in others if other]
         if seen is None or not errors:
             continue
         scored = scores([chosen], [one.pair.prompt])
@@ -88,7 +106,8 @@ async def witnessed(delivered: Sequence[Delivered], witness: Witness, scores: Sc
                 prompt=one.pair.prompt,
                 target=one.pair.target,
                 judged=one.judged,
-                seen=seen,
+                seen=seen.point,
+                subject_seen=seen.subject == one.pair.subject if seen.subject and one.pair.subject else None,
                 unchosen_error=float(np.mean(errors)),
                 scores={name: values[0] for name, values in scored.items()},
             )
@@ -97,7 +116,7 @@ async def witnessed(delivered: Sequence[Delivered], witness: Witness, scores: Sc
 
 
 def way(name: str, pictures: Sequence[Witnessed], *, pairs: int, seed: int = 0) -> Way:
-    """The figures of one way.
+    """The metrics of one way.
 
     Args:
         pairs: how many it was asked for.
@@ -111,39 +130,44 @@ def way(name: str, pictures: Sequence[Witnessed], *, pairs: int, seed: int = 0) 
         np.array([(point.valence, point.arousal) for point in points])
         for points in zip(*((one.target, one.judged, one.seen) for one in pictures), strict=True)
     )
-    figures: dict[str, Figure] = {}
+    metrics: dict[str, Estimate] = {}
     for column, axis in enumerate(("valence", "arousal")):
-        figures[f"judge_{axis}_error"] = figure(mae, targets[:, column], judged[:, column], seed=seed)
-        figures[f"{axis}_error"] = figure(mae, targets[:, column], seen[:, column], seed=seed)
-        figures[f"{axis}_correlation"] = figure(plcc, targets[:, column], seen[:, column], seed=seed)
-    means = {
+        metrics[f"judge_{axis}_error"] = estimate(mae, targets[:, column], judged[:, column], seed=seed)
+        metrics[f"{axis}_error"] = estimate(mae, targets[:, column], seen[:, column], seed=seed)
+        metrics[f"{axis}_correlation"] = estimate(correlation, targets[:, column], seen[:, column], seed=seed)
+    means: dict[str, list[float]] = {
+        "error": [distance(one.target, one.seen) for one in pictures],
         "unchosen_error": [one.unchosen_error for one in pictures],
-        "middle_error": [distance(one.target, _MIDDLE) for one in pictures],
+        "middle_error": [distance(one.target, MIDDLE) for one in pictures],
+        "subject_accuracy": [float(one.subject_seen) for one in pictures if one.subject_seen is not None],
         **{score: [one.scores[score] for one in pictures] for score in pictures[0].scores},
     }
-    for score, values in means.items():
-        figures[score] = figure(lambda drawn: float(np.mean(drawn)), values, seed=seed)
-    return Way(name=name, figures=figures, unseen=pairs - len(pictures))
+    for metric, values in means.items():
+        if values:
+            metrics[metric] = estimate(lambda drawn: float(np.mean(drawn)), values, seed=seed)
+    return Way(name=name, metrics=metrics, unseen=pairs - len(pictures))
 
 
 def to_json(ways: Sequence[Way], provenance: Provenance) -> dict[str, Any]:
     """As `--json` prints it."""
     content: dict[str, Any] = plain(
-        {"ways": {one.name: {**one.figures, "unseen": one.unseen} for one in ways}, "provenance": provenance}
+        {"ways": {one.name: {**one.metrics, "unseen": one.unseen} for one in ways}, "provenance": provenance}
     )
     return content
 
 
 def to_markdown(ways: Sequence[Way], provenance: Provenance) -> str:
-    """A row a figure, a column a way: the order of the paper's table, transposed for its intervals."""
-    lines = [f"| | {' | '.join(one.name for one in ways)} |", "|---" * (len(ways) + 1) + "|"]
-    for name, words in {**ERRORS, **SCORES}.items():
-        if any(name in one.figures for one in ways):
-            lines.append(f"| {words} | {' | '.join(shown(one.figures.get(name)) for one in ways)} |")
+    """A row a metric, a column a way: the order of the paper's table, transposed for its intervals."""
+    rows = [
+        [title, *(shown(one.metrics.get(name)) for one in ways)]
+        for name, title in {**METRICS, **SCORES}.items()
+        if any(name in one.metrics for one in ways)
+    ]
     unseen = ", ".join(f"{one.unseen} by {one.name}" for one in ways if one.unseen)
-    missing = [words for name, words in SCORES.items() if not any(name in one.figures for one in ways)]
+    missing = [title for name, title in SCORES.items() if not any(name in one.metrics for one in ways)]
     notes = [
+        f"Without textual feedback the judge chooses among {IMAGES} pictures, with it among up to {ROUNDS * IMAGES}.",
         *([f"Left out, because judge or witness could read no picture: {unseen}."] if unseen else []),
         *([f"Not measured, for want of a checkpoint: {', '.join(missing)}."] if missing else []),
     ]
-    return "\n".join([*lines, "", *notes, "", provenance.to_markdown()])
+    return "\n".join([table(["", *(one.name for one in ways)], rows), "", *notes, "", provenance.to_markdown()])

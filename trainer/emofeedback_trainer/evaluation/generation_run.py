@@ -1,31 +1,35 @@
-"""Paints what a measurement of generation needs, lets everybody look at it, and draws it."""
+"""Generates what a measurement of generation needs, lets everybody look at it, and draws it."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from PIL import Image
 
 from emofeedback.domain.affect import AffectPoint
-from emofeedback.domain.assessment import Assessment
-from emofeedback.in_process import load_judge, local
+from emofeedback.domain.assessment import Assessment, Judge
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.generation import Generator
+from emofeedback.in_process import load_judge
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import Profile
 from emofeedback.storage.files import write_whole
-from emofeedback_trainer.evaluation.ablation import deliver
-from emofeedback_trainer.evaluation.generation import Way, Witness, witnessed
+from emofeedback_trainer.core.pairs import Pair
+from emofeedback_trainer.core.task import IndependentJudge, Task
+from emofeedback_trainer.evaluation.ablation import Delivered, deliver
+from emofeedback_trainer.evaluation.generation import Impression, Way, Witness, Witnessed, witnessed
 from emofeedback_trainer.evaluation.generation import way as way_of
-from emofeedback_trainer.evaluation.pairs import Pair
+from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.evaluation.plane_errors import draw_error_maps
 from emofeedback_trainer.evaluation.plane_picture import plane_picture
 from emofeedback_trainer.evaluation.provenance import Model
 from emofeedback_trainer.evaluation.scorers import Checkpoints, ImageScores
-from emofeedback_trainer.nano.models import independent_judge as independent
 
 
 def checkpoints_of(profile: Profile) -> Checkpoints:
@@ -35,10 +39,11 @@ def checkpoints_of(profile: Profile) -> Checkpoints:
     return Checkpoints(clip=profile.judge.scorer, quality=False, aesthetic="", pick="", pick_processor="")
 
 
-async def measure(
+def measure(
     pairs: Sequence[Pair],
     *,
     profile: Profile,
+    task: Task,
     independent: Profile | None,
     checkpoints: Checkpoints,
     out: Path,
@@ -48,48 +53,62 @@ async def measure(
 
     Args:
         profile: its default policy is the one to measure; without one, reward feedback is left out.
-        independent: whose judge is the second opinion; None: the independent judge of the nano world.
+        independent: whose judge is the second opinion; None: the task's independent judge.
 
     Raises:
-        FailedPrecondition: a model can't be had, or the folder holds runs of other models.
+        FailedPrecondition: a model can't be had, nobody knows the pictures, or the folder holds runs of other models.
         EmoFeedbackError: as the loop raises.
     """
-    policy = profile.generator.policy
-    async with local(profile) as engines:
-        generator, judge = engines.generator, engines.judge
-        delivered = await deliver(pairs, policy, out / "runs", profile=profile, generator=generator, judge=judge)
-        picture = await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge)
-        write_whole(out / "plane.png", picture)
-        painter, chooser = await generator.model(), await judge.model()
+    delivered, models = with_engines(
+        profile, lambda generator, judge: _delivered(pairs, profile, generator, judge, out)
+    )
     scores = ImageScores.load(checkpoints, profile.judge)
     try:
-        async with _witness(independent) as (witness, witness_model):
-            seen = {}
-            for name, pictures in delivered.items():
-                say(f"looking at {len(pictures)} pictures of {name}", sys.stderr)
-                seen[name] = await witnessed(pictures, witness, scores.measure)
+        seen, witness = asyncio.run(_seen(delivered, scores, _witness(independent, task, profile)))
     finally:
         scores.close()
     ways = [way_of(name, each, pairs=len(pairs), seed=seed) for name, each in seen.items()]
     write_whole(out / "errors.png", draw_error_maps(seen))
-    generators = [Model(role="generator", name=painter.name, digest=painter.digest, policy=policy)]
-    return ways, (*generators, Model.of("judge", chooser), witness_model, *scores.models)
+    return ways, (*models, witness, *scores.models)
+
+
+async def _delivered(
+    pairs: Sequence[Pair], profile: Profile, generator: Generator, judge: Judge, out: Path
+) -> tuple[dict[str, list[Delivered]], tuple[Model, ...]]:
+    policy = profile.generator.policy
+    delivered = await deliver(pairs, policy, out / "runs", profile=profile, generator=generator, judge=judge)
+    write_whole(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
+    maker = Model.of_generator(await generator.model(), profile.generator)
+    return delivered, (maker, Model.of("judge", await judge.model()))
+
+
+async def _seen(
+    delivered: Mapping[str, Sequence[Delivered]],
+    scores: ImageScores,
+    looking: AbstractAsyncContextManager[tuple[Witness, Model]],
+) -> tuple[dict[str, list[Witnessed]], Model]:
+    seen = {}
+    async with looking as (witness, model):
+        for name, pictures in delivered.items():
+            say(f"looking at {len(pictures)} pictures of {name}", sys.stderr)
+            seen[name] = await witnessed(pictures, witness, scores.measure)
+    return seen, model
 
 
 @asynccontextmanager
-async def _witness(profile: Profile | None) -> AsyncIterator[tuple[Witness, Model]]:
-    """Another judge, or the independent judge."""
-    if profile is None:
-        yield (
-            _independent_looks(independent.load_independent_judge()),
-            Model.of("independent judge", independent.info()),
-        )
+async def _witness(other: Profile | None, task: Task, profile: Profile) -> AsyncIterator[tuple[Witness, Model]]:
+    """Another profile's judge, or the task's independent judge."""
+    if other is None:
+        independent = task.independent(profile.generator.checkpoint)
+        if independent is None:
+            raise FailedPrecondition(f"nobody but the judge knows pictures of {profile.name}: name another profile")
+        yield _independent_looks(independent), Model.of("independent judge", independent.info)
         return
-    judge = load_judge(profile)
+    judge = load_judge(other)
 
-    async def look(images: Sequence[bytes]) -> list[AffectPoint | None]:
+    async def look(images: Sequence[bytes]) -> list[Impression | None]:
         outcomes = await judge.assess(images)
-        return [outcome.point if isinstance(outcome, Assessment) else None for outcome in outcomes]
+        return [Impression(point=outcome.point) if isinstance(outcome, Assessment) else None for outcome in outcomes]
 
     try:
         yield look, Model.of("independent judge", await judge.model())
@@ -97,9 +116,9 @@ async def _witness(profile: Profile | None) -> AsyncIterator[tuple[Witness, Mode
         judge.close()
 
 
-def _independent_looks(eyes: independent.IndependentJudge) -> Witness:
-    async def look(images: Sequence[bytes]) -> list[AffectPoint | None]:
-        readings = eyes.look([Image.open(io.BytesIO(image)).convert("RGB") for image in images])
-        return [AffectPoint(reading.valence, reading.arousal) for reading in readings]
+def _independent_looks(independent: IndependentJudge) -> Witness:
+    async def look(images: Sequence[bytes]) -> list[Impression | None]:
+        readings = independent.look([Image.open(io.BytesIO(image)).convert("RGB") for image in images])
+        return [Impression(point=AffectPoint(one.valence, one.arousal), subject=one.subject) for one in readings]
 
     return look

@@ -18,6 +18,7 @@ import numpy as np
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.observability.console import say
+from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.confidence import (
     Calibration,
@@ -28,13 +29,13 @@ from emofeedback_trainer.evaluation.confidence import (
     tempered,
 )
 from emofeedback_trainer.evaluation.metrics import (
-    Figure,
+    Estimate,
     accuracy,
+    correlation,
+    estimate,
     expected_calibration_error,
-    figure,
     macro_f1,
     mae,
-    plcc,
     ranking_score,
     srcc,
 )
@@ -70,7 +71,7 @@ class JudgeMetrics:
     """Pictures of which the judge gave no readable assessment."""
     unreadable_rankings: int
     """Their score is 0."""
-    figures: Mapping[str, Figure]
+    metrics: Mapping[str, Estimate]
     """By name, those that the labels allow: `valence_mae`, `valence_srcc`, `valence_plcc`, `valence_median_mae`,
     likewise for arousal; `accuracy`, `f1`, `majority_accuracy`; `ranking_score`; `ece`. The scores of always answering
     with the median or the most frequent emotion are the ones to beat."""
@@ -88,7 +89,7 @@ class JudgeMetrics:
                 "samples": self.samples,
                 "unreadable": self.unreadable,
                 "unreadable_rankings": self.unreadable_rankings,
-                **self.figures,
+                **self.metrics,
                 "confidence": self.confidence,
                 "temperature": self.temperature,
                 "tempered": self.tempered,
@@ -98,11 +99,14 @@ class JudgeMetrics:
         return content
 
     def to_markdown(self, provenance: Provenance) -> str:
-        """The figures, the reliability table, and where they come from."""
-        lines = ["| judge | value | n |", "|---|---|---|"]
-        lines += [f"| {_NAMES[name]} | {shown(found)} | {found.n:,} |" for name, found in self.figures.items()]
-        lines += ["", f"{self.samples:,} pictures, {self.unreadable:,} of them unreadable to the judge."]
-        if "ranking_score" in self.figures:
+        """The metrics, the reliability table, and where they come from."""
+        rows = [(_NAMES[name], shown(found), f"{found.n:,}") for name, found in self.metrics.items()]
+        lines = [
+            table(("judge", "value", "n"), rows),
+            "",
+            f"{self.samples:,} pictures, {self.unreadable:,} of them unreadable to the judge.",
+        ]
+        if "ranking_score" in self.metrics:
             lines.append(f"Rankings that could not be read, with a score of 0: {self.unreadable_rankings:,}.")
         if self.confidence:
             lines += ["", *_reliability_lines(self.confidence)]
@@ -146,7 +150,7 @@ async def look(
 
 
 def judge_metrics(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed: int = 0) -> JudgeMetrics:
-    """The figures of what a judge saw.
+    """The metrics of what a judge saw.
 
     Args:
         validation: other samples, which the temperature is fitted on.
@@ -157,13 +161,13 @@ def judge_metrics(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed
     pairs = _readable(seen)
     ranked = [(one.sample.ranking, one.ranking) for one in seen if one.ranking is not None]
     confidences, right = _confidences(pairs)
-    figures = {**_axis_figures(pairs, seed), **_emotion_figures(pairs, seed)}
+    metrics = {**_axis_metrics(pairs, seed), **_emotion_metrics(pairs, seed)}
     if ranked:
         scores = [ranking_score([r.label for r in truth][:_RANKED], said) for truth, said in ranked]
-        figures["ranking_score"] = figure(lambda drawn: float(np.mean(drawn)), scores, seed=seed)
+        metrics["ranking_score"] = estimate(lambda drawn: float(np.mean(drawn)), scores, seed=seed)
     if confidences:
-        figures["ece"] = figure(expected_calibration_error, confidences, right, seed=seed)
-    if not figures:
+        metrics["ece"] = estimate(expected_calibration_error, confidences, right, seed=seed)
+    if not metrics:
         raise InvalidRequest.of("data", "has no valence, arousal, emotion or ranking that the judge could be held to")
     fitted = _confidences(_readable(validation))
     temperature = fit_temperature(*fitted) if confidences and fitted[0] else None
@@ -171,7 +175,7 @@ def judge_metrics(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed
         samples=len(seen),
         unreadable=len(seen) - len(pairs),
         unreadable_rankings=sum(said == () for _, said in ranked),
-        figures=figures,
+        metrics=metrics,
         confidence=calibration(confidences, right) if confidences else None,
         temperature=temperature,
         tempered=calibration(tempered(confidences, temperature), right) if temperature else None,
@@ -209,30 +213,30 @@ def _readable(seen: Sequence[Seen]) -> list[tuple[Sample, Assessment]]:
     return [(one.sample, one.outcome) for one in seen if isinstance(one.outcome, Assessment)]
 
 
-def _axis_figures(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Figure]:
-    figures = {}
+def _axis_metrics(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Estimate]:
+    metrics = {}
     for axis in ("valence", "arousal"):
         rated = [(getattr(s, axis), getattr(a, axis)) for s, a in pairs if getattr(s, axis) is not None]
         if not rated:
             continue
         truth, predicted = np.array(rated).T
         middle = np.full_like(truth, np.median(truth))
-        for name, statistic in (("mae", mae), ("srcc", srcc), ("plcc", plcc)):
-            figures[f"{axis}_{name}"] = figure(statistic, truth, predicted, seed=seed)
-        figures[f"{axis}_median_mae"] = figure(mae, truth, middle, seed=seed)
-    return figures
+        for name, statistic in (("mae", mae), ("srcc", srcc), ("plcc", correlation)):
+            metrics[f"{axis}_{name}"] = estimate(statistic, truth, predicted, seed=seed)
+        metrics[f"{axis}_median_mae"] = estimate(mae, truth, middle, seed=seed)
+    return metrics
 
 
-def _emotion_figures(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Figure]:
+def _emotion_metrics(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Estimate]:
     labeled = [(sample.emotion.value, said.emotion.value) for sample, said in pairs if sample.emotion]
     if not labeled:
         return {}
     truth, predicted = [true for true, _ in labeled], [said for _, said in labeled]
     [(commonest, _)] = Counter(truth).most_common(1)
     return {
-        "accuracy": figure(accuracy, truth, predicted, seed=seed),
-        "f1": figure(macro_f1, truth, predicted, seed=seed),
-        "majority_accuracy": figure(accuracy, truth, [commonest] * len(truth), seed=seed),
+        "accuracy": estimate(accuracy, truth, predicted, seed=seed),
+        "f1": estimate(macro_f1, truth, predicted, seed=seed),
+        "majority_accuracy": estimate(accuracy, truth, [commonest] * len(truth), seed=seed),
     }
 
 
@@ -244,14 +248,12 @@ def _confidences(pairs: Sequence[tuple[Sample, Assessment]]) -> tuple[list[float
 
 def _reliability_lines(found: Calibration) -> list[str]:
     rows = [
-        f"| {one.low:.1f} to {one.high:.1f} | {one.confidence:.3f} | {one.accuracy:.3f} | {one.n:,} |"
+        (f"{one.low:.1f} to {one.high:.1f}", f"{one.confidence:.3f}", f"{one.accuracy:.3f}", f"{one.n:,}")
         for one in found.table
         if one.n
     ]
     return [
-        "| confidence | mean | right | n |",
-        "|---|---|---|---|",
-        *rows,
+        table(("confidence", "mean", "right", "n"), rows),
         "",
         f"Mean confidence {found.confidence:.3f}, right {found.accuracy:.3f}; ECE {found.ece:.3f}, "
         f"Brier {found.brier:.3f}.",
@@ -260,9 +262,9 @@ def _reliability_lines(found: Calibration) -> list[str]:
 
 _NAMES = {
     **{
-        f"{axis}_{name}": f"{axis}: {words}"
+        f"{axis}_{name}": f"{axis}: {title}"
         for axis in ("valence", "arousal")
-        for name, words in (
+        for name, title in (
             ("mae", "MAE"),
             ("srcc", "SRCC"),
             ("plcc", "PLCC"),

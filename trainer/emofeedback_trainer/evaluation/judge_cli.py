@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     validation = _samples(arguments, arguments.validation) if arguments.validation else []
     if {sample.id for sample in samples} & {sample.id for sample in validation}:
         raise InvalidRequest.of("validation", "shares samples with the split that is measured on")
-    figures, judge = asyncio.run(_measured(arguments, engines.judge(), samples, validation))
+    metrics, judge = asyncio.run(_measured(arguments, engines.judge(), samples, validation))
     data = [("", samples), (" (validation)", validation)]
     provenance = Provenance(
         command=this_command(),
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
             if some
         ),
     )
-    present(arguments, content=figures.to_json(provenance), table=figures.to_markdown(provenance))
+    present(arguments, content=metrics.to_json(provenance), table=metrics.to_markdown(provenance))
 
 
 async def _measured(

@@ -1,6 +1,6 @@
 """What models are measured by. Pure functions: arrays in, numbers out.
 
-A figure that the data doesn't define, such as the correlation with something that doesn't vary, is NaN.
+Correlation with what doesn't vary is 0: it follows nothing. Other metrics that the data doesn't define are NaN.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau, rankdata
 
-from emofeedback_trainer.evaluation.statistics import bootstrap
-
 Array = NDArray[np.float64]
 
 HIT_WEIGHTS = (25.0, 15.0, 10.0)
@@ -27,7 +25,7 @@ _ORDER_WEIGHT = 25.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class Estimate:
     """A measured number with its 95 % bootstrap interval."""
 
     value: float
@@ -37,7 +35,7 @@ class Figure:
     """Units that it was measured on, and that the interval draws from."""
 
 
-def figure(statistic: Callable[..., float], *columns: Sequence[Any] | NDArray[Any], seed: int = 0) -> Figure:
+def estimate(statistic: Callable[..., float], *columns: Sequence[Any] | NDArray[Any], seed: int = 0) -> Estimate:
     """A statistic of columns of equal length, row by row one unit, with its percentile interval.
 
     Args:
@@ -51,7 +49,21 @@ def figure(statistic: Callable[..., float], *columns: Sequence[Any] | NDArray[An
     if n == 0 or any(len(array) != n for array in arrays):
         raise ValueError(f"columns must be of one length and not empty, they have {[len(a) for a in arrays]} rows")
     low, high = bootstrap(lambda drawn: statistic(*(array[drawn] for array in arrays)), n, seed=seed)
-    return Figure(value=statistic(*arrays), low=low, high=high, n=n)
+    return Estimate(value=statistic(*arrays), low=low, high=high, n=n)
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], float], count: int, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """A 95 % percentile interval of a statistic over `count` units, which are drawn with replacement.
+
+    Args:
+        statistic: of the units at these indices, shape (count,); an index may come more than once.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(rng.integers(count, size=count)) for _ in range(draws)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def mae(truth: ArrayLike, predicted: ArrayLike) -> float:
@@ -61,15 +73,27 @@ def mae(truth: ArrayLike, predicted: ArrayLike) -> float:
 
 def srcc(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Spearman's rank correlation, in [-1, 1]."""
-    return plcc(rankdata(np.asarray(truth, np.float64)), rankdata(np.asarray(predicted, np.float64)))
+    return correlation(rankdata(np.asarray(truth, np.float64)), rankdata(np.asarray(predicted, np.float64)))
 
 
-def plcc(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Pearson's linear correlation, in [-1, 1], without the nonlinear fit that quality assessment puts before it."""
+def correlation(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Pearson's linear correlation, in [-1, 1]; 0 where one side doesn't vary or there are fewer than two values.
+
+    Also called PLCC, here without the nonlinear fit that quality assessment puts before it.
+    """
     x, y = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
+        return 0.0
     return float(np.corrcoef(x, y)[0, 1])
+
+
+def line(targets: Array | Sequence[float], results: Array | Sequence[float]) -> tuple[float, float]:
+    """`correlation` of results with targets, and the slope of results against targets.
+
+    A slope of 1 is obedience, 0 indifference. Both are 0 where one side doesn't vary.
+    """
+    found = correlation(targets, results)
+    return found, found * float(np.std(results) / np.std(targets)) if found else 0.0
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
@@ -115,8 +139,9 @@ class Bin:
     high: float
     n: int
     confidence: float
-    """Mean; NaN in an empty bin, as the next."""
+    """Mean; NaN in an empty bin."""
     accuracy: float
+    """Share of them that are right; NaN in an empty bin."""
 
 
 def reliability(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> tuple[Bin, ...]:

@@ -1,6 +1,6 @@
-"""Held-out pairs painted by one policy, and what judge, scorer and independent judge see in the pictures.
+"""Pictures of held-out pairs by one policy, and what judge, scorer and independent judge see in them.
 
-Painted as a user would paint: by the profile's own steps and guidance, one round, no textual feedback. The seeds are
+Generated as for a user: by the profile's own steps and guidance, one round, no textual feedback. The seeds are
 always the same, so two policies differ only by their weights.
 """
 
@@ -16,11 +16,11 @@ from PIL import Image
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Generator
-from emofeedback_trainer.evaluation.pairs import Pair
-from emofeedback_trainer.nano.measure.panel_metrics import IndependentJudge, Reading
+from emofeedback_trainer.core.pairs import Pair
+from emofeedback_trainer.core.task import IndependentJudge, Reading
 
 _TOGETHER = 6
-"""Pairs that are under way at once: enough to fill a batch and to judge one while the next are painted."""
+"""Pairs that are under way at once: enough to fill a batch and to judge one while the next are generated."""
 _SEEDS_A_PAIR = 1000
 
 
@@ -65,7 +65,7 @@ async def look_at(
     judge: Judge,
     independent: IndependentJudge | None,
 ) -> list[tuple[Observation, ...]]:
-    """`images` pictures for each pair, painted with `policy`; one group a pair, in order.
+    """`images` pictures for each pair, generated with `policy`; one group a pair, in order.
 
     Raises:
         EmoFeedbackError: whatever the generator or the judge raised; nothing is left out of a measurement.
@@ -76,8 +76,8 @@ async def look_at(
         async with room:
             seeds = seeds_of(number, images, first_seed)
             request = GenerationRequest(prompt=pair.caption, seeds=seeds, policy=policy)
-            painted = [event async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
-            data = [image.data for image in sorted(painted, key=lambda image: image.index)]
+            generated = [event async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
+            data = [image.data for image in sorted(generated, key=lambda image: image.index)]
             return await _seen(pair, seeds, data, judge=judge, independent=independent)
 
     return list(await asyncio.gather(*(group(number, pair) for number, pair in enumerate(pairs))))
@@ -88,14 +88,14 @@ async def _seen(
 ) -> tuple[Observation, ...]:
     outcomes, alignments = await asyncio.gather(judge.assess(images), judge.score(images, pair.prompt))
     pictures = [Image.open(io.BytesIO(image)).convert("RGB") for image in images]
-    looks: Sequence[Reading | None] = independent.look(pictures) if independent else [None] * len(pictures)
+    readings: Sequence[Reading | None] = independent.look(pictures) if independent else [None] * len(pictures)
     return tuple(
         Observation(
             seed=seed,
             image=image,
             judged=outcome if isinstance(outcome, Assessment) else None,
             alignment=alignment,
-            independent=look,
+            independent=reading,
         )
-        for seed, image, outcome, alignment, look in zip(seeds, images, outcomes, alignments, looks, strict=True)
+        for seed, image, outcome, alignment, reading in zip(seeds, images, outcomes, alignments, readings, strict=True)
     )

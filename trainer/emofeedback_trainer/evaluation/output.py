@@ -1,18 +1,28 @@
-"""What the measurements' commands have in common: options, and how figures are shown and kept."""
+"""What the measurements' commands have in common: options, models, and how metrics are shown and kept."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emofeedback.backends import Engines, connect
+from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.domain.generation import Generator
+from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
+from emofeedback.in_process import local
 from emofeedback.observability.console import say
+from emofeedback.profiles.overrides import load_profile
+from emofeedback.profiles.profile import Profile
 from emofeedback.storage.files import write_json, write_whole
+
+T = TypeVar("T")
 
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +31,58 @@ def add_judge_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", help="HOST:PORT of running services, instead of engines in this process")
 
 
+def add_policy_options(parser: argparse.ArgumentParser) -> None:
+    """Which generator works with which policy, and on what it is measured."""
+    parser.add_argument("--profile", default="nano", help="a built-in profile or a .toml file (default: nano)")
+    parser.add_argument(
+        "--policy", help=f"name of the policy; default: the profile's own; {BASE_POLICY!r}: without one"
+    )
+    parser.add_argument("--policies", help="folder or fsspec URI of the store that holds it; default: the profile's")
+    parser.add_argument(
+        "--task",
+        default="nano",
+        help="whose held-out pairs are asked for: as `prompts` of a training configuration (default: nano)",
+    )
+
+
 def add_output_options(parser: argparse.ArgumentParser) -> None:
     """How many units, drawn how, shown where."""
     parser.add_argument("--limit", type=int, help="measure only so many")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn, the intervals too (default: 0)")
-    parser.add_argument("--out", type=Path, help="folder for table.md and figures.json")
+    parser.add_argument("--out", type=Path, help="folder for table.md and metrics.json")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def policy_profile(arguments: argparse.Namespace) -> Profile:
+    """The profile with the policy that the options name as its default; with none where that is the base.
+
+    Raises:
+        InvalidRequest: no such profile, or a policy without a store that could hold it.
+    """
+    if arguments.limit is not None and arguments.limit < 2:
+        raise InvalidRequest.of("limit", f"is {arguments.limit}, it must be 2 or more")
+    profile = load_profile(arguments.profile)
+    store = arguments.policies or profile.generator.policies
+    policy = arguments.policy or ("" if arguments.policies else profile.generator.policy)
+    policy = "" if policy == BASE_POLICY else policy
+    if policy and not store:
+        raise InvalidRequest.of("policies", f"is missing, and the profile has no store that holds {policy!r}")
+    return replace(profile, generator=replace(profile.generator, policies=store, policy=policy))
+
+
+def with_engines(profile: Profile, work: Callable[[Generator, Judge], Awaitable[T]]) -> T:
+    """What `work` makes with a profile's generator and judge in this process.
+
+    Raises:
+        FailedPrecondition: their models can't be had, or don't run here.
+    """
+    opened = local(profile)
+
+    async def run() -> T:
+        async with opened as engines:
+            return await work(engines.generator, engines.judge)
+
+    return asyncio.run(run())
 
 
 def engines_of(arguments: argparse.Namespace) -> Engines:
@@ -41,8 +97,8 @@ def engines_of(arguments: argparse.Namespace) -> Engines:
 
 
 def present(arguments: argparse.Namespace, *, content: dict[str, Any], table: str) -> None:
-    """Prints the figures, as JSON where that is asked for, and keeps both forms where there is a folder."""
+    """Prints the metrics, as JSON where that is asked for, and keeps both forms where there is a folder."""
     if arguments.out:
         write_whole(arguments.out / "table.md", f"{table}\n".encode(errors="backslashreplace"))
-        write_json(arguments.out / "figures.json", content)
+        write_json(arguments.out / "metrics.json", content)
     say(json.dumps(content, indent=2) if arguments.json else table)

@@ -18,11 +18,12 @@ from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import Generator
 from emofeedback.storage.files import write_json, write_whole
+from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.rewards import RewardConfig, rewards
+from emofeedback_trainer.core.task import IndependentJudge
+from emofeedback_trainer.evaluation.metrics import line
 from emofeedback_trainer.evaluation.observations import Observation, look_at
-from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS, Pair
-from emofeedback_trainer.evaluation.statistics import brightness, diversity, edges, line, saturation, to_array
-from emofeedback_trainer.nano.measure.panel_metrics import IndependentJudge
+from emofeedback_trainer.evaluation.picture_statistics import brightness, diversity, edges, saturation, to_array
 
 _FIRST_SEED = 500_000
 
@@ -47,25 +48,29 @@ class PanelMetrics:
     alignment: float
     """Mean cosine with the neutral prompt, by the scorer."""
     brightness: float
-    """This and the next two: means over all pictures, see `statistics`."""
+    """Mean over all pictures, see `picture_statistics`."""
     saturation: float
+    """Mean over all pictures."""
     edges: float
+    """Mean over all pictures."""
     diversity: float | None
     """Mean over the groups; None where a group has one picture only."""
     judge_reward: float
     """What the run would have rewarded: the weighted sum of the rewards before their normalization, mean."""
 
     def to_line(self) -> dict[str, float]:
-        """The figures of a line of `eval.jsonl`; what was not measured is not in it."""
+        """The metrics of a line of `panel.jsonl`; what was not measured is not in it."""
         return {name: round(value, 4) for name, value in asdict(self).items() if value is not None}
 
 
 class Panel:
     """Measures policies, always on the same pairs at the same seeds."""
 
-    def __init__(self, *, pairs: int, images: int, rewards: RewardConfig, independent: IndependentJudge | None) -> None:
-        """At most 48 pairs, `images` pictures each. `independent` is None where nobody else knows the pictures."""
-        self._pairs = PANEL_PAIRS[:pairs]
+    def __init__(
+        self, *, pairs: Sequence[Pair], images: int, rewards: RewardConfig, independent: IndependentJudge | None
+    ) -> None:
+        """`images` pictures a pair. `independent` is None where nobody else knows the pictures."""
+        self._pairs = pairs
         self._images = images
         self._rewards = rewards
         self._independent = independent
@@ -73,7 +78,7 @@ class Panel:
     async def measure(
         self, generator: Generator, judge: Judge, policy: str, *, folder: Path | None = None
     ) -> PanelMetrics:
-        """Paints and looks; with `folder`, leaves the pictures and `pairs.json` there.
+        """Generates and looks; with `folder`, leaves the pictures and `pairs.json` there.
 
         Raises:
             FailedPrecondition: without an independent judge, and the judge could read none of the pictures.
@@ -95,7 +100,7 @@ class Panel:
 
 
 def panel_metrics(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]], config: RewardConfig) -> PanelMetrics:
-    """The figures of groups of pictures, one group a pair.
+    """The metrics of groups of pictures, one group a pair.
 
     Raises:
         FailedPrecondition: nobody could read any of the pictures.
@@ -136,18 +141,22 @@ def panel_metrics(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]
 
 
 def keep(folder: Path, policy: str, pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]) -> None:
-    """Leaves `<pair:02d>-<image>.png` and `pairs.json` in a folder; raises as `storage.files.write_whole`."""
+    """Leaves `<pair:02d>-<image>.png` and `pairs.json` in a folder; raises as `write_whole`."""
     for number, group in enumerate(groups):
         for image, observation in enumerate(group):
             write_whole(folder / f"{number:02d}-{image}.png", observation.image)
     record = [
-        {"prompt": pair.prompt, "target": _point(pair.target), "images": [_sight(observation) for observation in group]}
+        {
+            "prompt": pair.prompt,
+            "target": _point(pair.target),
+            "images": [_record(one) for one in group],
+        }
         for pair, group in zip(pairs, groups, strict=True)
     ]
     write_json(folder / "pairs.json", {"policy": policy, "pairs": record})
 
 
-def _sight(observation: Observation) -> dict[str, Any]:
+def _record(observation: Observation) -> dict[str, Any]:
     return {
         "seed": observation.seed,
         "judged": observation.judged and _point(observation.judged.point),

@@ -30,7 +30,7 @@ class PaintedPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class PaintedPair:
-    """One pair of prompt and target, painted."""
+    """One pair of prompt and target, and its pictures."""
 
     prompt: str
     target: AffectPoint

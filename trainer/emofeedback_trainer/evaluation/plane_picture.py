@@ -1,4 +1,4 @@
-"""One prompt all over the plane, painted by the base and by a policy at the same seed: what was learned, to look at."""
+"""One prompt all over the plane, by the base and by a policy at the same seed: what was learned, to look at."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ async def _plane(prompt: str, policy: str, title: str, *, generator: Generator, 
     levels = grid_targets(_GRID)
     places = [(column, row) for column in range(_GRID) for row in range(_GRID)]
 
-    async def paint(target: AffectPoint) -> bytes:
+    async def generated(target: AffectPoint) -> bytes:
         caption = Condition(prompt=prompt, target=target).caption
         request = GenerationRequest(prompt=caption, seeds=(_SEED,), policy=policy)
         (image,) = [event.data async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
         return image
 
-    images = await asyncio.gather(*(paint(AffectPoint(levels[column], levels[row])) for column, row in places))
+    images = await asyncio.gather(*(generated(AffectPoint(levels[column], levels[row])) for column, row in places))
     outcomes = await judge.assess(images)
     cells = {
         place: Cell(image=image, judged=outcome.point)

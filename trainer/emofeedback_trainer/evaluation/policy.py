@@ -1,196 +1,197 @@
-"""`emofeedback-train flow-grpo-evaluate`: what a policy has learned, measured on pairs that it never trained on.
+"""A policy beside its base, on the same pairs at the same seeds, in the independent judge's eyes. Pure functions.
 
-Forty-eight held-out pairs of a neutral prompt and a target, four pictures each, painted in one round without textual
-feedback, by the profile's own steps and guidance; the base paints the same seeds. The independent judge looks,
-which neither rewards nor chooses.
+A low error proves nothing by itself: a policy that always aims at the middle of the plane has one too. So the error of
+the middle stands beside it, and the correlation and slope of result against target. Intervals are 95 % percentile
+intervals over the pairs, drawn with replacement; policy and base are drawn together.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import shlex
-import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from emofeedback.domain.errors import InvalidRequest
-from emofeedback.domain.generation import ModelInfo
-from emofeedback.domain.limits import BASE_POLICY
-from emofeedback.generator.policy_store import PolicyStore
-from emofeedback.in_process import local, silence_libraries
-from emofeedback.observability.console import say
-from emofeedback.profiles.overrides import load_profile
-from emofeedback.profiles.profile import Profile
-from emofeedback.storage.files import write_json, write_whole
-from emofeedback_trainer.evaluation import ablation
-from emofeedback_trainer.evaluation import policy_comparison as comparison
-from emofeedback_trainer.evaluation.observations import look_at
-from emofeedback_trainer.evaluation.pairs import EVALUATION_PAIRS, Pair
-from emofeedback_trainer.evaluation.plane_picture import plane_picture
-from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
+import numpy as np
+from numpy.typing import NDArray
 
-IMAGES = 4
-"""Pictures a pair."""
-_FIRST_SEED = 900_000
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback_trainer.core.pairs import MIDDLE, Pair
+from emofeedback_trainer.core.tables import table
+from emofeedback_trainer.evaluation.metrics import Array, bootstrap, line
+from emofeedback_trainer.evaluation.observations import Observation
+from emofeedback_trainer.evaluation.picture_statistics import brightness, diversity, edges, saturation, to_array
 
-_EXAMPLES = """examples:
-  emofeedback-train flow-grpo-evaluate
-                                        the profile's own default policy
-  emofeedback-train flow-grpo-evaluate --policy nano-final --policies runs/nano/policies --out runs/nano/evaluation
-                                        a trained one; keeps table.md, figures.json and plane.png
-  emofeedback-train flow-grpo-evaluate --policy nano-final --policies runs/nano/policies --out runs/nano/evaluation \\
-    --ablation                          base, reward feedback, textual feedback, both: three rounds of eight for every
-                                        pair, twice; the same command goes on where it was cut
-  emofeedback-train flow-grpo-evaluate --limit 8 --json
-                                        a quick look at the first eight pairs
-"""
+Drawn = NDArray[np.int64]
+"""Indices of pairs."""
+
+LEAST_GAIN = 0.25
+"""By which share a policy's error is to be lower than the base's, and than that of the middle."""
+LEAST_CORRELATION = 0.6
+LARGEST_SUBJECT_LOSS = 5.0
+"""Percentage points."""
+LEAST_DIVERSITY = 0.7
+"""Share of the base's."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Measured:
+    """What one policy generated, as arrays whose first axis is the pair."""
+
+    points: Array
+    """Valence and arousal, shape (pairs, images, 2)."""
+    subjects: Array
+    """1 where the independent judge sees the prompt's subject, shape (pairs, images)."""
+    alignments: Array
+    """Cosine with the neutral prompt, shape (pairs, images)."""
+    appearances: Array
+    """Brightness, saturation and edges, shape (pairs, images, 3)."""
+    diversities: Array
+    """Within each group, shape (pairs,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """What came of it."""
+class Row:
+    """One line of the table."""
 
-    profile: str
-    policy: str
-    policy_digest: str
-    base: ModelInfo
-    steps: int
-    guidance: float
-    pairs: int
-    rows: tuple[comparison.Row, ...]
-    ablation: tuple[ablation.Row, ...] = ()
+    what: str
+    policy: float
+    base: float | None = None
+    middle: float | None = None
+    """Of always aiming at the middle of the plane."""
+    low: float
+    """Ends of the interval of `policy`."""
+    high: float
+    aim: float | None = None
+    at_most: bool = False
+    """True where less is better."""
 
-    def to_json(self, command: str) -> dict[str, Any]:
-        """The content of `figures.json`."""
-        return {
-            "command": command,
-            "profile": self.profile,
-            "policy": self.policy,
-            "policy_digest": self.policy_digest,
-            "base": {"name": self.base.name, "digest": self.base.digest},
-            "steps": self.steps,
-            "guidance": self.guidance,
-            "pairs": self.pairs,
-            "images": IMAGES,
-            "figures": [{**asdict(row), "reached": row.reached} for row in self.rows],
-            "ablation": [asdict(row) for row in self.ablation],
-        }
+    @property
+    def reached(self) -> bool | None:
+        """Whether the value is as good as its aim."""
+        if self.aim is None:
+            return None
+        return self.policy <= self.aim if self.at_most else self.policy >= self.aim
 
-    def to_markdown(self, command: str) -> str:
-        """The tables, with what they were measured with."""
-        parts = [
-            f"`{command}`",
-            f"Policy {self.policy} ({self.policy_digest[:19]}) on {self.base.name} ({self.base.digest[:19]}): "
-            f"{self.pairs} held-out pairs, {IMAGES} pictures each, by the profile's {self.steps} steps and guidance "
-            f"{self.guidance:g}, one round, no textual feedback; feelings and subjects "
-            "as the independent judge sees them.",
-            comparison.markdown(self.rows),
+
+def measured(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]) -> Measured:
+    """Groups of two or more pictures, one group a pair, as arrays.
+
+    Raises:
+        FailedPrecondition: a picture was not seen by an independent judge.
+    """
+    if not all(observation.independent for group in groups for observation in group):
+        raise FailedPrecondition("the comparison needs an independent judge that has seen every picture")
+    seen = [
+        [(observation.independent, to_array(observation.picture)) for observation in group if observation.independent]
+        for group in groups
+    ]
+    return Measured(
+        points=np.array([[(independent.valence, independent.arousal) for independent, _ in group] for group in seen]),
+        subjects=np.array(
+            [
+                [float(independent.subject == pair.subject) for independent, _ in group]
+                for pair, group in zip(pairs, seen, strict=True)
+            ]
+        ),
+        alignments=np.array([[observation.alignment for observation in group] for group in groups]),
+        appearances=np.array([[(brightness(p), saturation(p), edges(p)) for _, p in group] for group in seen]),
+        diversities=np.array([diversity([observation.picture for observation in group]) for group in groups]),
+    )
+
+
+def compare(pairs: Sequence[Pair], policy: Measured, base: Measured, *, seed: int = 0) -> list[Row]:
+    """The table of the policy against the base; `seed` is of the intervals."""
+    targets = np.array([(pair.target.valence, pair.target.arousal) for pair in pairs])
+    middle = np.abs(targets - (MIDDLE.valence, MIDDLE.arousal))
+
+    def errors(of: Measured) -> Array:
+        """Mean of each group, shape (pairs, 2)."""
+        found: Array = np.abs(of.points - targets[:, None]).mean(axis=1)
+        return found
+
+    ours, theirs = errors(policy), errors(base)
+
+    def row(what: str, statistic: Callable[[Drawn], float], **others: float | bool | None) -> Row:
+        low, high = bootstrap(statistic, len(pairs), seed=seed)
+        return Row(what=what, policy=statistic(np.arange(len(pairs))), low=low, high=high, **others)  # type: ignore[arg-type]
+
+    def mean_row(what: str, ours: Array, theirs: Array, middle: Array | None = None) -> Row:
+        """Of values whose first axis is the pair."""
+        of_middle = None if middle is None else float(middle.mean())
+        return row(what, lambda drawn: float(ours[drawn].mean()), base=float(theirs.mean()), middle=of_middle)
+
+    def follows(axis: int, of: Measured) -> Callable[[Drawn], tuple[float, float]]:
+        asked = targets[:, None, axis].repeat(of.points.shape[1], axis=1)
+        return lambda drawn: line(asked[drawn].ravel(), of.points[drawn][..., axis].ravel())
+
+    def follows_rows(name: str, axis: int) -> list[Row]:
+        of_policy, (correlation, slope) = follows(axis, policy), follows(axis, base)(np.arange(len(pairs)))
+        return [
+            row(
+                f"{name}: correlation of result with target",
+                lambda drawn: of_policy(drawn)[0],
+                base=correlation,
+                middle=0.0,
+                aim=LEAST_CORRELATION,
+            ),
+            row(f"{name}: slope of result against target", lambda drawn: of_policy(drawn)[1], base=slope, middle=0.0),
         ]
-        return "\n\n".join(parts + ([ablation.markdown(self.ablation)] if self.ablation else []))
+
+    return [
+        mean_row("error abs(dV) + abs(dA)", ours.sum(axis=1), theirs.sum(axis=1), middle.sum(axis=1)),
+        row(
+            "lower than the base's by",
+            lambda drawn: 1 - float(ours[drawn].sum() / theirs[drawn].sum()),
+            aim=LEAST_GAIN,
+        ),
+        row(
+            "lower than the middle's by",
+            lambda drawn: 1 - float(ours[drawn].sum() / middle[drawn].sum()),
+            aim=LEAST_GAIN,
+        ),
+        mean_row("valence: error", ours[:, 0], theirs[:, 0], middle[:, 0]),
+        mean_row("arousal: error", ours[:, 1], theirs[:, 1], middle[:, 1]),
+        *follows_rows("valence", 0),
+        *follows_rows("arousal", 1),
+        mean_row("subject seen", policy.subjects, base.subjects),
+        row(
+            "subject lost, percentage points",
+            lambda drawn: 100 * float(base.subjects[drawn].mean() - policy.subjects[drawn].mean()),
+            aim=LARGEST_SUBJECT_LOSS,
+            at_most=True,
+        ),
+        mean_row("diversity within a group", policy.diversities, base.diversities),
+        row(
+            "diversity, share of the base's",
+            lambda drawn: float(policy.diversities[drawn].sum() / base.diversities[drawn].sum()),
+            aim=LEAST_DIVERSITY,
+        ),
+        mean_row("alignment with the prompt, by the scorer", policy.alignments, base.alignments),
+        *(
+            mean_row(name, policy.appearances[..., kind], base.appearances[..., kind])
+            for kind, name in enumerate(("brightness", "saturation", "edges"))
+        ),
+    ]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of `emofeedback-train flow-grpo-evaluate`."""
-    parser.description = (
-        "Measure a policy on 48 held-out pairs of a neutral prompt and a target, beside the base at the same seeds and "
-        "beside always painting the middle of the plane. The independent judge knows the nano world only."
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table."""
+    header = ["", "policy", "95 % interval", "base", "always the middle", "aim", "reached"]
+    return table(
+        header,
+        [
+            [
+                one.what,
+                f"{one.policy:.3f}",
+                f"{one.low:.3f} to {one.high:.3f}",
+                _number(one.base),
+                _number(one.middle),
+                "" if one.aim is None else f"{'at most' if one.at_most else 'at least'} {one.aim:g}",
+                {True: "yes", False: "no", None: ""}[one.reached],
+            ]
+            for one in rows
+        ],
     )
-    parser.epilog = _EXAMPLES
-    parser.add_argument("--policy", help="name of the policy; default: the profile's own")
-    parser.add_argument("--policies", help="folder or fsspec URI of the store that holds it; default: the profile's")
-    parser.add_argument(
-        "--profile", default="nano", help="a profile of the nano world, or a .toml file (default: nano)"
-    )
-    parser.add_argument("--out", type=Path, help="folder for table.md, figures.json, plane.png and the ablation's runs")
-    parser.add_argument("--ablation", action="store_true", help="reward and textual feedback apart; needs --out; slow")
-    parser.add_argument("--limit", type=int, default=len(EVALUATION_PAIRS), help="measure only so many pairs")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.set_defaults(run=run)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Measures and prints.
-
-    Raises:
-        InvalidRequest: no such profile, no policy named, or a number out of its range.
-        EmoFeedbackError: the policy can't be had or does not fit.
-    """
-    profile = _profile(arguments)
-    pairs = EVALUATION_PAIRS[: arguments.limit]
-    silence_libraries()
-    found = asyncio.run(evaluate(profile, pairs, out=arguments.out, with_ablation=arguments.ablation))
-    command = "emofeedback-train " + shlex.join(sys.argv[1:])
-    table = found.to_markdown(command)
-    if arguments.out:
-        write_whole(arguments.out / "table.md", f"{table}\n".encode(errors="backslashreplace"))
-        write_json(arguments.out / "figures.json", found.to_json(command))
-    say(json.dumps(found.to_json(command), indent=2) if arguments.json else table)
-
-
-async def evaluate(
-    profile: Profile, pairs: Sequence[Pair], *, out: Path | None = None, with_ablation: bool = False
-) -> Evaluation:
-    """Measures the profile's default policy; with `out`, leaves `plane.png` there, and the ablation's runs.
-
-    Raises:
-        EmoFeedbackError: as engines raise.
-    """
-    policy, independent = profile.generator.policy, load_independent_judge()
-    async with local(profile) as engines:
-        generator, judge = engines.generator, engines.judge
-        measured = []
-        for name in (policy, BASE_POLICY):
-            say(f"painting {len(pairs)} pairs by {name}", sys.stderr)
-            groups = await look_at(
-                pairs,
-                images=IMAGES,
-                first_seed=_FIRST_SEED,
-                policy=name,
-                generator=generator,
-                judge=judge,
-                independent=independent,
-            )
-            measured.append(comparison.measured(pairs, groups))
-        if out is not None:
-            picture = await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge)
-            write_whole(out / "plane.png", picture)
-        runs: list[ablation.Row] = []
-        if with_ablation and out is not None:
-            runs = await ablation.measure(
-                pairs,
-                policy,
-                out / "ablation",
-                profile=profile,
-                generator=generator,
-                judge=judge,
-                independent=independent,
-            )
-        return Evaluation(
-            profile=profile.name,
-            policy=policy,
-            policy_digest=PolicyStore(profile.generator.policies).manifest(policy).digest,
-            base=await generator.model(),
-            steps=profile.generator.steps,
-            guidance=profile.generator.guidance,
-            pairs=len(pairs),
-            rows=tuple(comparison.compare(pairs, *measured)),
-            ablation=tuple(runs),
-        )
-
-
-def _profile(arguments: argparse.Namespace) -> Profile:
-    """The profile with the asked-for policy as its default."""
-    if not 2 <= arguments.limit <= len(EVALUATION_PAIRS):
-        raise InvalidRequest.of("limit", f"is {arguments.limit}, it must lie in [2, {len(EVALUATION_PAIRS)}]")
-    if arguments.ablation and arguments.out is None:
-        raise InvalidRequest.of("out", "is missing, the ablation keeps its runs there")
-    profile = load_profile(arguments.profile)
-    store = arguments.policies or profile.generator.policies
-    policy = arguments.policy or ("" if arguments.policies else profile.generator.policy)
-    if not policy:
-        raise InvalidRequest.of("policy", "is missing, and the profile paints with none of its own")
-    return replace(profile, generator=replace(profile.generator, policies=store, policy=policy))
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Where figures come from: the models with their digests, the data with its hash, the seed and the command."""
+"""Where metrics come from: the models with their digests, the data with its hash, the seed and the command."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.generator.policy_store import PolicyStore
+from emofeedback.profiles.profile import GeneratorSettings
+from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.evaluation.metrics import Figure
+from emofeedback_trainer.evaluation.metrics import Estimate
 
 _SHOWN_DIGITS = len("sha256:") + 12
 """Of a digest in a sentence; the JSON has all of them."""
@@ -31,11 +34,19 @@ class Model:
     """`sha256:` and 64 hex digits over its weights; empty where only its answers are known."""
     policy: str = ""
     """The adapter that it worked with."""
+    policy_digest: str = ""
 
     @classmethod
     def of(cls, role: str, info: ModelInfo) -> Model:
         """A model as the services name it."""
         return cls(role=role, name=info.name, digest=info.digest, policy=info.policy)
+
+    @classmethod
+    def of_generator(cls, info: ModelInfo, settings: GeneratorSettings) -> Model:
+        """A generator with the default policy of its profile, or with none."""
+        policy = settings.policy
+        digest = PolicyStore(settings.policies).manifest(policy).digest if policy else ""
+        return cls(role="generator", name=info.name, digest=info.digest, policy=policy, policy_digest=digest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +57,13 @@ class Data:
     digest: str
     n: int
     """Units: pictures, questions, pairs of prompt and target."""
+
+    @classmethod
+    def of_pairs(cls, name: str, pairs: Sequence[Pair]) -> Data:
+        """Pairs of prompt and target; the digest is over prompts and targets in their order."""
+        content = [(pair.prompt, pair.target.valence, pair.target.arousal) for pair in pairs]
+        digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+        return cls(name=name, digest=f"sha256:{digest}", n=len(pairs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +82,8 @@ class Provenance:
         for model in self.models:
             digest = f" ({model.digest[:_SHOWN_DIGITS]})" if model.digest else ""
             policy = f" with policy {model.policy}" if model.policy else ""
-            lines.append(f"- {model.role}: {model.name}{digest}{policy}")
+            adapter = f" ({model.policy_digest[:_SHOWN_DIGITS]})" if model.policy_digest else ""
+            lines.append(f"- {model.role}: {model.name}{digest}{policy}{adapter}")
         lines += [f"- data: {data.name} ({data.digest[:_SHOWN_DIGITS]}), n = {data.n:,}" for data in self.data]
         return "\n".join(lines)
 
@@ -96,7 +115,7 @@ def samples_digest(samples: Iterable[Sample]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, figures and numbers as JSON has them; NaN, which JSON lacks, becomes null."""
+    """Dataclasses, estimates and numbers as JSON has them; NaN, which JSON lacks, becomes null."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -108,9 +127,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def shown(figure: Figure | None, digits: int = 3) -> str:
-    """A figure in a table: `0.521 [0.480, 0.566]`; empty where it was not measured."""
-    if figure is None or math.isnan(figure.value):
+def shown(found: Estimate | None, digits: int = 3) -> str:
+    """A metric in a table: `0.521 [0.480, 0.566]`; empty where it was not measured."""
+    if found is None or math.isnan(found.value):
         return ""
-    interval = "" if math.isnan(figure.low) else f" [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
-    return f"{figure.value:.{digits}f}{interval}"
+    interval = "" if math.isnan(found.low) else f" [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    return f"{found.value:.{digits}f}{interval}"

@@ -16,7 +16,7 @@ LARGEST_FALL: Mapping[str, float] = {
     "edges": 0.30,
     "diversity": 0.30,
 }
-"""Share of its first value that a figure may lose. A policy that follows its target no longer varies at will, so some
+"""Share of its first value that a metric may lose. A policy that follows its target no longer varies at will, so some
 diversity must go; the last policy before this alarm is the one to take."""
 
 

@@ -3,13 +3,17 @@
 A row is one noisy step of one sample (Flow-GRPO) or one noise level of its final latent (DiffusionNFT). A short
 micro-batch is filled up with copies that weigh nothing: matrix kernels, and so the last bits of a log-probability,
 depend on a batch's size.
+
+They are made once an update and read two to four times. A prompt's encoding is the largest part of a row by far, so
+rows point at their group's instead of holding a copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +30,16 @@ _NO_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Encodings:
+    """The groups' prompts as the transformer reads them, on its device; shared by all rows."""
+
+    prompt: tuple[Tensor, Tensor]
+    """Tokens, shape (groups, tokens, context width), and pooled vectors, shape (groups, pooled width)."""
+    negative: tuple[Tensor, Tensor] | None
+    """As `prompt`; None where guidance is off."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Inputs:
     """What the transformer reads, row by row."""
 
@@ -33,12 +47,25 @@ class Inputs:
     """float32, shape (rows, channels, height, width)."""
     sigmas: Tensor
     """Noise levels of the latents, shape (rows,)."""
-    prompt: tuple[Tensor, Tensor]
-    """Tokens, shape (rows, tokens, context width), and pooled vectors, shape (rows, pooled width)."""
-    negative: tuple[Tensor, Tensor] | None
-    """As `prompt`; None where guidance is off."""
     guidance: Tensor
     """Scale of the guidance, shape (rows,)."""
+    groups: Tensor
+    """int64: which of the encodings is each row's, shape (rows,)."""
+    encodings: Encodings
+
+    @property
+    def prompt(self) -> tuple[Tensor, Tensor]:
+        """Tokens, shape (rows, tokens, context width), and pooled vectors, shape (rows, pooled width)."""
+        tokens, pooled = self.encodings.prompt
+        return tokens[self.groups], pooled[self.groups]
+
+    @property
+    def negative(self) -> tuple[Tensor, Tensor] | None:
+        """As `prompt`; None where guidance is off."""
+        if self.encodings.negative is None:
+            return None
+        tokens, pooled = self.encodings.negative
+        return tokens[self.groups], pooled[self.groups]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,11 +100,23 @@ class LearnableGroup:
     """A group's tensors, and how good each of its samples is."""
 
     group: ScoredGroup
-    prompt: tuple[Tensor, Tensor]
-    """Tokens and pooled vector."""
-    negative: tuple[Tensor, Tensor] | None
     sigmas: Tensor
     advantages: Tensor
+
+    @cached_property
+    def latents(self) -> list[Tensor]:
+        """Of every sample, shape (noisy steps + 1, channels, height, width)."""
+        return [to_torch(sample.trajectory.latents) for sample in self.group.samples]
+
+    @cached_property
+    def log_probabilities(self) -> list[Tensor]:
+        """Of every sample, as the generator recorded them, shape (noisy steps,)."""
+        return [to_torch(sample.trajectory.log_probabilities) for sample in self.group.samples]
+
+    @cached_property
+    def finals(self) -> list[Tensor]:
+        """Of every sample, shape (channels, height, width)."""
+        return [to_torch(sample.trajectory.final) for sample in self.group.samples]
 
 
 def rollout_advantages(
@@ -104,8 +143,6 @@ def learnable_groups(rollout: Rollout, advantages: Sequence[Sequence[float]]) ->
     return [
         LearnableGroup(
             group=group,
-            prompt=_tensors(group.started.conditioning),
-            negative=_tensors(group.started.negative) if group.started.negative else None,
             sigmas=to_torch(group.started.sigmas),
             advantages=torch.tensor(of_group),
         )
@@ -115,94 +152,95 @@ def learnable_groups(rollout: Rollout, advantages: Sequence[Sequence[float]]) ->
 
 
 def step_batches(
-    groups: Sequence[LearnableGroup], *, part: int, parts: int, size: int, device: torch.device
-) -> Iterator[StepRows]:
-    """The noisy steps of every `parts`-th sample of each group, from sample `part` on, `size` rows at a time."""
-    rows = [
-        (group, sample, step)
-        for group in groups
-        for sample in range(part, len(group.group.samples), parts)
-        for step in range(group.group.window.length)
-    ]
-    for chosen, weights in _filled(rows, size):
-        trajectories = [group.group.samples[sample].trajectory for group, sample, _ in chosen]
-        latents = [to_torch(trajectory.latents) for trajectory in trajectories]
-        recorded = [to_torch(trajectory.log_probabilities) for trajectory in trajectories]
-        steps = [step for _, _, step in chosen]
-        levels = [group.group.window.first + step for group, _, step in chosen]
-        of_groups = [group for group, _, _ in chosen]
-        yield StepRows(
+    groups: Sequence[LearnableGroup], *, parts: int, size: int, device: torch.device
+) -> list[list[StepRows]]:
+    """The noisy steps of the groups' samples in micro-batches of `size` rows; a list for each part, which holds every
+    `parts`-th sample of each group."""
+    encodings = _encodings(groups, device)
+
+    def batch(chosen: Sequence[_Row], weights: Tensor) -> StepRows:
+        of_groups = [groups[row.group] for row in chosen]
+        levels = [group.group.window.first + row.step for group, row in zip(of_groups, chosen, strict=True)]
+        latents = [group.latents[row.sample] for group, row in zip(of_groups, chosen, strict=True)]
+        recorded = [group.log_probabilities[row.sample] for group, row in zip(of_groups, chosen, strict=True)]
+        return StepRows(
             inputs=_inputs(
-                of_groups,
-                [latents[row][step] for row, step in enumerate(steps)],
+                groups,
+                chosen,
+                [latent[row.step] for latent, row in zip(latents, chosen, strict=True)],
                 [group.sigmas[level] for group, level in zip(of_groups, levels, strict=True)],
+                encodings,
                 device,
             ),
             window=of_groups[0].group.window,
-            next_latents=_stacked([latents[row][step + 1] for row, step in enumerate(steps)], device),
+            next_latents=_stacked([latent[row.step + 1] for latent, row in zip(latents, chosen, strict=True)], device),
             next_sigmas=_stacked(
                 [group.sigmas[level + 1] for group, level in zip(of_groups, levels, strict=True)], device
             ),
             first_sigmas=_stacked([group.sigmas[1] for group in of_groups], device),
-            log_probabilities=_stacked([recorded[row][step] for row, step in enumerate(steps)], device),
-            advantages=_stacked([group.advantages[sample] for group, sample, _ in chosen], device),
+            log_probabilities=_stacked([one[row.step] for one, row in zip(recorded, chosen, strict=True)], device),
+            advantages=_advantages(groups, chosen, device),
             weights=weights.to(device),
         )
+
+    lengths = [group.group.window.length for group in groups]
+    return [[batch(*filled) for filled in _filled(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
 
 
 def noised_batches(
     groups: Sequence[LearnableGroup],
     *,
-    part: int,
     parts: int,
     size: int,
     device: torch.device,
     levels: int,
     seed: tuple[int, ...],
-) -> Iterator[NoisedRows]:
-    """Final latents of every `parts`-th sample of each group, from sample `part` on, each under noise of `levels`
-    different levels of its sampling; what is drawn depends on `seed` and the sample's own seed alone."""
-    rows = [
-        (group, sample, draw)
-        for group in groups
-        for sample in range(part, len(group.group.samples), parts)
-        for draw in range(levels)
-    ]
-    for chosen, weights in _filled(rows, size):
+) -> list[list[NoisedRows]]:
+    """Final latents of the groups' samples, each under noise of `levels` different levels of its sampling; batches and
+    parts are those of `step_batches`. What is drawn depends on `seed` and the sample's own seed alone."""
+    encodings = _encodings(groups, device)
+
+    def batch(chosen: Sequence[_Row], weights: Tensor) -> NoisedRows:
         finals, noisy, sigmas = [], [], []
-        for group, sample, draw in chosen:
-            trajectory = group.group.samples[sample].trajectory
-            random = np.random.default_rng((*seed, trajectory.seed))
-            level = random.permutation(len(group.sigmas) - 1)[draw]
-            final, sigma = to_torch(trajectory.final), group.sigmas[level]
-            noise = random.standard_normal((levels, *final.shape), dtype=np.float32)[draw]
+        for row in chosen:
+            group = groups[row.group]
+            random = np.random.default_rng((*seed, group.group.samples[row.sample].trajectory.seed))
+            level = random.permutation(len(group.sigmas) - 1)[row.step]
+            final, sigma = group.finals[row.sample], group.sigmas[level]
+            noise = random.standard_normal((levels, *final.shape), dtype=np.float32)[row.step]
             finals.append(final)
             noisy.append((1 - sigma) * final + sigma * torch.from_numpy(noise))
             sigmas.append(sigma)
-        yield NoisedRows(
-            inputs=_inputs([group for group, _, _ in chosen], noisy, sigmas, device),
+        return NoisedRows(
+            inputs=_inputs(groups, chosen, noisy, sigmas, encodings, device),
             finals=_stacked(finals, device),
-            advantages=_stacked([group.advantages[sample] for group, sample, _ in chosen], device),
+            advantages=_advantages(groups, chosen, device),
             weights=weights.to(device),
         )
 
-
-def _inputs(
-    groups: Sequence[LearnableGroup], latents: Sequence[Tensor], sigmas: Sequence[Tensor], device: torch.device
-) -> Inputs:
-    negatives = [group.negative for group in groups if group.negative]
-    return Inputs(
-        latents=_stacked(latents, device),
-        sigmas=_stacked(sigmas, device),
-        prompt=_stacked_pairs([group.prompt for group in groups], device),
-        negative=_stacked_pairs(negatives, device) if negatives else None,
-        guidance=torch.tensor([group.group.guidance for group in groups], device=device),
-    )
+    lengths = [levels] * len(groups)
+    return [[batch(*filled) for filled in _filled(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
 
 
-def _filled(
-    rows: Sequence[tuple[LearnableGroup, int, int]], size: int
-) -> Iterator[tuple[list[tuple[LearnableGroup, int, int]], Tensor]]:
+class _Row(NamedTuple):
+    """Where a row comes from, by index."""
+
+    group: int
+    sample: int
+    step: int
+    """A noisy step of the window, or a draw of a noise level."""
+
+
+def _rows(groups: Sequence[LearnableGroup], lengths: Sequence[int], part: int, parts: int) -> list[_Row]:
+    return [
+        _Row(number, sample, step)
+        for number, (group, length) in enumerate(zip(groups, lengths, strict=True))
+        for sample in range(part, len(group.group.samples), parts)
+        for step in range(length)
+    ]
+
+
+def _filled(rows: Sequence[_Row], size: int) -> Iterator[tuple[list[_Row], Tensor]]:
     """`rows` in batches of exactly `size`, with the weight of each."""
     for start in range(0, len(rows), size):
         chosen = list(rows[start : start + size])
@@ -210,12 +248,39 @@ def _filled(
         yield chosen + chosen[:1] * (size - len(chosen)), weights
 
 
-def _tensors(conditioning: Conditioning) -> tuple[Tensor, Tensor]:
-    return to_torch(conditioning.tokens), to_torch(conditioning.pooled)
+def _encodings(groups: Sequence[LearnableGroup], device: torch.device) -> Encodings:
+    started = [group.group.started for group in groups]
+    negatives = [one.negative for one in started if one.negative]
+    return Encodings(
+        prompt=_stacked_pairs([one.conditioning for one in started], device),
+        negative=_stacked_pairs(negatives, device) if negatives else None,
+    )
 
 
-def _stacked_pairs(pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> tuple[Tensor, Tensor]:
-    return _stacked([first for first, _ in pairs], device), _stacked([second for _, second in pairs], device)
+def _inputs(
+    groups: Sequence[LearnableGroup],
+    chosen: Sequence[_Row],
+    latents: Sequence[Tensor],
+    sigmas: Sequence[Tensor],
+    encodings: Encodings,
+    device: torch.device,
+) -> Inputs:
+    return Inputs(
+        latents=_stacked(latents, device),
+        sigmas=_stacked(sigmas, device),
+        guidance=torch.tensor([groups[row.group].group.guidance for row in chosen], device=device),
+        groups=torch.tensor([row.group for row in chosen], device=device),
+        encodings=encodings,
+    )
+
+
+def _advantages(groups: Sequence[LearnableGroup], chosen: Sequence[_Row], device: torch.device) -> Tensor:
+    return _stacked([groups[row.group].advantages[row.sample] for row in chosen], device)
+
+
+def _stacked_pairs(conditionings: Sequence[Conditioning], device: torch.device) -> tuple[Tensor, Tensor]:
+    tokens, pooled = zip(*((to_torch(one.tokens), to_torch(one.pooled)) for one in conditionings), strict=True)
+    return _stacked(tokens, device), _stacked(pooled, device)
 
 
 def _stacked(tensors: Sequence[Tensor], device: torch.device) -> Tensor:

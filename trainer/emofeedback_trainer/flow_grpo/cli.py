@@ -44,7 +44,7 @@ A configuration file starts from a built-in one and changes some keys:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train flow-grpo`."""
-    parser.description = "Teach the generator to paint what a target asks for, rewarded by the judge (Flow-GRPO)."
+    parser.description = "Teach the generator to make what a target asks for, rewarded by the judge (Flow-GRPO)."
     parser.epilog = _EXAMPLES
     parser.add_argument(
         "--config", help=f"a built-in configuration ({', '.join(CONFIGS)}) or a .toml file; default: nano"

@@ -23,12 +23,12 @@ from emofeedback.in_process import local
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback.storage.checkpoints import check_device, fetch
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.evaluation.panel import Panel
-from emofeedback_trainer.flow_grpo.config import NANO, FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.distributed import distributed_learner
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
-from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
 
 _PART = "transformer"
 
@@ -63,12 +63,17 @@ def learner_of(config: FlowGrpoConfig) -> Iterator[PolicyLearner]:
 
 
 def load_panel(config: FlowGrpoConfig) -> Panel:
-    """The held-out panel; the independent judge looks only where the pictures are of the world that it knows."""
+    """The held-out panel of the run's task; its independent judge looks only at pictures of a generator it knows.
+
+    Raises:
+        InvalidRequest: as `load_task`.
+    """
+    task = load_task(config.prompts)
     return Panel(
-        pairs=config.panel.pairs,
+        pairs=task.panel[: config.panel.pairs],
         images=config.panel.images,
         rewards=config.rewards,
-        independent=load_independent_judge() if config.prompts == NANO else None,
+        independent=task.independent(load_profile(config.profile).generator.checkpoint),
     )
 
 
@@ -84,14 +89,14 @@ def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[t
     if config.address:
         return _parts(AsyncClient(config.address, token=os.environ.get(TOKEN_VARIABLE, "")))
     profile = load_profile(config.profile)
-    # The run names every policy that it paints with: the profile's own default one is not in its store.
+    # The run names every policy that it generates with: the profile's own default one is not in its store.
     generator = replace(profile.generator, policies=store, policy="")
     return _parts(local(replace(profile, generator=generator, judge=_reproducible(profile))))
 
 
 def _reproducible(profile: Profile) -> JudgeSettings:
-    """One picture at a time on a CPU: there a figure's last bits depend on which pictures are judged together, and so
-    on when they arrive; a killed run could not be repeated to the bit. Painting is slower, so no time is lost."""
+    """One picture at a time on a CPU: there a number's last bits depend on which pictures are judged together, and so
+    on when they arrive; a killed run could not be repeated to the bit. Generating is slower, so no time is lost."""
     return replace(profile.judge, max_batch=1) if profile.judge.device == "cpu" else profile.judge
 
 

@@ -22,12 +22,9 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.profiles.overrides import changed, extended, flat, load_profile
 from emofeedback.profiles.profile import STRICT, Count, NotNegative, inconsistent
 from emofeedback_trainer.core.config import renamed
+from emofeedback_trainer.core.pairs import MOST_PAIRS
 from emofeedback_trainer.core.rewards import RewardConfig
-from emofeedback_trainer.evaluation.pairs import PANEL_PAIRS
 from emofeedback_trainer.flow_grpo.learning import TEXT_SIDE, LearnerConfig
-
-NANO = "nano"
-"""Names the nano world's neutral captions instead of a file of prompts."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -81,8 +78,8 @@ class PanelConfig:
 
     every: Count = 10
     """Iterations between two measurements; the first comes before any training, the last after it."""
-    pairs: Annotated[int, Field(ge=1, le=len(PANEL_PAIRS))] = 16
-    """Held-out pairs of prompt and target."""
+    pairs: Annotated[int, Field(ge=1, le=MOST_PAIRS)] = 16
+    """Held-out pairs of prompt and target; fewer where the task has no more."""
     images: Annotated[int, Field(ge=1, le=LIMITS.images_per_call)] = 2
     """Pictures a pair, at the same seeds each time."""
 
@@ -106,8 +103,9 @@ class FlowGrpoConfig:
     interpolation, Wortsman et al. 2022, arXiv 2109.01903)."""
     keep_policies: Count = 3
     """Newest policies of the run that stay in the store, besides those that the panel measured."""
-    prompts: str = NANO
-    """`nano` for the nano world's neutral captions, or a JSON lines file: see `conditions.read_training_prompts`."""
+    prompts: str = "nano"
+    """The task: `nano` for the nano world, `module:attribute` of another `Task`, or a JSON lines file of prompts; see
+    `core.task`."""
     target_gap: Annotated[float, Field(ge=0, le=SCALE_MAX - SCALE_MIDDLE)] = 2.0
     """Least distance of a drawn target from the middle of the scale, per axis, in its points. Near the middle a group
     earns most where its samples are all alike: such targets teach to paint the middle whatever is asked for."""

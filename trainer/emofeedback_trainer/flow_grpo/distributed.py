@@ -99,8 +99,8 @@ class DistributedLearner:
         import ray
 
         # Sent once, however many workers read it.
-        figures: UpdateMetrics = self._ask("update", ray.put(rollout), advantages)
-        return figures
+        metrics: UpdateMetrics = self._ask("update", ray.put(rollout), advantages)
+        return metrics
 
     def state(self) -> dict[str, Tensor]:
         """See `Learner.state`."""

@@ -13,7 +13,7 @@ take the same step as one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -106,8 +106,8 @@ class Learner:
             advantages: of every sample of every group, in the rollout's order.
 
         Raises:
-            TrainingIntegrityError: the first ratio is not 1 or a loss is not finite (that step is not taken), or the
-                steps did not move the model.
+            TrainingIntegrityError: the first ratio is not 1 or a loss is not finite (that step is then not taken), or
+                the steps did not move the model.
             InvalidRequest: groups have fewer samples than there are optimizer steps, or no noisy steps; or see
                 `learnable_groups`.
         """
@@ -122,12 +122,13 @@ class Learner:
             raise InvalidRequest.of("learner.objective", "flow-grpo learns from noisy steps, and the rollout has none")
         digest, probe = self.digest(), self.probe()
         share = groups[self._rank :: self._world]
-        before = self._before(share, rollout.iteration)
+        batches = self._batches(share, rollout.iteration)
+        before = self._before(batches)
         sums, norms, deviation = torch.zeros(4), [], 0.0
         for step in range(self.config.optimizer_steps * self.config.num_inner_epochs):
             part = step % self.config.optimizer_steps
             rows = sum(self._rows(group, part) for group in groups)
-            of_step, largest = self._accumulate(share, rollout.iteration, part, before[part], rows)
+            of_step, largest = self._accumulate(batches[part], before[part], rows)
             if step == 0:
                 deviation = largest
                 self._require_ratio_one(largest)
@@ -185,14 +186,15 @@ class Learner:
         of_sample = group.group.window.length if self.config.objective == "flow-grpo" else self.config.nft_levels
         return samples * of_sample
 
-    def _batches(self, groups: Sequence[LearnableGroup], iteration: int, part: int) -> Iterator[StepRows | NoisedRows]:
-        """The same micro-batches whenever it is asked."""
+    def _batches(self, groups: Sequence[LearnableGroup], iteration: int) -> Sequence[Sequence[StepRows | NoisedRows]]:
+        """The micro-batches of every part of a pass; none where this process has no group."""
         parts, size = self.config.optimizer_steps, self.config.micro_batch
+        if not groups:
+            return [[]] * parts
         if self.config.objective == "flow-grpo":
-            return step_batches(groups, part=part, parts=parts, size=size, device=self._device)
+            return step_batches(groups, parts=parts, size=size, device=self._device)
         return noised_batches(
             groups,
-            part=part,
             parts=parts,
             size=size,
             device=self._device,
@@ -201,24 +203,24 @@ class Learner:
         )
 
     @torch.no_grad()
-    def _before(self, groups: Sequence[LearnableGroup], iteration: int) -> list[list[Before]]:
+    def _before(self, batches: Sequence[Sequence[StepRows | NoisedRows]]) -> list[list[Before]]:
         """What must be known of every micro-batch of every part before the weights change."""
         before = [
             [
                 Before(old=self._policy.velocities(batch.inputs) if part or not number else None, reference=None)
-                for number, batch in enumerate(self._batches(groups, iteration, part))
+                for number, batch in enumerate(of_part)
             ]
-            for part in range(self.config.optimizer_steps)
+            for part, of_part in enumerate(batches)
         ]
         if self.config.beta:
             with self._policy.reference():
-                for part, of_part in enumerate(before):
-                    for known, batch in zip(of_part, self._batches(groups, iteration, part), strict=True):
+                for of_part, known_of_part in zip(batches, before, strict=True):
+                    for batch, known in zip(of_part, known_of_part, strict=True):
                         known.reference = self._policy.velocities(batch.inputs)
         return before
 
     def _accumulate(
-        self, groups: Sequence[LearnableGroup], iteration: int, part: int, before: Sequence[Before], rows: int
+        self, batches: Sequence[StepRows | NoisedRows], before: Sequence[Before], rows: int
     ) -> tuple[Tensor, float]:
         """Gradients of one step, averaged over all `rows` of all processes.
 
@@ -228,7 +230,7 @@ class Learner:
         sums, largest = torch.zeros(4, device=self._device), torch.zeros(1, device=self._device)
         self._optimizer.zero_grad(set_to_none=False)
         scale = 1.0
-        for batch, known in zip(self._batches(groups, iteration, part), before, strict=True):
+        for batch, known in zip(batches, before, strict=True):
             velocities = self._policy.velocities(batch.inputs)
             if known.old is None:
                 known.old = velocities.detach()
@@ -239,8 +241,8 @@ class Learner:
                 scale = float(rows * velocities[0].numel())
             share = batch.weights / rows
             ((losses * share).sum() * scale).backward()  # type: ignore[no-untyped-call]
-            figures = (losses, terms.kl, terms.clipped, terms.drift)
-            sums += torch.stack([(figure.detach() * share).sum() for figure in figures])
+            metrics = (losses, terms.kl, terms.clipped, terms.drift)
+            sums += torch.stack([(metric.detach() * share).sum() for metric in metrics])
             largest = torch.maximum(largest, terms.deviation.max())
         gradients = [self._gradient(weight) for weight in self._weights.values()]
         flat = self._over_all(torch.cat([gradient.flatten() for gradient in gradients]) / scale)

@@ -121,7 +121,7 @@ def nft_terms(
 
     Args:
         velocities: of the learned policy at `noisy`.
-        old_velocities: of the policy that painted the samples.
+        old_velocities: of the policy that generated the samples.
         finals: the samples' final latents.
         noisy: `(1 - sigma) * final + sigma * noise`.
         sigmas: the noise levels.

@@ -17,12 +17,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
 class Outage:
-    """What all calls of a run share, so that one outage is told of once, however many calls it meets."""
+    """What all calls of a run share, so that one outage is reported once, however many calls it meets."""
 
-    def __init__(self, patience: float, tell: Callable[[RunPaused | RunResumed], None]) -> None:
+    def __init__(self, patience: float, report: Callable[[RunPaused | RunResumed], None]) -> None:
         """`patience` is in seconds, counted from the first failure."""
         self._patience = patience
-        self._tell = tell
+        self._report = report
         self._since: float | None = None
 
     async def retry_until(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -47,10 +47,10 @@ class Outage:
     def _may_wait(self, error: EmoFeedbackError) -> bool:
         if self._since is None:
             self._since = time.monotonic()
-            self._tell(RunPaused(reason=str(error)))
+            self._report(RunPaused(reason=str(error)))
         return time.monotonic() - self._since < self._patience
 
     def _over(self) -> None:
         if self._since is not None:
-            self._tell(RunResumed(seconds=time.monotonic() - self._since))
+            self._report(RunResumed(seconds=time.monotonic() - self._since))
             self._since = None

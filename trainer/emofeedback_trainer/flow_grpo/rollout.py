@@ -1,4 +1,4 @@
-"""One iteration's rollout: groups are painted, and each picture is judged while the next ones are on the easel.
+"""One iteration's rollout: groups are generated, and each picture is judged while the next ones are under way.
 
 What comes out depends on the plan and the policy alone, not on the order in which pictures arrive: groups and samples
 are in the plan's order. A group is whole or it is dropped and counted; a service that is away is waited for, so no
@@ -38,13 +38,13 @@ async def roll_out(
     outage: Outage,
     on_group: Callable[[], None] = lambda: None,
 ) -> Rollout:
-    """Painted and judged groups of these plans.
+    """Generated and judged groups of these plans.
 
     Args:
         on_group: is told of every group that is done, or dropped.
 
     Raises:
-        TrainingIntegrityError: the generator painted with another model or policy than it was asked for.
+        TrainingIntegrityError: the generator worked with another model or policy than it was asked for.
         EmoFeedbackError: a service was away for longer than the run's patience, or refused the request.
     """
     began = time.monotonic()
@@ -145,7 +145,7 @@ def _require_version(started: GroupStarted, version: PolicyVersion) -> None:
     found = (model.name, model.digest, model.policy, started.policy_digest)
     if found != asked:
         raise TrainingIntegrityError(
-            f"asked for a group of {' '.join(asked)}, the generator painted with {' '.join(found)}"
+            f"asked for a group of {' '.join(asked)}, the generator worked with {' '.join(found)}"
         )
 
 

@@ -17,7 +17,7 @@ class Before:
     """Velocities for a micro-batch as they were before the update, shape (rows, channels, height, width)."""
 
     old: Tensor | None
-    """Of the policy that painted the rollout. None: not computed yet, and the first step will do it, since it begins
+    """Of the policy that generated the rollout. None: not computed yet, and the first step will do it, since it begins
     with that very policy."""
     reference: Tensor | None
     """Of the base; None where nothing holds the policy to it."""

@@ -1,4 +1,4 @@
-"""The run: paint and judge, learn, save, publish; again and again.
+"""The run: generate and judge, learn, save, publish; again and again.
 
 After every iteration the learner's state is saved, and only what is saved is published. So a run that is killed at any
 point goes on from its last whole iteration, publishes the same adapter under the same name again, and draws the batch
@@ -24,6 +24,7 @@ from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, Pol
 from emofeedback.observability.tracing import detached_span
 from emofeedback.profiles.overrides import flat
 from emofeedback_trainer.core.run_files import numbers
+from emofeedback_trainer.core.task import TrainingPrompt, load_task
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
@@ -49,14 +50,14 @@ from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.learning import UpdateMetrics
 from emofeedback_trainer.flow_grpo.metrics import rollout_metrics
 from emofeedback_trainer.flow_grpo.outage import Outage
-from emofeedback_trainer.flow_grpo.prompts import TrainingPrompt, plan, read_training_prompts
+from emofeedback_trainer.flow_grpo.prompts import plan
 from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 
 _LARGEST_DRIFT = 1e-4
 """Between log-probabilities of generator and learner. Other kernels alone give 3e-5; an adapter that the generator
-does not really paint with gives as much after one update, and ever more."""
+does not really work with gives as much after one update, and ever more."""
 
 
 class PolicyLearner(Protocol):
@@ -100,7 +101,7 @@ def prepare(
         FailedPrecondition: the checkpoint can't be read.
     """
     files.require_free(resume=resume)
-    training_prompts = read_training_prompts(config.prompts)
+    training_prompts = load_task(config.prompts).training
     checkpoint = load_checkpoint(files.checkpoints)
     if checkpoint is not None:
         require_same_config(checkpoint, config)
@@ -125,7 +126,7 @@ async def train(
     Raises:
         InvalidRequest: as `prepare`.
         FailedPrecondition: as `prepare`, or another generator or judge than the run began with.
-        TrainingIntegrityError: what was learned from is not what the policy painted.
+        TrainingIntegrityError: what was learned from is not what the policy generated.
         ResourceExhausted: the disk is full.
         EmoFeedbackError: a service was away for longer than the run's patience.
     """
@@ -160,7 +161,7 @@ class _Run:
     ) -> None:
         self._config = config
         self._files = files
-        self._wishes = training_prompts
+        self._training_prompts = training_prompts
         self._generator = generator
         self._judge = judge
         self._learner = learner
@@ -228,7 +229,7 @@ class _Run:
 
     async def _roll_out(self, version: PolicyVersion) -> Rollout:
         config = self._config
-        plans = plan(self._wishes, config, self._iteration)
+        plans = plan(self._training_prompts, config, self._iteration)
         done = iter(range(1, len(plans) + 1))
         return await roll_out(
             plans,

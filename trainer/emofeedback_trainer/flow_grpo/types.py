@@ -31,7 +31,7 @@ class ScoredGroup:
     started: GroupStarted
     samples: tuple[ScoredTrajectory, ...]
     guidance: float = 1.0
-    """The classifier-free guidance scale it was painted with; read where `started.negative` is there."""
+    """The classifier-free guidance scale it was generated with; read where `started.negative` is there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from emofeedback_trainer.judge.command import samples_of
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_config
 
 _EXAMPLES = """examples:
-  emofeedback-train data from-scenes runs/scenes
+  emofeedback-train nano dataset runs/scenes
   emofeedback-train judge-compare --data runs/scenes --out runs/comparison
                                         everything, in one table; begun again, it goes on where it was cut
   emofeedback-train judge-compare --data runs/scenes --out runs/comparison --only joint regression

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofeedback.domain.assessment import Assessment
+from emofeedback_trainer.core.tables import table as markdown_table
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.evaluation.metrics import Figure, figure
+from emofeedback_trainer.evaluation.metrics import Estimate, estimate
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
 from emofeedback_trainer.judge.comparison import WAYS, Measured, Way
 
@@ -32,11 +33,11 @@ class Row:
     way: Way
     readable: float
     """Share of the replies, in [0, 1]; the others are left out of the errors."""
-    errors: Mapping[str, Figure]
+    errors: Mapping[str, Estimate]
     """Mean |error| of `valence` and `arousal`, in points of the 1-9 scale."""
-    accuracy: Figure
+    accuracy: Estimate
     """Share of pictures whose emotion is right."""
-    lower: Mapping[str, Figure]
+    lower: Mapping[str, Estimate]
     """Per axis, the share by which the error is lower than that of the variant's start, on the pictures that both can
     rate; empty where the start is not in the comparison."""
 
@@ -62,8 +63,8 @@ def rows(measured: Sequence[Measured], test: Sequence[Sample], *, seed: int) -> 
                     what=one.variant.what,
                     way=way,
                     readable=len(readable) / len(test),
-                    errors={axis: figure(_mean, _errors(readable, axis), seed=seed) for axis in _AXES},
-                    accuracy=figure(_mean, [float(o.emotion is s.emotion) for o, s in readable], seed=seed),
+                    errors={axis: estimate(_mean, _errors(readable, axis), seed=seed) for axis in _AXES},
+                    accuracy=estimate(_mean, [float(o.emotion is s.emotion) for o, s in readable], seed=seed),
                     lower={} if start is None else _lower(said, start.outcomes[way], test, seed),
                 )
             )
@@ -72,17 +73,11 @@ def rows(measured: Sequence[Measured], test: Sequence[Sample], *, seed: int) -> 
 
 def to_markdown(table: Sequence[Row], provenance: Provenance) -> str:
     """A table for each way to ask."""
-    lines = []
-    for way in WAYS:
-        lines += [
-            f"{_WAYS[way]}:",
-            "",
-            "| | valence MAE | arousal MAE | lower than its start | emotion right | readable |",
-        ]
-        lines += ["|---|---|---|---|---|---|"]
-        lines += [_line(row) for row in table if row.way == way]
-        lines.append("")
-    return "\n".join([*lines, provenance.to_markdown()])
+    header = ("", "valence MAE", "arousal MAE", "lower than its start", "emotion right", "readable")
+    parts = [
+        f"{_WAYS[way]}:\n\n{markdown_table(header, [_cells(row) for row in table if row.way == way])}" for way in WAYS
+    ]
+    return "\n\n".join([*parts, provenance.to_markdown()])
 
 
 def to_json(table: Sequence[Row], provenance: Provenance) -> dict[str, Any]:
@@ -91,21 +86,21 @@ def to_json(table: Sequence[Row], provenance: Provenance) -> dict[str, Any]:
     return content
 
 
-def _line(row: Row) -> str:
+def _cells(row: Row) -> Sequence[str]:
     lower = ", ".join(f"{axis[0].upper()} {shown(found, 2)}" for axis, found in row.lower.items())
     valence, arousal = (shown(row.errors[axis]) for axis in _AXES)
-    return f"| {row.what} | {valence} | {arousal} | {lower} | {shown(row.accuracy)} | {row.readable:.1%} |"
+    return row.what, valence, arousal, lower, shown(row.accuracy), f"{row.readable:.1%}"
 
 
 def _lower(
     said: Sequence[Assessment | None], before: Sequence[Assessment | None], test: Sequence[Sample], seed: int
-) -> Mapping[str, Figure]:
+) -> Mapping[str, Estimate]:
     both = [(now, then, sample) for now, then, sample in zip(said, before, test, strict=True) if now and then]
     if not both:
         return {}
     after = [(now, sample) for now, _, sample in both]
     start = [(then, sample) for _, then, sample in both]
-    return {axis: figure(_reduction, _errors(after, axis), _errors(start, axis), seed=seed) for axis in _AXES}
+    return {axis: estimate(_reduction, _errors(after, axis), _errors(start, axis), seed=seed) for axis in _AXES}
 
 
 def _errors(pairs: Sequence[tuple[Assessment, Sample]], axis: str) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from emofeedback_trainer.judge.config import SFT_CONFIGS
 from emofeedback_trainer.judge.folder import TrainedJudge
 
 _EXAMPLES = """examples:
-  emofeedback-train data from-scenes runs/scenes
+  emofeedback-train nano dataset runs/scenes
   emofeedback-train judge-sft --data runs/scenes --out runs/sft
                                         the embedded judge learns from drawn scenes, on this CPU
   emofeedback-train judge-sft --data runs/scenes --out runs/sft --resume

@@ -1,4 +1,4 @@
-"""`emofeedback-train nano <stage>`: makes the embedded models, stage by stage or all in order."""
+"""`emofeedback-train nano <stage>`: makes the embedded models, stage by stage or all in order, and measures them."""
 
 import argparse
 import json
@@ -12,14 +12,13 @@ import torch.distributed as dist
 
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
+from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
-from emofeedback_trainer.nano.measure.panel import PANEL
-from emofeedback_trainer.nano.measure.panel_metrics import markdown
-from emofeedback_trainer.nano.measure.panel_run import measure_panel
+from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
 from emofeedback_trainer.nano.models import autoencoder, eyes, generator_parts, judge, scorer
 from emofeedback_trainer.nano.models import generator as base_generator
 from emofeedback_trainer.nano.models import independent_judge as independent
-from emofeedback_trainer.nano.world.plane import plane_picture
+from emofeedback_trainer.nano.world.plane import world_picture
 
 _EXAMPLES = """examples:
   emofeedback-train nano all                        everything in order; run it again to go on where it was cut
@@ -29,28 +28,27 @@ _EXAMPLES = """examples:
   emofeedback-train nano export                     write the trained weights into the packages
   emofeedback-train nano evaluate --json            how good are the exported models, on scenes never trained on?
   emofeedback-train nano panel --limit 4            does the loop work? the first four runs of the fixed panel
+  emofeedback-train nano dataset runs/scenes        a data set of drawn scenes, whose feelings are known
 """
 _SERVICES = Path(__file__).parents[3] / "services" / "emofeedback" / "nano"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the stages and their options on the parser of `emofeedback-train nano`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = "Make the embedded models of the nano world. Every stage resumes where it was cut."
+    parser.description = "Make the embedded models of the nano world, measure them, and draw data sets of its scenes."
     parser.epilog = _EXAMPLES
-    parser.add_argument(
-        "stage",
-        choices=[*STAGES, "all", *MEASUREMENTS],
-        help="what to make; `all` makes everything in this order; the last ones measure what was made",
-    )
-    parser.add_argument("--out", type=Path, default=Path("nano-build"), help="folder of checkpoints and curves")
-    parser.add_argument("--steps", type=int, help="training steps of this stage, instead of the recipe's")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
-    parser.add_argument("--threads", type=int, help="CPU threads of torch")
-    parser.add_argument("--json", action="store_true", help="measurements: print JSON instead of a table")
-    parser.add_argument("--limit", type=int, help="panel: only so many runs; evaluate: only so many pictures a row")
-    parser.add_argument("--profile", default="nano", help="panel: another profile, by name or as a .toml file")
-    parser.set_defaults(run=run)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--out", type=Path, default=Path("nano-build"), help="folder of checkpoints and curves")
+    common.add_argument("--steps", type=int, help="training steps of this stage, instead of the recipe's")
+    common.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
+    common.add_argument("--threads", type=int, help="CPU threads of torch")
+    common.add_argument("--json", action="store_true", help="measurements: print JSON instead of a table")
+    common.add_argument("--limit", type=int, help="panel: only so many runs; evaluate: only so many pictures a row")
+    common.add_argument("--profile", default="nano", help="panel: another profile, by name or as a .toml file")
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for stage in (*STAGES, "all", *MEASUREMENTS):
+        stages.add_parser(stage, help=_PURPOSES[stage], parents=[common]).set_defaults(run=run)
+    add_dataset(stages)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -67,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _world(out: Path, device: torch.device, steps: int | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    plane_picture().save(out / "world.jpg", quality=80, optimize=True)
+    world_picture().save(out / "world.jpg", quality=80, optimize=True)
 
 
 def _autoencoder(out: Path, device: torch.device, steps: int | None) -> None:
@@ -113,10 +111,10 @@ def _export(out: Path, device: torch.device, steps: int | None) -> None:
 
 
 def _panel(arguments: argparse.Namespace) -> None:
-    figures = measure_panel(
+    metrics = measure_panel(
         arguments.out / "panel", profile=load_profile(arguments.profile), limit=arguments.limit or len(PANEL)
     )
-    say(json.dumps(asdict(figures), indent=2) if arguments.json else markdown(figures))
+    say(json.dumps(asdict(metrics), indent=2) if arguments.json else markdown(metrics))
 
 
 STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
@@ -134,3 +132,18 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
 
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {"evaluate": evaluate.run, "panel": _panel}
 """What can be measured of the exported models."""
+
+_PURPOSES = {
+    "world": "a picture of the world: scenes all over the plane",
+    "autoencoder": "between pictures and latents",
+    "scenes": "the generator's training data as latents",
+    "generator": "from captions to latents",
+    "critic": "the independent judge, for tables and never for rewards",
+    "eyes": "the judge's vision",
+    "judge": "the vision-language model that assesses and rewrites",
+    "scorer": "how well a picture fits a text",
+    "export": "write the trained weights into the packages",
+    "all": "everything in this order; every stage resumes where it was cut",
+    "evaluate": "how good the exported models are, on scenes never trained on",
+    "panel": "whether the loop works: a fixed panel of runs",
+}

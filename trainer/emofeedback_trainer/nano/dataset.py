@@ -5,6 +5,7 @@ Every scene is made from the seed, its split and its number alone, so the same s
 
 from __future__ import annotations
 
+import argparse
 import io
 import math
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback_trainer.data.build_cli import Subcommands, add_builder, add_counts, report, shown_progress
 from emofeedback_trainer.data.card import Card, Show, begin, finish
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.storage import SPLITS, write_split
@@ -23,10 +25,14 @@ from emofeedback_trainer.nano.world.language import thoughts
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import Scene, affect, emotion, leanings, sample_scene
 
+_EXAMPLES = """examples:
+  emofeedback-train nano dataset runs/scenes
+  emofeedback-train nano dataset runs/few --train 200 --val 50 --test 50 --seed 3 --worn 0
+"""
 SOURCE = "scenes"
 _LICENSE = "Apache-2.0"
 _STREAM = 7
-"""Keeps these scenes apart from those of `nano.datasets.SPLITS`, on which the embedded models were trained."""
+"""Keeps these scenes apart from those of `numbered.scene_at`, on which the embedded models were trained."""
 _RANKED = 3
 """Emotions in a ranking, as EEmo-Logic asks for."""
 
@@ -44,14 +50,14 @@ class SceneData:
     seed: int = 0
     """Another seed, other scenes."""
     worn: float = WORN
-    """Share of the pictures that are softened, noisy and compressed, in [0, 1], as painted ones are."""
+    """Share of the pictures that are softened, noisy and compressed, in [0, 1], as generated ones are."""
 
 
 def build_scenes(folder: Path, data: SceneData, progress: Show) -> None:
     """Draws every split that the folder doesn't have yet, and writes its card.
 
     Args:
-        progress: told each split's scenes.
+        progress: is called with each split's scenes.
 
     Raises:
         InvalidRequest: a setting is out of its range.
@@ -63,7 +69,7 @@ def build_scenes(folder: Path, data: SceneData, progress: Show) -> None:
         about="Pictures of the nano world, drawn by a program that knows what each part of a scene does to the "
         "feeling: valence, arousal and emotion are exact, captions and reasons follow from the scene. "
         "It is no photograph and says nothing about people.",
-        made_by=f"emofeedback-train data from-scenes OUT --train {data.train} --val {data.val} --test {data.test} "
+        made_by=f"emofeedback-train nano dataset OUT --train {data.train} --val {data.val} --test {data.test} "
         f"--seed {data.seed} --worn {data.worn:g}",
     )
     begin(folder, card)
@@ -125,3 +131,28 @@ def _drawn(data: SceneData, split: str, count: int, progress: Show) -> Iterator[
         worn = bool(rng.random() < data.worn)
         yield scene_sample(scene, rng, id=f"{SOURCE}-{data.seed}-{split}-{index:06d}", split=split, worn=worn)
         progress(split, index + 1, count)
+
+
+def add_dataset(commands: Subcommands) -> None:
+    """Declares `emofeedback-train nano dataset`."""
+    defaults = SceneData()
+    purpose = "draw a data set of the nano world, whose feelings are known"
+    parser = add_builder(commands, "dataset", purpose, _EXAMPLES)
+    add_counts(parser, defaults, "scenes")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="another seed, other scenes")
+    parser.add_argument(
+        "--worn",
+        type=float,
+        default=defaults.worn,
+        help=f"share of pictures with the flaws of generated ones (default {defaults.worn:g})",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    data = SceneData(
+        train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed, worn=arguments.worn
+    )
+    with shown_progress() as show:
+        build_scenes(arguments.out, data, show)
+    report(arguments.out)

@@ -18,6 +18,7 @@ import numpy as np
 
 from emofeedback.domain.affect import clip_to_scale
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.card import Card, Show, begin, finish, is_finished
 from emofeedback_trainer.data.eemodb.clustering import Clustering, ClusteringSettings, cluster_categories
 from emofeedback_trainer.data.eemodb.labels import to_ekman, votes_to_ekman
@@ -161,16 +162,21 @@ def _card(samples: Sequence[Sample], left_out: int, clustering: Clustering | Non
     ]
     if clustering is not None:
         explained = ", ".join(f"{axis} {value:.2f}" for axis, value in zip(AXES, clustering.explained, strict=True))
-        rows = "\n".join(
-            f"| {name} | {' / '.join(f'{value:.2f}' for value in one.point)} | {one.spread:.2f} | {one.nearest} "
-            f"| {one.distance:.2f} | {to_ekman(name, clustering.labels) or 'none'} |"
+        rows = [
+            (
+                name,
+                " / ".join(f"{value:.2f}" for value in one.point),
+                f"{one.spread:.2f}",
+                one.nearest,
+                f"{one.distance:.2f}",
+                to_ekman(name, clustering.labels) or "none",
+            )
             for name, one in clustering.clusters.items()
-        )
+        ]
         notes += [
             f"EMOTIC's categories, placed by linear regression (R² on the parts left out: {explained}). A category "
             f"with a synonym keeps it; another one becomes the nearest emotion within {clustering.radius:g} points:",
-            "| category | V / A / D | spread between fits | nearest | distance | used as |\n|---|---|---|---|---|---|\n"
-            + rows,
+            table(("category", "V / A / D", "spread between fits", "nearest", "distance", "used as"), rows),
         ]
     return Card(
         title="Pictures and the emotions they evoke",

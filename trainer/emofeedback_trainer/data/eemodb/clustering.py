@@ -23,7 +23,7 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ClusteringSettings:
-    """How categories become places and places become emotions. EEmo-Logic publishes no figures; these are ours."""
+    """How categories become places and places become emotions. EEmo-Logic publishes no numbers; these are ours."""
 
     folds: int = 5
     repeats: int = 10

@@ -74,7 +74,7 @@ def _ranking(row: Row) -> tuple[RankedEmotion, ...]:
 
 
 def _mean(row: Row, column: str) -> float:
-    figures = row.cells.get(column)
-    if not isinstance(figures, list) or not figures:
+    values = row.cells.get(column)
+    if not isinstance(values, list) or not values:
         raise row.bad(column, "must be a list that begins with the mean rating")
-    return row.checked(f"{column}[0]", figures[0], SCALE_MIN, SCALE_MAX)
+    return row.checked(f"{column}[0]", values[0], SCALE_MIN, SCALE_MAX)

@@ -1,42 +1,44 @@
 """`emofeedback-train nano evaluate`: how good are the embedded models, on scenes that none of them was trained on?
 
 Judge, agent, scorer and generator are asked through the services' own engines; the independent judge, which neither
-rewards nor chooses, is the second opinion. Every row has its count and the metric that the project aims at.
+rewards nor chooses, is the second opinion. Every row has its count and the value that the project aims at.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from emofeedback.in_process import local
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.generation import Generator
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback_trainer.core.tables import table
+from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
-from emofeedback_trainer.nano.measure.generator import generator_metrics, painted
+from emofeedback_trainer.nano.measure.generator import generate, generator_metrics
 from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, scorer_metrics
 from emofeedback_trainer.nano.models.independent_judge import load_independent_judge, measure_independent_judge
 from emofeedback_trainer.nano.world.language import Album, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
 
 _SEED = 6
-_SCENES, _PAINTED, _ALOUD, _SITUATIONS = 1000, 500, 300, 200
-"""Pictures judged, painted, judged aloud, and situations of the agent, where `--limit` doesn't ask for fewer."""
+_SCENES, _GENERATED, _ALOUD, _SITUATIONS = 1000, 500, 300, 200
+"""Pictures judged, generated, judged aloud, and situations of the agent, where `--limit` doesn't ask for fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class Metric:
     """One row."""
 
     what: str
     value: float
     aim: float | None
-    """The figure to reach, None where the row only informs."""
+    """The value to reach, None where the row only informs."""
     at_most: bool = False
     """True where less is better."""
     n: int
@@ -61,12 +63,12 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("aloud.aloud_arousal_mae", "judge aloud: arousal MAE", None, True),
     ("aloud.ways_differ", "short way against aloud: difference of MAE", 0.05, True),
     ("aloud.named_are_there", "judge aloud: attributes it names that are there", 0.90, False),
-    ("painted.judges_valence", "judge and independent judge on painted images: valence correlation", 0.85, False),
-    ("painted.judges_arousal", "judge and independent judge on painted images: arousal correlation", 0.85, False),
-    ("painted.subject", "generator: subject recognised", 0.85, False),
-    ("painted.weather", "generator: weather recognised", 0.85, False),
-    ("painted.extra", "generator: extras recognised", 0.80, False),
-    ("painted.called_drawn", "generator: painted images that pass for drawn ones", 0.30, False),
+    ("generated.judges_valence", "judge and independent judge on generated images: valence correlation", 0.85, False),
+    ("generated.judges_arousal", "judge and independent judge on generated images: arousal correlation", 0.85, False),
+    ("generated.subject", "generator: subject recognised", 0.85, False),
+    ("generated.weather", "generator: weather recognised", 0.85, False),
+    ("generated.extra", "generator: extras recognised", 0.80, False),
+    ("generated.called_drawn", "generator: images that pass for drawn ones", 0.30, False),
     ("scorer.prefers_the_right_caption", "scorer: prefers the right caption, one word changed", 0.95, False),
     ("scorer.text_kept_low", "scorer: rewrite that keeps the subject, cosine, 5th percentile", None, False),
     ("scorer.text_lost_high", "scorer: rewrite that lost it, cosine, 95th percentile", None, True),
@@ -84,51 +86,55 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures on at most `arguments.limit` pictures a row and prints, as JSON where `arguments.json`."""
-    figures = asyncio.run(evaluate(arguments.limit or _SCENES))
+    limit = arguments.limit or _SCENES
+    metrics = with_engines(NANO_PROFILE, lambda generator, judge: evaluate(generator, judge, limit))
     if arguments.json:
-        say(json.dumps({"seed": _SEED, "figures": [{**asdict(one), "reached": one.reached} for one in figures]}))
+        say(json.dumps({"seed": _SEED, "metrics": [{**asdict(one), "reached": one.reached} for one in metrics]}))
     else:
-        say(table(figures))
+        say(markdown(metrics))
 
 
-async def evaluate(n: int) -> list[Figure]:
-    """Every figure, on at most `n` pictures each."""
+async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
+    """Every metric, on at most `n` pictures each."""
     scenes = [scene_at("evaluation", index) for index in range(min(n, _SCENES))]
-    async with local(NANO_PROFILE) as engines:
-        generator, judge, independent = engines.generator, engines.judge, load_independent_judge()
-        some = scenes[:_PAINTED]
-        images = await painted(generator, some, _SEED)
-        aloud = min(n, _ALOUD)
-        judged = await judge_metrics(judge, scenes, aloud=aloud)
-        rng = np.random.default_rng(_SEED)
-        situations = [situation(Album(scenes), rng) for _ in range(min(n, _SITUATIONS))]
-        measured: Mapping[str, tuple[int, Mapping[str, float]]] = {
-            "judge": (len(scenes), judged),
-            "aloud": (aloud, judged),
-            "baseline": (len(scenes), baseline(scenes)),
-            "painted": (
-                len(some),
-                await generator_metrics(images, some, judge=judge, independent=independent, seed=_SEED),
-            ),
-            "scorer": (len(scenes), await scorer_metrics(judge, scenes, _SEED)),
-            "agent": (len(situations), agent_metrics(await rewritings(judge, situations))),
-            "critic": (len(scenes), measure_independent_judge(independent, scenes=len(scenes))),
-        }
+    independent = load_independent_judge()
+    some = scenes[:_GENERATED]
+    images = await generate(generator, some, _SEED)
+    aloud = min(n, _ALOUD)
+    judged = await judge_metrics(judge, scenes, aloud=aloud)
+    rng = np.random.default_rng(_SEED)
+    situations = [situation(Album(scenes), rng) for _ in range(min(n, _SITUATIONS))]
+    measured: Mapping[str, tuple[int, Mapping[str, float]]] = {
+        "judge": (len(scenes), judged),
+        "aloud": (aloud, judged),
+        "baseline": (len(scenes), baseline(scenes)),
+        "generated": (
+            len(some),
+            await generator_metrics(images, some, judge=judge, independent=independent, seed=_SEED),
+        ),
+        "scorer": (len(scenes), await scorer_metrics(judge, scenes, _SEED)),
+        "agent": (len(situations), agent_metrics(await rewritings(judge, situations))),
+        "critic": (len(scenes), measure_independent_judge(independent, scenes=len(scenes))),
+    }
     return [
-        Figure(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
+        Metric(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
         for key, what, aim, at_most in _ROWS
         for part, name in [key.split(".")]
     ]
 
 
-def table(figures: list[Figure]) -> str:
-    """The figures as Markdown."""
-    lines = ["| what | n | value | aim | reached |", "|---|---|---|---|---|"]
-    for one in figures:
-        sign = "at most" if one.at_most else "at least"
-        aim = "" if one.aim is None else f"{sign} {one.aim:g}"
-        lines.append(f"| {one.what} | {one.n} | {one.value:.3f} | {aim} | {_YES[one.reached]} |")
-    return "\n".join(lines)
-
-
-_YES = {True: "yes", False: "no", None: ""}
+def markdown(metrics: list[Metric]) -> str:
+    """The metrics as Markdown."""
+    return table(
+        ("what", "n", "value", "aim", "reached"),
+        [
+            (
+                one.what,
+                f"{one.n}",
+                f"{one.value:.3f}",
+                "" if one.aim is None else f"{'at most' if one.at_most else 'at least'} {one.aim:g}",
+                {True: "yes", False: "no", None: ""}[one.reached],
+            )
+            for one in metrics
+        ],
+    )

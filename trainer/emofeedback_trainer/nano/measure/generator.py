@@ -12,6 +12,7 @@ from PIL import Image
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Generator
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback_trainer.evaluation.metrics import correlation
 from emofeedback_trainer.nano.measure.judge import judged
 from emofeedback_trainer.nano.measure.realism import share_called_drawn
 from emofeedback_trainer.nano.models.independent_judge import IndependentJudge
@@ -24,7 +25,7 @@ _TOGETHER = 32
 """Pictures asked for at a time, so that the generator can batch them."""
 
 
-async def painted(generator: Generator, scenes: Sequence[Scene], seed: int) -> list[bytes]:
+async def generate(generator: Generator, scenes: Sequence[Scene], seed: int) -> list[bytes]:
     """A PNG for each scene, by the base weights, from a caption that names all of it."""
     rng = np.random.default_rng(seed)
     requests = [
@@ -32,13 +33,13 @@ async def painted(generator: Generator, scenes: Sequence[Scene], seed: int) -> l
         for index, scene in enumerate(scenes)
     ]
 
-    async def paint(request: GenerationRequest) -> bytes:
+    async def image_of(request: GenerationRequest) -> bytes:
         (data,) = [event.data async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
         return data
 
     images: list[bytes] = []
     for start in range(0, len(requests), _TOGETHER):
-        images += await asyncio.gather(*map(paint, requests[start : start + _TOGETHER]))
+        images += await asyncio.gather(*map(image_of, requests[start : start + _TOGETHER]))
     return images
 
 
@@ -53,15 +54,10 @@ async def generator_metrics(
     seen = list(zip(readings, scenes, strict=True))
     wanted = [(extra, reading) for reading, scene in seen for extra in scene.extras]
     return {
-        "judges_valence": _correlation([o.valence for o, _ in pairs], [r.valence for _, r in pairs]),
-        "judges_arousal": _correlation([o.arousal for o, _ in pairs], [r.arousal for _, r in pairs]),
+        "judges_valence": correlation([o.valence for o, _ in pairs], [r.valence for _, r in pairs]),
+        "judges_arousal": correlation([o.arousal for o, _ in pairs], [r.arousal for _, r in pairs]),
         "subject": float(np.mean([reading.subject == scene.subject for reading, scene in seen])),
         "weather": float(np.mean([reading.weather == scene.weather for reading, scene in seen])),
         "extra": float(np.mean([extra in reading.extras for extra, reading in wanted])),
         "called_drawn": share_called_drawn(pictures, [render(s) for s in scenes], steps=_REALISM_STEPS, seed=seed),
     }
-
-
-def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Pearson's; NaN where one of them doesn't vary."""
-    return float(np.corrcoef(one, other)[0, 1])

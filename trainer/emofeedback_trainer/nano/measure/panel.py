@@ -1,109 +1,180 @@
-"""Does the loop work? A fixed panel of runs, and an independent judge to look at them that is neither judge nor reward.
+"""Does the loop work? A fixed panel of runs, and the independent judge to look at them, who neither judges nor rewards.
 
 Twenty-four neutral prompts, each with a target of its own; the targets are a grid over the whole plane without its
-middle. Every run is what the command does by default, three rounds of eight, and leaves an ordinary run directory.
-So a panel that was cut goes on where it stood, and figures are taken from the folder without painting again.
+middle. Errors are |V - V*| + |A - A*|, in [0, 16]. Low errors alone prove nothing: aiming at the middle of the plane
+whatever is asked for scores well too. So the error of always answering the middle, and the correlation and slope of
+result against target, stand beside them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
-from emofeedback.domain.affect import AffectPoint
-from emofeedback.domain.assessment import Judge
-from emofeedback.domain.errors import FailedPrecondition
-from emofeedback.domain.generation import Generator
-from emofeedback.domain.optimization import OptimizationRequest
-from emofeedback.optimizer.loop import optimize
+from emofeedback.domain.affect import AffectPoint, distance
+from emofeedback.observability.console import say
 from emofeedback.profiles.profile import Profile
-from emofeedback.runs.directory import RunDirectory
-from emofeedback.runs.run import OptimizationRun
-from emofeedback_trainer.nano.world.language import core
-from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, sample_scene
-
-ROUNDS = 3
-IMAGES = 8
-_LEVELS = (2.0, 3.5, 5.0, 6.5, 8.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One run of the panel."""
-
-    index: int
-    subject: str
-    prompt: str
-    target: AffectPoint
-
-    @property
-    def seed(self) -> int:
-        """Of the run's first image; every task has seeds of its own."""
-        return 1000 * self.index
+from emofeedback.runs.run import OptimizationRun, image_path
+from emofeedback.storage.files import write_json
+from emofeedback_trainer.core.pairs import MIDDLE, Pair, grid
+from emofeedback_trainer.core.tables import table
+from emofeedback_trainer.core.task import Reading
+from emofeedback_trainer.evaluation.metrics import line
+from emofeedback_trainer.evaluation.output import with_engines
+from emofeedback_trainer.evaluation.runs import Witness, run_directory, run_pairs, witness
+from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
+from emofeedback_trainer.nano.task import plain_prompt
+from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS
 
 
-def _tasks() -> Iterator[Task]:
-    grid = [AffectPoint(v, a) for v in _LEVELS for a in _LEVELS if (v, a) != (5.0, 5.0)]
-    for index, target in enumerate(grid):
-        # strides that share no factor with the counts: every subject comes twice, every place three times,
-        # and neighbors on the plane differ in both
-        subject, place = SUBJECTS[index * 5 % len(SUBJECTS)], PLACES[index * 3 % len(PLACES)]
-        scene = sample_scene(np.random.default_rng(index), subject=subject, place=place)
-        yield Task(index=index, subject=subject, prompt=core(scene), target=target)
+def _pairs() -> tuple[Pair, ...]:
+    """Every subject twice, every place three times; neighbors on the plane differ in both."""
+    # The strides share no factor with the counts.
+    asked = [(SUBJECTS[index * 5 % len(SUBJECTS)], PLACES[index * 3 % len(PLACES)]) for index in range(24)]
+    return tuple(
+        Pair(subject=subject, prompt=plain_prompt(subject, place), target=target)
+        for (subject, place), target in zip(asked, grid((2.0, 3.5, 5.0, 6.5, 8.0)), strict=True)
+    )
 
 
-PANEL: tuple[Task, ...] = tuple(_tasks())
+PANEL = _pairs()
 """The fixed panel, in the order in which it is run."""
 
 
-def run_directory(folder: Path, task: Task) -> Path:
-    """Where a task's run lies inside the panel's folder."""
-    return folder / f"run-{task.index:02}"
+@dataclass(frozen=True, kw_only=True)
+class PanelMetrics:
+    """What the panel came to; means over its runs."""
+
+    runs: int
+    middle_error: float
+    """Of answering the middle of the plane, whatever is asked for."""
+    first_mean_error: float
+    """(a) Of the images of round one."""
+    first_choice_error: float
+    """(b) Of the best image of round one, as the judge chose it."""
+    first_nearest_error: float
+    """Of the best image of round one, chosen by the independent judge: what no judge can beat without a loop."""
+    answer_error: float
+    """(c) Of the answer."""
+    gain: float
+    """(b) minus (c)."""
+    gain_standard_error: float
+    """Of that mean difference, paired by run."""
+    first_subject_accuracy: float
+    """Share of the images of round one in which the independent judge sees the prompt's subject."""
+    answer_subject_accuracy: float
+    valence_correlation: float
+    """Of the answer's valence with the target's."""
+    arousal_correlation: float
+    valence_slope: float
+    """Of the answer's valence against the target's; 1 is obedience, 0 indifference."""
+    arousal_slope: float
+    seconds: float
+    """A run."""
 
 
-async def run_panel(
-    tasks: Sequence[Task],
-    folder: Path,
-    *,
-    profile: Profile,
-    generator: Generator,
-    judge: Judge,
-    policy: str = "",
-    done: Callable[[Task, OptimizationRun], None] = lambda task, run: None,
-) -> list[OptimizationRun]:
-    """The runs of these tasks, as they lie in `folder`; those that are missing or were cut are run first.
+def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) -> PanelMetrics:
+    """Metrics of the first `limit` pairs; leaves the runs, `metrics.json`, `table.md` and `panel.png` in `folder`.
 
-    Args:
-        policy: what they are painted with; empty is the profile's default.
-        done: is told of every finished run.
+    Runs that the folder holds already are not made again.
 
     Raises:
-        FailedPrecondition: the folder holds runs of other models: they must not be mixed.
+        FailedPrecondition: weights are missing, or the folder holds runs of other weights.
     """
-    models = await asyncio.gather(generator.model(), judge.model())
-    runs = []
-    for task in tasks:
-        request = OptimizationRequest(
-            prompt=task.prompt, target=task.target, rounds=ROUNDS, images=IMAGES, seed=task.seed, policy=policy
-        )
-        begun = OptimizationRun(request=request, profile=profile.name)
-        directory = RunDirectory.open(run_directory(folder, task), begun, resume=True)
-        for found, now in zip((directory.run.generator, directory.run.judge), models, strict=True):
-            if found is not None and found.digest != now.digest:
-                raise FailedPrecondition(f"{directory.path} is a run of {found.digest}, {now.digest} is to be measured")
-        if directory.run.stopped_because is None:
-            request = dataclasses.replace(request, resume=directory.resume_point())
-            async with aclosing(
-                optimize(request, generator=generator, judge=judge, settings=profile.optimizer)
-            ) as events:
-                async for event in events:
-                    directory.record(event)
-        done(task, directory.run)
-        runs.append(directory.run)
-    return runs
+    pairs = PANEL[:limit]
+    folders = [run_directory(folder, number) for number in range(len(pairs))]
+    runs = with_engines(
+        profile,
+        lambda generator, judge: run_pairs(
+            pairs, folder, profile=profile, generator=generator, judge=judge, done=_report
+        ),
+    )
+    independent = load_independent_judge()
+    seen = [witness(*each, independent) for each in zip(pairs, runs, folders, strict=True)]
+    metrics = panel_metrics([each for each in seen if each is not None])
+    write_json(folder / "metrics.json", asdict(metrics))
+    (folder / "table.md").write_text(markdown(metrics) + "\n", encoding="utf-8")
+    contact_sheet(pairs, runs, folders).save(folder / "panel.png")
+    return metrics
+
+
+def panel_metrics(witnesses: Sequence[Witness]) -> PanelMetrics:
+    """The metrics of a panel's runs; see `metrics.correlation` for those that don't vary."""
+    first = np.array([[_error(reading, w.target) for reading in w.first_round] for w in witnesses])
+    first_choice = np.array([_error(w.first_choice, w.target) for w in witnesses])
+    answer = np.array([_error(w.answer, w.target) for w in witnesses])
+    gain = first_choice - answer
+    valence = line([w.target.valence for w in witnesses], [w.answer.valence for w in witnesses])
+    arousal = line([w.target.arousal for w in witnesses], [w.answer.arousal for w in witnesses])
+    return PanelMetrics(
+        runs=len(witnesses),
+        middle_error=float(np.mean([distance(w.target, MIDDLE) for w in witnesses])),
+        first_mean_error=float(first.mean()),
+        first_choice_error=float(first_choice.mean()),
+        first_nearest_error=float(first.min(axis=1).mean()),
+        answer_error=float(answer.mean()),
+        gain=float(gain.mean()),
+        gain_standard_error=float(gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else float("nan"),
+        first_subject_accuracy=float(np.mean([[x.subject == w.subject for x in w.first_round] for w in witnesses])),
+        answer_subject_accuracy=float(np.mean([w.answer.subject == w.subject for w in witnesses])),
+        valence_correlation=valence[0],
+        valence_slope=valence[1],
+        arousal_correlation=arousal[0],
+        arousal_slope=arousal[1],
+        seconds=float(np.mean([w.seconds for w in witnesses])),
+    )
+
+
+def markdown(metrics: PanelMetrics) -> str:
+    """The table of the README."""
+    m = metrics
+    rows = (
+        ("always the middle of the plane", f"{m.middle_error:.2f}", ""),
+        ("(a) mean image of round one", f"{m.first_mean_error:.2f}", f"{m.first_subject_accuracy:.0%}"),
+        ("(b) best image of round one, chosen by the judge", f"{m.first_choice_error:.2f}", ""),
+        ("best image of round one, chosen by the independent judge", f"{m.first_nearest_error:.2f}", ""),
+        (
+            "(c) answer after three rounds, chosen by the judge",
+            f"{m.answer_error:.2f}",
+            f"{m.answer_subject_accuracy:.0%}",
+        ),
+    )
+    notes = (
+        f"{m.runs} runs, {m.seconds:.1f} s each. (c) is {m.gain:.2f} ± {m.gain_standard_error:.2f} (standard error) "
+        "nearer than (b). Answer against target: "
+        f"valence r = {m.valence_correlation:.2f}, slope {m.valence_slope:.2f}; "
+        f"arousal r = {m.arousal_correlation:.2f}, slope {m.arousal_slope:.2f}."
+    )
+    return f"{table(('', 'error by the independent judge', 'subject seen'), rows)}\n\n{notes}"
+
+
+def contact_sheet(pairs: Sequence[Pair], runs: Sequence[OptimizationRun], folders: Sequence[Path]) -> Image.Image:
+    """Each run as a pair: the first picture of round one on the left, the answer on the right."""
+    columns, size, caption = min(4, len(runs)), 128, 14
+    rows = -(-len(runs) // columns)
+    sheet = Image.new("RGB", (columns * (2 * size + 12), rows * (size + caption + 8)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, (pair, run, folder) in enumerate(zip(pairs, runs, folders, strict=True)):
+        x, y = place % columns * (2 * size + 12), place // columns * (size + caption + 8)
+        shown = [image_path(0, 0)] + ([image_path(run.best.round, run.best.index)] if run.best else [])
+        for position, path in enumerate(shown):
+            sheet.paste(
+                Image.open(folder / path).convert("RGB").resize((size, size)), (x + position * size, y + caption)
+            )
+        label = f"{pair.prompt}   V {pair.target.valence:g} A {pair.target.arousal:g}"
+        draw.text((x + 2, y + 1), label, fill="black")
+    return sheet
+
+
+def _error(reading: Reading, target: AffectPoint) -> float:
+    return abs(reading.valence - target.valence) + abs(reading.arousal - target.arousal)
+
+
+def _report(number: int, run: OptimizationRun) -> None:
+    error = f"{run.best.loss:.2f}" if run.best else "unread"
+    say(f"panel: run {number + 1} of {len(PANEL)}, error {error} by the judge", sys.stderr)

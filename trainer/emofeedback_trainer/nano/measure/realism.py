@@ -1,4 +1,4 @@
-"""How many painted pictures pass for drawn ones, by a network of the independent judge's size trained to tell."""
+"""How many generated pictures pass for drawn ones, by a network of the independent judge's size trained to tell."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ class _Detective(nn.Module):
         return logits
 
 
-def share_called_drawn(painted: Sequence[Image.Image], drawn: Sequence[Image.Image], *, steps: int, seed: int) -> float:
-    """Share in [0, 1] of the second half of `painted` that a network taught on the first halves calls drawn."""
+def share_called_drawn(
+    generated: Sequence[Image.Image], drawn: Sequence[Image.Image], *, steps: int, seed: int
+) -> float:
+    """Share in [0, 1] of the second half of `generated` that a network taught on the first halves calls drawn."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    halves = [_tensor(pictures) for pictures in (painted, drawn)]
+    halves = [_tensor(pictures) for pictures in (generated, drawn)]
     middle = [len(half) // 2 for half in halves]
     model = _Detective()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02)

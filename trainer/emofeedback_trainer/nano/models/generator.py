@@ -26,10 +26,10 @@ from emofeedback_trainer.nano.models.checkpoints import TrainingState, cosine, s
 from emofeedback_trainer.nano.models.generator_parts import (
     SHIFT,
     encode_prompts,
+    generate,
     load_models,
     load_tokenizer,
     new_models,
-    paint,
 )
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption, with_target
 from emofeedback_trainer.nano.world.numbered import pixels, scene_at
@@ -213,7 +213,7 @@ def _draw_samples(folder: Path, autoencoder: Path, step: int, device: torch.devi
     rng = np.random.default_rng(11)
     scenes = [scene_at("evaluation", 100 + i) for i in range(16)]
     prompts = [emotional_caption(scene, rng) for scene in scenes] + [neutral_caption(scene, rng) for scene in scenes]
-    pictures = to_images(paint(models, tokenizer, vae, prompts, seed=1))
+    pictures = to_images(generate(models, tokenizer, vae, prompts, seed=1))
     sheet = Image.new("RGB", (8 * 128, 4 * 128))
     for i, picture in enumerate(pictures):
         sheet.paste(picture, ((i % 8) * 128, (i // 8) * 128))

@@ -1,4 +1,4 @@
-"""The base generator: tokenizer, transformer and text encoders as Stable Diffusion 3 has them; painting and export."""
+"""The base generator: tokenizer, transformer and text encoders as Stable Diffusion 3 has them; sampling and export."""
 
 import json
 from pathlib import Path
@@ -103,7 +103,7 @@ def new_models(tokenizer: CLIPTokenizer) -> dict[str, nn.Module]:
 
 
 def load_models(folder: Path, tokenizer: CLIPTokenizer, device: torch.device) -> dict[str, nn.Module]:
-    """The running averages of a training folder, ready for painting."""
+    """The running averages of a training folder, ready to generate."""
     models = new_models(tokenizer)
     for name, model in models.items():
         model.load_state_dict(averaged_weights(folder, name))
@@ -124,7 +124,7 @@ def encode_prompts(models: dict[str, nn.Module], tokenizer: CLIPTokenizer, promp
 
 
 @torch.no_grad()
-def paint(
+def generate(
     models: dict[str, nn.Module],
     tokenizer: CLIPTokenizer,
     autoencoder: AutoencoderTiny,

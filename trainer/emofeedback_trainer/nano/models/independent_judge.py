@@ -109,7 +109,8 @@ class _Residual(nn.Module):
 class IndependentJudge:
     """Reads pictures."""
 
-    def __init__(self, network: IndependentJudgeNetwork) -> None:
+    def __init__(self, network: IndependentJudgeNetwork, info: ModelInfo) -> None:
+        self.info = info
         self._network = network.eval()
 
     @torch.no_grad()
@@ -137,12 +138,7 @@ def load_independent_judge(folder: Path = _FOLDER) -> IndependentJudge:
     """The trained independent judge of the package, or of another folder."""
     network = IndependentJudgeNetwork()
     network.load_state_dict({key: value.float() for key, value in load_file(folder / "model.safetensors").items()})
-    return IndependentJudge(network)
-
-
-def info(folder: Path = _FOLDER) -> ModelInfo:
-    """The independent judge's name and digest."""
-    return ModelInfo(name="nano critic", digest=digest(folder))
+    return IndependentJudge(network, ModelInfo(name="nano critic", digest=digest(folder)))
 
 
 def train_independent_judge(folder: Path, recipe: IndependentJudgeRecipe, device: torch.device) -> None:
@@ -175,12 +171,12 @@ def measure_independent_judge(independent: IndependentJudge, *, scenes: int) -> 
     readings = independent.look([render(scene) for scene in truth])
     points = [affect(scene) for scene in truth]
     pairs = list(zip(readings, truth, strict=True))
-    figures = {
+    metrics = {
         "valence_mae": np.mean([abs(r.valence - p.valence) for r, p in zip(readings, points, strict=True)]),
         "arousal_mae": np.mean([abs(r.arousal - p.arousal) for r, p in zip(readings, points, strict=True)]),
         "extras": np.mean([set(r.extras) == set(s.extras) for r, s in pairs]),
     } | {name: np.mean([getattr(r, name) == getattr(s, name) for r, s in pairs]) for name in _CHOICES}
-    return {name: round(float(value), 4) for name, value in figures.items()}
+    return {name: round(float(value), 4) for name, value in metrics.items()}
 
 
 def export_independent_judge(folder: Path, target: Path = _FOLDER) -> None:
@@ -220,7 +216,7 @@ def degraded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def _averaged(folder: Path) -> IndependentJudge:
     network = IndependentJudgeNetwork()
     network.load_state_dict(averaged_weights(folder, "critic"))
-    return IndependentJudge(network)
+    return IndependentJudge(network, ModelInfo(name="nano critic", digest=""))
 
 
 def _to_tensor(images: Sequence[Image.Image]) -> Tensor:

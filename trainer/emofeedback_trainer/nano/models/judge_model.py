@@ -1,4 +1,4 @@
-"""The embedded vision-language model: the Qwen2.5-VL architecture at 2.6 million parameters, and its eyes' food.
+"""The embedded vision-language model: the Qwen2.5-VL architecture at 2.6 million parameters, and what its eyes read.
 
 Four text layers of width 160 and three vision layers of width 128. A picture of 112 x 112 pixels becomes 8 x 8
 patches of 14 pixels, merged two by two into 16 visual tokens; window attention covers the whole picture.

@@ -13,9 +13,9 @@ from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.rendering import render
 
 RENDERED_SIZE = 128
-"""What the generator paints, and so what the judge is shown."""
+"""What the generator makes, and so what the judge is shown."""
 WORN = 0.5
-"""Share of the pictures to learn from that get the flaws of painted ones."""
+"""Share of the pictures to learn from that get the flaws of generated ones."""
 SEEN_SIZE = 112
 """What the judge and the scorer scale a picture to: a whole number of 14-pixel patches."""
 
@@ -23,7 +23,7 @@ SEEN_SIZE = 112
 def pictures(folder: Path, split: str, count: int, *, worn: float) -> NDArray[np.uint8]:
     """The first `count` scenes of a split, uint8 [count, 3, SEEN_SIZE, SEEN_SIZE], kept in `folder`.
 
-    A share `worn` of them is softened, noisy and compressed, since painted pictures are less clean than drawn ones.
+    A share `worn` of them is softened, noisy and compressed, since generated pictures are less clean than drawn ones.
     """
     path = folder / f"{split}-{count}.npy"
     if not path.exists():
@@ -48,7 +48,7 @@ def seen(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def weathered(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture with the flaws of a painted one: soft, noisy, compressed, slightly off in color."""
+    """The picture with the flaws of a generated one: soft, noisy, compressed, slightly off in color."""
     picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.0, 1.3))))
     values = np.asarray(picture, np.float32) * rng.uniform(0.92, 1.08, 3) + rng.uniform(-6, 6)
     values += rng.normal(0.0, rng.uniform(0.0, 9.0), values.shape)

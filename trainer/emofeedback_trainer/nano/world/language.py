@@ -1,7 +1,7 @@
 """What the embedded vision-language model learns to say: lessons, made from scenes whose feelings are known.
 
 A lesson is a conversation exactly as the services hold it (`judge/prompts.py`, `optimizer/gradient.py`) with the
-reply that a judge or agent who knew the scene would give. Five kinds:
+reply that a judge or agent who knew the scene would give. Six kinds:
 
 1. rating      `<V> <A> <emotion>` of a picture;
 2. reasoning   what the picture shows and how each part feels, then V, A and emotion as JSON;

@@ -11,7 +11,7 @@ _TILE = 128
 _GAP = 4
 
 
-def plane_picture(levels: tuple[float, ...] = (1.5, 2.7, 3.8, 5.0, 6.2, 7.3, 8.5), *, seed: int = 0) -> Image.Image:
+def world_picture(levels: tuple[float, ...] = (1.5, 2.7, 3.8, 5.0, 6.2, 7.3, 8.5), *, seed: int = 0) -> Image.Image:
     """Scenes near the points of a grid over the plane; each tile tells the scene's true valence and arousal."""
     rng = np.random.default_rng(seed)
     side = len(levels) * (_TILE + _GAP) + _GAP

@@ -2,12 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emofeedback_trainer.evaluation.statistics import (
-    bootstrap,
+from emofeedback_trainer.evaluation.picture_statistics import (
     brightness,
     diversity,
     edges,
-    line,
     saturation,
     to_array,
 )
@@ -58,29 +56,3 @@ def test_diversity_is_of_what_is_shown_and_hardly_of_its_grain() -> None:
     rng = np.random.default_rng(1)
     grainy = [Image.fromarray((128 + rng.normal(0, 20, (128, 128, 3))).clip(0, 255).astype(np.uint8)) for _ in range(3)]
     assert diversity(grainy) < 0.03 < diversity([halves(60, 200), halves(200, 60)])
-
-
-def test_a_line_has_its_correlation_and_slope() -> None:
-    targets = np.array([2.0, 4.0, 6.0, 8.0])
-    assert line(targets, 0.5 * targets + 3) == pytest.approx((1.0, 0.5))
-    assert line(targets, 10 - targets) == pytest.approx((-1.0, -1.0))
-
-
-def test_what_doesnt_vary_follows_nothing() -> None:
-    assert line(np.array([2.0, 8.0]), np.array([5.0, 5.0])) == (0.0, 0.0)
-    assert line(np.array([5.0, 5.0]), np.array([2.0, 8.0])) == (0.0, 0.0)
-
-
-def test_bootstrap_intervals_hold_the_true_mean_as_often_as_they_promise() -> None:
-    rng = np.random.default_rng(2)
-    held = 0
-    for _ in range(100):
-        sample = rng.normal(3.0, 1.0, 48)
-        low, high = bootstrap(lambda drawn, sample=sample: float(sample[drawn].mean()), 48, draws=200)
-        held += low < 3.0 < high
-    assert 85 <= held <= 100
-
-
-def test_bootstrap_is_the_same_every_time() -> None:
-    values = np.arange(10.0)
-    assert len({bootstrap(lambda drawn: float(values[drawn].mean()), 10) for _ in range(3)}) == 1

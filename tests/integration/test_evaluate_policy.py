@@ -1,4 +1,4 @@
-"""`emofeedback-train flow-grpo-evaluate` with the embedded models."""
+"""`emofeedback-train evaluate policy` with the embedded models."""
 
 import json
 from pathlib import Path
@@ -37,22 +37,23 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def figures(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, float]]:
-    assert main(["flow-grpo-evaluate", *words, "--limit", "2", "--json"]) == 0
+def metrics(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, float]]:
+    assert main(["evaluate", "policy", *words, "--limit", "2", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
-    assert content["pairs"] == 2 and content["policy"] == words[1]
-    assert content["policy_digest"] == PolicyStore(words[3]).manifest(words[1]).digest
-    return {figure["what"]: figure for figure in content["figures"]}
+    maker = content["provenance"]["models"][0]
+    assert content["provenance"]["data"][0]["n"] == 2 and maker["policy"] == words[1]
+    assert maker["policy_digest"] == PolicyStore(words[3]).manifest(words[1]).digest
+    return {row["what"]: row for row in content["metrics"]}
 
 
 def test_an_adapter_that_changes_nothing_measures_as_the_base(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = figures(["--policy", "still", "--policies", str(shelf)], capsys)
+    found = metrics(["--policy", "still", "--policies", str(shelf)], capsys)
     for name in ("error abs(dV) + abs(dA)", "diversity within a group", "edges"):
         assert found[name]["policy"] == found[name]["base"]
 
 
 def test_an_unknown_policy_is_said(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["flow-grpo-evaluate", "--policy", "cold", "--policies", str(shelf), "--limit", "2"]) == 1
+    assert main(["evaluate", "policy", "--policy", "cold", "--policies", str(shelf), "--limit", "2"]) == 1
     assert "policy 'cold' is unknown, known are: still, strong" in capsys.readouterr().err
 
 
@@ -61,9 +62,9 @@ def test_the_tables_and_the_picture_are_kept(
 ) -> None:
     monkeypatch.setattr(plane_picture, "_GRID", 2)
     out = tmp_path / "evaluation"
-    found = figures(["--policy", "strong", "--policies", str(shelf), "--out", str(out)], capsys)
+    found = metrics(["--policy", "strong", "--policies", str(shelf), "--out", str(out)], capsys)
     assert found["edges"]["policy"] != found["edges"]["base"]
-    assert {file.name for file in out.iterdir()} == {"table.md", "figures.json", "plane.png"}
+    assert {file.name for file in out.iterdir()} == {"table.md", "metrics.json", "plane.png"}
     assert "| valence: correlation of result with target |" in (out / "table.md").read_text()
     picture = Image.open(out / "plane.png")
     left, right = (np.asarray(picture.crop(box)) for box in halves(picture))

@@ -1,12 +1,12 @@
-"""Plain statistics of pictures and of results against targets. Pure functions, numpy only.
+"""Plain statistics of pictures. Pure functions, numpy only.
 
-The image statistics are there to show what a reward doesn't: pictures that go dark, gray or flat, groups in which all
-pictures are the same. They are taken from sRGB values in [0, 1], without any model.
+They are there to show what a reward doesn't: pictures that go dark, gray or flat, groups in which all
+pictures are the same, taken from sRGB values in [0, 1], without any model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,27 +56,3 @@ def diversity(group: Sequence[Image.Image]) -> float:
     small = np.array([to_array(picture.resize(side, Image.Resampling.BOX)) for picture in group])
     first, second = np.triu_indices(len(group), k=1)
     return float(np.sqrt(np.square(small[first] - small[second]).mean(axis=(1, 2, 3))).mean())
-
-
-def line(targets: Array, results: Array) -> tuple[float, float]:
-    """Pearson's correlation of results with targets, and the slope of results against targets.
-
-    A slope of 1 is obedience, 0 indifference. Both are 0 where one side doesn't vary.
-    """
-    x, y = targets - targets.mean(), results - results.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return (float(x @ y) / scale, float(x @ y) / float(x @ x)) if scale else (0.0, 0.0)
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float], count: int, *, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """A 95 % percentile interval of a statistic over `count` units, which are drawn with replacement.
-
-    Args:
-        statistic: of the units at these indices, shape (count,); an index may come more than once.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = [statistic(rng.integers(count, size=count)) for _ in range(draws)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)

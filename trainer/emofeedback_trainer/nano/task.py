@@ -1,0 +1,63 @@
+"""The nano world as a task: its subjects and places, a quarter of them held out, and its independent judge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback_trainer.core.pairs import spread_pairs
+from emofeedback_trainer.core.task import IndependentJudge, Task, TrainingPrompt
+from emofeedback_trainer.nano.world.captions import neutral_caption
+from emofeedback_trainer.nano.world.language import core
+from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, sample_scene
+
+_PHRASINGS = 4
+"""Prompts of one subject in one place."""
+_PANEL_TURN = 7
+
+
+def is_held_out(subject: str, place: str) -> bool:
+    """True for the quarter of the nano world's pairs of subject and place that no policy is trained on.
+
+    Every subject is held out in two places and every place with three subjects.
+    """
+    return (SUBJECTS.index(subject) + PLACES.index(place)) % 4 == 0
+
+
+def plain_prompt(subject: str, place: str) -> str:
+    """Subject and place and nothing else: "a dog in a meadow"."""
+    return core(sample_scene(np.random.default_rng(0), subject=subject, place=place))
+
+
+def _phrasing(subject: str, place: str, number: int) -> str:
+    """One of the ways to name a subject in a place; the plain one most often, as in the base's own captions."""
+    rng = np.random.default_rng((SUBJECTS.index(subject), PLACES.index(place), number))
+    return neutral_caption(sample_scene(rng, subject=subject, place=place), rng)
+
+
+def _independent_judge() -> IndependentJudge:
+    from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
+
+    return load_independent_judge()
+
+
+def _task() -> Task:
+    everywhere = [(subject, place) for subject in SUBJECTS for place in PLACES]
+    held_out = [(subject, plain_prompt(subject, place)) for subject, place in everywhere if is_held_out(subject, place)]
+    return Task(
+        name="held-out pairs of the nano world",
+        training=tuple(
+            TrainingPrompt(prompt=_phrasing(subject, place, number))
+            for subject, place in everywhere
+            if not is_held_out(subject, place)
+            for number in range(_PHRASINGS)
+        ),
+        panel=spread_pairs(held_out, turn=_PANEL_TURN),
+        evaluation=spread_pairs(held_out),
+        independent_judge=_independent_judge,
+        generator=NANO_PROFILE.generator.checkpoint,
+    )
+
+
+TASK = _task()
+"""What the embedded generator's policy was trained for."""
