@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.replies import plain, without_thoughts
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.numbers import stated_number
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
-from emofeedback.judge.replies import plain, without_thoughts
 
 Read = tuple[float, float, str] | None
 RIGHT = (6.4, 3.1, "awe")
