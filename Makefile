@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
 
-.PHONY: help demo test lint types protos protos-check schemas nano bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help demo test lint types protos protos-check architecture schemas nano bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,10 +27,11 @@ demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into run
 test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart
 	$(BIN)/python -m pytest
 
-lint: $(STAMP) ## Style, import layers, protos, Dockerfiles
+lint: $(STAMP) ## Style, import layers and their drawing, protos, Dockerfiles
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python docs/draw_architecture.py --check
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
 	$(BIN)/hadolint services/Dockerfile trainer/Dockerfile
 
@@ -44,6 +45,9 @@ protos: $(STAMP) ## Generate the Python stubs
 protos-check: protos ## The committed stubs are those of the protos
 	@git diff --exit-code --stat -- $(STUBS) || (echo "stubs are stale: commit the result of 'make protos'"; exit 1)
 	@test -z "$$(git ls-files --others --exclude-standard -- $(STUBS))"
+
+architecture: $(STAMP) ## Draw docs/architecture.md from the code's own imports
+	$(BIN)/python docs/draw_architecture.py
 
 schemas: $(STAMP) ## Keep the JSON Schema of `result.json` as it is now
 	$(BIN)/python -c 'import json; from emofeedback.runs.run import json_schema; print(json.dumps(json_schema(), indent=2))' \

@@ -74,6 +74,7 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
         GradientRequest as GradientRequest,
         ImageJudged as ImageJudged,
         ImagePainted as ImagePainted,
+        LoopOptions as LoopOptions,
         LossComputed as LossComputed,
         LossRequest as LossRequest,
         Losses as Losses,
@@ -128,7 +129,7 @@ _NAMES = {
     "domain.limits": "LIMITS",
     "domain.optimization": (
         "Answer Candidate Gradient GradientEstimated GradientRequest ImageJudged ImagePainted "
-        "LossComputed LossRequest Losses OptimizationEvent OptimizationFinished OptimizationRequest "
+        "LoopOptions LossComputed LossRequest Losses OptimizationEvent OptimizationFinished OptimizationRequest "
         "PaintingStep PromptShortened PromptUpdated Rejection Resume Rewrite Round RoundFinished "
         "RoundStarted StopReason UpdateRequest WordsUnknown"
     ),

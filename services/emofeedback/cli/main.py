@@ -21,7 +21,7 @@ from emofeedback.cli.serve import serve
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
-from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.optimization import LoopOptions, OptimizationRequest
 from emofeedback.domain.validation import target_from
 from emofeedback.observability.console import Consoles, escape_what_has_no_code, shown
 
@@ -180,13 +180,7 @@ def _request(options: argparse.Namespace) -> OptimizationRequest:
     return OptimizationRequest(
         prompt=options.prompt,
         target=target_from(options.valence, options.arousal, options.emotion),
-        rounds=options.rounds,
-        images=options.images,
-        seed=options.seed,
-        tolerance=options.tolerance,
-        time_budget=options.time_budget,
-        policy=options.policy,
-        user=options.user,
+        **{name: getattr(options, name) for name in LoopOptions.__annotations__},
     )
 
 

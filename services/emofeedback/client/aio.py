@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from emofeedback import wire
 from emofeedback.client.connection import Connection, Service, encoding
@@ -21,6 +21,7 @@ from emofeedback.domain.generation import Generator
 from emofeedback.domain.optimization import (
     Gradient,
     GradientRequest,
+    LoopOptions,
     Losses,
     LossRequest,
     OptimizationEvent,
@@ -79,13 +80,7 @@ class AsyncServices(ABC):
         *,
         target: AffectPoint | None = None,
         emotion: Emotion | str | None = None,
-        rounds: int = 3,
-        images: int = 8,
-        seed: int = 0,
-        tolerance: float | None = None,
-        time_budget: float | None = None,
-        policy: str = "",
-        user: str = "",
+        **options: Unpack[LoopOptions],
     ) -> Creation:
         """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
 
@@ -95,13 +90,7 @@ class AsyncServices(ABC):
             prompt: what the picture shows.
             target: valence and arousal, each in [1, 9].
             emotion: instead of `target`, an emotion, whose place on the plane is then the target.
-            rounds: of painting, judging and rewriting, at most.
-            images: painted in each round.
-            seed: image i of a round is painted with seed + i; in [0, 2**63).
-            tolerance: stop once the answer is within |V - V*| + |A - A*| of the target, in [0, 16].
-            time_budget: seconds after which no new round starts.
-            policy: name of an adapter; empty: the profile's default.
-            user: id of a person by whose calibration pictures are judged; empty: uncorrected.
+            options: rounds, images, seed, tolerance, time_budget, policy, user: see `OptimizationRequest`.
 
         Raises:
             InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.
@@ -109,17 +98,7 @@ class AsyncServices(ABC):
             EmoFeedbackError: whatever generator or judge raised.
         """
         valence, arousal = (target.valence, target.arousal) if target else (None, None)
-        request = OptimizationRequest(
-            prompt=prompt,
-            target=target_from(valence, arousal, emotion),
-            rounds=rounds,
-            images=images,
-            seed=seed,
-            tolerance=tolerance,
-            time_budget=time_budget,
-            policy=policy,
-            user=user,
-        )
+        request = OptimizationRequest(prompt=prompt, target=target_from(valence, arousal, emotion), **options)
         progress = Progress(request)
         async with aclosing(self.optimize(request)) as events:
             async for event in events:

@@ -7,7 +7,7 @@ import functools
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from emofeedback.client.aio import AsyncClient, AsyncServices
 from emofeedback.client.progress import Creation
@@ -26,6 +26,7 @@ from emofeedback.domain.generation import (
 from emofeedback.domain.optimization import (
     Gradient,
     GradientRequest,
+    LoopOptions,
     Losses,
     LossRequest,
     OptimizationEvent,
@@ -70,13 +71,7 @@ class Services:
         *,
         target: AffectPoint | None = None,
         emotion: Emotion | str | None = None,
-        rounds: int = 3,
-        images: int = 8,
-        seed: int = 0,
-        tolerance: float | None = None,
-        time_budget: float | None = None,
-        policy: str = "",
-        user: str = "",
+        **options: Unpack[LoopOptions],
     ) -> Creation:
         """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
 
@@ -86,33 +81,14 @@ class Services:
             prompt: what the picture shows.
             target: valence and arousal, each in [1, 9].
             emotion: instead of `target`, an emotion, whose place on the plane is then the target.
-            rounds: of painting, judging and rewriting, at most.
-            images: painted in each round.
-            seed: image i of a round is painted with seed + i; in [0, 2**63).
-            tolerance: stop once the answer is within |V - V*| + |A - A*| of the target, in [0, 16].
-            time_budget: seconds after which no new round starts.
-            policy: name of an adapter; empty: the profile's default.
-            user: id of a person by whose calibration pictures are judged; empty: uncorrected.
+            options: rounds, images, seed, tolerance, time_budget, policy, user: see `OptimizationRequest`.
 
         Raises:
             InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.
             InternalError: the judge could read no picture of the run.
             EmoFeedbackError: whatever generator or judge raised.
         """
-        return _wait(
-            self._services.create(
-                prompt,
-                target=target,
-                emotion=emotion,
-                rounds=rounds,
-                images=images,
-                seed=seed,
-                tolerance=tolerance,
-                time_budget=time_budget,
-                policy=policy,
-                user=user,
-            )
-        )
+        return _wait(self._services.create(prompt, target=target, emotion=emotion, **options))
 
     def optimize(self, request: OptimizationRequest) -> Iterator[OptimizationEvent]:
         """The loop, event by event as it happens, each told once; the last is `OptimizationFinished`.

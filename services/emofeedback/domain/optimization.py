@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypedDict
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome
@@ -84,13 +85,28 @@ class Resume:
     """The answer so far, which takes part in the next comparison; empty where there was none."""
 
 
+class LoopOptions(TypedDict, total=False):
+    """What may be said of a run besides prompt and target: fields of `OptimizationRequest`, which documents them."""
+
+    rounds: int
+    images: int
+    seed: int
+    tolerance: float | None
+    time_budget: float | None
+    policy: str
+    user: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimizationRequest:
     """One run of the loop (EmoFeedback^2, section 3.3)."""
 
     prompt: str
+    """What the picture shows."""
     target: AffectPoint
+    """What it should make people feel."""
     rounds: int = 3
+    """Rounds at most, of generating, judging and rewriting."""
     images: int = 8
     """Images a round."""
     seed: int = 0
@@ -101,8 +117,9 @@ class OptimizationRequest:
     time_budget: float | None = None
     """Seconds after which no new round starts."""
     policy: str = ""
+    """Name of an adapter; empty: the profile's default."""
     user: str = ""
-    """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's. Losses, the answer and
+    """Id of a person by whose calibration valence and arousal are corrected; empty: uncorrected. Losses, the answer and
     the gradients are then by that person's eyes."""
     resume: Resume | None = None
     request_id: str = ""
