@@ -16,7 +16,7 @@ class Limits:
     steps: int = 200
     guidance: float = 50.0
     smallest_noise_level: float = 0.001
-    """Of a trajectory's window: below it, rounding in float32 blurs how likely a step was."""
+    """The least of a trajectory's window: below it, rounding in float32 blurs how likely a step was."""
     sde_noise_level: float = 2.0
     cps_noise_level: float = 1.0
     """All of the noise is fresh."""

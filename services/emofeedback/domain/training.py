@@ -58,7 +58,7 @@ class TrainingRun:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """By name, of the last finished iteration; empty before the first."""
     panel: Mapping[str, float] = field(default_factory=dict)
-    """Of the last measurement of the held-out panel, by name."""
+    """By name, of the last measurement of the held-out panel."""
     created: datetime
     updated: datetime
     message: str = ""

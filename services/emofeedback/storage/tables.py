@@ -29,7 +29,7 @@ class TableRow:
     """One row below the header."""
 
     number: int
-    """Of the line on which it ends, counted from 1."""
+    """Number of the line on which it ends, counted from 1."""
     cells: Mapping[str, str]
     """By column; without white space around them, and empty where the row is shorter than the header."""
     problem: str

@@ -42,13 +42,13 @@ class EmosetBuild:
     test: int = 1_000
     """Pictures to measure on; the paper's number."""
     seed: int = 0
-    """Of the choice and of the draws."""
+    """Seed of the choice and of the draws."""
     outside: Outside = "truncate"
     """What becomes of draws beyond the scale."""
     judges: int = 1
     """Vision-language models that caption at a time."""
     gpus: float = 0.0
-    """Of each of them."""
+    """GPUs of each of them."""
     skip_bad: bool = False
     """Leave out pictures that get no captions, and say which, instead of stopping."""
 

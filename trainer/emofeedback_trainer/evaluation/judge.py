@@ -76,7 +76,7 @@ class JudgeMetrics:
     likewise for arousal; `accuracy`, `f1`, `majority_accuracy`; `ranking_score`; `ece`. The scores of always answering
     with the median or the most frequent emotion are the ones to beat."""
     confidence: Calibration | None
-    """Of the emotion; None without such labels."""
+    """How well the emotion's confidence is calibrated; None without such labels."""
     temperature: float | None
     """Fitted on the validation samples; None without them."""
     tempered: Calibration | None

@@ -38,10 +38,10 @@ class PanelMetrics:
     error: float
     """The sum of both."""
     valence_correlation: float
-    """Of result with target, over all pictures."""
+    """Pearson's r of result with target, over all pictures."""
     arousal_correlation: float
     valence_slope: float
-    """Of result against target; 1 is obedience, 0 indifference."""
+    """Slope of result against target; 1 is obedience, 0 indifference."""
     arousal_slope: float
     subject_accuracy: float | None
     """Share of pictures in which the independent judge sees the prompt's subject; None without an independent judge."""

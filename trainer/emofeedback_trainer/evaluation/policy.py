@@ -56,7 +56,7 @@ class Row:
     policy: float
     base: float | None = None
     middle: float | None = None
-    """Of always aiming at the middle of the plane."""
+    """What always aiming at the middle of the plane would give."""
     low: float
     """Ends of the interval of `policy`."""
     high: float
@@ -115,7 +115,7 @@ def compare(pairs: Sequence[Pair], policy: Measured, base: Measured, *, seed: in
         return Row(what=what, policy=statistic(np.arange(len(pairs))), low=low, high=high, **others)  # type: ignore[arg-type]
 
     def mean_row(what: str, ours: Array, theirs: Array, middle: Array | None = None) -> Row:
-        """Of values whose first axis is the pair."""
+        """The row of values whose first axis is the pair."""
         of_middle = None if middle is None else float(middle.mean())
         return row(what, lambda drawn: float(ours[drawn].mean()), base=float(theirs.mean()), middle=of_middle)
 

@@ -72,7 +72,7 @@ class Provenance:
 
     command: str
     seed: int
-    """Of everything drawn: the pictures' noise, sampled replies, the bootstrap."""
+    """Seed of everything drawn: the pictures' noise, sampled replies, the bootstrap."""
     models: tuple[Model, ...]
     data: tuple[Data, ...]
 

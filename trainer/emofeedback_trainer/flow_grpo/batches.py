@@ -105,17 +105,17 @@ class LearnableGroup:
 
     @cached_property
     def latents(self) -> list[Tensor]:
-        """Of every sample, shape (noisy steps + 1, channels, height, width)."""
+        """Every sample's, shape (noisy steps + 1, channels, height, width)."""
         return [to_torch(sample.trajectory.latents) for sample in self.group.samples]
 
     @cached_property
     def log_probabilities(self) -> list[Tensor]:
-        """Of every sample, as the generator recorded them, shape (noisy steps,)."""
+        """Every sample's, as the generator recorded them, shape (noisy steps,)."""
         return [to_torch(sample.trajectory.log_probabilities) for sample in self.group.samples]
 
     @cached_property
     def finals(self) -> list[Tensor]:
-        """Of every sample, shape (channels, height, width)."""
+        """Every sample's, shape (channels, height, width)."""
         return [to_torch(sample.trajectory.final) for sample in self.group.samples]
 
 

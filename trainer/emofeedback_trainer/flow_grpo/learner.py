@@ -86,7 +86,7 @@ class Learner:
         return self._policy.modules
 
     def digest(self) -> str:
-        """Of the adapter as it is; see `AdaptedTransformer.digest`."""
+        """Digest of the adapter as it is; see `AdaptedTransformer.digest`."""
         return self._policy.digest()
 
     def adapter(self, *, averaged: bool) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class GroupPlan:
     seeds: tuple[int, ...]
     """One a sample."""
     start_seed: int | None
-    """Of the first noise of all samples; None: each has its own."""
+    """Seed of the first noise of all samples; None: each has its own."""
 
 
 def plan(training_prompts: tuple[TrainingPrompt, ...], config: FlowGrpoConfig, iteration: int) -> tuple[GroupPlan, ...]:

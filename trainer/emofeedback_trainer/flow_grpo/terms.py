@@ -17,10 +17,10 @@ class Before:
     """Velocities for a micro-batch as they were before the update, shape (rows, channels, height, width)."""
 
     old: Tensor | None
-    """Of the policy that generated the rollout. None: not computed yet, and the first step will do it, since it begins
+    """Terms of the policy that generated the rollout. None: not computed yet, and the first step will do it, since it begins
     with that very policy."""
     reference: Tensor | None
-    """Of the base; None where nothing holds the policy to it."""
+    """Terms of the base; None where nothing holds the policy to it."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

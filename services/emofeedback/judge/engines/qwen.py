@@ -181,7 +181,7 @@ class NextToken:
         return scores
 
     def finite(self) -> list[bool]:
-        """Of each row, whether its scores were numbers at every step: the largest of scores with a NaN is NaN."""
+        """Whether the scores of each row were numbers at every step: the largest of scores with a NaN is NaN."""
         finite: list[bool] = torch.stack(self._largest).isfinite().all(dim=0).tolist()
         return finite
 

@@ -38,9 +38,9 @@ class EemodbBuild:
 
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
     test_share: float = 0.1
-    """Of sources that aren't split, the share of pictures that goes to the test split, in [0, 1]."""
+    """Share of pictures that goes to the test split, of sources that aren't split; in [0, 1]."""
     seed: int = 0
-    """Of that choice and of the questions."""
+    """Seed of that choice and of the questions."""
 
 
 def build_eemodb(

@@ -30,7 +30,7 @@ class ClusteringSettings:
     radius: float = 2.0
     """Farthest that a category may lie from an emotion's word, in points of the 1-9 scale (`affect_distance`)."""
     seed: int = 0
-    """Of the folds."""
+    """Seed of the folds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ class Chart:
     series: Mapping[str, tuple[Source, str]]
     """By label: the file of the run and the key in its lines."""
     first_color: int = 0
-    """Of the first series, the others follow: valence is 1 and arousal 2 wherever they are."""
+    """Color of the first series, the others follow: valence is 1 and arousal 2 wherever they are."""
     relative: bool = False
     """Drawn as multiples of their first value: they have units of their own."""
 

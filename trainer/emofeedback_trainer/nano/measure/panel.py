@@ -52,27 +52,27 @@ class PanelMetrics:
 
     runs: int
     middle_error: float
-    """Of answering the middle of the plane, whatever is asked for."""
+    """Error of answering the middle of the plane, whatever is asked for."""
     first_mean_error: float
     """(a) Of the images of round one."""
     first_choice_error: float
     """(b) Of the best image of round one, as the judge chose it."""
     first_nearest_error: float
-    """Of the best image of round one, chosen by the independent judge: what no judge can beat without a loop."""
+    """Error of round one's best image by the independent judge: what no judge can beat without a loop."""
     answer_error: float
     """(c) Of the answer."""
     gain: float
     """(b) minus (c)."""
     gain_standard_error: float
-    """Of that mean difference, paired by run."""
+    """Standard error of that mean difference, paired by run."""
     first_subject_accuracy: float
     """Share of the images of round one in which the independent judge sees the prompt's subject."""
     answer_subject_accuracy: float
     valence_correlation: float
-    """Of the answer's valence with the target's."""
+    """Pearson's r of the answer's valence with the target's."""
     arousal_correlation: float
     valence_slope: float
-    """Of the answer's valence against the target's; 1 is obedience, 0 indifference."""
+    """Slope of the answer's valence against the target's; 1 is obedience, 0 indifference."""
     arousal_slope: float
     seconds: float
     """A run."""

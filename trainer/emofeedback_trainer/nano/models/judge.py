@@ -62,7 +62,7 @@ class Kind:
     count: int
     """Lessons a step."""
     weight: float
-    """Of its mean loss a token."""
+    """How much its mean loss a token counts."""
     make: Callable[[Album, np.random.Generator], Lesson]
 
 

@@ -249,7 +249,7 @@ def depiction_start(original: str, kept: str) -> str:
 
 
 def telling_scene(target: AffectPoint, subject: str, place: str) -> Scene:
-    """Of this subject and place, the scene that comes near the target with the fewest, most agreeing cues."""
+    """The scene of this subject and place that comes near the target with the fewest, most agreeing cues."""
     scenes, points, waste = _candidates(subject, place)
     away = np.abs(points - np.array([target.valence, target.arousal])).sum(axis=1)
     return scenes[int(np.argmin(away + _WASTE * waste))]

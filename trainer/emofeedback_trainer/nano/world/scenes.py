@@ -293,7 +293,7 @@ def sample_scene(
 
 
 def scene_near(rng: np.random.Generator, target: AffectPoint, *, subject: str, place: str, among: int = 200) -> Scene:
-    """Of `among` random scenes of this subject and place, the one whose affect is nearest to the target."""
+    """The one of `among` random scenes of this subject and place whose affect is nearest to the target."""
 
     def distance(scene: Scene) -> float:
         point = affect(scene)
