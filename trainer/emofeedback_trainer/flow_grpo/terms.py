@@ -17,8 +17,8 @@ class Before:
     """Velocities for a micro-batch as they were before the update, shape (rows, channels, height, width)."""
 
     old: Tensor | None
-    """Terms of the policy that generated the rollout. None: not computed yet; the first step will do it, since it begins
-    with that very policy."""
+    """Terms of the policy that generated the rollout. None: not computed yet; the first step will do it, since it
+    begins with that very policy."""
     reference: Tensor | None
     """Terms of the base; None where nothing holds the policy to it."""
 
