@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
+import itertools
 import json
 import signal
 import threading
@@ -18,7 +20,7 @@ from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.errors import Unauthenticated, Unavailable
 from emofeedback.judge.calibration_store import CalibrationStore
-from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, look, paint
+from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, assessment, look, paint
 from support.people import known_of
 from support.scripted_engines import ScriptedEngines
 
@@ -294,6 +296,36 @@ def test_assess_as_json_is_one_object_a_line(
     assert [line["path"] for line in lines] == photos
     assert all({"valence", "arousal", "emotion", "confidence"} < line.keys() for line in lines)
     assert all(line["reasoning"].startswith("It feels like") for line in lines)
+
+
+def test_the_numbers_of_an_explained_picture_are_those_of_the_rating(
+    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = itertools.count()
+    engines.scripted_judge.feeling = lambda picture: assessment(3.0 if next(looks) < len(photos) else 8.0, 5.0)
+    assert run("assess", *photos, "--explain", "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["valence"] for line in lines] == [3.0] * len(photos)
+    assert all(line["reasoning"] == "It feels like valence 8, arousal 5." for line in lines)
+
+
+@pytest.mark.parametrize("option", [(), ("--explain",)])
+def test_a_picture_that_is_not_of_the_judges_world_is_said_to_be_one(
+    engines: ScriptedEngines,
+    run: Callable[..., int],
+    photos: list[str],
+    capsys: pytest.CaptureFixture[str],
+    option: tuple[str, ...],
+) -> None:
+    def second_unfamiliar(picture: Picture) -> AssessmentOutcome:
+        return dataclasses.replace(assessment(5.0, 5.0), domain_score=3.2 if picture.seed == 1 else 0.4)
+
+    engines.scripted_judge.feeling = second_unfamiliar
+    assert run("assess", *photos, *option) == 0
+    assert capsys.readouterr().out.count("not a picture of this judge's world: its reading means little") == 1
+    assert run("assess", *photos, *option, "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["in_domain"], line["domain_score"]) for line in lines] == [(True, 0.4), (False, 3.2), (True, 0.4)]
 
 
 def test_one_bad_file_is_named_and_does_not_stop_the_others(

@@ -258,7 +258,7 @@ class ScriptedJudge:
         outcome = self.feeling(look(image))
         if reasoning and isinstance(outcome, Assessment):
             why = f"It feels like valence {outcome.valence:g}, arousal {outcome.arousal:g}."
-            return assessment(outcome.valence, outcome.arousal, why)
+            return replace(outcome, reasoning=why)
         return outcome
 
     def _reply(self, conversation: Conversation, decoding: Decoding) -> str:

@@ -1,10 +1,15 @@
-"""`emofeedback assess`: what images make people feel. One bad file never costs the others their answer."""
+"""`emofeedback assess`: what images make people feel. One bad file never costs the others their answer.
+
+The numbers are always those of the short rating, the more exact of the judge's two ways; with `--explain` it looks a
+second time, aloud, and its words stand beside them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from emofeedback.observability.console import Consoles
 
 _BATCH = 16
 """Images in one call: enough to fill the judge, few enough that results keep coming."""
+_UNFAMILIAR = "not a picture of this judge's world: its reading means little"
 
 
 def assess(
@@ -29,7 +35,10 @@ def assess(
 ) -> bool:
     """Prints a table, with `explain` a paragraph for each image, or with `as_json` one JSON object a line.
 
+    A picture that is not of the judge's world is judged all the same, and said to be one.
+
     Args:
+        explain: ask for reasons as well; valence, arousal, emotion and confidence stay those of the short rating.
         user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
     Returns:
@@ -43,6 +52,7 @@ def assess(
     if not files:
         return False
     table = _table()
+    unfamiliar: list[Path] = []
 
     def show(path: Path, assessment: Assessment) -> None:
         if as_json:
@@ -50,7 +60,9 @@ def assess(
         elif explain:
             _explain(path, assessment, consoles)
         else:
-            table.add_row(str(path), *_values(assessment))
+            table.add_row(str(path), *_values(assessment), style=_style(assessment))
+            if assessment.in_domain is False:
+                unfamiliar.append(path)
 
     async def judge_all() -> bool:
         judged = True
@@ -71,6 +83,8 @@ def assess(
     all_judged &= asyncio.run(judge_all())
     if table.row_count:
         consoles.out.print(table)
+    for path in unfamiliar:
+        consoles.say(f"{path}: {_UNFAMILIAR}")
     return all_judged
 
 
@@ -92,7 +106,9 @@ def _read(paths: Sequence[Path], consoles: Consoles) -> tuple[list[tuple[Path, b
 async def _outcomes(judge: Judge, images: Sequence[bytes], explain: bool, user: str) -> list[Assessment | str]:
     """The outcome or the problem of each image; where a batch is refused, its images are looked at one by one."""
     try:
-        return [_or_problem(outcome) for outcome in await judge.assess(images, reasoning=explain, user=user)]
+        rated = await judge.assess(images, user=user)
+        aloud = await judge.assess(images, reasoning=True, user=user) if explain else rated
+        return [_explained(outcome, words) for outcome, words in zip(rated, aloud, strict=True)]
     except (InvalidRequest, MessageTooLarge) as error:
         if len(images) == 1:
             problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
@@ -100,8 +116,11 @@ async def _outcomes(judge: Judge, images: Sequence[bytes], explain: bool, user: 
     return [(await _outcomes(judge, [image], explain, user))[0] for image in images]
 
 
-def _or_problem(outcome: AssessmentOutcome) -> Assessment | str:
-    return outcome if isinstance(outcome, Assessment) else f"the judge could not say: {outcome.reason}"
+def _explained(outcome: AssessmentOutcome, words: AssessmentOutcome) -> Assessment | str:
+    """The rating with the reasons that were given aloud; the problem where there is no rating."""
+    if not isinstance(outcome, Assessment):
+        return f"the judge could not say: {outcome.reason}"
+    return replace(outcome, reasoning=words.reasoning if isinstance(words, Assessment) else "")
 
 
 def _record(path: Path, assessment: Assessment, explain: bool) -> dict[str, Any]:
@@ -111,6 +130,8 @@ def _record(path: Path, assessment: Assessment, explain: bool) -> dict[str, Any]
         "arousal": round(assessment.arousal, 4),
         "emotion": assessment.emotion,
         "confidence": round(assessment.confidence, 4),
+        "in_domain": assessment.in_domain,
+        "domain_score": None if assessment.domain_score is None else round(assessment.domain_score, 4),
     }
     return {**record, "reasoning": assessment.reasoning} if explain else record
 
@@ -120,7 +141,9 @@ def _explain(path: Path, assessment: Assessment, consoles: Consoles) -> None:
     valence, arousal, emotion, confidence = _values(assessment)
     consoles.out.print(str(path), style="bold", soft_wrap=True)
     consoles.say(f"  valence {valence}, arousal {arousal}, {emotion} {confidence}")
-    consoles.out.print(Padding(assessment.reasoning, (0, 0, 1, 2)))
+    if assessment.in_domain is False:
+        consoles.say(f"  {_UNFAMILIAR}")
+    consoles.out.print(Padding(assessment.reasoning or "No reason given.", (0, 0, 1, 2)))
 
 
 def _table() -> Table:
@@ -131,6 +154,10 @@ def _table() -> Table:
     table.add_column("emotion")
     table.add_column("confidence", justify="right")
     return table
+
+
+def _style(assessment: Assessment) -> str:
+    return "dim" if assessment.in_domain is False else ""
 
 
 def _values(assessment: Assessment) -> tuple[str, str, str, str]:

@@ -69,7 +69,7 @@ class LoopDisplay:
                 self._activity = "painting and judging"
             case ImageJudged(candidate=candidate):
                 self._judged += 1
-                if candidate.loss is not None and candidate.on_subject:
+                if candidate.loss is not None and candidate.eligible:
                     self._error = candidate.loss if self._error is None else min(self._error, candidate.loss)
             case LossComputed():
                 self._error = event.best.loss if event.best else None

@@ -235,7 +235,11 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
 def _add_assess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a PNG, JPEG or WebP file")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--explain", action="store_true", help="let the judge reason aloud; slower")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="add the judge's reasons, thought aloud after the rating; slower. The numbers stay those of the rating",
+    )
     _add_engines(parser)
     _add_person(parser)
 

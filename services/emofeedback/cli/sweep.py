@@ -134,7 +134,7 @@ def _shown(cells: Cells) -> dict[tuple[int, int], _Painted]:
         for directory in cells.values()
         for finished in directory.run.rounds
         for candidate in finished.candidates
-        if isinstance(candidate.outcome, Assessment) and candidate.loss is not None and candidate.on_subject
+        if isinstance(candidate.outcome, Assessment) and candidate.loss is not None and candidate.eligible
     ]
     targets = {place: directory.run.request.target for place, directory in cells.items()}
     return {place: images[index] for place, index in share_out(targets, [i.judged for i in images]).items()}

@@ -21,9 +21,17 @@ class Assessment:
     arousal: float
     emotion: Emotion
     confidence: float
-    """Probability of `emotion`, in [0, 1]."""
+    """Probability of `emotion`, in [0, 1]; down to 1/8, chance, for a picture that is not of the judge's world."""
     reasoning: str = ""
     """Why, where the caller asked for it."""
+    domain_score: float | None = None
+    """How far the picture lies from those of the world that the judge learned, in units of the farthest that still
+    counts as one of them: 0 and more, above 1 it is something else. None where the judge can't tell."""
+
+    @property
+    def in_domain(self) -> bool | None:
+        """False for a picture that is not of the judge's world: its reading means little. None where it can't tell."""
+        return None if self.domain_score is None else self.domain_score <= 1
 
     @property
     def point(self) -> AffectPoint:

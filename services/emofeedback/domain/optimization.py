@@ -38,6 +38,12 @@ class Candidate:
     """False where `alignment` fell under the drift floor: such an image can't be the answer. The floor comes from the
     first round, so the `ImageJudged` events of that round say True; its record has the truth."""
 
+    @property
+    def eligible(self) -> bool:
+        """Whether it may be the answer: on the subject, and no picture that the judge can't read."""
+        unreadable = isinstance(self.outcome, Assessment) and self.outcome.in_domain is False
+        return self.on_subject and not unreadable
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rejection:

@@ -295,6 +295,7 @@ def _assessment(field: str, assessment: Assessment) -> Violations:
     yield from _number(f"{field}.valence", assessment.valence, SCALE_MIN, SCALE_MAX)
     yield from _number(f"{field}.arousal", assessment.arousal, SCALE_MIN, SCALE_MAX)
     yield from _number(f"{field}.confidence", assessment.confidence, 0, 1)
+    yield from _optional(f"{field}.domain_score", assessment.domain_score, 0, math.inf)
 
 
 def _conversation(field: str, turns: Conversation) -> Violations:

@@ -55,11 +55,12 @@ def mark_drift(candidates: Candidates, floor: float) -> tuple[Candidate, ...]:
 def best_of(rounds: Iterable[Candidates]) -> Answer | None:
     """The candidate nearest to the target, the earliest of equals; None where none could be judged.
 
-    One that has lost the subject is taken only where nothing on the subject could be judged: a run ends with a
-    picture if there is any, and the first one on the subject replaces it, however far from the target.
+    One that has lost the subject, or is not of the judge's world, is taken only where there is no other that could be
+    judged: a run ends with a picture if there is any, and the first eligible one replaces it, however far from the
+    target.
     """
     ranked = [
-        (not candidate.on_subject, candidate.loss, index, candidate.index)
+        (not candidate.eligible, candidate.loss, index, candidate.index)
         for index, candidates in enumerate(rounds)
         for candidate in candidates
         if candidate.loss is not None

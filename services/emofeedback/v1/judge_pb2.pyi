@@ -48,15 +48,23 @@ class Assessment(_message.Message):
     EMOTION_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     REASONING_FIELD_NUMBER: _builtins.int
+    IN_DOMAIN_FIELD_NUMBER: _builtins.int
+    DOMAIN_SCORE_FIELD_NUMBER: _builtins.int
     valence: _builtins.float
     """In [1, 9]."""
     arousal: _builtins.float
     """In [1, 9]."""
     emotion: _affect_pb2.Emotion.ValueType
     confidence: _builtins.float
-    """Probability of `emotion`, in [0, 1]."""
+    """Probability of `emotion`, in [0, 1]; down to 1/8, chance, for a picture that is not of the judge's world."""
     reasoning: _builtins.str
     """Why; only where it was asked for."""
+    in_domain: _builtins.bool
+    """False: not a picture of the world that this judge knows, so its reading means little. Unset: the judge can't tell."""
+    domain_score: _builtins.float
+    """How far the picture lies from that world's own, in units of the farthest that still counts as one: 0 and more, above
+    1 `in_domain` is false. Unset: the judge can't tell.
+    """
     def __init__(
         self,
         *,
@@ -65,12 +73,21 @@ class Assessment(_message.Message):
         emotion: _affect_pb2.Emotion.ValueType = ...,
         confidence: _builtins.float = ...,
         reasoning: _builtins.str = ...,
+        in_domain: _builtins.bool | None = ...,
+        domain_score: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_in_domain", b"_in_domain", "domain_score", b"domain_score", "in_domain", b"in_domain"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arousal", b"arousal", "confidence", b"confidence", "emotion", b"emotion", "reasoning", b"reasoning", "valence", b"valence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_in_domain", b"_in_domain", "arousal", b"arousal", "confidence", b"confidence", "domain_score", b"domain_score", "emotion", b"emotion", "in_domain", b"in_domain", "reasoning", b"reasoning", "valence", b"valence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__domain_score: _TypeAlias = _typing.Literal["domain_score"]  # noqa: Y015
+    _WhichOneofArgType__domain_score: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score"]  # noqa: Y015
+    _WhichOneofReturnType__in_domain: _TypeAlias = _typing.Literal["in_domain"]  # noqa: Y015
+    _WhichOneofArgType__in_domain: _TypeAlias = _typing.Literal["_in_domain", b"_in_domain"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__domain_score) -> _WhichOneofReturnType__domain_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__in_domain) -> _WhichOneofReturnType__in_domain | None: ...
 
 Global___Assessment: _TypeAlias = Assessment  # noqa: Y015
 
@@ -130,7 +147,9 @@ class AssessImagesRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     reasoning: _builtins.bool
-    """Let the model reason aloud, and read valence and arousal from its reply. Slower."""
+    """Let the model reason aloud, and read valence, arousal and emotion from its reply: the numbers that go with its
+    words. Slower, and a little less exact than the short rating.
+    """
     request_id: _builtins.str
     user: _builtins.str
     """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's."""

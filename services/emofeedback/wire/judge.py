@@ -36,6 +36,8 @@ def assessment_to_proto(assessment: Assessment) -> pb.Assessment:
         emotion=emotion_to_proto(assessment.emotion),
         confidence=assessment.confidence,
         reasoning=assessment.reasoning,
+        in_domain=assessment.in_domain,
+        domain_score=assessment.domain_score,
     )
 
 
@@ -47,6 +49,7 @@ def assessment_from_proto(message: pb.Assessment, field: str = "assessment") -> 
         emotion=emotion_from_proto(message.emotion, f"{field}.emotion"),
         confidence=message.confidence,
         reasoning=message.reasoning,
+        domain_score=message.domain_score if message.HasField("domain_score") else None,
     )
 
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.optimization import Answer, Candidate, OptimizationRequest, StopReason
@@ -56,6 +58,14 @@ def test_of_equals_the_earliest_is_the_best():
 def test_a_picture_that_lost_the_subject_is_not_the_best_however_near():
     judged = [[candidate(0, 0.1, on_subject=False), candidate(1, 4.0)]]
     assert best_of(judged) == Answer(round=0, index=1, loss=4.0)
+
+
+@given(known=st.lists(st.floats(0, 6), min_size=1, max_size=5), foreign=st.lists(st.floats(0, 6), max_size=5))
+def test_a_picture_that_is_not_of_the_judges_world_is_not_the_best_however_near(known, foreign):
+    familiar = [candidate(index, error) for index, error in enumerate(known)]
+    strange = [candidate(len(known) + index, error) for index, error in enumerate(foreign)]
+    strange = [replace(one, outcome=replace(one.outcome, domain_score=1.01)) for one in strange]
+    assert best_of([strange, familiar]) == best_of([[], familiar])
 
 
 def test_where_nothing_on_the_subject_could_be_judged_the_nearest_of_the_rest_is_the_best():

@@ -93,6 +93,21 @@ def test_result_json_says_for_whom() -> None:
     assert from_json(content).request.user == content["request"]["user"] == "ada"
 
 
+def test_result_json_says_whether_the_judge_knew_the_picture_and_one_of_an_earlier_version_does_not() -> None:
+    run = finished_run()
+    felt = dataclasses.replace(run.rounds[0].candidates[0].outcome, domain_score=2.5)
+    first = dataclasses.replace(run.rounds[0].candidates[0], outcome=felt)
+    finished = dataclasses.replace(run.rounds[0], candidates=(first, *run.rounds[0].candidates[1:]))
+    content = json.loads(json.dumps(to_json(dataclasses.replace(run, rounds=(finished, *run.rounds[1:])))))
+    image = content["rounds"][0]["images"][0]
+    assert (image["in_domain"], image["domain_score"]) == (False, 2.5)
+    assert from_json(content).rounds[0].candidates[0].outcome == felt
+    for turn in content["rounds"]:
+        for image in turn["images"]:
+            del image["in_domain"], image["domain_score"]
+    assert from_json(content) == run
+
+
 def test_images_are_kept_as_soon_as_they_are_painted(tmp_path: Path) -> None:
     directory = RunDirectory.open(tmp_path / "run", new_run())
     painted = next(event for event in staged_events() if isinstance(event, ImagePainted))

@@ -83,6 +83,17 @@ def test_it_tells_what_was_judged_and_why(report: str) -> None:
     assert "The generator has never seen <b>fog</b>" in report
 
 
+def test_a_picture_that_the_judge_does_not_know_wears_a_badge(tmp_path: Path) -> None:
+    directory = RunDirectory.open(tmp_path, new_run())
+    for event in staged_events():
+        if isinstance(event, RoundFinished):
+            *others, last = event.round.candidates
+            last = dataclasses.replace(last, outcome=dataclasses.replace(last.outcome, domain_score=1.7))
+            event = RoundFinished(round=dataclasses.replace(event.round, candidates=(*others, last)))
+        directory.record(event)
+    assert write_report(directory).read_text().count('<span class="badge unfamiliar">') == 3
+
+
 def test_a_run_without_a_finished_round_has_a_report_too(tmp_path: Path) -> None:
     page = render_report(new_run(), lambda answer: b"")
     assert "No image could be judged yet" in page

@@ -68,6 +68,7 @@ assessments = st.builds(
     emotion=st.sampled_from(Emotion),
     confidence=st.floats(0, 1),
     reasoning=texts,
+    domain_score=st.none() | st.floats(0, 1e6),
 )
 outcomes = assessments | st.builds(AssessmentFailure, reason=texts)
 steps = st.builds(GenerationStep, index=counts, step=counts, steps=counts)

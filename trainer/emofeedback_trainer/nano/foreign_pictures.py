@@ -8,6 +8,7 @@ patterns, a single pixel, pages, charts, windows of programs, loose shapes.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 
@@ -173,48 +174,11 @@ def _tiny(rng: np.random.Generator) -> Image.Image:
     return _image(rng.uniform(0, 255, (side, side, 3)))
 
 
-_WORDS = [
-    "the",
-    "of",
-    "and",
-    "report",
-    "invoice",
-    "total",
-    "date",
-    "page",
-    "figure",
-    "table",
-    "account",
-    "please",
-    "sign",
-    "here",
-    "dear",
-    "sir",
-    "number",
-    "price",
-    "name",
-    "city",
-    "order",
-    "tax",
-    "value",
-    "street",
-    "open",
-    "file",
-    "edit",
-    "view",
-    "help",
-    "new",
-    "save",
-    "close",
-    "search",
-    "settings",
-    "user",
-    "login",
-    "error",
-    "404",
-    "12.50",
-    "2026",
-]
+_WORDS = re.findall(
+    r"\S+",
+    "the of and report invoice total date page figure table account please sign here dear sir number price name city "
+    "order tax value street open file edit view help new save close search settings user login error 404 12.50 2026",
+)
 
 
 def _font(size: float) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

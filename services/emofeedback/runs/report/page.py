@@ -120,6 +120,7 @@ def _marks(run: OptimizationRun, finished: Round, candidate: Candidate) -> list[
         "best": candidate.index == finished.best,
         "worst": candidate.index == finished.worst and finished.worst != finished.best,
         "off subject": not candidate.on_subject,
+        "unfamiliar": isinstance(candidate.outcome, Assessment) and candidate.outcome.in_domain is False,
     }
     return [mark for mark, worn in marks.items() if worn]
 
