@@ -21,7 +21,7 @@ from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
 from emofeedback_trainer.nano.measure.generator import generate, generator_metrics
-from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, scorer_metrics
+from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, labels, scorer_metrics
 from emofeedback_trainer.nano.models.independent_judge import load_independent_judge, measure_independent_judge
 from emofeedback_trainer.nano.world.language import Album, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
@@ -57,11 +57,14 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("baseline.valence_mae", "  always the median: valence MAE", None, True),
     ("baseline.arousal_mae", "  always the median: arousal MAE", None, True),
     ("judge.class_accuracy", "judge, rendered scenes: emotion right", 0.75, False),
+    ("judge.other_side", "judge: emotion on the other side of the middle from its valence", None, True),
+    ("labels.other_side", "  the world's own table: the same", None, True),
     ("judge.parsable", "judge, rendered scenes: replies parsable", 0.995, False),
     ("aloud.aloud_parsable", "judge aloud: replies parsable", 0.995, False),
     ("aloud.aloud_valence_mae", "judge aloud: valence MAE", None, True),
     ("aloud.aloud_arousal_mae", "judge aloud: arousal MAE", None, True),
     ("aloud.ways_differ", "short way against aloud: difference of MAE", 0.05, True),
+    ("aloud.ways_together", "short way against aloud: both numbers within 0.5", None, False),
     ("aloud.named_are_there", "judge aloud: attributes it names that are there", 0.90, False),
     ("generated.judges_valence", "judge and independent judge on generated images: valence correlation", 0.85, False),
     ("generated.judges_arousal", "judge and independent judge on generated images: arousal correlation", 0.85, False),
@@ -108,6 +111,7 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
         "judge": (len(scenes), judged),
         "aloud": (aloud, judged),
         "baseline": (len(scenes), baseline(scenes)),
+        "labels": (len(scenes), labels(scenes)),
         "generated": (
             len(some),
             await generator_metrics(images, some, judge=judge, independent=independent, seed=_SEED),

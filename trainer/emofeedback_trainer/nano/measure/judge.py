@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from emofeedback.domain.affect import LEXICON, SCALE_MIDDLE, AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback_trainer.nano.world.captions import emotional_caption
 from emofeedback_trainer.nano.world.contrasts import mentioned, one_word_changed, rewrite
@@ -17,6 +18,8 @@ from emofeedback_trainer.nano.world.scenes import Scene, affect, emotion
 
 _CALL = 32
 """Pictures in one call."""
+_TOGETHER = 0.5
+"""Points of the 1-9 scale by which two readings of one picture may differ, on either axis."""
 
 
 def png(picture: Image.Image) -> bytes:
@@ -55,6 +58,7 @@ async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) ->
         "aloud_parsable": both[1]["parsable"],
         "aloud_valence_mae": both[1]["valence_mae"],
         "aloud_arousal_mae": both[1]["arousal_mae"],
+        "ways_together": _together(short[:aloud], reasoned),
         "ways_differ": max(abs(both[0][f"{axis}_mae"] - both[1][f"{axis}_mae"]) for axis in ("valence", "arousal")),
         "named_are_there": true / max(1, total),
     }
@@ -65,6 +69,18 @@ def baseline(scenes: Sequence[Scene]) -> dict[str, float]:
     points = np.array([(point.valence, point.arousal) for point in map(affect, scenes)])
     valence, arousal = np.abs(points - np.median(points, axis=0)).mean(axis=0)
     return {"valence_mae": float(valence), "arousal_mae": float(arousal)}
+
+
+def labels(scenes: Sequence[Scene]) -> dict[str, float]:
+    """How often the world's own table names an emotion on the other side of the middle from its valence."""
+    return {"other_side": other_side([(affect(scene), emotion(scene)) for scene in scenes])}
+
+
+def other_side(felt: Sequence[tuple[AffectPoint, Emotion]]) -> float:
+    """Share in which a pleasant emotion stands beside a valence below the middle of the scale, or the reverse."""
+    return float(
+        np.mean([(LEXICON[name].point.valence > SCALE_MIDDLE) != (p.valence > SCALE_MIDDLE) for p, name in felt])
+    )
 
 
 async def scorer_metrics(judge: Judge, scenes: Sequence[Scene], seed: int) -> dict[str, float]:
@@ -116,4 +132,15 @@ def _errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> d
         "valence_mae": float(np.mean([abs(o.valence - p.valence) for (o, _), p in zip(pairs, points, strict=True)])),
         "arousal_mae": float(np.mean([abs(o.arousal - p.arousal) for (o, _), p in zip(pairs, points, strict=True)])),
         "class_accuracy": float(np.mean([outcome.emotion is emotion(scene) for outcome, scene in pairs])),
+        "other_side": other_side([(outcome.point, outcome.emotion) for outcome, _ in pairs]),
     }
+
+
+def _together(short: Sequence[AssessmentOutcome], reasoned: Sequence[AssessmentOutcome]) -> float:
+    """Share of the pictures, of those readable both ways, of which both ways say the same within `_TOGETHER`."""
+    gaps = [
+        max(abs(one.valence - other.valence), abs(one.arousal - other.arousal))
+        for one, other in zip(short, reasoned, strict=True)
+        if isinstance(one, Assessment) and isinstance(other, Assessment)
+    ]
+    return float(np.mean(np.array(gaps) <= _TOGETHER))
