@@ -78,9 +78,8 @@ def labels(scenes: Sequence[Scene]) -> dict[str, float]:
 
 def other_side(felt: Sequence[tuple[AffectPoint, Emotion]]) -> float:
     """Share in which a pleasant emotion stands beside a valence below the middle of the scale, or the reverse."""
-    return float(
-        np.mean([(LEXICON[name].point.valence > SCALE_MIDDLE) != (p.valence > SCALE_MIDDLE) for p, name in felt])
-    )
+    sides = [(LEXICON[name].point.valence - SCALE_MIDDLE) * (point.valence - SCALE_MIDDLE) for point, name in felt]
+    return float(np.mean(np.array(sides) < -1e-9))
 
 
 async def scorer_metrics(judge: Judge, scenes: Sequence[Scene], seed: int) -> dict[str, float]:
