@@ -25,12 +25,13 @@ class Assessment:
     reasoning: str = ""
     """Why, where the caller asked for it."""
     domain_score: float | None = None
-    """How far the picture lies from those of the world that the judge learned, in units of the farthest that still
-    counts as one of them: 0 and more, above 1 it is something else. None where the judge can't tell."""
+    """How surprising the picture is to a judge that learned one small world: minus the binary logarithm of the
+    probability that it is of that world, in bits. 0: it is; 1: even odds; 3: one in eight. None: it can't tell."""
 
     @property
     def in_domain(self) -> bool | None:
-        """False for a picture that is not of the judge's world: its reading means little. None where it can't tell."""
+        """False where the picture is more likely not of the judge's world: its reading means little. None where the
+        judge can't tell."""
         return None if self.domain_score is None else self.domain_score <= 1
 
     @property

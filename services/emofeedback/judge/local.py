@@ -27,6 +27,7 @@ from emofeedback.domain.validation import (
 )
 from emofeedback.judge.calibration import Calibration
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.judge.domain import weighed
 from emofeedback.judge.engines.base import (
     CHECKPOINT_FILES,
     CHECKPOINT_MARKER,
@@ -199,7 +200,8 @@ class LocalJudge:
         )
         kind = "reasoning" if reasoning else "rating"
         chats = [await self._prepared(ask(image), [field]) for field, image in images.items()]
-        outcomes = [parse(reply) for reply in await self._complete(kind, chats, decoding, top_logprobs=True)]
+        replies = await self._complete(kind, chats, decoding, top_logprobs=True)
+        outcomes = [weighed(parse(reply), reply.surprise) for reply in replies]
         REPLIES.record(len(outcomes), kind=kind)
         PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=kind)
         return [calibration.apply(outcome) for outcome in outcomes] if calibration else outcomes

@@ -60,10 +60,12 @@ class Assessment(_message.Message):
     reasoning: _builtins.str
     """Why; only where it was asked for."""
     in_domain: _builtins.bool
-    """False: not a picture of the world that this judge knows, so its reading means little. Unset: the judge can't tell."""
+    """False: more likely not a picture of the world that this judge knows, so its reading means little. Unset: the judge
+    can't tell.
+    """
     domain_score: _builtins.float
-    """How far the picture lies from that world's own, in units of the farthest that still counts as one: 0 and more, above
-    1 `in_domain` is false. Unset: the judge can't tell.
+    """Minus the binary logarithm of the probability that the picture is of that world, in bits: 0 and more; above 1, even
+    odds, `in_domain` is false. Unset: the judge can't tell.
     """
     def __init__(
         self,

@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
+from emofeedback_trainer.nano import judge_domain
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
@@ -26,6 +27,7 @@ _EXAMPLES = """examples:
   torchrun --nproc-per-node 2 --no-python emofeedback-train nano generator --threads 1
                                                     the same in two processes: quicker on two busy cores
   emofeedback-train nano export                     write the trained weights into the packages
+  emofeedback-train nano judge-domain               teach the exported judge which pictures are of its world
   emofeedback-train nano evaluate --json            how good are the exported models, on scenes never trained on?
   emofeedback-train nano panel --limit 4            does the loop work? the first four runs of the fixed panel
   emofeedback-train nano dataset runs/scenes        a data set of drawn scenes, whose feelings are known
@@ -110,6 +112,10 @@ def _export(out: Path, device: torch.device, steps: int | None) -> None:
     scorer.export_scorer(out / "scorer", _SERVICES / "scorer")
 
 
+def _judge_domain(out: Path, device: torch.device, steps: int | None) -> None:
+    judge_domain.fit_domain(out / "judge-domain", _SERVICES / "judge")
+
+
 def _panel(arguments: argparse.Namespace) -> None:
     metrics = measure_panel(
         arguments.out / "panel", profile=load_profile(arguments.profile), limit=arguments.limit or len(PANEL)
@@ -127,6 +133,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "judge": _judge,
     "scorer": _scorer,
     "export": _export,
+    "judge-domain": _judge_domain,
 }
 """The stages in the order in which they are made."""
 

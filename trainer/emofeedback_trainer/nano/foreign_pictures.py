@@ -14,7 +14,7 @@ from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
     "calibration": (
@@ -49,8 +49,8 @@ PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
 }
 """What ships with the libraries, by split; a photograph's crops are in its own split."""
 
-_CROPS = 20
-"""Crops of a photograph, the whole picture aside."""
+_CROPS = {"calibration": 60, "test": 20}
+"""Crops of a photograph, the whole picture aside, half of them mirrored."""
 _SPLITS = {"calibration": 11, "test": 12}
 
 
@@ -58,7 +58,7 @@ def photographs(split: str) -> Iterator[Image.Image]:
     """Every photograph of a split, whole and in crops of a fifth of a side and more."""
     rng = np.random.default_rng(_SPLITS[split])
     for name in PHOTOGRAPHS[split]:
-        yield from _crops(_photograph(name), rng)
+        yield from _crops(_photograph(name), _CROPS[split], rng)
 
 
 def made(kind: str, split: str, count: int) -> Iterator[Image.Image]:
@@ -79,15 +79,16 @@ def _photograph(name: str) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _crops(photograph: Image.Image, rng: np.random.Generator) -> Iterator[Image.Image]:
+def _crops(photograph: Image.Image, count: int, rng: np.random.Generator) -> Iterator[Image.Image]:
     yield photograph
-    for _ in range(_CROPS):
+    for index in range(count):
         share, squeeze = rng.uniform(0.2, 1.0), rng.uniform(0.6, 1.0)
         width = max(24, int(photograph.width * share))
         height = max(24, int(photograph.height * share * squeeze))
         left = int(rng.integers(0, max(1, photograph.width - width)))
         top = int(rng.integers(0, max(1, photograph.height - height)))
-        yield photograph.crop((left, top, left + width, top + height))
+        crop = photograph.crop((left, top, left + width, top + height))
+        yield ImageOps.mirror(crop) if index % 2 else crop
 
 
 # --- kinds that are made -----------------------------------------------------------------------------------------
@@ -112,6 +113,7 @@ def _noise(rng: np.random.Generator) -> Image.Image:
     """White, binary, on a flat color, coarse, soft or with a spectrum of 1 / f; gray or colored."""
     height, width = _size(rng)
     channels = 3 if rng.random() < 0.6 else 1
+    values: NDArray[np.floating]
     match int(rng.integers(5)):
         case 0:
             values = rng.uniform(0, 255, (height, width, channels))
@@ -246,7 +248,7 @@ def _chart(rng: np.random.Generator) -> Image.Image:
         case 1:
             axes.bar(range(8), rng.uniform(0, 9, 8), color=np.array(_color(rng)) / 255)
         case 2:
-            axes.scatter(*rng.normal(size=(2, 90)), c=rng.random(90))
+            axes.scatter(rng.normal(size=90), rng.normal(size=90), c=rng.random(90))
         case _:
             axes.imshow(rng.random((9, 9)), cmap=str(rng.choice(("viridis", "magma", "coolwarm", "gray"))))
     axes.set_title(" ".join(rng.choice(_WORDS, 3)))

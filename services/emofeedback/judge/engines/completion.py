@@ -37,6 +37,6 @@ class Completion:
     """Tokens of the reply, without the one that ends it."""
     finite: bool = True
     """False where a token was chosen from scores of NaN or infinity: the reply says nothing."""
-    strangeness: float | None = None
-    """The largest of the chat's pictures (`judge.domain.Domain.strangeness`); None without one, or where the engine can't
-    tell."""
+    surprise: float | None = None
+    """The judge's largest at a picture of the chat, in bits (`judge.domain.Domain.surprise`); None without a picture, or
+    where the engine can't tell."""

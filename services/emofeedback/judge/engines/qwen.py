@@ -6,11 +6,14 @@ depend on which others it was decoded with.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -21,6 +24,7 @@ from transformers import (
 
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.judge.domain import Domain
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, encode
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
 from emofeedback.profiles.profile import JudgeSettings
@@ -42,7 +46,8 @@ class EncodedChat:
 class Qwen:
     """A Qwen2.5-VL checkpoint with its tokenizer and its image processor (Pillow's: no torchvision needed)."""
 
-    def __init__(self, model: Any, tokenizer: Any, image_processor: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, image_processor: Any, domain: Domain | None = None) -> None:
+        self._domain = domain
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._image_processor = image_processor
@@ -69,6 +74,7 @@ class Qwen:
             model.to(settings.device),
             AutoTokenizer.from_pretrained(folder),
             Qwen2VLImageProcessorPil.from_pretrained(folder, max_pixels=settings.max_pixels),
+            Domain.load(folder),
         )
 
     @property
@@ -118,18 +124,40 @@ class Qwen:
         start = inputs["input_ids"].shape[1]
         choice = NextToken(decodings, keep=TOP_TOKENS if top_logprobs else 0)
         device = self._model.device
-        sequences = self._model.generate(
-            **inputs,
-            max_new_tokens=min(decodings[0].max_new_tokens, self.context - start),
-            logits_processor=[choice],
-            stopping_criteria=[
-                lambda ids, scores: torch.tensor([not wanted(row) for row in range(len(ids))], device=device)
-            ],
-        )
-        replies = zip(chats, sequences[:, start:].tolist(), choice.finite(), strict=True)
+        grids = [chat.grids for chat in chats]
+        looking: AbstractContextManager[list[Tensor]] = nullcontext([])
+        if self._domain is not None:
+            looking = layer_means(self._model.model.visual, grids)
+        with looking as means:
+            sequences = self._model.generate(
+                **inputs,
+                max_new_tokens=min(decodings[0].max_new_tokens, self.context - start),
+                logits_processor=[choice],
+                stopping_criteria=[
+                    lambda ids, scores: torch.tensor([not wanted(row) for row in range(len(ids))], device=device)
+                ],
+            )
+        surprises = self._surprises(chats, means)
+        replies = zip(chats, sequences[:, start:].tolist(), choice.finite(), surprises, strict=True)
         return [
-            self._completion(chat, ids, choice.tops(row), finite) for row, (chat, ids, finite) in enumerate(replies)
+            replace(self._completion(chat, ids, choice.tops(row), finite), surprise=surprise)
+            for row, (chat, ids, finite, surprise) in enumerate(replies)
         ]
+
+    @torch.inference_mode()
+    def look(self, chats: Sequence[EncodedChat]) -> NDArray[np.float32]:
+        """What the vision tower makes of the chats' pictures: the means of its layers, shape (pictures, values)."""
+        inputs = self._inputs(chats)
+        with layer_means(self._model.model.visual, [chat.grids for chat in chats]) as means:
+            self._model.model.visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
+        return _joined(means)
+
+    def _surprises(self, chats: Sequence[EncodedChat], means: Sequence[Tensor]) -> list[float | None]:
+        """The largest of each chat at its pictures; None without one, or without a domain to compare them with."""
+        if self._domain is None or not means:
+            return [None] * len(chats)
+        surprises = iter(self._domain.surprise(_joined(means)).tolist())
+        return [max((next(surprises) for _ in chat.grids), default=None) for chat in chats]
 
     def _inputs(self, chats: Sequence[EncodedChat]) -> Mapping[str, Tensor]:
         """A batch, padded on the left: replies begin at the same place."""
@@ -153,6 +181,35 @@ class Qwen:
         end = next((position for position, id in enumerate(ids) if id in self._ends), len(ids))
         finished, read = end < len(ids), len(chat.ids)
         return self._detokenizer.completion(ids[:end], tops, finished=finished, read=read, finite=finite)
+
+
+@contextmanager
+def layer_means(tower: Any, grids: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Fills the list, while a Qwen2.5-VL vision tower reads a batch, with the mean of each block's values over each
+    picture's patches, shape (pictures, width), and of its visual tokens at last.
+
+    Args:
+        grids: of each chat's pictures, as in `EncodedChat`.
+    """
+    patches = torch.cat([grid.prod(dim=1) for grid in grids])
+    means: list[Tensor] = []
+
+    def keep(layer: Any, inputs: Any, values: Tensor) -> None:
+        # patches are shuffled within a picture, whose mean doesn't mind; a visual token stands for several of them
+        rows = (patches * len(values) // patches.sum()).tolist()
+        means.append(torch.stack([part.float().mean(dim=0) for part in torch.split(values, rows)]))
+
+    hooks = [layer.register_forward_hook(keep) for layer in (*tower.blocks, tower.merger)]
+    try:
+        yield means
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _joined(means: Sequence[Tensor]) -> NDArray[np.float32]:
+    joined: NDArray[np.float32] = torch.cat(list(means), dim=1).cpu().numpy()
+    return joined
 
 
 class NextToken:
