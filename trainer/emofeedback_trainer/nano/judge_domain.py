@@ -37,7 +37,7 @@ from emofeedback_trainer.nano.world.invention import invented_prompt
 from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.rendering import render
 
-_SEED = 9
+_SEEDS = {"calibration": 1, "test": 2}
 _DRAWN, _WORN, _PAINTED, _MADE = 2000, 400, 1600, 250
 """Pictures to fit on; of `_MADE` so many of each kind."""
 _FIRST = {"calibration": ("judge", 40_000), "test": ("evaluation", 40_000)}
@@ -121,13 +121,14 @@ def drawn(split: str, count: int) -> Iterator[Image.Image]:
 def worn(split: str, count: int) -> Iterator[Image.Image]:
     """Scenes with the flaws that the judge's vision tower has seen (`album.weathered`)."""
     name, first = _FIRST[split]
-    rng = np.random.default_rng((_SEED, first))
+    rng = np.random.default_rng(_SEEDS[split])
     for index in range(count):
         yield weathered(render(scene_at(name, first + 10_000 + index)), rng)
 
 
 async def painted(generator: Generator, split: str, count: int) -> list[Image.Image]:
-    """Pictures of the generator: captions whole, in part and bare, and invented prompts, most with a target."""
+    """Pictures of the generator: captions whole, in part and bare, and invented prompts, most with a target, by the base
+    weights and by the default policy, with guidance from none to strong."""
 
     async def paint(request: GenerationRequest) -> Image.Image:
         (data,) = [event.data async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
@@ -142,9 +143,10 @@ async def painted(generator: Generator, split: str, count: int) -> list[Image.Im
 
 def _requests(split: str, count: int) -> Iterator[GenerationRequest]:
     name, first = _FIRST[split]
-    rng = np.random.default_rng((_SEED, first, len(name)))
+    seed = _SEEDS[split]
+    rng = np.random.default_rng(seed)
     for index in range(count):
-        scene = scene_at(name, first + 20_000 + index)
+        scene = scene_at(name, first + index)
         match index % 4:
             case 0:
                 prompt = emotional_caption(scene, rng)
@@ -158,9 +160,9 @@ def _requests(split: str, count: int) -> Iterator[GenerationRequest]:
             prompt += ", " + target_phrase(AffectPoint(*rng.uniform(1, 9, 2)))
         yield GenerationRequest(
             prompt=prompt,
-            seeds=(first + index,),
+            seeds=(100_000 * seed + index,),
             policy=BASE_POLICY if index // 4 % 2 else NANO_PROFILE.generator.policy,
-            guidance=float(rng.uniform(1, 3.5)) if index % 3 == 0 else None,
+            guidance=float(rng.choice((1.0, 2.5, 2.5, 2.5, 4.0))),
         )
 
 
