@@ -92,6 +92,10 @@ def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> No
         consoles.say("No answer: the judge could read none of the images.")
     else:
         consoles.say(f"Answer: {directory.path / image_path(run.best.round, run.best.index)}")
+        if run.best_candidate is not None and not run.best_candidate.eligible:
+            consoles.note(
+                "every image lost the subject or is not of the judge's world; the answer is the nearest of them"
+            )
     consoles.say(f"Report: {report}")
     consoles.say(f"{run.state.capitalize()}, in {run.seconds:.1f} s.")
 

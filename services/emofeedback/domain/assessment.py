@@ -80,6 +80,9 @@ class Judge(Protocol):
         """Valence, arousal and emotion of each image: by a rating (expected value over rating tokens), or, with
         `reasoning`, by a reply in which the model reasons before it rates.
 
+        Where the two differ, the short way is the answer and the other explains it: it is the more exact one in both
+        axes, and `assess --explain` shows its numbers beside the words.
+
         Args:
             user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 

@@ -150,7 +150,7 @@ class AssessImagesRequest(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     reasoning: _builtins.bool
     """Let the model reason aloud, and read valence, arousal and emotion from its reply: the numbers that go with its
-    words. Slower, and a little less exact than the short rating.
+    words. Slower, and a little less exact: where the two ways differ, the short rating is the answer.
     """
     request_id: _builtins.str
     user: _builtins.str

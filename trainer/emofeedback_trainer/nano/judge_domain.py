@@ -86,7 +86,8 @@ def seen(qwen: Qwen, pictures: Iterable[Image.Image]) -> NDArray[np.float32]:
 
 
 async def domain_figures(judge: Judge, generator: Generator, n: int) -> dict[str, tuple[int, float]]:
-    """On pictures that the domain wasn't fitted on: how many there are, and the share told to be foreign.
+    """On pictures that the domain wasn't fitted on: how many there are, and the share told to be foreign; "others" is
+    all that are.
 
     Args:
         n: pictures of a kind at most; photographs and their crops are as many as there are.
@@ -98,7 +99,11 @@ async def domain_figures(judge: Judge, generator: Generator, n: int) -> dict[str
         "photographs": list(photographs("test")),
         **{kind: list(made(kind, "test", min(n, _MADE))) for kind in KINDS},
     }
-    return {kind: (len(pictures), await _flagged(judge, pictures)) for kind, pictures in kinds.items()}
+    shares = {kind: (len(pictures), await _flagged(judge, pictures)) for kind, pictures in kinds.items()}
+    others = [shares[kind] for kind in ("photographs", *KINDS)]
+    count = sum(number for number, _ in others)
+    shares["others"] = count, sum(number * share for number, share in others) / count
+    return shares
 
 
 async def _flagged(judge: Judge, pictures: Sequence[Image.Image]) -> float:
@@ -127,8 +132,8 @@ def worn(split: str, count: int) -> Iterator[Image.Image]:
 
 
 async def painted(generator: Generator, split: str, count: int) -> list[Image.Image]:
-    """Pictures of the generator: captions whole, in part and bare, and invented prompts, most with a target, by the base
-    weights and by the default policy, with guidance from none to strong."""
+    """Pictures of the generator: captions whole, in part and bare, and invented prompts, most with a target, by the
+    base weights and by the default policy, with guidance from none to strong."""
 
     async def paint(request: GenerationRequest) -> Image.Image:
         (data,) = [event.data async for event in generator.generate(request) if isinstance(event, GeneratedImage)]

@@ -19,6 +19,8 @@ from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.output import with_engines
+from emofeedback_trainer.nano.foreign_pictures import KINDS
+from emofeedback_trainer.nano.judge_domain import domain_figures
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
 from emofeedback_trainer.nano.measure.generator import generate, generator_metrics
 from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, labels, scorer_metrics
@@ -82,6 +84,12 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("agent.keeps_unknown_subject", "agent: rewritten prompt keeps one from outside the world", None, False),
     ("agent.on_targets_side", "agent: its cues lie on the target's side", 0.90, False),
     ("agent.nearer", "agent: its cues alone bring the scene nearer to the target", None, False),
+    ("drawn.flagged", "domain: drawn scenes taken for foreign", 0.01, True),
+    ("worn.flagged", "domain: worn scenes taken for foreign", None, True),
+    ("painted_all.flagged", "domain: painted pictures of all kinds taken for foreign", 0.01, True),
+    ("others.flagged", "domain: foreign pictures found", 0.99, False),
+    ("photographs.flagged", "  photographs and their crops", None, False),
+    *((f"{kind}.flagged", f"  {kind}", None, False) for kind in KINDS),
     ("critic.valence_mae", "independent judge, rendered scenes: valence MAE", 0.30, True),
     ("critic.arousal_mae", "independent judge, rendered scenes: arousal MAE", 0.30, True),
 )
@@ -119,6 +127,10 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
         "scorer": (len(scenes), await scorer_metrics(judge, scenes, _SEED)),
         "agent": (len(situations), agent_metrics(await rewritings(judge, situations))),
         "critic": (len(scenes), measure_independent_judge(independent, scenes=len(scenes))),
+        **{
+            {"painted": "painted_all"}.get(kind, kind): (count, {"flagged": share})
+            for kind, (count, share) in (await domain_figures(judge, generator, min(n, _SCENES))).items()
+        },
     }
     return [
         Metric(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
