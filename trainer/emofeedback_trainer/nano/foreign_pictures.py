@@ -14,7 +14,7 @@ from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
     "calibration": (
@@ -49,8 +49,8 @@ PHOTOGRAPHS: dict[str, tuple[str, ...]] = {
 }
 """What ships with the libraries, by split; a photograph's crops are in its own split."""
 
-_CROPS = {"calibration": 60, "test": 20}
-"""Crops of a photograph, the whole picture aside, half of them mirrored."""
+_CROPS = 20
+"""Crops of a photograph, the whole picture aside."""
 _SPLITS = {"calibration": 11, "test": 12}
 
 
@@ -58,7 +58,7 @@ def photographs(split: str) -> Iterator[Image.Image]:
     """Every photograph of a split, whole and in crops of a fifth of a side and more."""
     rng = np.random.default_rng(_SPLITS[split])
     for name in PHOTOGRAPHS[split]:
-        yield from _crops(_photograph(name), _CROPS[split], rng)
+        yield from _crops(_photograph(name), rng)
 
 
 def made(kind: str, split: str, count: int) -> Iterator[Image.Image]:
@@ -79,16 +79,15 @@ def _photograph(name: str) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _crops(photograph: Image.Image, count: int, rng: np.random.Generator) -> Iterator[Image.Image]:
+def _crops(photograph: Image.Image, rng: np.random.Generator) -> Iterator[Image.Image]:
     yield photograph
-    for index in range(count):
+    for _ in range(_CROPS):
         share, squeeze = rng.uniform(0.2, 1.0), rng.uniform(0.6, 1.0)
         width = max(24, int(photograph.width * share))
         height = max(24, int(photograph.height * share * squeeze))
         left = int(rng.integers(0, max(1, photograph.width - width)))
         top = int(rng.integers(0, max(1, photograph.height - height)))
-        crop = photograph.crop((left, top, left + width, top + height))
-        yield ImageOps.mirror(crop) if index % 2 else crop
+        yield photograph.crop((left, top, left + width, top + height))
 
 
 # --- kinds that are made -----------------------------------------------------------------------------------------
