@@ -17,9 +17,9 @@ from emofeedback.domain.assessment import Assessment
 from emofeedback.judge.domain import DOMAIN_FILE
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.builtin import NANO_PROFILE
-from emofeedback_trainer.nano.foreign_pictures import KINDS, made, photographs
-from emofeedback_trainer.nano.judge_domain import drawn
 from emofeedback_trainer.nano.measure.judge import judged, png
+from emofeedback_trainer.nano.models.judge_domain import drawn
+from emofeedback_trainer.nano.world.foreign_pictures import KINDS, made, photographs
 
 
 @pytest.fixture(scope="module")

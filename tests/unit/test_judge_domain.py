@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emofeedback.domain.assessment import AssessmentFailure
 from emofeedback.judge.domain import CHANCE, DOMAIN_FILE, Domain, World, weighed
-from emofeedback_trainer.nano.judge_domain import fitted
+from emofeedback_trainer.nano.models.judge_domain import fitted
 from support.fakes import UNREADABLE, assessment
 
 bits = st.floats(0, 1e4)

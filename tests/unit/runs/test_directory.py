@@ -99,12 +99,11 @@ def test_result_json_says_whether_the_judge_knew_the_picture_and_one_of_an_earli
     first = dataclasses.replace(run.rounds[0].candidates[0], outcome=felt)
     finished = dataclasses.replace(run.rounds[0], candidates=(first, *run.rounds[0].candidates[1:]))
     content = json.loads(json.dumps(to_json(dataclasses.replace(run, rounds=(finished, *run.rounds[1:])))))
-    image = content["rounds"][0]["images"][0]
-    assert (image["in_domain"], image["domain_score"]) == (False, 2.5)
+    assert content["rounds"][0]["candidates"][0]["outcome"]["domain_score"] == 2.5
     assert from_json(content).rounds[0].candidates[0].outcome == felt
     for turn in content["rounds"]:
-        for image in turn["images"]:
-            del image["in_domain"], image["domain_score"]
+        for candidate in turn["candidates"]:
+            candidate["outcome"].pop("domain_score", None)
     assert from_json(content) == run
 
 

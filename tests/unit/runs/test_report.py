@@ -1,5 +1,6 @@
 """The report shows the whole run, needs nothing beside it, and trusts no text."""
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser

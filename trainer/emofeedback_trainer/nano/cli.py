@@ -12,11 +12,10 @@ import torch.distributed as dist
 
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
-from emofeedback_trainer.nano import judge_domain
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
-from emofeedback_trainer.nano.models import autoencoder, eyes, generator_parts, judge, scorer
+from emofeedback_trainer.nano.models import autoencoder, eyes, generator_parts, judge, judge_domain, scorer
 from emofeedback_trainer.nano.models import generator as base_generator
 from emofeedback_trainer.nano.models import independent_judge as independent
 from emofeedback_trainer.nano.world.plane import world_picture

@@ -38,5 +38,5 @@ class Completion:
     finite: bool = True
     """False where a token was chosen from scores of NaN or infinity: the reply says nothing."""
     surprise: float | None = None
-    """The judge's largest at a picture of the chat, in bits (`judge.domain.Domain.surprise`); None without a picture, or
-    where the engine can't tell."""
+    """The judge's largest at a picture of the chat, in bits (`judge.domain.Domain.surprise`); None without a picture,
+    or where the engine can't tell."""

@@ -19,12 +19,12 @@ from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.output import with_engines
-from emofeedback_trainer.nano.foreign_pictures import KINDS
-from emofeedback_trainer.nano.judge_domain import domain_figures
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
 from emofeedback_trainer.nano.measure.generator import generate, generator_metrics
 from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, labels, scorer_metrics
 from emofeedback_trainer.nano.models.independent_judge import load_independent_judge, measure_independent_judge
+from emofeedback_trainer.nano.models.judge_domain import domain_figures
+from emofeedback_trainer.nano.world.foreign_pictures import KINDS
 from emofeedback_trainer.nano.world.language import Album, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
 

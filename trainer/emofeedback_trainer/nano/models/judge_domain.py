@@ -29,10 +29,10 @@ from emofeedback.judge.engines.base import prepare
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.prompts import rating_conversation
 from emofeedback.profiles.builtin import NANO_PROFILE
-from emofeedback_trainer.nano.foreign_pictures import KINDS, made, photographs
 from emofeedback_trainer.nano.measure.judge import judged, png
 from emofeedback_trainer.nano.world.album import weathered
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
+from emofeedback_trainer.nano.world.foreign_pictures import KINDS, made, photographs
 from emofeedback_trainer.nano.world.invention import invented_prompt
 from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.rendering import render
@@ -46,7 +46,7 @@ _AXES = 280
 _STRENGTH = 0.03
 """Inverse of the penalty on the weights (scikit-learn's `C`)."""
 _FLAGGED = 0.002
-"""Share of the held-out pictures of the world beyond the threshold. Painted ones are the hardest, so of these more are."""
+"""Share of the held-out pictures of the world beyond the threshold; of painted ones, the hardest, more are."""
 _SIZES = (128, 128, 128, 112, 224, 512)
 _TOGETHER = 32
 
