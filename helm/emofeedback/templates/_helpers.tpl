@@ -164,8 +164,3 @@ seccompProfile:
   readOnly: true
 {{- end }}
 {{- end -}}
-
-{{/* What `--profile` and the applications' arguments name. */}}
-{{- define "emofeedback.profile" -}}
-{{- .Values.profile.inline | empty | ternary .Values.profile.name "/etc/emofeedback/profile.toml" -}}
-{{- end -}}

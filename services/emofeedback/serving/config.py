@@ -1,18 +1,18 @@
-"""The effective Serve configuration of a profile: what `serve deploy` takes and a RayService embeds (serveConfigV2).
+"""The Serve configuration of a profile: what `serve deploy` takes and a RayService embeds (serveConfigV2).
 
-One function makes it for every place that runs the services: this machine (`local_services`), `emofeedback deploy
-render`, and the chart, whose template is tested to write the same.
+It names the applications and the profile that they serve; how many replicas there are and what each takes, the
+applications' builders read in the profile (`serving.options`). One function writes it for every place that runs the
+services: this machine (`serving.local`), `emofeedback deploy render`, and the chart, whose template is tested to write
+the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.profiles.overrides import load_profile
-from emofeedback.profiles.profile import Scaling
-from emofeedback.serving.autoscaling import IMAGE_STEPS, TOKENS, WorkPolicy
+from emofeedback.serving.options import Application, deployment_options
 
 SERVICER_FUNCTIONS = ["emofeedback.rpc.proxy.add_services"]
 """What Serve's gRPC proxy answers to."""
@@ -33,80 +33,24 @@ def serve_config(profile: str, *, policies: str = "", address: str = ADDRESS) ->
         address: HOST:PORT at which the optimizer calls the other two; gRPC is served at its port.
 
     Raises:
-        InvalidRequest: no such profile, or a key of it is wrong; the dotted key is named.
+        InvalidRequest: no such profile, a key of it is wrong, or Serve would refuse it; the dotted key is named.
     """
-    serving = load_profile(profile).serving
-    generator_args = {"profile": profile} | ({"policies": policies} if policies else {})
+    loaded = load_profile(profile)
+    more = {"generator": {"policies": policies} if policies else {}, "optimizer": {"address": address}}
+    applications = []
+    for name in get_args(Application):
+        deployment_options(loaded, name)  # refuses here what else fails in the cluster
+        applications.append(
+            {
+                "name": name,
+                "route_prefix": f"/{name}",
+                "import_path": f"emofeedback.serving.apps:{name}_app",
+                "args": {"profile": profile} | more.get(name, {}),
+            }
+        )
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": 8000},
         "grpc_options": {"port": int(address.rpartition(":")[2]), "grpc_servicer_functions": SERVICER_FUNCTIONS},
-        "applications": [
-            _application("generator", generator_args, "GeneratorDeployment", serving.generator, IMAGE_STEPS),
-            _application("judge", {"profile": profile}, "JudgeDeployment", serving.judge, TOKENS),
-            _application(
-                "optimizer", {"profile": profile, "address": address}, "PromptOptimizerDeployment", serving.optimizer
-            ),
-        ],
+        "applications": applications,
     }
-
-
-def _check(name: str, scaling: Scaling) -> None:
-    """Refuses what Serve would refuse only once it deploys."""
-    where = f"profile.serving.{name}"
-    if scaling.max_replicas < max(scaling.min_replicas, 1):
-        least = max(scaling.min_replicas, 1)
-        raise InvalidRequest.of(f"{where}.max_replicas", f"is {scaling.max_replicas}, it must be at least {least}")
-    for field in ("min_replicas", "upscale_delay_seconds", "downscale_delay_seconds", "drain_seconds", "surge_percent"):
-        if getattr(scaling, field) < 0:
-            raise InvalidRequest.of(f"{where}.{field}", f"is {getattr(scaling, field)}, it must not be negative")
-    if scaling.surge_percent > 100:
-        raise InvalidRequest.of(f"{where}.surge_percent", f"is {scaling.surge_percent}, it must be at most 100")
-    for field in ("target_work", "look_back_seconds", "max_ongoing_requests"):
-        if getattr(scaling, field) <= 0:
-            raise InvalidRequest.of(f"{where}.{field}", f"is {getattr(scaling, field)}, it must be positive")
-
-
-def _application(
-    name: str, args: dict[str, str], deployment: str, scaling: Scaling, metric: str | None = None
-) -> dict[str, Any]:
-    _check(name, scaling)
-    return {
-        "name": name,
-        "route_prefix": f"/{name}",
-        "import_path": f"emofeedback.serving.apps:{name}_app",
-        "args": args,
-        "deployments": [{"name": deployment, **_options(scaling, metric)}],
-    }
-
-
-def _options(scaling: Scaling, metric: str | None) -> dict[str, Any]:
-    """Options of a deployment; without a metric of its own, calls are its work."""
-    replicas: dict[str, Any] = {"num_replicas": scaling.min_replicas}
-    if scaling.max_replicas != scaling.min_replicas:
-        replicas = {"autoscaling_config": _autoscaling(scaling, metric)}
-    return {
-        **replicas,
-        "max_ongoing_requests": scaling.max_ongoing_requests,
-        "max_queued_requests": scaling.max_queued_requests,
-        "graceful_shutdown_timeout_s": scaling.drain_seconds,
-        "max_surge_percent": scaling.surge_percent,
-        "ray_actor_options": {"num_cpus": scaling.cpus, "num_gpus": scaling.gpus},
-    }
-
-
-def _autoscaling(scaling: Scaling, metric: str | None) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "min_replicas": scaling.min_replicas,
-        "max_replicas": scaling.max_replicas,
-        "look_back_period_s": scaling.look_back_seconds,
-        "upscale_delay_s": scaling.upscale_delay_seconds,
-        "downscale_delay_s": scaling.downscale_delay_seconds,
-    }
-    if metric is None:
-        return config | {"target_ongoing_requests": scaling.target_work}
-    policy = {
-        "policy_function": f"{WorkPolicy.__module__}:{WorkPolicy.__qualname__}",
-        "policy_kwargs": {"metric": metric, "target": scaling.target_work},
-    }
-    return config | {"policy": policy}
