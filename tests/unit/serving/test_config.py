@@ -45,7 +45,7 @@ def test_policies_and_address_reach_those_who_need_them() -> None:
 def test_what_serve_would_refuse_is_refused_when_the_configuration_is_written(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("[serving.judge]\nmin_replicas = 3\nmax_replicas = 2\n")
-    with pytest.raises(InvalidRequest, match="serving.judge.max_replicas: is 2.*at least 3"):
+    with pytest.raises(InvalidRequest, match=r"serving\.judge\.max_replicas: is 2.*at least 3"):
         serve_config(str(path))
 
 

@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.builtin import NANO_PROFILE, PROFILES, SD35_MEDIUM_PROFILE
-from emofeedback.profiles.profile import Profile, Scaling, ServingSettings
-from emofeedback.serving.options import deployment_options
+from emofeedback.profiles.profile import Profile, Scaling
+from emofeedback.serving.options import Application, deployment_options
 
 OPTIONS_IN_RAY = """
 import json, sys
@@ -93,7 +93,9 @@ def test_what_the_deployer_says_goes_before_the_profile_and_all_else_stays() -> 
         ("optimizer", {"replicas": 2}, "serving.optimizer.replicas: unknown key"),
     ],
 )
-def test_what_serve_would_refuse_is_refused_with_its_key(name: Any, changes: dict[str, float], words: str) -> None:
+def test_what_serve_would_refuse_is_refused_with_its_key(
+    name: Application, changes: dict[str, float], words: str
+) -> None:
     with pytest.raises(InvalidRequest, match=words):
         deployment_options(NANO_PROFILE, name, changes=changes)
 
@@ -108,13 +110,10 @@ def test_ray_takes_from_the_builders_what_the_profile_says() -> None:
     ray = subprocess.run([sys.executable, "-c", OPTIONS_IN_RAY, json.dumps(args)], capture_output=True, text=True)
     assert ray.returncode == 0, ray.stderr
     found = json.loads(ray.stdout.splitlines()[-1])
-    for name, of in args.items():
-        expected = deployment_options(
-            PROFILES[of["profile"]],
-            name,
-            changes=of.get("scaling"),
-            pool=of.get("pool", ""),  # type: ignore[arg-type]
-        )
+    for name in get_args(Application):
+        of = args[name]
+        profile = PROFILES[of["profile"]]
+        expected = deployment_options(profile, name, changes=of.get("scaling"), pool=of.get("pool", ""))
         scaling = expected.pop("autoscaling_config", None)
         assert found[name].items() >= expected.items()
         assert ("bounds" in found[name]) == (scaling is not None)
