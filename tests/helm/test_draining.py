@@ -27,7 +27,8 @@ from emofeedback.serving.local import deploy
 from emofeedback.serving.config import serve_config
 _, address, http_port = sys.argv
 config = serve_config("nano", address=address)
-config["applications"][0]["deployments"][0]["ray_actor_options"]["resources"] = {"pool": 0.1}
+on_the_pool = {"num_cpus": 0.5, "resources": {"pool": 0.1}}
+config["applications"][0]["deployments"] = [{"name": "GeneratorDeployment", "ray_actor_options": on_the_pool}]
 deploy(config | {"http_options": {"host": "127.0.0.1", "port": int(http_port)}})
 """
 DRAIN = """

@@ -52,8 +52,8 @@ def test_an_upgrade_changes_the_serve_configuration_and_leaves_the_pods_alone(he
     (before,) = cluster.objects("RayService", NAMESPACE)
     helm.upgrade(CHART, merged(values, {"applications": {"generator": {"maxReplicas": 6}}}))
     (after,) = cluster.objects("RayService", NAMESPACE)
-    scaled = yaml.safe_load(after["spec"]["serveConfigV2"])["applications"][0]["deployments"][0]
-    assert scaled["autoscaling_config"]["max_replicas"] == 6
+    scaled = yaml.safe_load(after["spec"]["serveConfigV2"])["applications"][0]["args"]["scaling"]
+    assert scaled["max_replicas"] == 6
     # Another pod template would be another cluster.
     assert after["spec"]["rayClusterConfig"] == before["spec"]["rayClusterConfig"]
 
@@ -119,6 +119,8 @@ def test_helm_test_runs_one_pod_and_says_how_it_ended(helm: Helm, cluster: KubeA
             {"applications": {"generator": {"minReplicas": 3, "maxReplicas": 2}}},
             ["applications.generator.maxReplicas is 2", "at least minReplicas (3)"],
         ),
+        # By the profile alone there is one replica.
+        ({"applications": {"judge": {"minReplicas": 3}}}, ["applications.judge.maxReplicas is 1", "minReplicas (3)"]),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
 )

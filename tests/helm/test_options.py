@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
+from emofeedback.domain.limits import LIMITS
 from support.chart_releases import CHART, Manifest, Release
 
 pytestmark = pytest.mark.helm
@@ -90,10 +92,11 @@ def test_the_head_runs_no_replica_and_the_autoscaler_is_the_second_one(examples:
     assert examples["gpu-pools"].all("HorizontalPodAutoscaler") == []
 
 
-def test_the_pools_are_large_enough_for_the_replicas_they_are_for(examples: Mapping[str, Release]) -> None:
+def test_the_pools_are_large_enough_for_the_replicas_they_are_for(
+    examples: Mapping[str, Release], tmp_path: Path
+) -> None:
     for release in (examples["gpu-pools"], examples["production"]):
-        for app in release.serve_config["applications"]:
-            options = app["deployments"][0]
+        for options in release.options(tmp_path).values():
             group = pool(release, options["ray_actor_options"]["label_selector"]["emofeedback.io/pool"])
             assert group["maxReplicas"] >= options["autoscaling_config"]["max_replicas"]
 
@@ -182,7 +185,9 @@ def test_a_gateway_of_ones_own_is_taken_instead(install: Callable[..., Release])
 def test_an_ingress_speaks_grpc_to_us_and_tls_to_callers(install: Callable[..., Release]) -> None:
     route = {"type": "ingress", "hostnames": ["a.example"], "tlsSecret": "tls", "trainer": True}
     ingress = install(route=route, trainer={"enabled": True}).one("Ingress")
-    assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/backend-protocol"] == "GRPC"
+    annotations = ingress["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/backend-protocol"] == "GRPC"
+    assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == f"{LIMITS.message_bytes // 2**20}m"
     assert ingress["spec"]["tls"] == [{"secretName": "tls", "hosts": ["a.example"]}]
     paths = ingress["spec"]["rules"][0]["http"]["paths"]
     assert [(path["path"], path["backend"]["service"]["port"]["number"]) for path in paths] == [

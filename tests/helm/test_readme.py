@@ -45,7 +45,7 @@ def test_the_schema_knows_the_values_and_no_others() -> None:
         return {name: keys(value) for name, value in part["properties"].items() if name != "global"}
 
     def same(known: Any, values: Any, where: str) -> None:
-        if known is None:
+        if known is None or values == {}:  # the application's keys stand at the generator
             return
         assert known.keys() == values.keys(), where
         for name in known:

@@ -62,15 +62,11 @@ def test_a_whole_number_is_the_same_whole_number_in_every_text(
         }
     )
     for app in release.serve_config["applications"]:
-        (options,) = app["deployments"]
-        assert same(options["max_ongoing_requests"], ongoing)
-        assert same(options["max_queued_requests"], queued)
-        scaling = options["autoscaling_config"]
+        scaling = app["args"]["scaling"]
+        assert same(scaling["max_ongoing_requests"], ongoing)
+        assert same(scaling["max_queued_requests"], queued)
         assert same(scaling["max_replicas"], pods)
-        assert same(
-            scaling["policy"]["policy_kwargs"]["target"] if "policy" in scaling else scaling["target_ongoing_requests"],
-            work,
-        )
+        assert same(scaling["target_work"], work)
     cluster = release.one("RayService")["spec"]["rayClusterConfig"]
     assert same(cluster["autoscalerOptions"]["idleTimeoutSeconds"], idle)
     (group,) = cluster["workerGroupSpecs"]
@@ -221,7 +217,57 @@ REFUSED: list[tuple[Manifest, list[str]]] = [
     ({"trainer": {"runs": {"mountPath": "/tmp"}}}, ["trainer", "runs", "mountPath"]),
     ({"trainer": {"runs": {"mountPath": "/my runs"}}}, ["trainer", "runs", "mountPath"]),
     ({"applications": {"judge": {"maxQueuedRequests": 1.5}}}, ["applications", "judge", "maxQueuedRequests"]),
+    ({"applications": {"judge": {"maxReplica": 2}}}, ["applications", "judge", "maxReplica"]),
 ]
+
+
+SD35 = {"name": "sd35-medium"}
+MINE = """
+extends = 'sd35-medium'
+[judge]
+device = "cpu" # slowly
+engine = "transformers"
+[serving.generator]
+cpus = 2.0
+gpus = 2.0
+[serving.judge]
+gpus = 0.0
+"""
+GPU_POOL = {"enabled": True, "gpu": {"count": 1}}
+WITHOUT_GPUS: list[tuple[Manifest, str]] = [
+    ({"profile": SD35}, "generator takes 1 GPU by the profile sd35-medium .* no pool .* see pools.generator.enabled"),
+    (
+        {"profile": SD35, "pools": {"generator": GPU_POOL}, "applications": {"judge": {"pool": "agent"}}},
+        "judge takes 1 GPU .* a pod of pools.agent has fewer: see .* pools.agent.gpu",
+    ),
+    (
+        {"profile": SD35, "pools": {"generator": GPU_POOL}, "applications": {"judge": {"gpus": 0}}},
+        "sd35-medium runs the judge on a GPU, and a replica of it is given none: set applications.judge.gpus",
+    ),
+    ({"applications": {"generator": {"gpus": 0.5}}}, "generator takes 0.5 GPU by .* applications.generator.gpus"),
+    ({"profile": {"inline": '[generator]\ndevice = "cuda"\n'}}, "profile.toml runs the generator on a GPU"),
+    ({"profile": {"inline": 'extends = "sd35-medium"\n'}}, "generator takes 1 GPU by the profile .*profile.toml"),
+    ({"profile": {"inline": MINE}, "pools": {"generator": GPU_POOL}}, "generator takes 2.0 GPU .*profile.toml"),
+]
+
+
+@pytest.mark.parametrize(("values", "words"), WITHOUT_GPUS)
+def test_a_profile_for_gpus_on_pods_without_is_refused_in_words(
+    installed_anew: Install, values: Manifest, words: str
+) -> None:
+    with pytest.raises(HelmRefused, match=words):
+        installed_anew(values)
+
+
+def test_a_profile_of_ones_own_may_need_other_gpus_than_the_one_that_it_extends(installed_anew: Install) -> None:
+    pools = {"generator": {**GPU_POOL, "gpu": {"count": 2}}}
+    release = installed_anew({"profile": {"inline": MINE}, "pools": pools})
+    assert all("scaling" not in app["args"] for app in release.serve_config["applications"])
+
+
+def test_a_profile_in_the_image_is_taken_at_its_word(installed_anew: Install) -> None:
+    release = installed_anew({"profile": {"name": "/profiles/mine.toml"}})
+    assert {app["args"]["profile"] for app in release.serve_config["applications"]} == {"/profiles/mine.toml"}
 
 
 @pytest.mark.parametrize(

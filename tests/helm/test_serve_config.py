@@ -7,12 +7,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
+from emofeedback.profiles.builtin import PROFILES
+from emofeedback.profiles.profile import Scaling
+from emofeedback.serving.apps import AppArgs
 from emofeedback.serving.config import ENVIRONMENT, serve_config
-from support.chart_releases import NAMES, Manifest, Release, example
+from emofeedback.serving.options import POOL_LABEL
+from support.chart_releases import CHART, NAMES, Manifest, Release
 from support.running_services import command, free_port, interrupt, wait_until_listening
 
 pytestmark = pytest.mark.helm
@@ -42,36 +48,65 @@ def test_for_the_embedded_models_it_is_the_one_of_the_profile(examples: Mapping[
     assert examples["cpu"].serve_config == serve_config("nano")
 
 
-def test_for_the_full_size_models_it_is_the_one_of_the_profile_with_the_operators_replicas_and_pools(
+def test_for_the_full_size_models_it_is_the_one_of_the_profile_with_what_the_operator_says_otherwise(
+    examples: Mapping[str, Release],
+) -> None:
+    said = {
+        "generator": {"pool": "generator", "scaling": {"max_replicas": 4}},
+        "judge": {"pool": "judge", "scaling": {"min_replicas": 0, "max_replicas": 2}},
+        "optimizer": {"pool": "agent", "scaling": {"max_replicas": 3}},
+    }
+    expected = serve_config("sd35-medium")
+    for app in expected["applications"]:
+        app["args"] |= said[app["name"]]
+    assert examples["gpu-pools"].serve_config == expected
+
+
+def test_what_the_values_leave_out_or_null_is_the_profiles(installed_anew: Callable[..., Release]) -> None:
+    nothing = {"maxReplicas": None, "targetWork": None}
+    release = installed_anew({"applications": {"generator": nothing, "judge": nothing}})
+    assert release.serve_config == serve_config("nano")
+
+
+def test_every_value_of_scaling_is_a_field_of_the_profiles(
+    installed_anew: Callable[..., Release], tmp_path: Path
+) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["definitions"]["application"]["properties"]
+    ones = {name: 1 for name in schema if name != "pool"}
+    pools = {"agent": {"gpu": {"count": 1, "resource": "a.b/c"}}}
+    release = installed_anew({"applications": dict.fromkeys(("generator", "judge", "optimizer"), ones), "pools": pools})
+    for app in release.serve_config["applications"]:
+        assert app["args"]["scaling"].keys() == {field.name for field in fields(Scaling)}
+        AppArgs.model_validate(app["args"])
+    for options in release.options(tmp_path).values():
+        assert options["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 1}
+        assert options["graceful_shutdown_timeout_s"] == options["num_replicas"] == 1
+
+
+def test_the_chart_knows_the_built_in_profiles() -> None:
+    known = yaml.safe_load((CHART / "profiles.yaml").read_text())
+    assert known.keys() == PROFILES.keys()
+    for name, profile in PROFILES.items():
+        assert known[name].keys() == {"generator", "judge", "optimizer"}
+        for application, facts in known[name].items():
+            settings, scaling = getattr(profile, application), getattr(profile.serving, application)
+            found = {key: getattr(settings if key == "device" else scaling, key) for key in facts}
+            assert facts == found and facts.keys() >= {"gpus", "min_replicas", "max_replicas", "drain_seconds"}
+            assert ("device" in facts) == hasattr(settings, "device")
+
+
+def test_a_pools_pods_carry_the_label_that_its_replicas_ask_for(
     examples: Mapping[str, Release], tmp_path: Path
 ) -> None:
-    values = example("gpu-pools")["applications"]
-    profile = tmp_path / "profile.toml"
-    profile.write_text(
-        'extends = "sd35-medium"\n'
-        + "".join(
-            f"[serving.{name}]\nmin_replicas = {app['minReplicas']}\nmax_replicas = {app['maxReplicas']}\n"
-            for name, app in values.items()
-        )
-    )
-    rendered = examples["gpu-pools"].serve_config
-    for app in rendered["applications"]:
-        selector = app["deployments"][0]["ray_actor_options"].pop("label_selector")
-        assert selector == {"emofeedback.io/pool": values[app["name"]]["pool"]}
-        app["args"]["profile"] = str(profile)
-    assert rendered == serve_config(str(profile))
-
-
-def test_a_pools_pods_carry_the_label_that_its_replicas_ask_for(examples: Mapping[str, Release]) -> None:
     release = examples["gpu-pools"]
     groups = release.one("RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
-    offered = {group["labels"]["emofeedback.io/pool"]: group for group in groups}
-    for app in release.serve_config["applications"]:
-        options = app["deployments"][0]["ray_actor_options"]
-        group = offered[options["label_selector"]["emofeedback.io/pool"]]
+    offered = {group["labels"][POOL_LABEL]: group for group in groups}
+    for options in release.options(tmp_path).values():
+        wanted = options["ray_actor_options"]
+        group = offered[wanted["label_selector"][POOL_LABEL]]
         limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-        assert options["num_gpus"] <= int(limits.get("nvidia.com/gpu", 0))
-        assert options["num_cpus"] <= float(limits["cpu"])
+        assert wanted["num_gpus"] <= int(limits.get("nvidia.com/gpu", 0))
+        assert wanted["num_cpus"] <= float(limits["cpu"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,9 +116,29 @@ def test_every_ray_process_has_the_environment_that_serve_needs(examples: Mappin
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_pod_that_is_told_to_end_has_time_to_drain(examples: Mapping[str, Release], name: str) -> None:
-    release = examples[name]
-    drains = [app["deployments"][0]["graceful_shutdown_timeout_s"] for app in release.serve_config["applications"]]
+def test_a_pod_that_is_told_to_end_has_time_to_drain(
+    examples: Mapping[str, Release], name: str, tmp_path: Path
+) -> None:
+    has_time_to_drain(examples[name], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"profile": {"inline": "[serving.optimizer]\ndrain_seconds = 7_200.0\n"}},
+        {"profile": {"inline": "[serving.judge]\ncpus = 1.0\n[serving.generator]\ndrain_seconds = 5000.5 # long\n"}},
+        {"applications": {"judge": {"drainSeconds": 4000}}},
+    ],
+)
+def test_a_pod_has_time_to_drain_whoever_says_how_long_that_takes(
+    installed_anew: Callable[..., Release], values: Manifest, tmp_path: Path
+) -> None:
+    has_time_to_drain(installed_anew(values), tmp_path)
+
+
+def has_time_to_drain(release: Release, folder: Path) -> None:
+    """Each of its pods."""
+    drains = [options["graceful_shutdown_timeout_s"] for options in release.options(folder).values()]
     cluster = release.one("RayService")["spec"]
     for group in cluster["rayClusterConfig"]["workerGroupSpecs"]:
         pod = group["template"]["spec"]
@@ -93,9 +148,9 @@ def test_a_pod_that_is_told_to_end_has_time_to_drain(examples: Mapping[str, Rele
     assert cluster["rayClusterDeletionDelaySeconds"] >= max(drains)
 
 
-def test_the_judges_pool_may_go_to_zero(examples: Mapping[str, Release]) -> None:
+def test_the_judges_pool_may_go_to_zero(examples: Mapping[str, Release], tmp_path: Path) -> None:
     release = examples["gpu-pools"]
-    judge = release.serve_config["applications"][1]["deployments"][0]
+    judge = release.options(tmp_path)["judge"]
     assert judge["autoscaling_config"]["min_replicas"] == 0
     groups = release.one("RayService")["spec"]["rayClusterConfig"]["workerGroupSpecs"]
     (group,) = (group for group in groups if group["groupName"] == "judge")

@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from emofeedback.profiles.overrides import load_profile
+from emofeedback.serving.options import deployment_options
+
 Manifest = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "emofeedback"
@@ -50,6 +53,23 @@ class Release:
         """The Serve configuration inside the RayService."""
         config: Manifest = yaml.safe_load(self.one("RayService")["spec"]["serveConfigV2"])
         return config
+
+    def options(self, folder: Path) -> dict[str, Manifest]:
+        """What Serve is told of each application's replicas, as its builder makes it of the arguments.
+
+        Args:
+            folder: an empty one, where an inline profile is laid.
+        """
+        inline = [item["data"]["profile.toml"] for item in self.all("ConfigMap") if "profile.toml" in item["data"]]
+        if inline:
+            (folder / "profile.toml").write_text(inline[0])
+        found = {}
+        for app in self.serve_config["applications"]:
+            args = app["args"]
+            profile = load_profile(str(folder / "profile.toml") if inline else args["profile"])
+            pool, changes = args.get("pool", ""), args.get("scaling")
+            found[app["name"]] = deployment_options(profile, app["name"], changes=changes, pool=pool)
+        return found
 
     def pods(self) -> Iterator[tuple[str, Manifest]]:
         """Every pod specification that the release brings about, wherever it lies, with where."""

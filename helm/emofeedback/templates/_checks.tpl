@@ -1,5 +1,5 @@
 {{/* Refuses what a cluster would, where it takes more than one value to see it; of one value alone the schema judges. */}}
-{{- define "emofeedback.domain.validation" -}}
+{{- define "emofeedback.validation" -}}
 {{- $taken := dict "6379" "Ray's state" "8265" "Ray's dashboard" "10001" "Ray's client" "8080" "the metrics" "52365" "Ray's agent" -}}
 {{- range $name, $number := .Values.ports -}}
 {{- $port := toJson $number -}}
@@ -33,6 +33,41 @@
 {{- if and (hasKey $settings.resources.limits $resource) (gt (include "emofeedback.amount" $request | float64) (include "emofeedback.amount" $limit | float64)) -}}
 {{- fail (printf "%s.resources.requests.%s is %s, more than its limit %s" $group $resource (toJson $request) (toJson $limit)) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $_ := .Values.applications -}}
+{{- include "emofeedback.applicationValidation" (dict "root" $ "name" $name) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Of one application: its pool is there, Serve takes its bounds, and what needs GPUs has them. Takes root and name. */}}
+{{- define "emofeedback.applicationValidation" -}}
+{{- $pools := .root.Values.pools -}}
+{{- $pool := (get .root.Values.applications .name).pool -}}
+{{- if and $pool (not (get $pools $pool).enabled) -}}
+{{- fail (printf "applications.%s.pool is %s, and pools.%s.enabled is false" .name $pool $pool) -}}
+{{- end -}}
+{{- $served := dict -}}
+{{- range $key := list "device" "gpus" "min_replicas" "max_replicas" -}}
+{{- $_ := set $served $key (include "emofeedback.served" (dict "root" $.root "name" $.name "key" $key)) -}}
+{{- end -}}
+{{- if lt (int $served.max_replicas) (max 1 $served.min_replicas | int) -}}
+{{- fail (printf "applications.%s.maxReplicas is %s, it must be at least minReplicas (%s) and at least 1" .name $served.max_replicas $served.min_replicas) -}}
+{{- end -}}
+{{- $profile := include "emofeedback.profile" .root -}}
+{{- $gpus := float64 $served.gpus -}}
+{{- if and (eq $served.device "cuda") (eq $gpus 0.0) -}}
+{{- fail (printf "the profile %s runs the %s on a GPU, and a replica of it is given none: set applications.%s.gpus" $profile .name .name) -}}
+{{- end -}}
+{{- if gt $gpus 0.0 -}}
+{{- $enough := list -}}
+{{- range $key, $settings := $pools -}}
+{{- if and $settings.enabled (or (not $pool) (eq $key $pool)) (ge (float64 $settings.gpu.count) $gpus) -}}
+{{- $enough = append $enough $key -}}
+{{- end -}}
+{{- end -}}
+{{- if not $enough -}}
+{{- fail (printf "a replica of the %s takes %s GPU by the profile %s or applications.%s.gpus, and %s: see pools.%s.enabled and pools.%s.gpu" .name $served.gpus $profile .name (empty $pool | ternary "no pool that is enabled has so many" (printf "a pod of pools.%s has fewer" $pool)) ($pool | default .name) ($pool | default .name)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -91,8 +91,9 @@ seccompProfile:
 - name: RAY_AUTH_MODE
   value: disabled
 {{- end }}
+{{- /* `LIMITS.message_bytes` of the services, which Serve's proxy must take as well; a test compares them. */}}
 - name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE
-  value: {{ include "emofeedback.messageBytes" . | quote }}
+  value: "67108864"
 {{- with include "emofeedback.apiTokenEnv" . }}
 {{ . }}
 {{- end }}
@@ -123,11 +124,6 @@ seccompProfile:
     secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .key | quote }}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-
-{{/* `Limits.message_bytes` of the services: Serve's proxy must take what they take. */}}
-{{- define "emofeedback.messageBytes" -}}
-67108864
 {{- end -}}
 
 {{- define "emofeedback.envFrom" -}}
@@ -163,9 +159,4 @@ seccompProfile:
   mountPath: /etc/emofeedback
   readOnly: true
 {{- end }}
-{{- end -}}
-
-{{/* What `--profile` and the applications' arguments name. */}}
-{{- define "emofeedback.profile" -}}
-{{- .Values.profile.inline | empty | ternary .Values.profile.name "/etc/emofeedback/profile.toml" -}}
 {{- end -}}

@@ -1,7 +1,7 @@
 """The three services as Ray Serve applications: separate, each with its own replicas and its own scaling.
 
-The `*_app` builders are what a Serve configuration names as `import_path`; `serve_config` writes the whole of it:
-how many replicas, what each takes, how long one may take to finish its calls.
+The `*_app` builders are what a Serve configuration names as `import_path` (`serve_config`). Each gives its deployment
+the options of the profile; Serve lets a configuration's own `deployments` go before them.
 """
 
 # No `from __future__ import annotations`: Serve makes an `AppArgs` of a configuration's arguments only where the
@@ -22,6 +22,7 @@ from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile, with_policies
 from emofeedback.serving.autoscaling import IMAGE_STEPS, TOKENS
 from emofeedback.serving.config import ADDRESS
+from emofeedback.serving.options import Application, deployment_options
 
 
 class AppArgs(BaseModel, extra="forbid"):
@@ -32,6 +33,10 @@ class AppArgs(BaseModel, extra="forbid"):
     """fsspec URI of a store of policies that the generator takes instead of the profile's."""
     address: str = ADDRESS
     """Where the optimizer finds the other two."""
+    pool: str = ""
+    """Pool of nodes that the replicas run on; empty: wherever their resources are."""
+    scaling: dict[str, int | float] = {}
+    """Fields of the profile's `Scaling` for this application that are other than there."""
 
 
 class GeneratorDeployment(GeneratorServicer):
@@ -45,7 +50,7 @@ class GeneratorDeployment(GeneratorServicer):
         super().__init__(self._engine, _token())
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What Serve asks for, for `scaling.WorkPolicy`."""
+        """What Serve asks for, for `serving.autoscaling.WorkPolicy`."""
         return {IMAGE_STEPS: self._engine.pending_image_steps}
 
 
@@ -77,23 +82,29 @@ def generator_app(args: AppArgs) -> Any:
     """The application "generator"."""
     profile = load_profile(args.profile)
     profile = with_policies(profile, args.policies) if args.policies else profile
-    return _bound(GeneratorDeployment, profile)
+    return _bound(GeneratorDeployment, _options(profile, "generator", args), profile)
 
 
 def judge_app(args: AppArgs) -> Any:
     """The application "judge"."""
-    return _bound(JudgeDeployment, load_profile(args.profile))
+    profile = load_profile(args.profile)
+    return _bound(JudgeDeployment, _options(profile, "judge", args), profile)
 
 
 def optimizer_app(args: AppArgs) -> Any:
     """The application "optimizer"."""
-    return _bound(PromptOptimizerDeployment, load_profile(args.profile), args.address)
+    profile = load_profile(args.profile)
+    return _bound(PromptOptimizerDeployment, _options(profile, "optimizer", args), profile, args.address)
 
 
-def _bound(servicer: type, *args: Any) -> Any:
+def _options(profile: Profile, name: Application, args: AppArgs) -> dict[str, Any]:
+    return deployment_options(profile, name, changes=args.scaling, pool=args.pool)
+
+
+def _bound(servicer: type, options: dict[str, Any], *args: Any) -> Any:
     from ray import serve
 
-    return serve.deployment(servicer).bind(*args)
+    return serve.deployment(servicer).options(**options).bind(*args)
 
 
 def _token() -> str:

@@ -1,17 +1,18 @@
-"""The effective Serve configuration of a profile: what `serve deploy` takes and a RayService embeds (serveConfigV2).
+"""The Serve configuration of a profile: what `serve deploy` takes and a RayService embeds (serveConfigV2).
 
-One function makes it for every place that runs the services: this machine (`local_services`), `emofeedback deploy
-render`, and the chart, whose template is tested to write the same.
+It names the applications and the profile that they serve; how many replicas there are and what each takes, the
+applications' builders read in the profile (`serving.options`). One function writes it for every place that runs the
+services: this machine (`serving.local`), `emofeedback deploy render`, and the chart, whose template is tested to write
+the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from emofeedback.domain.limits import LIMITS
 from emofeedback.profiles.overrides import load_profile
-from emofeedback.profiles.profile import Scaling
-from emofeedback.serving.autoscaling import IMAGE_STEPS, TOKENS, WorkPolicy
+from emofeedback.serving.options import Application
 
 SERVICER_FUNCTIONS = ["emofeedback.rpc.proxy.add_services"]
 """What Serve's gRPC proxy answers to."""
@@ -32,63 +33,23 @@ def serve_config(profile: str, *, policies: str = "", address: str = ADDRESS) ->
         address: HOST:PORT at which the optimizer calls the other two; gRPC is served at its port.
 
     Raises:
-        InvalidRequest: no such profile, or a key of it is wrong; the dotted key is named.
+        InvalidRequest: no such profile, a key of it is wrong, or Serve would refuse it; the dotted key is named.
     """
-    serving = load_profile(profile).serving
-    generator_args = {"profile": profile} | ({"policies": policies} if policies else {})
+    load_profile(profile)  # refused here, before the cluster does
+    more = {"generator": {"policies": policies} if policies else {}, "optimizer": {"address": address}}
+    applications = []
+    for name in get_args(Application):
+        applications.append(
+            {
+                "name": name,
+                "route_prefix": f"/{name}",
+                "import_path": f"emofeedback.serving.apps:{name}_app",
+                "args": {"profile": profile} | more.get(name, {}),
+            }
+        )
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": 8000},
         "grpc_options": {"port": int(address.rpartition(":")[2]), "grpc_servicer_functions": SERVICER_FUNCTIONS},
-        "applications": [
-            _application("generator", generator_args, "GeneratorDeployment", serving.generator, IMAGE_STEPS),
-            _application("judge", {"profile": profile}, "JudgeDeployment", serving.judge, TOKENS),
-            _application(
-                "optimizer", {"profile": profile, "address": address}, "PromptOptimizerDeployment", serving.optimizer
-            ),
-        ],
+        "applications": applications,
     }
-
-
-def _application(
-    name: str, args: dict[str, str], deployment: str, scaling: Scaling, metric: str | None = None
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "route_prefix": f"/{name}",
-        "import_path": f"emofeedback.serving.apps:{name}_app",
-        "args": args,
-        "deployments": [{"name": deployment, **_options(scaling, metric)}],
-    }
-
-
-def _options(scaling: Scaling, metric: str | None) -> dict[str, Any]:
-    """Options of a deployment; without a metric of its own, calls are its work."""
-    replicas: dict[str, Any] = {"num_replicas": scaling.min_replicas}
-    if scaling.max_replicas != scaling.min_replicas:
-        replicas = {"autoscaling_config": _autoscaling(scaling, metric)}
-    return {
-        **replicas,
-        "max_ongoing_requests": scaling.max_ongoing_requests,
-        "max_queued_requests": scaling.max_queued_requests,
-        "graceful_shutdown_timeout_s": scaling.drain_seconds,
-        "max_surge_percent": scaling.surge_percent,
-        "ray_actor_options": {"num_cpus": scaling.cpus, "num_gpus": scaling.gpus},
-    }
-
-
-def _autoscaling(scaling: Scaling, metric: str | None) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "min_replicas": scaling.min_replicas,
-        "max_replicas": scaling.max_replicas,
-        "look_back_period_s": scaling.look_back_seconds,
-        "upscale_delay_s": scaling.upscale_delay_seconds,
-        "downscale_delay_s": scaling.downscale_delay_seconds,
-    }
-    if metric is None:
-        return config | {"target_ongoing_requests": scaling.target_work}
-    policy = {
-        "policy_function": f"{WorkPolicy.__module__}:{WorkPolicy.__qualname__}",
-        "policy_kwargs": {"metric": metric, "target": scaling.target_work},
-    }
-    return config | {"policy": policy}

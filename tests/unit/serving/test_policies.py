@@ -13,7 +13,7 @@ from emofeedback.serving import local as local_services
 
 def replica_profile(args: serving.AppArgs, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The profile that a replica of the generator would be started with."""
-    monkeypatch.setattr(serving, "_bound", lambda servicer, profile: profile)
+    monkeypatch.setattr(serving, "_bound", lambda servicer, options, profile: profile)
     return serving.generator_app(args)
 
 

@@ -22,7 +22,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the commands of `emofeedback deploy`."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
-    render = commands.add_parser("render", help="print the effective Serve configuration of a profile, as YAML")
+    render = commands.add_parser("render", help="print the Serve configuration of a profile, as YAML")
     render.add_argument("--profile", default="nano", help="a built-in profile, or a .toml file (default: nano)")
     render.add_argument("--policies", default="", metavar="URI", help="store of policies (default: the profile's own)")
     status = commands.add_parser("status", help="how the services on a cluster are; fails unless all are ready")
