@@ -37,16 +37,15 @@ def serve_config(profile: str, *, policies: str = "", address: str = ADDRESS) ->
     """
     load_profile(profile)  # refused here, before the cluster does
     more = {"generator": {"policies": policies} if policies else {}, "optimizer": {"address": address}}
-    applications = []
-    for name in get_args(Application):
-        applications.append(
-            {
-                "name": name,
-                "route_prefix": f"/{name}",
-                "import_path": f"emofeedback.serving.apps:{name}_app",
-                "args": {"profile": profile} | more.get(name, {}),
-            }
-        )
+    applications = [
+        {
+            "name": name,
+            "route_prefix": f"/{name}",
+            "import_path": f"emofeedback.serving.apps:{name}_app",
+            "args": {"profile": profile} | more.get(name, {}),
+        }
+        for name in get_args(Application)
+    ]
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": 8000},
