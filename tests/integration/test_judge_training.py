@@ -71,7 +71,7 @@ def test_a_run_that_was_cut_and_resumed_leaves_the_same_judge(
     resumed = train(config, tmp_path / "cut", **samples, resume=True, console=quiet())
 
     assert resumed.digest == whole.digest == digest(whole.checkpoint)
-    steps = [line["step"] for line in JudgeRunFolder(tmp_path / "cut").lines("curve")]
+    steps = [line["step"] for line in JudgeRunFolder(tmp_path / "cut").lines("metrics")]
     assert steps == [1, 2]
     before = load_file(Path(config.model.checkpoint) / "model.safetensors")
     after = weights(tmp_path / "whole")
@@ -83,7 +83,7 @@ def test_a_run_leaves_curves_samples_and_nothing_that_would_have_to_be_unpickled
     samples: dict[str, list[Sample]] = {"train": read_split(scenes, "train"), "held_out": read_split(scenes, "val")}
     train_sft(replace(SFT, schedule=replace(SCHEDULE, steps=1)), tmp_path / "run", **samples, console=quiet())
     files = JudgeRunFolder(tmp_path / "run")
-    assert [line["step"] for line in files.lines("validation")] == [0, 1]
+    assert [line["step"] for line in files.lines("eval")] == [0, 1]
     (sample, _) = files.lines("samples")
     assert sample["reply"].startswith("<think>It shows")
     assert sample["truth"] == json.dumps(json.loads(sample["truth"]))
@@ -132,7 +132,7 @@ def test_a_judge_that_is_fine_tuned_already_is_compared_as_it_is(
     embedded = Path(NANO_PROFILE.judge.checkpoint)
     assert (models["sft"]["name"], models["sft"]["digest"]) == (str(embedded), digest(embedded))
     assert models["sft-longer"]["digest"] != digest(embedded)
-    assert JudgeRunFolder(tmp_path / "out" / "sft").result() is None
+    assert JudgeRunFolder(tmp_path / "out" / "sft").result() == {}
 
 
 def test_commands_refuse_bad_input_before_anything_is_loaded(
