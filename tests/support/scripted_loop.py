@@ -9,7 +9,7 @@ from emofeedback.profiles.profile import OptimizerSettings
 from support.fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment
 
 TARGET = AffectPoint(7.0, 3.0)
-SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
+SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2, rewrites=1)
 REQUEST = OptimizationRequest(prompt="a boat", target=TARGET, rounds=3, images=4, seed=10)
 
 

@@ -116,7 +116,8 @@ def rounds_table(run: OptimizationRun) -> Table:
             values = [f"{best.outcome.valence:.2f}", f"{best.outcome.arousal:.2f}", f"{best.loss or 0.0:.2f}"]
         is_answer = run.best is not None and run.best.round == finished.index
         number = f"* {finished.index + 1}" if is_answer else str(finished.index + 1)
-        table.add_row(number, *values, finished.prompt, style="bold" if is_answer else "")
+        painted_from = (best and best.prompt) or finished.prompt
+        table.add_row(number, *values, painted_from, style="bold" if is_answer else "")
     table.add_section()
     table.add_row("target", f"{target.valence:.2f}", f"{target.arousal:.2f}", "", "", style="dim")
     return table

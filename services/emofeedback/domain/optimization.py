@@ -37,6 +37,8 @@ class Candidate:
     on_subject: bool
     """False where `alignment` fell under the drift floor: such an image can't be the answer. The floor comes from the
     first round, so the `ImageJudged` events of that round say True; its record has the truth."""
+    prompt: str = ""
+    """What it was painted from; empty in a run of an earlier version: its round's prompt."""
 
     @property
     def eligible(self) -> bool:
@@ -55,6 +57,15 @@ class Rejection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A rewrite that is painted beside the first one of its round."""
+
+    prompt: str
+    analysis: str
+    """The textual gradient that it follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Round:
     """One finished round: loss, gradient, update."""
 
@@ -68,7 +79,9 @@ class Round:
     analysis: str = ""
     """The textual gradient; empty in the last round, which needs none."""
     optimized_prompt: str = ""
-    """What the next round would paint; the round's own prompt where every rewrite was rejected."""
+    """What the next round would paint; that of the best image so far where every rewrite was rejected."""
+    further: tuple[Proposal, ...] = ()
+    """What the next round would paint beside it: image i is painted from rewrite i modulo their number."""
     rejected: tuple[Rejection, ...] = ()
     seconds: float
 
@@ -184,7 +197,7 @@ class LossComputed:
 
 @dataclass(frozen=True, kw_only=True)
 class GradientEstimated:
-    """Step 2: what separates the best from the worst, and what to change."""
+    """Step 2: what separates the best from the worst, and what to change; the first of the round's gradients."""
 
     round: int
     analysis: str
@@ -200,7 +213,9 @@ class PromptUpdated:
     prompt: str
     rejected: tuple[Rejection, ...]
     fell_back: bool
-    """True where no rewrite was usable and the round's own prompt stays."""
+    """True where no rewrite was usable and the prompt of the best image so far stays."""
+    further: tuple[Proposal, ...] = ()
+    """The rewrites beside it, among which the next round's images are divided."""
 
 
 @dataclass(frozen=True, kw_only=True)

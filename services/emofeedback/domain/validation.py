@@ -326,6 +326,10 @@ def _resume(resume: Resume, request: OptimizationRequest) -> Violations:
             yield FieldViolation(f"{field}.index", f"is {done.index}, the rounds must be in order from 0")
         yield from _text(f"{field}.prompt", done.prompt)
         yield from _text(f"{field}.optimized_prompt", done.optimized_prompt, required=False)
+        for k, proposal in enumerate(done.further):
+            yield from _text(f"{field}.further[{k}].prompt", proposal.prompt)
+        if done.further:
+            yield from _count(f"{field}.further", len(done.further), LIMITS.images_per_call)
         yield from _count(f"{field}.candidates", len(done.candidates), LIMITS.images_per_call)
         for name, index in (("best", done.best), ("worst", done.worst)):
             if index is not None and index not in {candidate.index for candidate in done.candidates}:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from emofeedback.concurrency import Channel, cancel, merge
 from emofeedback.domain.assessment import Judge
@@ -24,9 +25,11 @@ CandidateEvent = WordsUnknown | PromptShortened | PaintingStep | ImagePainted | 
 
 
 def generate_and_judge(
-    generation: GenerationRequest,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
     request: OptimizationRequest,
     *,
+    suffix: str,
     index: int,
     floor: float,
     generator: Generator,
@@ -34,12 +37,19 @@ def generate_and_judge(
 ) -> AsyncGenerator[CandidateEvent, None]:
     """What happens in round `index` until all its images are generated and judged, as it happens.
 
+    Image i has seed i and prompt i modulo their number, `suffix` behind it; the generator gets one call for each
+    prompt, all at once.
+
     Every candidate comes with its loss and its alignment with the original prompt; `on_subject` is True at or
     above the drift floor.
     """
     queue: Channel[GeneratedImage] = Channel()
 
-    async def generate() -> AsyncGenerator[CandidateEvent, None]:
+    async def generate_from(first: int) -> AsyncGenerator[CandidateEvent, None]:
+        """The images of one prompt: the first of them, then every `len(prompts)`-th."""
+        generation = GenerationRequest(
+            prompt=prompts[first] + suffix, seeds=tuple(seeds[first :: len(prompts)]), policy=request.policy
+        )
         async with aclosing(generator.generate(generation)) as events:
             async for event in events:
                 match event:
@@ -49,10 +59,16 @@ def generate_and_judge(
                         if shortened:
                             yield PromptShortened(round=index, prompt=shortened)
                     case GenerationStep():
-                        yield PaintingStep(round=index, step=event)
+                        yield PaintingStep(round=index, step=replace(event, index=first + len(prompts) * event.index))
                     case GeneratedImage():
-                        yield ImagePainted(round=index, image=event)
-                        queue.send(event)
+                        image = replace(event, index=first + len(prompts) * event.index)
+                        yield ImagePainted(round=index, image=image)
+                        queue.send(image)
+
+    async def generate() -> AsyncGenerator[CandidateEvent, None]:
+        async with aclosing(merge(*map(generate_from, range(len(prompts))))) as events:
+            async for event in events:
+                yield event
         queue.close()
 
     async def assess() -> AsyncGenerator[CandidateEvent, None]:
@@ -80,6 +96,7 @@ def generate_and_judge(
                         loss=loss(outcome, request.target),
                         alignment=alignment,
                         on_subject=alignment >= floor,
+                        prompt=prompts[key % len(prompts)],
                     )
                     yield ImageJudged(round=index, candidate=candidate)
         finally:

@@ -6,6 +6,8 @@ Beyond the paper:
 3. A drift guard keeps prompts and pictures about the original prompt.
 4. Seeds are paired between rounds, so a change in the picture comes from the prompt. Where the prompt did not
    change, because no rewrite was usable, the round goes on with the next seeds instead of painting the same again.
+   A round paints several rewrites, each with a gradient of its own that aims near the target, all from the prompt of
+   the best picture so far.
 5. Each image is judged while the next is painted, and everything that happens is an event at once.
 6. Nothing is lost: unreadable replies cost a candidate or a rewrite, never the run, and an error leaves the events
    and finished rounds before it with the caller. A cut run resumes after its last finished round.
@@ -18,14 +20,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from emofeedback.concurrency import both
+from emofeedback.concurrency import both, together
 from emofeedback.domain.affect import target_phrase
 from emofeedback.domain.assessment import Assessment, Judge
-from emofeedback.domain.generation import GenerationRequest, Generator
+from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import (
     Answer,
     Candidate,
+    Gradient,
     GradientEstimated,
     GradientRequest,
     ImageJudged,
@@ -35,7 +38,6 @@ from emofeedback.domain.optimization import (
     OptimizationFinished,
     OptimizationRequest,
     PromptUpdated,
-    Rejection,
     Resume,
     Round,
     RoundFinished,
@@ -48,7 +50,14 @@ from emofeedback.domain.validation import check_optimization_request
 from emofeedback.observability.metrics import ANSWER_ERROR, OPTIMIZATIONS, ROUNDS_TO_TOLERANCE
 from emofeedback.optimizer.candidates import generate_and_judge
 from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
-from emofeedback.optimizer.steps import estimate_gradient, reasons_of, update_prompt
+from emofeedback.optimizer.steps import (
+    RoundUpdate,
+    aims_around,
+    estimate_gradient,
+    joined,
+    reasons_of,
+    update_prompt,
+)
 from emofeedback.profiles.profile import OptimizerSettings
 
 _NO_FLOOR = -1.0
@@ -73,7 +82,7 @@ async def optimize(
     resume = request.resume or Resume(rounds=(), best_image=b"")
     rounds = list(resume.rounds)
     judged = [with_losses(finished.candidates, request.target) for finished in rounds]
-    prompt = (rounds[-1].optimized_prompt or rounds[-1].prompt) if rounds else request.prompt
+    prompts = _next_prompts(rounds[-1]) if rounds else [request.prompt]
     best = best_of(judged)
     images = {_position(best): resume.best_image} if best else {}
     """The pictures in play, by round and index: the best so far, and those of the running round."""
@@ -82,15 +91,16 @@ async def optimize(
 
     while (stop := stop_reason(request, settings, judged, time.monotonic() - began)) is None:
         index, round_began = len(rounds), time.monotonic()
-        yield RoundStarted(round=index, prompt=prompt)
+        yield RoundStarted(round=index, prompt=prompts[0])
 
-        # Generate from the prompt, and judge each picture while the next is sampled.
-        seeds = _seeds(request, prompt, rounds)
-        generation = GenerationRequest(prompt=prompt + numbers, seeds=seeds, policy=request.policy)
+        # Generate from the prompts, and judge each picture while the next is sampled.
+        seeds = _seeds(request, prompts[0], rounds)
         floor = drift_floor(judged[0], settings) if judged else _NO_FLOOR
         candidates: list[Candidate] = []
         async with aclosing(
-            generate_and_judge(generation, request, index=index, floor=floor, generator=generator, judge=judge)
+            generate_and_judge(
+                prompts, seeds, request, suffix=numbers, index=index, floor=floor, generator=generator, judge=judge
+            )
         ) as events:
             async for event in events:
                 yield event
@@ -107,9 +117,13 @@ async def optimize(
         losses = tuple(candidate.loss for candidate in judged[-1])
         yield LossComputed(round=index, losses=losses, best=best, worst=worst)
 
-        analysis, rewritten, rejected = "", "", tuple[Rejection, ...]()
+        update, analysis = RoundUpdate(), ""
         if stop_reason(request, settings, judged, time.monotonic() - began) is None:
-            # Step 2, gradient: what separates the two, in words. Where nothing could be judged there is none.
+            # Step 2, gradient: what separates the two, in words, once for every aim. Where nothing could be judged
+            # there is none.
+            aims = aims_around(request.target, min(settings.rewrites, request.images))
+            gradients: list[Gradient] = []
+            prompt = _prompt_of(judged, best) or prompts[0]
             if best and worst:
                 best_image, worst_image = images[_position(best)], images[_position(worst)]
                 comparison = GradientRequest(
@@ -120,11 +134,14 @@ async def optimize(
                     worst_image=worst_image,
                     worst=_assessment(judged, worst),
                 )
-                gradient, (best_reasoning, worst_reasoning) = await both(
-                    estimate_gradient(comparison, judge=judge, settings=settings),
+                gradients, (best_reasoning, worst_reasoning) = await both(
+                    together(
+                        estimate_gradient(replace(comparison, target=aim), judge=judge, settings=settings)
+                        for aim in aims
+                    ),
                     reasons_of([best_image, worst_image], user=request.user, judge=judge),
                 )
-                analysis, rejected = gradient.analysis, gradient.rejected
+                analysis = gradients[0].analysis
                 yield GradientEstimated(
                     round=index,
                     analysis=analysis,
@@ -132,30 +149,30 @@ async def optimize(
                     worst_reasoning=worst_reasoning,
                 )
             # Step 3, update: the prompt, rewritten by these words.
-            revision = UpdateRequest(
-                original_prompt=request.prompt, prompt=prompt, analysis=analysis, target=request.target
+            earlier = [*(used for finished in rounds for used in _used(finished)), *prompts]
+            analyses = [gradient.analysis for gradient in gradients] or [""]
+            rewrites = await together(
+                update_prompt(
+                    UpdateRequest(original_prompt=request.prompt, prompt=prompt, analysis=said, target=aim),
+                    judge=judge,
+                    settings=settings,
+                    earlier=earlier,
+                )
+                for said, aim in zip(analyses, aims, strict=False)
             )
-            earlier = [finished.prompt for finished in rounds]
-            update = await update_prompt(revision, judge=judge, settings=settings, earlier=earlier)
-            rewritten, rejected = update.prompt, rejected + update.rejected
-            yield PromptUpdated(round=index, prompt=rewritten, rejected=rejected, fell_back=update.fell_back)
+            update = joined(gradients, rewrites)
+            yield PromptUpdated(
+                round=index,
+                prompt=update.prompt,
+                rejected=update.rejected,
+                fell_back=update.fell_back,
+                further=update.further,
+            )
 
-        nearest, farthest = best_of(judged[-1:]), worst_of(judged[-1:])
-        rounds.append(
-            Round(
-                index=index,
-                prompt=prompt,
-                candidates=tuple(judged[-1]),
-                best=nearest.index if nearest else None,
-                worst=farthest.index if farthest else None,
-                analysis=analysis,
-                optimized_prompt=rewritten,
-                rejected=rejected,
-                seconds=time.monotonic() - round_began,
-            )
-        )
+        seconds = time.monotonic() - round_began
+        rounds.append(_record(index, prompts[0], judged[-1], analysis, update, seconds))
         yield RoundFinished(round=rounds[-1])
-        prompt = rewritten
+        prompts = _next_prompts(rounds[-1])
         images = {_position(best): images[_position(best)]} if best else {}
 
     OPTIMIZATIONS.record(1, stopped_because=stop)
@@ -173,9 +190,43 @@ async def optimize(
 
 
 def _seeds(request: OptimizationRequest, prompt: str, rounds: Sequence[Round]) -> tuple[int, ...]:
-    """The same seeds in every round, but further ones for a prompt that was painted before."""
-    skipped = request.images * sum(finished.prompt == prompt for finished in rounds)
+    """The same seeds in every round, but further ones for a prompt that was used before."""
+    skipped = request.images * sum(prompt in _used(finished) for finished in rounds)
     return tuple((request.seed + skipped + image) % (LIMITS.seed + 1) for image in range(request.images))
+
+
+def _next_prompts(finished: Round) -> list[str]:
+    """What comes after a round: its first rewrite, or its own prompt where it has none, and those beside it."""
+    return [finished.optimized_prompt or finished.prompt, *(proposal.prompt for proposal in finished.further)]
+
+
+def _used(finished: Round) -> set[str]:
+    """The prompts of a round's images."""
+    return {finished.prompt, *(candidate.prompt or finished.prompt for candidate in finished.candidates)}
+
+
+def _prompt_of(judged: Sequence[Candidates], answer: Answer | None) -> str:
+    """What the answer was generated from; empty where there is none."""
+    found = (c.prompt for c in judged[answer.round] if c.index == answer.index) if answer else ()
+    return next(iter(found), "")
+
+
+def _record(
+    index: int, prompt: str, candidates: Candidates, analysis: str, update: RoundUpdate, seconds: float
+) -> Round:
+    best, worst = best_of([candidates]), worst_of([candidates])
+    return Round(
+        index=index,
+        prompt=prompt,
+        candidates=tuple(candidates),
+        best=best.index if best else None,
+        worst=worst.index if worst else None,
+        analysis=analysis,
+        optimized_prompt=update.prompt,
+        further=update.further,
+        rejected=update.rejected,
+        seconds=seconds,
+    )
 
 
 def _position(answer: Answer) -> tuple[int, int]:

@@ -8,10 +8,13 @@ little warmer, a bounded number of times; whatever was not used is kept with its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from emofeedback.domain.affect import AffectPoint, clip_to_scale
 from emofeedback.domain.assessment import Assessment, Conversation, Decoding, Judge
-from emofeedback.domain.optimization import Gradient, GradientRequest, Rejection, Rewrite, UpdateRequest
+from emofeedback.domain.optimization import Gradient, GradientRequest, Proposal, Rejection, Rewrite, UpdateRequest
 from emofeedback.domain.text import estimated_tokens, shorten
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
 from emofeedback.optimizer.parsing import UnreadableReply, parse_gradient, parse_update
@@ -21,6 +24,22 @@ from emofeedback.profiles.profile import OptimizerSettings
 _GRADIENT_ATTEMPTS = 2
 _WARMING = 0.4
 """Temperature that each further attempt adds: near the model's first choice before far from it."""
+_RING = 0.75
+"""How far from the target the further rewrites of a round aim, in points of the 1-9 scale: about as far as a good one
+misses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundUpdate:
+    """What the rewrites of one round came to: what the next one generates from."""
+
+    prompt: str = ""
+    rejected: tuple[Rejection, ...] = ()
+    """Replies and rewrites that were not used as they were, of both steps."""
+    fell_back: bool = False
+    """True where none was usable and the prompt stays."""
+    further: tuple[Proposal, ...] = ()
+    """The usable rewrites beside the first."""
 
 
 async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings: OptimizerSettings) -> Gradient:
@@ -71,6 +90,36 @@ async def update_prompt(
             return Rewrite(prompt=fitting, rejected=tuple(rejected), model=await judge.model())
         rejected.append(Rejection(prompt=fitting, reason=objection))
     return Rewrite(prompt=request.prompt, rejected=tuple(rejected), fell_back=True, model=await judge.model())
+
+
+def aims_around(target: AffectPoint, rewrites: int) -> list[AffectPoint]:
+    """What each rewrite of a round aims at: the target itself, and points evenly around it, kept on the scale.
+
+    A generator paints nearly the same feeling from one prompt whatever the seed, and no agent knows to a point what
+    its words will do: so a round has nothing to choose from unless its rewrites differ.
+    """
+    turns = [2 * math.pi * i / (rewrites - 1) for i in range(rewrites - 1)]
+    around = [(target.valence + _RING * math.cos(turn), target.arousal + _RING * math.sin(turn)) for turn in turns]
+    return [target, *(AffectPoint(clip_to_scale(valence), clip_to_scale(arousal)) for valence, arousal in around)]
+
+
+def joined(gradients: Sequence[Gradient], rewrites: Sequence[Rewrite]) -> RoundUpdate:
+    """The usable ones of a round's rewrites, each once; the prompt stays where none is.
+
+    Args:
+        gradients: one for each rewrite, or none where nothing could be compared.
+    """
+    steps: list[Gradient | Rewrite] = [*gradients, *rewrites]
+    rejected = tuple(rejection for step in steps for rejection in step.rejected)
+    proposals: dict[str, Proposal] = {}
+    for gradient, rewrite in zip(gradients, rewrites, strict=False):
+        if not rewrite.fell_back:
+            proposal = Proposal(prompt=rewrite.prompt, analysis=gradient.analysis)
+            proposals.setdefault(rewrite.prompt.casefold(), proposal)
+    if not proposals:
+        return RoundUpdate(prompt=rewrites[0].prompt, rejected=rejected, fell_back=True)
+    first, *further = proposals.values()
+    return RoundUpdate(prompt=first.prompt, rejected=rejected, further=tuple(further))
 
 
 async def _reply(conversation: Conversation, attempt: int, max_new_tokens: int, judge: Judge) -> str:

@@ -58,7 +58,9 @@ NANO_PROFILE = Profile(
         dtype="float32",
         threads=1,
     ),
-    optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34, numeric_target=True),
+    optimizer=OptimizerSettings(
+        text_floor=0.7, image_floor=0.25, rewrites=8, max_prompt_tokens=34, numeric_target=True
+    ),
     serving=ServingSettings(
         # One replica of each; the figures count where a profile on it raises `max_replicas`. On one busy core:
         # 30 image-steps and 1,000 tokens a second.

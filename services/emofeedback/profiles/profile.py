@@ -104,8 +104,11 @@ class OptimizerSettings:
     image_floor: Annotated[float, Field(ge=0, le=2)]
     """An image whose alignment (a cosine) with the original prompt is this much below round one's mean has lost it
     too."""
+    rewrites: Count = 4
+    """Rewrites among which a round's images are divided, at most one for each image. As many as images where one prompt
+    gives one feeling, whatever the seed."""
     rewrite_attempts: Count = 3
-    """Rewrites asked for in a round before its own prompt stays."""
+    """Replies asked for before a rewrite is given up."""
     plateau_rounds: Count = 2
     """Rounds without a gain of `plateau_gain` after which the loop stops."""
     plateau_gain: NotNegative = 0.05

@@ -439,12 +439,19 @@ class PromptUpdated(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     FELL_BACK_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     round: _builtins.int
     prompt: _builtins.str
     fell_back: _builtins.bool
-    """No rewrite was usable, the round's own prompt stays."""
+    """No rewrite was usable, the prompt of the best image so far stays."""
     @_builtins.property
     def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]: ...
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___Proposal]:
+        """The rewrites beside it, among which the next round's images are divided: image i is painted from rewrite i modulo
+        their number, `prompt` being the first.
+        """
+
     def __init__(
         self,
         *,
@@ -452,14 +459,40 @@ class PromptUpdated(_message.Message):
         prompt: _builtins.str = ...,
         rejected: _abc.Iterable[Global___Rejection] | None = ...,
         fell_back: _builtins.bool = ...,
+        further: _abc.Iterable[Global___Proposal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fell_back", b"fell_back", "prompt", b"prompt", "rejected", b"rejected", "round", b"round"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fell_back", b"fell_back", "further", b"further", "prompt", b"prompt", "rejected", b"rejected", "round", b"round"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PromptUpdated: _TypeAlias = PromptUpdated  # noqa: Y015
+
+@_typing.final
+class Proposal(_message.Message):
+    """A rewrite that is painted beside the first one of its round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    ANALYSIS_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    analysis: _builtins.str
+    """The textual gradient that it follows."""
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        analysis: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "prompt", b"prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
 
 @_typing.final
 class RoundFinished(_message.Message):
@@ -529,6 +562,7 @@ class Candidate(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     ALIGNMENT_FIELD_NUMBER: _builtins.int
     ON_SUBJECT_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     seed: _builtins.int
     loss: _builtins.float
@@ -539,6 +573,8 @@ class Candidate(_message.Message):
     """False where the alignment fell under the drift floor: such an image can't be the answer. The floor comes from the
     first round, so the ImageJudged events of that round say true; its record has the truth.
     """
+    prompt: _builtins.str
+    """What it was painted from; empty from an earlier version: its round's prompt."""
     @_builtins.property
     def outcome(self) -> _judge_pb2.AssessmentOutcome: ...
     def __init__(
@@ -550,10 +586,11 @@ class Candidate(_message.Message):
         loss: _builtins.float | None = ...,
         alignment: _builtins.float = ...,
         on_subject: _builtins.bool = ...,
+        prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "loss", b"loss", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "alignment", b"alignment", "index", b"index", "loss", b"loss", "on_subject", b"on_subject", "outcome", b"outcome", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "alignment", b"alignment", "index", b"index", "loss", b"loss", "on_subject", b"on_subject", "outcome", b"outcome", "prompt", b"prompt", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
@@ -598,6 +635,7 @@ class Round(_message.Message):
     OPTIMIZED_PROMPT_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """From 0."""
     prompt: _builtins.str
@@ -610,6 +648,10 @@ class Round(_message.Message):
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
     @_builtins.property
     def rejected(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]: ...
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___Proposal]:
+        """What the next round would paint beside optimized_prompt."""
+
     def __init__(
         self,
         *,
@@ -622,10 +664,11 @@ class Round(_message.Message):
         optimized_prompt: _builtins.str = ...,
         rejected: _abc.Iterable[Global___Rejection] | None = ...,
         seconds: _builtins.float = ...,
+        further: _abc.Iterable[Global___Proposal] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_worst", b"_worst", "best", b"best", "worst", b"worst"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_worst", b"_worst", "analysis", b"analysis", "best", b"best", "candidates", b"candidates", "index", b"index", "optimized_prompt", b"optimized_prompt", "prompt", b"prompt", "rejected", b"rejected", "seconds", b"seconds", "worst", b"worst"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_worst", b"_worst", "analysis", b"analysis", "best", b"best", "candidates", b"candidates", "further", b"further", "index", b"index", "optimized_prompt", b"optimized_prompt", "prompt", b"prompt", "rejected", b"rejected", "seconds", b"seconds", "worst", b"worst"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best: _TypeAlias = _typing.Literal["best"]  # noqa: Y015
     _WhichOneofArgType__best: _TypeAlias = _typing.Literal["_best", b"_best"]  # noqa: Y015

@@ -12,6 +12,7 @@ from emofeedback.domain.optimization import (
     Losses,
     LossRequest,
     OptimizationRequest,
+    Proposal,
     Rejection,
     Resume,
     Rewrite,
@@ -85,6 +86,7 @@ def round_to_proto(done: Round) -> pb.Round:
         optimized_prompt=done.optimized_prompt,
         rejected=[rejection_to_proto(rejection) for rejection in done.rejected],
         seconds=done.seconds,
+        further=[proposal_to_proto(proposal) for proposal in done.further],
     )
 
 
@@ -103,6 +105,7 @@ def round_from_proto(message: pb.Round, field: str = "round") -> Round:
         optimized_prompt=message.optimized_prompt,
         rejected=tuple(rejection_from_proto(rejection) for rejection in message.rejected),
         seconds=message.seconds,
+        further=tuple(proposal_from_proto(proposal) for proposal in message.further),
     )
 
 
@@ -114,6 +117,7 @@ def candidate_to_proto(candidate: Candidate) -> pb.Candidate:
         loss=candidate.loss,
         alignment=candidate.alignment,
         on_subject=candidate.on_subject,
+        prompt=candidate.prompt,
     )
 
 
@@ -127,7 +131,16 @@ def candidate_from_proto(message: pb.Candidate, field: str = "candidate") -> Can
         loss=message.loss if message.HasField("loss") else None,
         alignment=message.alignment,
         on_subject=message.on_subject,
+        prompt=message.prompt,
     )
+
+
+def proposal_to_proto(proposal: Proposal) -> pb.Proposal:
+    return pb.Proposal(prompt=proposal.prompt, analysis=proposal.analysis)
+
+
+def proposal_from_proto(message: pb.Proposal) -> Proposal:
+    return Proposal(prompt=message.prompt, analysis=message.analysis)
 
 
 def rejection_to_proto(rejection: Rejection) -> pb.Rejection:

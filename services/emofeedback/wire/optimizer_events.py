@@ -26,6 +26,8 @@ from emofeedback.wire.optimizer import (
     answer_to_proto,
     candidate_from_proto,
     candidate_to_proto,
+    proposal_from_proto,
+    proposal_to_proto,
     rejection_from_proto,
     rejection_to_proto,
     round_from_proto,
@@ -68,6 +70,7 @@ def optimization_event_to_proto(event: OptimizationEvent) -> pb.OptimizeResponse
                 prompt=event.prompt,
                 rejected=[rejection_to_proto(rejection) for rejection in event.rejected],
                 fell_back=event.fell_back,
+                further=[proposal_to_proto(proposal) for proposal in event.further],
             )
             return pb.OptimizeResponse(prompt_updated=updated)
         case RoundFinished():
@@ -109,6 +112,7 @@ def optimization_event_from_proto(message: pb.OptimizeResponse) -> OptimizationE
                 prompt=message.prompt_updated.prompt,
                 rejected=tuple(rejection_from_proto(r) for r in message.prompt_updated.rejected),
                 fell_back=message.prompt_updated.fell_back,
+                further=tuple(proposal_from_proto(p) for p in message.prompt_updated.further),
             )
         case "round_finished":
             return RoundFinished(round=round_from_proto(message.round_finished.round))

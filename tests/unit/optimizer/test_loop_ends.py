@@ -118,18 +118,18 @@ async def test_closing_stops_painting_and_judging_at_once():
 
 async def test_cancelling_the_caller_stops_the_gradient():
     class Slow(ScriptedJudge):
-        async def converse(self, conversations, decoding):
+        async def assess(self, images, *, reasoning=False, user=""):
             self.delay = 60
-            return await super().converse(conversations, decoding)
+            return await super().assess(images, reasoning=reasoning, user=user)
 
     judge = Slow()
-    task = asyncio.create_task(run(judge=judge))
+    task = asyncio.create_task(run(judge=judge, settings=replace(SETTINGS, rewrites=2)))
     while "converse" not in judge.calls:
         await asyncio.sleep(0.001)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert judge.cancelled == 2  # the conversation, and the reasoning beside it
+    assert judge.cancelled == 3  # the conversation of each rewrite, and the reasoning beside them
 
 
 # --- resuming ----------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ async def test_a_cut_run_goes_on_as_if_it_had_not_been_cut(judge, done):
         fresh._reply = lambda conversation, decoding: (
             "Add light."
             if isinstance(conversation[0].parts[0], bytes)
-            else f"<prompt>a boat, {1 + _round_of(conversation)}</prompt>"
+            else f"<prompt>a boat, {1 + _round_of(conversation) + decoding.seed}</prompt>"
         )
         return fresh
 

@@ -1,0 +1,105 @@
+"""The loop, with a scripted generator and judge: several rewrites a round, its images divided among them."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emofeedback.domain.affect import AffectPoint, distance
+from emofeedback.domain.optimization import OptimizationFinished, PromptUpdated, Proposal, Resume, RoundStarted
+from emofeedback.optimizer.steps import aims_around
+from support.fakes import ScriptedGenerator, ScriptedJudge, assessment, look, paint
+from support.scripted_loop import REQUEST, SETTINGS, TARGET, finished_rounds, of, run, without_time
+
+THREE = replace(SETTINGS, rewrites=3)
+
+
+def agent(**kwargs):
+    """A judge whose analysis is the target that it is told, and whose rewrite is the analysis."""
+
+    class Agent(ScriptedJudge):
+        def _reply(self, conversation, decoding):
+            self.conversations.append(conversation)
+            *_, text = conversation[0].parts
+            asked = text.split("The target is valence ")[1].split(" (")[0].replace(", arousal ", " and ")
+            return f"Aim at {asked}." if "Both pictures" in text else f"<prompt>a boat at {asked}</prompt>"
+
+    return Agent(**kwargs)
+
+
+async def test_a_rounds_images_are_divided_among_rewrites_that_aim_around_the_target():
+    generator = ScriptedGenerator()
+    events = await run(replace(REQUEST, rounds=2), generator, agent(), THREE)
+    first, second = finished_rounds(events)
+    assert [c.prompt for c in first.candidates] == ["a boat"] * 4
+    rewrites = ["a boat at 7.0 and 3.0", "a boat at 7.8 and 3.0", "a boat at 6.2 and 3.0"]
+    assert [c.prompt for c in second.candidates] == [*rewrites, rewrites[0]]
+    assert [c.seed for c in second.candidates] == [10, 11, 12, 13]
+    assert [(r.prompt, r.seeds) for r in generator.requests[1:]] == [
+        (rewrites[0], (10, 13)),
+        (rewrites[1], (11,)),
+        (rewrites[2], (12,)),
+    ]
+    [update] = of(PromptUpdated, events)
+    assert (update.prompt, first.optimized_prompt) == (rewrites[0], rewrites[0])
+    assert (
+        update.further
+        == first.further
+        == tuple(
+            Proposal(prompt=rewrite, analysis=f"Aim at {rewrite.removeprefix('a boat at ')}.")
+            for rewrite in rewrites[1:]
+        )
+    )
+
+
+async def test_a_rewrite_that_two_aims_find_is_painted_once():
+    class Stubborn(ScriptedJudge):
+        def _reply(self, conversation, decoding):
+            return "Add light." if len(conversation[0].parts) > 1 else "<prompt>A boat in light</prompt>"
+
+    events = await run(replace(REQUEST, rounds=2), judge=Stubborn(), settings=THREE)
+    assert {c.prompt for c in finished_rounds(events)[1].candidates} == {"A boat in light"}
+    assert of(PromptUpdated, events)[0].further == ()
+
+
+async def test_no_more_rewrites_are_asked_for_than_there_are_images():
+    judge = agent()
+    await run(replace(REQUEST, rounds=2, images=2), judge=judge, settings=replace(SETTINGS, rewrites=9))
+    assert len(judge.conversations) == 4
+
+
+async def test_the_next_rewrites_start_from_the_prompt_of_the_best_image_so_far():
+    def feeling(picture):
+        return assessment(7.0 if "7.8" in picture.prompt else 2.0, 3.0)
+
+    judge = agent(feeling=feeling)
+    await run(judge=judge, settings=THREE)
+    texts = [c[0].parts[-1] for c in judge.conversations if "Current prompt" in c[0].parts[-1]]
+    assert "Current prompt: a boat at 7.8 and 3.0\n" in texts[-1]
+
+
+async def test_a_run_cut_between_rounds_of_several_rewrites_goes_on_as_the_whole_one():
+    whole = await run(judge=agent(), settings=THREE)
+    [first, *_] = finished_rounds(whole)
+    best = first.candidates[first.best]
+    resume = Resume(rounds=(first,), best_image=paint("a boat", best.seed))
+    resumed = await run(replace(REQUEST, resume=resume), judge=agent(), settings=THREE)
+    assert finished_rounds([*map(without_time, resumed)]) == finished_rounds([*map(without_time, whole)])[1:]
+    assert without_time(of(OptimizationFinished, resumed)[0]) == without_time(of(OptimizationFinished, whole)[0])
+    assert of(RoundStarted, resumed) == of(RoundStarted, whole)[1:]
+    assert look(resume.best_image).seed == best.seed
+
+
+@given(valence=st.floats(1, 9), arousal=st.floats(1, 9), rewrites=st.integers(1, 64))
+def test_aims_lie_on_the_scale_near_the_target_and_the_first_is_the_target(valence, arousal, rewrites):
+    target = AffectPoint(valence, arousal)
+    aims = aims_around(target, rewrites)
+    assert aims[0] == target
+    assert len(aims) == rewrites
+    assert all(distance(aim, target) < 1.1 for aim in aims)
+
+
+def test_the_target_itself_is_aimed_at_where_there_is_one_rewrite():
+    assert aims_around(TARGET, 1) == [TARGET]
+    assert distance(aims_around(TARGET, 2)[1], TARGET) == pytest.approx(0.75)
