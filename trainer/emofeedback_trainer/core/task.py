@@ -24,7 +24,11 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.storage.texts import read_lines
 from emofeedback_trainer.core.pairs import MOST_PAIRS, Pair, spread_pairs
 
-_NAMES = {"nano": "emofeedback_trainer.nano.task:TASK"}
+_NAMES = {
+    "nano": "emofeedback_trainer.nano.task:TASK",
+    "nano-panel": "emofeedback_trainer.nano.task:PANEL_TASK",
+    "nano-fresh": "emofeedback_trainer.nano.task:FRESH_TASK",
+}
 """Short names of the tasks that come with the trainer."""
 _DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _HELD_OUT = 8
@@ -83,6 +87,9 @@ class Task:
     """Loads who looks at the pictures besides the judge; None: nobody knows them."""
     generator: str = ""
     """Checkpoint of the generator whose pictures that judge knows; empty: any."""
+    first: int = 0
+    """Number of the first pair of `evaluation`, from which the seeds of a run of the loop follow: tasks that are
+    measured side by side must share none."""
 
     def knows(self, checkpoint: str) -> bool:
         """Whether there is an independent judge of this generator's pictures."""

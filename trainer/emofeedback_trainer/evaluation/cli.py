@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
-from emofeedback_trainer.evaluation import eemo_bench_cli, generation_cli, judge_cli, policy_cli
+from emofeedback_trainer.evaluation import eemo_bench_cli, generation_cli, judge_cli, loop_cli, policy_cli
 
 MEASUREMENTS: dict[str, tuple[ModuleType, str]] = {
     "policy": (policy_cli, "a policy beside its base, on a task's held-out pairs"),
     "generation": (generation_cli, "a generator: base, reward feedback, textual feedback, both"),
+    "loop": (loop_cli, "the loop against luck at equal pictures"),
     "judge": (judge_cli, "a judge on a data set: errors, correlations, accuracy, ranking, confidence"),
     "eemo-bench": (eemo_bench_cli, "a model's answers to EEmo-Bench"),
 }

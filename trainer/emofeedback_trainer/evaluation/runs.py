@@ -29,7 +29,8 @@ from emofeedback_trainer.core.task import IndependentJudge, Reading
 
 ROUNDS = 3
 IMAGES = 8
-_SEEDS_A_RUN = 1000
+SEEDS_A_RUN = 1000
+"""Seeds of pair number n begin at n times this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ async def run_pairs(
     models = await asyncio.gather(generator.model(), judge.model())
     runs = []
     for number, pair in enumerate(pairs):
-        seed = _SEEDS_A_RUN * number
+        seed = SEEDS_A_RUN * number
         request = OptimizationRequest(
             prompt=pair.prompt, target=pair.target, rounds=ROUNDS, images=IMAGES, seed=seed, policy=policy
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from emofeedback.domain.affect import SCALE_MIDDLE, AffectPoint
 from emofeedback.profiles.builtin import NANO_PROFILE
-from emofeedback_trainer.core.pairs import spread_pairs
+from emofeedback_trainer.core.pairs import Pair, grid, spread_pairs
 from emofeedback_trainer.core.task import IndependentJudge, Task, TrainingPrompt
 from emofeedback_trainer.nano.world.captions import neutral_caption
 from emofeedback_trainer.nano.world.language import core
@@ -41,6 +44,30 @@ def _independent_judge() -> IndependentJudge:
     return load_independent_judge()
 
 
+def _panel_pairs() -> tuple[Pair, ...]:
+    """Every subject twice, every place three times; neighbors on the plane differ in both."""
+    # The strides share no factor with the counts.
+    asked = [(SUBJECTS[index * 5 % len(SUBJECTS)], PLACES[index * 3 % len(PLACES)]) for index in range(24)]
+    return tuple(
+        Pair(subject=subject, prompt=plain_prompt(subject, place), target=target)
+        for (subject, place), target in zip(asked, grid((2.0, 3.5, 5.0, 6.5, 8.0)), strict=True)
+    )
+
+
+def _fresh_pairs(count: int = 48, seed: int = 20261128) -> tuple[Pair, ...]:
+    """Pairs that nothing was ever tried on: random prompts, targets anywhere but in the middle."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(count):
+        scene = sample_scene(rng)
+        target = rng.uniform(1.5, 8.5, 2).round(1)
+        while abs(target - SCALE_MIDDLE).sum() < 1.5:
+            target = rng.uniform(1.5, 8.5, 2).round(1)
+        point = AffectPoint(float(target[0]), float(target[1]))
+        pairs.append(Pair(subject=scene.subject, prompt=core(scene), target=point))
+    return tuple(pairs)
+
+
 def _task() -> Task:
     everywhere = [(subject, place) for subject in SUBJECTS for place in PLACES]
     held_out = [(subject, plain_prompt(subject, place)) for subject, place in everywhere if is_held_out(subject, place)]
@@ -61,3 +88,9 @@ def _task() -> Task:
 
 TASK = _task()
 """What the embedded generator's policy was trained for."""
+
+PANEL_TASK = replace(TASK, name="the panel of the nano world", evaluation=_panel_pairs())
+"""Twenty-four plain prompts all over the plane, on which the loop is tried out; the policy has seen some of them."""
+
+FRESH_TASK = replace(TASK, name="fresh pairs of the nano world", evaluation=_fresh_pairs(), first=100)
+"""What the loop was measured on in the end, and never tried out on."""

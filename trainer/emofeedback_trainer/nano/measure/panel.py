@@ -21,28 +21,16 @@ from emofeedback.observability.console import say
 from emofeedback.profiles.profile import Profile
 from emofeedback.runs.run import OptimizationRun, image_path
 from emofeedback.storage.files import write_json
-from emofeedback_trainer.core.pairs import MIDDLE, Pair, grid
+from emofeedback_trainer.core.pairs import MIDDLE, Pair
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.core.task import Reading
 from emofeedback_trainer.evaluation.metrics import line
 from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.evaluation.runs import Witness, run_directory, run_pairs, witness
 from emofeedback_trainer.nano.models.independent_judge import load_independent_judge
-from emofeedback_trainer.nano.task import plain_prompt
-from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS
+from emofeedback_trainer.nano.task import PANEL_TASK
 
-
-def _pairs() -> tuple[Pair, ...]:
-    """Every subject twice, every place three times; neighbors on the plane differ in both."""
-    # The strides share no factor with the counts.
-    asked = [(SUBJECTS[index * 5 % len(SUBJECTS)], PLACES[index * 3 % len(PLACES)]) for index in range(24)]
-    return tuple(
-        Pair(subject=subject, prompt=plain_prompt(subject, place), target=target)
-        for (subject, place), target in zip(asked, grid((2.0, 3.5, 5.0, 6.5, 8.0)), strict=True)
-    )
-
-
-PANEL = _pairs()
+PANEL = PANEL_TASK.evaluation
 """The fixed panel, in the order in which it is run."""
 
 

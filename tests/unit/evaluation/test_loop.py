@@ -1,0 +1,85 @@
+"""The loop against luck at equal pictures: how pictures are spent, and the table."""
+
+from dataclasses import replace
+
+import pytest
+
+from emofeedback.domain.affect import SCALE_MIDDLE
+from emofeedback_trainer.evaluation.loop import Choice, Spender, Way, markdown, standings
+from emofeedback_trainer.nano.measure.panel import PANEL
+from emofeedback_trainer.nano.task import FRESH_TASK, PANEL_TASK
+from support.fakes import ScriptedGenerator, ScriptedJudge
+from support.scripted_loop import SETTINGS
+
+
+class Looking:
+    """An independent judge that sees the middle of the plane everywhere."""
+
+    def look(self, images):
+        return [type("Look", (), {"valence": SCALE_MIDDLE, "arousal": SCALE_MIDDLE})() for _ in images]
+
+
+def spender(**changes):
+    asked = {
+        "generator": ScriptedGenerator(),
+        "judge": ScriptedJudge(),
+        "independent": Looking(),
+        "settings": SETTINGS,
+        "policies": ("base",),
+        "budgets": (8, 12),
+    }
+    return Spender(**{**asked, **changes})
+
+
+async def test_every_way_spends_what_it_is_given_and_no_more(tmp_path):
+    generator = ScriptedGenerator()
+    choices = await spender(generator=generator).measure(
+        dict(enumerate(PANEL[:1])), tmp_path / "choices.jsonl", lambda choice: None
+    )
+    assert [(c.way, c.pictures) for c in choices] == [
+        (Way.LUCK, 8),
+        (Way.LUCK, 12),
+        (Way.REWRITE, 8),
+        (Way.REWRITE, 12),
+        (Way.LOOP, 12),
+    ]
+    # the rewrite's floor is set by the eight first pictures of the prompt as it was asked for
+    assert sum(len(request.seeds) for request in generator.requests) == 12 + (12 + 8) + 12
+    assert all(c.judged >= 0 and (c.spread is not None) is (c.way is Way.LOOP) for c in choices)
+
+
+async def test_a_cut_measurement_goes_on_and_comes_to_the_same(tmp_path):
+    kept = tmp_path / "choices.jsonl"
+    whole = await spender().measure(dict(enumerate(PANEL[:2])), kept, lambda choice: None)
+    lines = kept.read_text().splitlines(keepends=True)
+    kept.write_text("".join(lines[:5]))
+    made = []
+    again = await spender().measure(dict(enumerate(PANEL[:2])), kept, made.append)
+    assert len(made) == len(whole) - 5
+    assert {(c.task, c.way, c.pictures) for c in again} == {(c.task, c.way, c.pictures) for c in whole}
+
+
+def choice(task, way, pictures, independent):
+    return Choice(
+        task=task, policy="base", way=way, pictures=pictures, judged=0.5, independent=independent, judge_error=0.4
+    )
+
+
+def test_what_a_way_saves_is_told_against_luck_on_the_same_tasks():
+    choices = [choice(task, Way.LUCK, 24, 1.0 + task) for task in range(10)]
+    choices += [choice(task, Way.LOOP, 24, 0.5 * (1.0 + task)) for task in range(10)]
+    luck, loop = standings(choices)
+    assert (luck.saved, luck.saved_interval) == (0, (0, 0))
+    assert (loop.saved, loop.saved_interval) == (0.5, (0.5, 0.5))
+    assert "| base | the loop, three rounds | 24 | 2.75 | 0.50 | 0.40 | 50% (50% to 50%) |" in markdown([luck, loop])
+
+
+def test_without_luck_to_compare_with_nothing_is_said_to_be_saved():
+    [cell] = standings([replace(choice(0, Way.LOOP, 24, 1.0), spread=0.9, later=True)])
+    assert cell.saved != cell.saved
+    assert (cell.spread, cell.later) == (pytest.approx(0.9), 1)
+
+
+def test_fresh_pairs_share_no_seed_with_the_panels():
+    assert len(FRESH_TASK.evaluation) == 48
+    assert FRESH_TASK.first >= PANEL_TASK.first + len(PANEL_TASK.evaluation)

@@ -1,0 +1,100 @@
+"""`emofeedback-train evaluate loop`: the loop against luck at equal pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.generation import Generator
+from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.observability.console import say
+from emofeedback.profiles.overrides import load_profile
+from emofeedback_trainer.core.pairs import Pair
+from emofeedback_trainer.core.task import load_task
+from emofeedback_trainer.evaluation import loop
+from emofeedback_trainer.evaluation.output import add_output_options, present, with_engines
+from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, plain, this_command
+
+_EXAMPLES = """examples:
+  emofeedback-train evaluate loop --out runs/loop
+                                        the panel, base and policy, up to 24 pictures; the same command goes on where
+                                        it was cut
+  emofeedback-train evaluate loop --task nano-fresh --pictures 96 --out runs/loop-fresh
+                                        48 further pairs, up to 96 pictures
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `emofeedback-train evaluate loop`."""
+    parser.description = (
+        "Three ways to spend the same pictures: the best of n from the prompt as asked for, the best of n from one "
+        "rewrite made before any picture is seen, and the loop. The judge chooses, the independent judge measures. "
+        "Keeps table.md, metrics.json, loop.png and choices.jsonl, from which a cut measurement goes on."
+    )
+    parser.epilog = _EXAMPLES
+    parser.add_argument("--profile", default="nano", help="a built-in profile or a .toml file (default: nano)")
+    parser.add_argument(
+        "--task",
+        action="append",
+        help="whose held-out pairs are asked for, may be repeated: as `prompts` of a training configuration, or "
+        "nano-panel (default), nano-fresh",
+    )
+    parser.add_argument("--policy", action="append", help="may be repeated; default: the base and the profile's own")
+    parser.add_argument("--pictures", type=int, choices=loop.BUDGETS, default=24, help="most spent (default: 24)")
+    add_output_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measures and prints.
+
+    Raises:
+        InvalidRequest: an option is refused, before any model is loaded.
+        EmoFeedbackError: a run failed; the finished ones are kept.
+    """
+    if arguments.out is None:
+        raise InvalidRequest.of("out", "is missing: what was measured is kept there")
+    profile = load_profile(arguments.profile)
+    tasks = [load_task(name) for name in arguments.task or ["nano-panel"]]
+    pairs: dict[int, Pair] = {}
+    for task in tasks:
+        pairs |= dict(enumerate(task.evaluation[: arguments.limit], task.first))
+    independent = tasks[0].independent(profile.generator.checkpoint)
+    if independent is None:
+        raise InvalidRequest.of("task", f"{tasks[0].name} has no independent judge of this generator's pictures")
+    own = (profile.generator.policy,) if profile.generator.policy else ()
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+
+    async def measure(generator: Generator, judge: Judge) -> tuple[list[loop.Choice], tuple[Model, ...]]:
+        spender = loop.Spender(
+            generator=generator,
+            judge=judge,
+            independent=independent,
+            settings=profile.optimizer,
+            policies=tuple(arguments.policy or (BASE_POLICY, *own)),
+            budgets=tuple(budget for budget in loop.BUDGETS if budget <= arguments.pictures),
+        )
+        choices = await spender.measure(pairs, out / "choices.jsonl", lambda choice: _report(choice, pairs))
+        maker = Model.of_generator(await generator.model(), profile.generator)
+        return choices, (maker, Model.of("judge", await judge.model()), Model.of("independent judge", independent.info))
+
+    choices, models = with_engines(profile, measure)
+    cells = loop.standings([choice for choice in choices if choice.task in pairs], arguments.seed)
+    loop.draw(cells, out / "loop.png")
+    data = tuple(Data.of_pairs(task.name, task.evaluation[: arguments.limit]) for task in tasks)
+    provenance = Provenance(command=this_command(), seed=arguments.seed, models=models, data=data)
+    content = {"cells": plain(cells), "provenance": plain(provenance)}
+    present(arguments, content=content, table=f"{loop.markdown(cells)}\n\n{provenance.to_markdown()}")
+
+
+def _report(choice: loop.Choice, pairs: Mapping[int, Pair]) -> None:
+    say(
+        f"loop: pair {list(pairs).index(choice.task) + 1} of {len(pairs)}, policy {choice.policy}, {choice.way}, "
+        f"{choice.pictures} pictures: error {choice.independent:.2f}",
+        sys.stderr,
+    )
