@@ -18,7 +18,6 @@ from emofeedback.client.aio import AsyncServices
 from emofeedback.client.sync import Services
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.optimization import OptimizationEvent, OptimizationRequest
-from emofeedback.optimizer.loop import optimize
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import OptimizerSettings, Profile
 
@@ -73,6 +72,8 @@ class AsyncLocal(AsyncServices):
 
     def optimize(self, request: OptimizationRequest) -> AsyncGenerator[OptimizationEvent, None]:
         """See `AsyncServices.optimize`."""
+        from emofeedback.optimizer.loop import optimize
+
         return optimize(request, generator=self.generator, judge=self.judge, settings=self._settings)
 
     async def close(self) -> None:

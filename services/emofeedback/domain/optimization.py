@@ -39,6 +39,9 @@ class Candidate:
     first round, so the `ImageJudged` events of that round say True; its record has the truth."""
     prompt: str = ""
     """What it was painted from; empty in a run of an earlier version: its round's prompt."""
+    likely_loss: float | None = None
+    """The loss of where it likely lies, by its reading and what its words usually do; the best is chosen by it.
+    None where nothing is known of the words: then by `loss`. Set in its round's record."""
 
     @property
     def eligible(self) -> bool:

@@ -7,7 +7,8 @@ Beyond the paper:
 4. Seeds are paired between rounds, so a change in the picture comes from the prompt. Where the prompt did not
    change, because no rewrite was usable, the round goes on with the next seeds instead of painting the same again.
    A round paints several rewrites, each with a gradient of its own that aims near the target, all from the prompt of
-   the best picture so far.
+   the best picture so far. Where earlier runs are remembered, what the words usually do has its say in which
+   picture is best.
 5. Each image is judged while the next is painted, and everything that happens is an event at once.
 6. Nothing is lost: unreadable replies cost a candidate or a rewrite, never the run, and an error leaves the events
    and finished rounds before it with the caller. A cut run resumes after its last finished round.
@@ -49,7 +50,17 @@ from emofeedback.domain.text import estimated_tokens
 from emofeedback.domain.validation import check_optimization_request
 from emofeedback.observability.metrics import ANSWER_ERROR, OPTIMIZATIONS, ROUNDS_TO_TOLERANCE
 from emofeedback.optimizer.candidates import generate_and_judge
-from emofeedback.optimizer.loss import Candidates, best_of, drift_floor, mark_drift, stop_reason, with_losses, worst_of
+from emofeedback.optimizer.loss import (
+    Candidates,
+    best_of,
+    drift_floor,
+    mark_drift,
+    stop_reason,
+    with_likely_losses,
+    with_losses,
+    worst_of,
+)
+from emofeedback.optimizer.memory import remembered
 from emofeedback.optimizer.steps import (
     RoundUpdate,
     aims_around,
@@ -81,7 +92,10 @@ async def optimize(
     settings = replace(settings, max_prompt_tokens=max(settings.max_prompt_tokens - estimated_tokens(numbers), 1))
     resume = request.resume or Resume(rounds=(), best_image=b"")
     rounds = list(resume.rounds)
-    judged = [with_losses(finished.candidates, request.target) for finished in rounds]
+    effects = remembered(settings.memory)
+    judged = [
+        with_likely_losses(with_losses(finished.candidates, request.target), request, effects) for finished in rounds
+    ]
     prompts = _next_prompts(rounds[-1]) if rounds else [request.prompt]
     best = best_of(judged)
     images = {_position(best): resume.best_image} if best else {}
@@ -112,7 +126,8 @@ async def optimize(
 
         # Step 1, loss: which picture is nearest to the target, which farthest.
         candidates.sort(key=lambda candidate: candidate.index)
-        judged.append(mark_drift(candidates, drift_floor(judged[0] if judged else candidates, settings)))
+        marked = mark_drift(candidates, drift_floor(judged[0] if judged else candidates, settings))
+        judged.append(with_likely_losses(marked, request, effects))
         best, worst = best_of(judged), worst_of(judged)
         losses = tuple(candidate.loss for candidate in judged[-1])
         yield LossComputed(round=index, losses=losses, best=best, worst=worst)

@@ -13,6 +13,7 @@ from statistics import fmean
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome
 from emofeedback.domain.optimization import Answer, Candidate, Losses, LossRequest, OptimizationRequest, StopReason
+from emofeedback.optimizer.memory import WordEffects
 from emofeedback.profiles.profile import OptimizerSettings
 
 Candidates = Sequence[Candidate]
@@ -29,6 +30,23 @@ def loss(outcome: AssessmentOutcome, target: AffectPoint) -> float | None:
 def with_losses(candidates: Candidates, target: AffectPoint) -> Candidates:
     """The candidates with the loss that their outcomes have: records from outside are not taken at their word."""
     return [dataclasses.replace(candidate, loss=loss(candidate.outcome, target)) for candidate in candidates]
+
+
+def with_likely_losses(
+    candidates: Candidates, request: OptimizationRequest, effects: WordEffects | None
+) -> tuple[Candidate, ...]:
+    """The candidates with the loss of what is likely, where it is known what the words of their prompts do.
+
+    The prompt as it was asked for leaves the mood open, so its words say nothing of its pictures.
+    """
+
+    def likely(candidate: Candidate) -> float | None:
+        outcome = candidate.outcome
+        if effects is None or candidate.prompt in ("", request.prompt) or not isinstance(outcome, Assessment):
+            return None
+        return distance(effects.likely(candidate.prompt, outcome.point), request.target)
+
+    return tuple(dataclasses.replace(candidate, likely_loss=likely(candidate)) for candidate in candidates)
 
 
 def compute_losses(request: LossRequest) -> Losses:
@@ -53,22 +71,29 @@ def mark_drift(candidates: Candidates, floor: float) -> tuple[Candidate, ...]:
 
 
 def best_of(rounds: Iterable[Candidates]) -> Answer | None:
-    """The candidate nearest to the target, the earliest of equals; None where none could be judged.
+    """The candidate nearest to the target, by what is likely where that is known, the earliest of equals; None where
+    none could be judged.
 
     One that has lost the subject, or is not of the judge's world, is taken only where there is no other that could be
     judged: a run ends with a picture if there is any, and the first eligible one replaces it, however far from the
     target.
     """
     ranked = [
-        (not candidate.eligible, candidate.loss, index, candidate.index)
+        (not candidate.eligible, _standing(candidate), index, candidate.index, candidate.loss)
         for index, candidates in enumerate(rounds)
         for candidate in candidates
         if candidate.loss is not None
     ]
     if not ranked:
         return None
-    _, nearest, index, image = min(ranked)
-    return Answer(round=index, index=image, loss=nearest)
+    _, _, index, image, judged = min(ranked)
+    return Answer(round=index, index=image, loss=judged)
+
+
+def _standing(candidate: Candidate) -> float:
+    """What a candidate that could be judged is chosen by."""
+    assert candidate.loss is not None
+    return candidate.loss if candidate.likely_loss is None else candidate.likely_loss
 
 
 def worst_of(rounds: Sequence[Candidates]) -> Answer | None:

@@ -24,9 +24,10 @@ from emofeedback.profiles.profile import OptimizerSettings
 _GRADIENT_ATTEMPTS = 2
 _WARMING = 0.4
 """Temperature that each further attempt adds: near the model's first choice before far from it."""
-_RING = 0.75
-"""How far from the target the further rewrites of a round aim, in points of the 1-9 scale: about as far as a good one
-misses."""
+_RADIUS = 1.0
+"""How far from the target the further rewrites of a round aim at most, in points of the 1-9 scale: about as far as a
+good one misses."""
+_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +94,14 @@ async def update_prompt(
 
 
 def aims_around(target: AffectPoint, rewrites: int) -> list[AffectPoint]:
-    """What each rewrite of a round aims at: the target itself, and points evenly around it, kept on the scale.
+    """What each rewrite of a round aims at: the target itself, then points evenly over a disc around it (Vogel's
+    spiral), kept on the scale.
 
     A generator paints nearly the same feeling from one prompt whatever the seed, and no agent knows to a point what
     its words will do: so a round has nothing to choose from unless its rewrites differ.
     """
-    turns = [2 * math.pi * i / (rewrites - 1) for i in range(rewrites - 1)]
-    around = [(target.valence + _RING * math.cos(turn), target.arousal + _RING * math.sin(turn)) for turn in turns]
+    turns = [(_RADIUS * math.sqrt(i / (rewrites - 1)), _GOLDEN_ANGLE * i) for i in range(1, rewrites)]
+    around = [(target.valence + r * math.cos(turn), target.arousal + r * math.sin(turn)) for r, turn in turns]
     return [target, *(AffectPoint(clip_to_scale(valence), clip_to_scale(arousal)) for valence, arousal in around)]
 
 

@@ -59,7 +59,12 @@ NANO_PROFILE = Profile(
         threads=1,
     ),
     optimizer=OptimizerSettings(
-        text_floor=0.7, image_floor=0.25, rewrites=8, max_prompt_tokens=34, numeric_target=True
+        text_floor=0.7,
+        image_floor=0.25,
+        rewrites=8,
+        memory=str(NANO / "memory.json"),
+        max_prompt_tokens=34,
+        numeric_target=True,
     ),
     serving=ServingSettings(
         # One replica of each; the figures count where a profile on it raises `max_replicas`. On one busy core:

@@ -107,6 +107,9 @@ class OptimizerSettings:
     rewrites: Count = 4
     """Rewrites among which a round's images are divided, at most one for each image. As many as images where one prompt
     gives one feeling, whatever the seed."""
+    memory: str = ""
+    """JSON file of pictures made in earlier runs, rows of prompt, valence and arousal by the judge
+    (`optimizer.memory`): readings that the words make unlikely are believed less. Empty: none."""
     rewrite_attempts: Count = 3
     """Replies asked for before a rewrite is given up."""
     plateau_rounds: Count = 2

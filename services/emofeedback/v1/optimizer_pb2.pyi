@@ -563,6 +563,7 @@ class Candidate(_message.Message):
     ALIGNMENT_FIELD_NUMBER: _builtins.int
     ON_SUBJECT_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    LIKELY_LOSS_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     seed: _builtins.int
     loss: _builtins.float
@@ -575,6 +576,10 @@ class Candidate(_message.Message):
     """
     prompt: _builtins.str
     """What it was painted from; empty from an earlier version: its round's prompt."""
+    likely_loss: _builtins.float
+    """The loss of where it likely lies, its reading and what its words usually do together, by which the best is chosen;
+    absent where nothing is known of the words.
+    """
     @_builtins.property
     def outcome(self) -> _judge_pb2.AssessmentOutcome: ...
     def __init__(
@@ -587,13 +592,19 @@ class Candidate(_message.Message):
         alignment: _builtins.float = ...,
         on_subject: _builtins.bool = ...,
         prompt: _builtins.str = ...,
+        likely_loss: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "loss", b"loss", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_likely_loss", b"_likely_loss", "_loss", b"_loss", "likely_loss", b"likely_loss", "loss", b"loss", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "alignment", b"alignment", "index", b"index", "loss", b"loss", "on_subject", b"on_subject", "outcome", b"outcome", "prompt", b"prompt", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_likely_loss", b"_likely_loss", "_loss", b"_loss", "alignment", b"alignment", "index", b"index", "likely_loss", b"likely_loss", "loss", b"loss", "on_subject", b"on_subject", "outcome", b"outcome", "prompt", b"prompt", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__likely_loss: _TypeAlias = _typing.Literal["likely_loss"]  # noqa: Y015
+    _WhichOneofArgType__likely_loss: _TypeAlias = _typing.Literal["_likely_loss", b"_likely_loss"]  # noqa: Y015
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__likely_loss) -> _WhichOneofReturnType__likely_loss | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
 
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015

@@ -118,6 +118,7 @@ def candidate_to_proto(candidate: Candidate) -> pb.Candidate:
         alignment=candidate.alignment,
         on_subject=candidate.on_subject,
         prompt=candidate.prompt,
+        likely_loss=candidate.likely_loss,
     )
 
 
@@ -132,6 +133,7 @@ def candidate_from_proto(message: pb.Candidate, field: str = "candidate") -> Can
         alignment=message.alignment,
         on_subject=message.on_subject,
         prompt=message.prompt,
+        likely_loss=message.likely_loss if message.HasField("likely_loss") else None,
     )
 
 

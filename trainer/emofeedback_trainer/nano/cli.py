@@ -12,6 +12,7 @@ import torch.distributed as dist
 
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
+from emofeedback_trainer.nano import memory
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
@@ -115,6 +116,10 @@ def _judge_domain(out: Path, device: torch.device, steps: int | None) -> None:
     judge_domain.fit_domain(out / "judge-domain", _SERVICES / "judge")
 
 
+def _memory(out: Path, device: torch.device, steps: int | None) -> None:
+    memory.remember(_SERVICES / "memory.json")
+
+
 def _panel(arguments: argparse.Namespace) -> None:
     metrics = measure_panel(
         arguments.out / "panel", profile=load_profile(arguments.profile), limit=arguments.limit or len(PANEL)
@@ -133,6 +138,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "scorer": _scorer,
     "export": _export,
     "judge-domain": _judge_domain,
+    "memory": _memory,
 }
 """The stages in the order in which they are made."""
 
@@ -149,6 +155,8 @@ _PURPOSES = {
     "judge": "the vision-language model that assesses and rewrites",
     "scorer": "how well a picture fits a text",
     "export": "write the trained weights into the packages",
+    "judge-domain": "what the exported judge takes for a picture of its world",
+    "memory": "what words do to pictures, for the loop",
     "all": "everything in this order; every stage resumes where it was cut",
     "evaluate": "how good the exported models are, on scenes never trained on",
     "panel": "whether the loop works: a fixed panel of runs",
