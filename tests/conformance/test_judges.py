@@ -25,8 +25,7 @@ from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from support import tiny_judges as tiny
-from support.fakes import ScriptedJudge, paint
-from support.people import known_of
+from support.fakes import ScriptedJudge, known_of, paint
 from support.pictures import encoded
 
 # vLLM lives in one event loop, so all tests here share one.

@@ -33,7 +33,7 @@ from emofeedback.domain.optimization import ImageJudged, OptimizationFinished, O
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, optimizer_pb2
-from support.people import known_of
+from support.fakes import known_of
 from support.running_services import TOKEN, Services, command, free_port, interrupt, serving
 
 

@@ -34,9 +34,8 @@ from emofeedback.domain.optimization import (
     RoundStarted,
     UpdateRequest,
 )
-from support.both_clients import GROUP, PAINTING, RUN, arriving, collect
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
-from support.scripted_services import Fault, Services, serving
+from support.scripted_services import GROUP, PAINTING, RUN, Fault, Services, arriving, collect, serving
 
 # --- what it can do ----------------------------------------------------------------------------------------------
 

@@ -21,9 +21,8 @@ from emofeedback.domain.generation import GenerationQueued, GroupStarted, Trajec
 from emofeedback.domain.optimization import OptimizationFinished, RoundFinished, RoundStarted
 from emofeedback.domain.training import IterationDone, RunState, RunStateChanged, TrainingRun
 from support import fakes
-from support.both_clients import GROUP, PAINTING, QUICK, RUN, arriving, collect, until
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, look, paint
-from support.scripted_services import Fault, Services, serving
+from support.scripted_services import GROUP, PAINTING, QUICK, RUN, Fault, Services, arriving, collect, serving, until
 
 OK, UNAVAILABLE, INTERNAL = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
 

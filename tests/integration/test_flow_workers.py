@@ -17,7 +17,7 @@ from torch import multiprocessing as mp
 from emofeedback.domain.errors import Unavailable
 from emofeedback_trainer.flow_grpo.distributed import DistributedLearner, distributed_learner
 from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
-from support.learning_processes import learn_in_process, tiny_learner, tiny_rollouts
+from support.tiny_learner import learn_in_process, tiny_learner, tiny_rollouts
 
 
 def _close(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:

@@ -23,8 +23,7 @@ from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import affect_pb2, judge_pb2_grpc
 from emofeedback.v1 import judge_pb2 as pb
-from support.fakes import JUDGE_MODEL, SCORER_MODEL
-from support.people import known_of
+from support.fakes import JUDGE_MODEL, SCORER_MODEL, known_of
 from support.pictures import ACCEPTED, REFUSED, claims, encoded, red
 
 PICTURE = encoded(red())

@@ -14,8 +14,8 @@ from emofeedback.cli.deploy.needs import needs_of
 from emofeedback.cli.main import main
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.serving.config import serve_config
-from support.kube_api import kube_api
-from support.kube_store import KINDS, KubeApi
+from support.kubernetes.api import kube_api
+from support.kubernetes.store import KINDS, KubeApi
 
 MANIFESTS = """
 apiVersion: ray.io/v1

@@ -20,7 +20,7 @@ from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 from support.fakes import GENERATOR_MODEL, UNREADABLE, Picture, ScriptedJudge, arbitrary_feeling, assessment, look
-from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
+from support.scripted_training import SMALL, StoreGenerator, SummingLearner, store_of
 
 PLANS = plan(load_task("nano").training, replace(SMALL, groups=3, num_generations=2), 0)
 SPOILED = PLANS[1].seeds[1]

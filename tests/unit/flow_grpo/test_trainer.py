@@ -21,7 +21,7 @@ from emofeedback_trainer.flow_grpo.events import RunEvent, RunFailed, RunFinishe
 from emofeedback_trainer.flow_grpo.trainer import RunResult, train
 from emofeedback_trainer.nano.task import TASK
 from support.fakes import UNREADABLE, ScriptedJudge
-from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
+from support.scripted_training import SMALL, StoreGenerator, SummingLearner, store_of
 
 TIMES = ("seconds", "images_per_second")
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from emofeedback.generator.policy_store import WEIGHTS
 from emofeedback_trainer.flow_grpo.versions import Versions
 from support.fakes import GENERATOR_MODEL
-from support.training_fakes import SMALL, SummingLearner, store_of
+from support.scripted_training import SMALL, SummingLearner, store_of
 
 
 def alpha(store: str, name: str) -> float:

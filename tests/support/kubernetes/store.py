@@ -1,4 +1,4 @@
-"""The objects of a pretended Kubernetes cluster, and what happens to them; `kube_api` serves them over HTTP."""
+"""The objects of a pretended Kubernetes cluster, and what happens to them; `api` serves them over HTTP."""
 
 from __future__ import annotations
 
