@@ -59,7 +59,7 @@ async def test_images_come_over_the_wire_with_their_model(stub: Any) -> None:
     assert image.model == model and model.name == "tiny-sd3" and len(model.digest) == 71
 
 
-BAD_REQUESTS = {
+BAD_REQUESTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "empty prompt": ({"prompt": ""}, "prompt", "empty"),
     "only white space": ({"prompt": " \n\t"}, "prompt", "white space"),
     "over-long prompt": ({"prompt": "a " * 1001}, "prompt", "2000"),
@@ -88,7 +88,7 @@ async def test_a_bad_request_names_field_and_limit_and_the_next_one_is_served(st
 
 
 async def test_an_unknown_policy_is_not_found_and_the_known_ones_are_listed(stub: Any) -> None:
-    with pytest.raises(NotFound, match="'hot' is unknown, known are: warm"):
+    with pytest.raises(NotFound, match="'hot' is unknown, known are: broken, cold, warm"):
         await generate(stub, ask(policy="hot"))
     reply = await stub.ListPolicies(pb.ListPoliciesRequest(), metadata=AUTHORIZED)
     assert list(reply.policies) == ["broken", "cold", "warm"]

@@ -118,7 +118,8 @@ async def failure(call: Awaitable[Any]) -> Failure:
 
 
 async def assess(stub: Any, *images: bytes, **options: Any) -> Sequence[pb.AssessmentOutcome]:
-    return (await stub.AssessImages(pb.AssessImagesRequest(images=images, **options))).outcomes
+    response: pb.AssessImagesResponse = await stub.AssessImages(pb.AssessImagesRequest(images=images, **options))
+    return response.outcomes
 
 
 async def still_serves(stub: Any) -> bool:

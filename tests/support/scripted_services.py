@@ -7,11 +7,11 @@ import inspect
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
@@ -30,6 +30,7 @@ from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import OptimizerSettings
 from emofeedback.v1 import generator_pb2_grpc, judge_pb2_grpc, optimizer_pb2_grpc, trainer_pb2_grpc
 from emofeedback_trainer.service.servicer import TrainerServicer
+from emofeedback_trainer.service.supervisor import Supervisor
 from support.fakes import ScriptedGenerator, ScriptedJudge
 
 QUICK = RetryPolicy(initial_backoff=0.01)
@@ -82,7 +83,8 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
     """The services on a loopback port until the context ends."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
     settings = OptimizerSettings(text_floor=0.5, image_floor=0.25)
-    add = {
+    watched = cast(Supervisor, Watched(services.runs))
+    add: dict[Callable[..., None], object] = {
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server: GeneratorServicer(
             services.generator, services.token
         ),
@@ -90,7 +92,7 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
         optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server: PromptOptimizerServicer(
             services.generator, services.judge, settings, services.token
         ),
-        trainer_pb2_grpc.add_TrainerServiceServicer_to_server: TrainerServicer(Watched(services.runs), services.token),
+        trainer_pb2_grpc.add_TrainerServiceServicer_to_server: TrainerServicer(watched, services.token),
     }
     for add_to_server, servicer in add.items():
         add_to_server(Faulty(servicer, services), server)
@@ -204,7 +206,7 @@ class Threaded:
             return lambda given, **named: self._stream(partial(attribute, **named), given)
         return lambda *given, **named: asyncio.to_thread(attribute, *given, **named)
 
-    async def _stream(self, method: Callable[..., Iterator[Any]], given: Any) -> AsyncIterator[Any]:
+    async def _stream(self, method: Callable[..., Generator[Any, None, None]], given: Any) -> AsyncIterator[Any]:
         end = object()
         if hasattr(given, "__aiter__"):
             given = [item async for item in given]

@@ -178,7 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET" if name and "watch" not in request.query:
                 return 200, self.api.find(kind.name, name, namespace)
             case "GET" if request.query.get("watch") in ("true", "1"):
-                return 200, self._watch(kind, namespace, name, request.query)
+                self._watch(kind, namespace, name, request.query)
+                return 200, None
             case "GET":
                 return 200, self._list(kind, namespace, request.query)
             case "POST":

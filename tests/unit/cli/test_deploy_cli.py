@@ -150,7 +150,7 @@ def test_what_an_installation_needs_is_read_off_its_manifests() -> None:
 def furnish(api: KubeApi) -> None:
     """What the manifests need, and KubeRay."""
     operator = {"labels": {"app.kubernetes.io/name": "kuberay-operator"}}
-    container = {"selector": {}, "template": {}}
+    container: dict[str, Any] = {"selector": {}, "template": {}}
     deployment = item("apps/v1", "Deployment", "kuberay-operator", "kuberay", meta=operator, spec=container)
     api.put({**deployment, "status": {"readyReplicas": 1}})
     default = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}

@@ -17,7 +17,8 @@ from support.scripted_training import SMALL, SummingLearner, store_of
 def alpha(store: str, name: str) -> float:
     """How much the adapter in the store counts, times its rank."""
     with safe_open(Path(store) / name / WEIGHTS, "pt") as file:
-        return json.loads(file.metadata()[LORA_ADAPTER_METADATA_KEY])["transformer.lora_alpha"]
+        read: float = json.loads(file.metadata()[LORA_ADAPTER_METADATA_KEY])["transformer.lora_alpha"]
+    return read
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.65])

@@ -212,11 +212,10 @@ async def test_calls_with_different_policies_never_mix(engine: LocalGenerator) -
 async def test_where_a_request_names_no_policy_the_profiles_own_paints(tiny_sd3: Path, policies: Path) -> None:
     engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, policies=str(policies), policy="warm", threads=1))
     try:
-        named, unnamed, base = [
-            (await events(engine, ask(policy=policy, steps=2)))[-1] for policy in ("warm", "", BASE_POLICY)
-        ]
+        told = [await events(engine, ask(policy=policy, steps=2)) for policy in ("warm", "", BASE_POLICY)]
     finally:
         engine.close()
+    named, unnamed, base = [event for events in told for event in events if isinstance(event, GeneratedImage)]
     assert [image.model.policy for image in (named, unnamed, base)] == ["warm", "warm", ""]
     assert named.data == unnamed.data != base.data
 

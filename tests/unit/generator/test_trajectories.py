@@ -197,7 +197,7 @@ async def test_groups_of_two_policies_at_once_do_not_mix(engine: LocalGenerator)
 
 
 async def test_closing_the_iterator_stops_at_the_next_step(engine: LocalGenerator, forwards: list[int]) -> None:
-    async with aclosing(engine.sample_trajectories(ask(4, steps=200))) as stream:  # type: ignore[type-var]
+    async with aclosing(engine.sample_trajectories(ask(4, steps=200))) as stream:
         async for event in stream:
             if isinstance(event, GroupStarted):
                 break

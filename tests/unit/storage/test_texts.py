@@ -15,11 +15,11 @@ from emofeedback.cli.deploy.command import _text as manifests
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.texts import file_within, read_lines, read_text
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.evaluation.eemo_bench import read_rows
 from emofeedback_trainer.flow_grpo.config import load_config
-from emofeedback_trainer.flow_grpo.prompts import TrainingPrompt, read_training_prompts
 from emofeedback_trainer.service.backends.kubernetes import load_template
 from emofeedback_trainer.service.client_cli import configuration
 
@@ -42,7 +42,7 @@ HANDED_IN: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "config.toml": ('extends = "nano"\niterations = 7\n', lambda path: load_config(str(path)).iterations),
     "sent.toml": ("iterations = 7\n", lambda path: configuration(str(path), [])),
     "rows.json": ('[{"a": "é"}]', lambda path: [row for _, row in read_rows(path)]),
-    "prompts.jsonl": ('{"prompt": "a boat"}\n{"prompt": "a cat"}\n', lambda path: read_training_prompts(str(path))),
+    "prompts.jsonl": ('{"prompt": "a boat"}\n{"prompt": "a cat"}\n', lambda path: load_task(str(path))),
     "manifests.yaml": ("kind: RayService\n", lambda path: manifests(str(path))),
 }
 
@@ -74,7 +74,7 @@ def test_a_job_template_may_have_a_mark(tmp_path: Path) -> None:
 
 @ANY_FOLDER
 @given(
-    prompts=st.lists(st.text(min_size=1).filter(str.strip), min_size=1, max_size=4),
+    prompts=st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=4, unique=True),
     end=st.sampled_from(["\n", "\r\n", "\r", "\n\n"]),
     ascii=st.booleans(),
     mark=st.sampled_from(["", "\ufeff"]),
@@ -85,7 +85,10 @@ def test_every_prompt_of_a_file_is_read_as_it_stands(
     path = tmp_path / "prompts.jsonl"
     lines = [json.dumps({"prompt": prompt}, ensure_ascii=ascii) for prompt in prompts]
     path.write_bytes((mark + end.join(lines)).encode())
-    assert read_training_prompts(str(path)) == tuple(TrainingPrompt(prompt=prompt) for prompt in prompts)
+    task = load_task(str(path))
+    trained, held_out = [one.prompt for one in task.training], {pair.prompt for pair in task.evaluation}
+    assert trained == [prompt for prompt in prompts if prompt not in held_out]
+    assert {*trained, *held_out} == set(prompts)
 
 
 def test_lines_keep_their_numbers_where_some_are_empty(tmp_path: Path) -> None:
