@@ -1,12 +1,21 @@
 """Makes the helper modules beside the tests importable, and keeps torch from taking both cores for tiny tensors."""
 
+from __future__ import annotations
+
 import io
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from emofeedback.generator.local import LocalGenerator
+    from emofeedback.generator.sampler import Sample
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,6 +30,46 @@ def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from support.tiny_checkpoints import save_tiny_sd3
 
     return save_tiny_sd3(tmp_path_factory.mktemp("sd3") / "tiny-sd3")
+
+
+@pytest.fixture(scope="session")
+def policies(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two policies of the tiny SD3, `warm` and `cold`, and one that can't be read, `broken`."""
+    from support.tiny_checkpoints import save_policy_of, save_tiny_policy
+
+    folder = tmp_path_factory.mktemp("policies")
+    save_tiny_policy(folder / "warm", tiny_sd3, seed=1)
+    save_tiny_policy(folder / "cold", tiny_sd3, seed=2)
+    save_policy_of(folder / "broken", tiny_sd3, b"not safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_sd3: Path, policies: Path) -> Iterator[LocalGenerator]:
+    """The tiny SD3, loaded: three steps, up to four images at a time."""
+    from emofeedback.generator.local import LocalGenerator
+    from support.tiny_checkpoints import tiny_sd3_settings
+
+    settings = tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1)
+    generator = LocalGenerator.load(settings)
+    yield generator
+    generator.close()
+
+
+@pytest.fixture
+def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Batch size of every denoising step; each takes 20 ms, so that there is time to interfere."""
+    from emofeedback.generator.sampler import advance
+
+    sizes: list[int] = []
+
+    def slow(models: Any, samples: Sequence[Sample]) -> None:
+        sizes.append(len(samples))
+        time.sleep(0.02)
+        advance(models, samples)
+
+    monkeypatch.setattr("emofeedback.generator.local.advance", slow)
+    return sizes
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import psutil
@@ -136,7 +137,7 @@ async def overlapped_judging(client: AsyncClient, runs: int) -> Row:
             pass
 
     overlapped, apart = await alternate(
-        lambda: loop(client.generator), lambda: loop(PaintAllFirst(client.generator)), runs
+        lambda: loop(client.generator), lambda: loop(cast(Generator, PaintAllFirst(client.generator))), runs
     )
     return Row(
         what="the loop, 3 rounds of 8: judged while painting / paint all, then judge all, seconds",

@@ -29,7 +29,7 @@ from emofeedback import AsyncClient
 from emofeedback.serving.local import local_services
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import sample_scene
-from support.callers import Tally, painting
+from support.running_services import Tally, painting
 
 STEPS = 14
 TARGET_WORK = 160.0

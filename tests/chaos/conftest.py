@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.running_cluster import Cluster
-from support.running_services import serving
+from support.running_services import Cluster, serving
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from emofeedback import AsyncClient, Deadlines
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest
-from support.callers import Tally, judging, optimizing, painting
-from support.running_cluster import Cluster
+from support.running_services import Cluster, Tally, judging, optimizing, painting
 
 KINDS = ("paint", "judge", "optimize")
 PATIENCE = 300.0

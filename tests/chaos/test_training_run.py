@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.running_cluster import Cluster
-from support.running_services import serving
+from support.running_services import Cluster, serving
 
 CHANGES = (
     *(

@@ -25,8 +25,7 @@ from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from support import tiny_judges as tiny
-from support.fakes import ScriptedJudge, paint
-from support.people import known_of
+from support.fakes import ScriptedJudge, known_of, paint
 from support.pictures import encoded
 
 # vLLM lives in one event loop, so all tests here share one.
@@ -126,7 +125,8 @@ async def test_a_persons_calibration_corrects_what_it_knows_of_and_nothing_else(
     assert await any_judge.assess(IMAGES) == plain
     for before, after in zip(plain, await any_judge.assess(IMAGES, user="ada"), strict=True):
         assert isinstance(before, Assessment)
-        assert after == dataclasses.replace(before, valence=pytest.approx(3 + (before.valence - 1) / 4))
+        assert isinstance(after, Assessment) and after == dataclasses.replace(before, valence=after.valence)
+        assert after.valence == pytest.approx(3 + (before.valence - 1) / 4)
     (aloud,) = await any_judge.assess(IMAGES[:1], reasoning=True, user="ada")
     assert isinstance(aloud, Assessment) and aloud.reasoning and 3 <= aloud.valence <= 5
 
@@ -193,7 +193,7 @@ async def test_a_stream_answers_before_its_last_image_has_come(any_judge: Judge)
 
 
 async def test_a_stream_can_be_left(any_judge: Judge) -> None:
-    async with aclosing(any_judge.assess_stream(keyed(0, 1, 2))) as outcomes:  # type: ignore[type-var]
+    async with aclosing(any_judge.assess_stream(keyed(0, 1, 2))) as outcomes:
         async for _ in outcomes:
             break
     assert len(await any_judge.assess(IMAGES[:1])) == 1

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.collector import Collector, collecting
 from support.running_services import TOKEN, Services, serving
+from support.telemetry import Collector, collecting
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from emofeedback.domain.optimization import ImageJudged, OptimizationFinished, O
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, optimizer_pb2
-from support.people import known_of
+from support.fakes import known_of
 from support.running_services import TOKEN, Services, command, free_port, interrupt, serving
 
 
@@ -217,8 +217,9 @@ def test_a_caller_that_hangs_up_without_having_read_stops_the_painting(services:
     async def hang_up_then_ask_again() -> int:
         async with grpc.aio.insecure_channel(services.address, options=patience) as channel:
             call = generator_pb2_grpc.GeneratorServiceStub(channel).SampleTrajectories(long, metadata=metadata)
-            while not (await call.read()).HasField("trajectory"):
-                pass
+            async for response in call:
+                if response.HasField("trajectory"):
+                    break
             await asyncio.sleep(1)  # the rest of the first batch is on its way
             call.cancel()
         async with AsyncClient(services.address, token=TOKEN) as client:
@@ -235,9 +236,10 @@ async def images_still_ahead(client: AsyncClient) -> int:
         async with aclosing(client.generator.generate(small)) as events:
             queued = await anext(events)
         assert isinstance(queued, GenerationQueued)
-        if queued.images_ahead == 0:
+        ahead = queued.images_ahead
+        if not ahead:
             break
-    return queued.images_ahead
+    return ahead
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_bad_images_are_refused_by_name_and_good_ones_judged(services: Services,
         with pytest.raises(InvalidRequest, match=r"images\[1\]"):
             client.judge.assess([scene, scene[: len(scene) // 2]])
         (outcome,) = client.judge.assess([scene])
-        assert 1 <= outcome.valence <= 9
+        assert isinstance(outcome, Assessment) and 1 <= outcome.valence <= 9
 
 
 def test_a_message_over_the_limit_is_refused_and_the_service_goes_on(services: Services, scene: bytes) -> None:

@@ -12,10 +12,18 @@ from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.optimization import OptimizationFinished, OptimizationRequest
 from emofeedback.observability.metrics import GPU_MEMORY, PARSE_FAILURES
 from emofeedback.profiles.builtin import NANO_PROFILE
-from support.collector import SPAN, Collector, ReceivedSpan, callers_span
-from support.dashboards import DASHBOARDS, queried_names
 from support.running_services import TOKEN, Services
-from support.scraping import Page, metrics_port, wait_for
+from support.telemetry import (
+    DASHBOARDS,
+    SPAN,
+    Collector,
+    Page,
+    ReceivedSpan,
+    callers_span,
+    metrics_port,
+    queried_names,
+    wait_for,
+)
 
 SERVER, CLIENT = 2, 3
 OPTIMIZE = ("emofeedback-optimizer", "PromptOptimizerService/Optimize")

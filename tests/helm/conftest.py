@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from support.chart_releases import CHART, NAMES, Release, example, merged
-from support.kube_api import kube_api
-from support.kube_store import KubeApi
+from support.kubernetes.api import kube_api
+from support.kubernetes.store import KubeApi
 from support.real_helm import NAMESPACE, RELEASE, Helm, real_helm
 
 

@@ -15,9 +15,7 @@ import pytest
 
 from emofeedback import AsyncClient
 from emofeedback.serving.draining import parts_on
-from support.callers import Tally, painting
-from support.running_cluster import Cluster
-from support.running_services import free_port, serving
+from support.running_services import Cluster, Tally, free_port, painting, serving
 
 pytestmark = pytest.mark.helm
 

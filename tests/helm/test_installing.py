@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from support.chart_releases import CHART, NAMES, Release, example, merged
-from support.kube_store import KubeApi
+from support.kubernetes.store import KubeApi
 from support.real_helm import NAMESPACE, Helm, HelmRefused
 
 pytestmark = pytest.mark.helm

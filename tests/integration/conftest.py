@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from emofeedback import AsyncClient, Client
-from support.both_clients import QUICK, Threaded
-from support.scripted_services import Services, serving
+from support.scripted_services import QUICK, Services, Threaded, serving
 
 
 @pytest.fixture(params=[AsyncClient, Client])

@@ -99,7 +99,7 @@ def test_train_pictures_have_both_captions_and_test_pictures_the_neutral_one(bui
     assert all(sample.emotional_prompt not in ("", sample.neutral_prompt) for sample in train)
     assert not any(sample.emotional_prompt for sample in test)
     joyful, sad = (
-        [sample.valence for sample in train if sample.emotion is emotion]
+        [sample.valence or 0 for sample in train if sample.emotion is emotion]
         for emotion in (Emotion.EXCITEMENT, Emotion.SADNESS)
     )
     for drawn, emotion in ((joyful, Emotion.EXCITEMENT), (sad, Emotion.SADNESS)):

@@ -20,9 +20,8 @@ from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.errors import Unauthenticated, Unavailable
 from emofeedback.judge.calibration_store import CalibrationStore
-from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, assessment, look, paint
-from support.people import known_of
-from support.scripted_engines import ScriptedEngines
+from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, assessment, known_of, look, paint
+from support.scripted_services import ScriptedEngines
 
 
 @pytest.fixture

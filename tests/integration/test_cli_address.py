@@ -16,10 +16,8 @@ from emofeedback.cli.main import main
 from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.runs.directory import read_run
-from support.fakes import JUDGE_MODEL, Picture, ScriptedJudge, arbitrary_feeling, paint
-from support.people import known_of
-from support.scripted_engines import ScriptedEngines
-from support.scripted_services import Services, serving
+from support.fakes import JUDGE_MODEL, Picture, ScriptedJudge, arbitrary_feeling, known_of, paint
+from support.scripted_services import ScriptedEngines, Services, serving
 
 TOKEN = "open sesame"
 CREATE = ("create", "a boat on the lake", "--emotion", "awe", "--images", "3")

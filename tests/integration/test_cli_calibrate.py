@@ -13,7 +13,7 @@ from emofeedback.cli.main import main
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.judge.calibration_store import CalibrationStore
 from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, assessment, paint
-from support.scripted_engines import ScriptedEngines
+from support.scripted_services import ScriptedEngines
 
 COUNT = 16
 

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from emofeedback import AffectPoint, AsyncClient, Client, RetryPolicy
-from emofeedback.domain.assessment import Decoding, Message
+from emofeedback.domain.assessment import Assessment, Decoding, Message
 from emofeedback.domain.errors import (
     EmoFeedbackError,
     FailedPrecondition,
@@ -34,9 +34,8 @@ from emofeedback.domain.optimization import (
     RoundStarted,
     UpdateRequest,
 )
-from support.both_clients import GROUP, PAINTING, RUN, arriving, collect
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
-from support.scripted_services import Fault, Services, serving
+from support.scripted_services import GROUP, PAINTING, RUN, Fault, Services, arriving, collect, serving
 
 # --- what it can do ----------------------------------------------------------------------------------------------
 
@@ -133,6 +132,7 @@ async def test_the_three_steps_stand_on_their_own(services: Services, connect: A
     client = connect(services.address)
     pictures = [paint("a harbor", seed) for seed in range(2)]
     near, far = [arbitrary_feeling(look(picture)) for picture in pictures]
+    assert isinstance(near, Assessment) and isinstance(far, Assessment)
     target = near.point
     losses = await client.compute_loss(LossRequest(target=target, assessments=(near, far)))
     assert (losses.losses[0], losses.best, losses.worst) == (0, 0, 1)

@@ -19,11 +19,10 @@ from emofeedback import AffectPoint, AsyncClient, Client, Deadlines, RetryPolicy
 from emofeedback.domain.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import GenerationQueued, GroupStarted, Trajectory
 from emofeedback.domain.optimization import OptimizationFinished, RoundFinished, RoundStarted
-from emofeedback.domain.training import IterationDone, RunState, RunStateChanged, TrainingRun
+from emofeedback.domain.training import IterationDone, RunEvent, RunState, RunStateChanged, TrainingRun
 from support import fakes
-from support.both_clients import GROUP, PAINTING, QUICK, RUN, arriving, collect, until
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, look, paint
-from support.scripted_services import Fault, Services, serving
+from support.scripted_services import GROUP, PAINTING, QUICK, RUN, Fault, Services, arriving, collect, serving, until
 
 OK, UNAVAILABLE, INTERNAL = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL
 
@@ -190,7 +189,7 @@ async def test_a_watch_that_ends_before_its_run_is_over_goes_on(connect: Any, af
         return RunStateChanged(run=run)
 
     done = [IterationDone(iteration=iteration, metrics={}) for iteration in (1, 2, 3, 4)]
-    told = [changed(RunState.RUNNING), *done, changed(RunState.FINISHED)]
+    told: list[RunEvent] = [changed(RunState.RUNNING), *done, changed(RunState.FINISHED)]
     async with serving(Services(runs=told)) as scripted:
         scripted.faults["WatchRun"] = [Fault(OK, after=after)]
         assert await collect(connect(scripted.address).trainer.watch("calm")) == told

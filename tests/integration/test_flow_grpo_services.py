@@ -21,7 +21,7 @@ from emofeedback_trainer.flow_grpo.trainer import train
 from emofeedback_trainer.nano.task import TASK
 from support.fakes import ScriptedJudge
 from support.scripted_services import Fault, Services, serving
-from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
+from support.scripted_training import SMALL, StoreGenerator, SummingLearner, store_of
 
 PATIENT = replace(SMALL, patience=30.0)
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch import multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from emofeedback.domain.errors import Unavailable
 from emofeedback_trainer.flow_grpo.distributed import DistributedLearner, distributed_learner
 from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
-from support.learning_processes import learn_in_process, tiny_learner, tiny_rollouts
+from support.tiny_learner import learn_in_process, tiny_learner, tiny_rollouts
 
 
 def _close(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
@@ -25,7 +25,7 @@ def _close(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
 
 
 def test_two_gloo_workers_take_the_steps_of_one(tmp_path: Path) -> None:
-    mp.spawn(learn_in_process, args=(2, tmp_path), nprocs=2)
+    spawn(learn_in_process, args=(2, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
     alone = tiny_learner()
     figures = [asdict(alone.update(rollout, advantages)) for rollout, advantages in tiny_rollouts()]
 

@@ -2,10 +2,8 @@
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,23 +15,12 @@ from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFound
 from emofeedback.domain.limits import LIMITS
 from emofeedback.generator import local as engine_module
 from emofeedback.generator.local import LocalGenerator
-from emofeedback.generator.sampler import Sample
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.v1 import generator_pb2_grpc as pb_grpc
-from support.tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
 
 TOKEN = "let-me-in"
 AUTHORIZED = (("authorization", f"Bearer {TOKEN}"),)
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    policies = tmp_path_factory.mktemp("policies")
-    save_tiny_policy(policies / "warm", tiny_sd3)
-    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies)))
-    yield engine
-    engine.close()
 
 
 @pytest_asyncio.fixture
@@ -45,21 +32,6 @@ async def stub(engine: LocalGenerator) -> AsyncIterator[pb_grpc.GeneratorService
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield pb_grpc.GeneratorServiceStub(channel)
     await server.stop(None)
-
-
-@pytest.fixture
-def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Batch size of every denoising step; each takes 20 ms."""
-    sizes: list[int] = []
-    advance = engine_module.advance
-
-    def slow(models: Any, samples: Sequence[Sample]) -> None:
-        sizes.append(len(samples))
-        time.sleep(0.02)
-        advance(models, samples)
-
-    monkeypatch.setattr(engine_module, "advance", slow)
-    return sizes
 
 
 def ask(**changes: Any) -> pb.GenerateRequest:
@@ -87,7 +59,7 @@ async def test_images_come_over_the_wire_with_their_model(stub: Any) -> None:
     assert image.model == model and model.name == "tiny-sd3" and len(model.digest) == 71
 
 
-BAD_REQUESTS = {
+BAD_REQUESTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "empty prompt": ({"prompt": ""}, "prompt", "empty"),
     "only white space": ({"prompt": " \n\t"}, "prompt", "white space"),
     "over-long prompt": ({"prompt": "a " * 1001}, "prompt", "2000"),
@@ -116,10 +88,10 @@ async def test_a_bad_request_names_field_and_limit_and_the_next_one_is_served(st
 
 
 async def test_an_unknown_policy_is_not_found_and_the_known_ones_are_listed(stub: Any) -> None:
-    with pytest.raises(NotFound, match="'hot' is unknown, known are: warm"):
+    with pytest.raises(NotFound, match="'hot' is unknown, known are: broken, cold, warm"):
         await generate(stub, ask(policy="hot"))
     reply = await stub.ListPolicies(pb.ListPoliciesRequest(), metadata=AUTHORIZED)
-    assert list(reply.policies) == ["warm"]
+    assert list(reply.policies) == ["broken", "cold", "warm"]
     assert (await generate(stub, ask(policy="warm")))[-1].image.model.policy == "warm"
 
 

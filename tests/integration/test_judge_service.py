@@ -23,8 +23,7 @@ from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import affect_pb2, judge_pb2_grpc
 from emofeedback.v1 import judge_pb2 as pb
-from support.fakes import JUDGE_MODEL, SCORER_MODEL
-from support.people import known_of
+from support.fakes import JUDGE_MODEL, SCORER_MODEL, known_of
 from support.pictures import ACCEPTED, REFUSED, claims, encoded, red
 
 PICTURE = encoded(red())
@@ -119,7 +118,8 @@ async def failure(call: Awaitable[Any]) -> Failure:
 
 
 async def assess(stub: Any, *images: bytes, **options: Any) -> Sequence[pb.AssessmentOutcome]:
-    return (await stub.AssessImages(pb.AssessImagesRequest(images=images, **options))).outcomes
+    response: pb.AssessImagesResponse = await stub.AssessImages(pb.AssessImagesRequest(images=images, **options))
+    return response.outcomes
 
 
 async def still_serves(stub: Any) -> bool:

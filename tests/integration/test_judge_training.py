@@ -16,7 +16,6 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.checkpoints import digest
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, GrpoConfig, Schedule, SftConfig
 from emofeedback_trainer.judge.folder import JudgeRunFolder
@@ -53,7 +52,8 @@ def quiet() -> Console:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(JudgeRunFolder(folder).judge / "model.safetensors")
+    loaded: dict[str, torch.Tensor] = load_file(JudgeRunFolder(folder).judge / "model.safetensors")
+    return loaded
 
 
 Train = Callable[..., Any]
@@ -80,7 +80,7 @@ def test_a_run_that_was_cut_and_resumed_leaves_the_same_judge(
 
 
 def test_a_run_leaves_curves_samples_and_nothing_that_would_have_to_be_unpickled(scenes: Path, tmp_path: Path) -> None:
-    samples: dict[str, list[Sample]] = {"train": read_split(scenes, "train"), "held_out": read_split(scenes, "val")}
+    samples: dict[str, Any] = {"train": read_split(scenes, "train"), "held_out": read_split(scenes, "val")}
     train_sft(replace(SFT, schedule=replace(SCHEDULE, steps=1)), tmp_path / "run", **samples, console=quiet())
     files = JudgeRunFolder(tmp_path / "run")
     assert [line["step"] for line in files.lines("eval")] == [0, 1]

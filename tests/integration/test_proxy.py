@@ -22,13 +22,13 @@ async def serving(handler: Callable[..., Any], ask: Callable[[Any], Any]) -> Any
     try:
         options = [("grpc.http2.bdp_probe", 0)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
-            return await ask(channel.unary_stream("/test.Service/Stream")(b"request"))
+            return await ask(channel.unary_stream("/test.Service/Stream", None, None)(b"request"))
     finally:
         await server.stop(None)
 
 
 @pytest.mark.parametrize("messages", [1, 100], ids=["waiting for more", "sending"])
-async def test_a_handler_is_cancelled_where_it_waits_when_its_caller_leaves(messages: int):
+async def test_a_handler_is_cancelled_where_it_waits_when_its_caller_leaves(messages: int) -> None:
     cancelled = asyncio.Event()
     peers = []
 
@@ -53,14 +53,14 @@ async def test_a_handler_is_cancelled_where_it_waits_when_its_caller_leaves(mess
     assert peers[0].startswith("ipv4:127.0.0.1:")
 
 
-async def test_all_messages_come_in_order_and_the_status_after_them():
+async def test_all_messages_come_in_order_and_the_status_after_them() -> None:
     async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
         for index in range(20):
             yield request + b"%d" % index
         context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
         context.set_details("enough")
 
-    async def read_all(call: Any) -> tuple[list[bytes], Any, str]:
+    async def read_all(call: Any) -> tuple[list[bytes], Any, str | None]:
         read = [await call.read() for _ in range(20)]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
@@ -70,7 +70,7 @@ async def test_all_messages_come_in_order_and_the_status_after_them():
     assert told == ([b"request%d" % index for index in range(20)], grpc.StatusCode.RESOURCE_EXHAUSTED, "enough")
 
 
-async def test_a_handler_that_fails_fails_its_call():
+async def test_a_handler_that_fails_fails_its_call() -> None:
     async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
         yield b"one"
         raise ValueError("no more")

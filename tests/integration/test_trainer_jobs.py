@@ -22,9 +22,9 @@ from emofeedback.serving.kubernetes import connect
 from emofeedback_trainer.service.backends.base import Backend
 from emofeedback_trainer.service.backends.kubernetes import KubernetesJobs
 from emofeedback_trainer.service.backends.ray import RayJobs
-from support.kube_api import kube_api
-from support.kube_store import KubeApi
-from support.pretended_kuberay import PretendedKubeRay, pretended_kuberay
+from support.kubernetes.api import kube_api
+from support.kubernetes.kuberay import PretendedKubeRay, pretended_kuberay
+from support.kubernetes.store import KubeApi
 from support.scripted_training import COMMAND, iterations, let_scripts_have_keys, states, trainer, until, watched
 
 TEMPLATE = """

@@ -23,9 +23,8 @@ from emofeedback.domain.training import (
     RunState,
     RunStateChanged,
 )
-from support.collector import SPAN, TRACE, Collector, callers_span, collecting
 from support.running_services import free_port, wait_until_listening
-from support.scraping import wait_for
+from support.telemetry import SPAN, TRACE, Collector, callers_span, collecting, wait_for
 
 CONFIG = """extends = "nano"
 iterations = 4

@@ -57,6 +57,7 @@ def test_every_text_reaches_every_stream_and_none_steers_it(encoding: str, text:
         say(text, sys.stderr)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+            assert isinstance(stream.buffer, io.BytesIO)
             written = stream.buffer.getvalue().decode(encoding)
             assert shown(written) == written.replace("\r\n", "\n")
 

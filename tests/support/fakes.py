@@ -1,4 +1,5 @@
-"""A generator and a judge that follow a script, for the tests of the loop, the services and the command.
+"""A generator and a judge that follow a script, and a person whom the judge knows, for the tests of the loop, the
+services and the command.
 
 Their pictures are real PNGs that carry the prompt and the seed, so a scripted judge can say what it "sees"
 as a function of both. Everything is deterministic, calls are logged, delays and failures are set by the test.
@@ -30,6 +31,7 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
+from emofeedback.judge.calibration import AxisCalibration, Calibration
 
 if TYPE_CHECKING:
     from emofeedback.judge.calibration_store import CalibrationStore
@@ -267,3 +269,9 @@ class ScriptedJudge:
         if any(isinstance(part, bytes) for message in conversation for part in message.parts):
             return next(self._analyses, "The first picture is brighter. Add warm light, take out the fog.")
         return next(self._rewrites, f"<prompt>a quiet harbor, warm light, version {len(self.conversations)}</prompt>")
+
+
+def known_of(user: str, judge: ModelInfo, *, valence: tuple[float, float, float] = (3, 4, 5)) -> Calibration:
+    """A person who says `valence` where the judge says 1, 5 and 9, and whose arousal is the judge's."""
+    axis = AxisCalibration(values=valence, images=12, judge_error=2.0, error=1.0, standard_error=0.2)
+    return Calibration(user=user, judge=judge, valence=axis, arousal=None, created="2026-01-01T00:00:00+00:00")

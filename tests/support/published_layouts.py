@@ -135,7 +135,7 @@ def emoticrafter(folder: Path) -> None:
 
 
 def eemo_bench(folder: Path, *, pictures: bool = True) -> None:
-    entries = [
+    entries: list[dict[str, Any]] = [
         {
             "image_name": f"{number}.jpg",
             "category": "Animal",

@@ -1,18 +1,27 @@
-"""The real services and the real command, in processes of their own, as a user starts them."""
+"""The real services and the real command, in processes of their own, seen from below, and callers who never stop."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import psutil
+
+from emofeedback import AffectPoint, AsyncClient
+from emofeedback.domain.errors import EmoFeedbackError
+from emofeedback.domain.generation import GeneratedImage, GenerationRequest
+from emofeedback.domain.optimization import OptimizationFinished, OptimizationRequest
 
 TOKEN = "let-me-in"
 START_SECONDS = 180.0
@@ -84,3 +93,128 @@ def interrupt(process: subprocess.Popen[str]) -> list[psutil.Process]:
     process.wait(timeout=60)
     _, alive = psutil.wait_procs(descendants, timeout=30)
     return alive
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Services and what runs them."""
+
+    services: Services
+    token: str
+    """Of their Ray."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of their Ray."""
+        gcs = next(process for process in self._processes() if process.name() == "gcs_server")
+        port = next(c.laddr.port for c in gcs.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+        return f"127.0.0.1:{port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a process that may speak to their Ray."""
+        return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+
+    def replicas(self, application: str) -> set[int]:
+        """Process ids of an application's replicas on the first node."""
+        return {process.pid for process in self._processes() if f"ServeReplica:{application}:" in _title(process)}
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs a Python program that is connected to their Ray before its first line."""
+        connect = f"import ray\nray.init(address={self.address!r}, log_to_driver=False)\n"
+        done = subprocess.run(
+            [sys.executable, "-c", connect + program, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def _processes(self) -> list[psutil.Process]:
+        return psutil.Process(self.services.process.pid).children(recursive=True)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
+
+
+Call = Callable[[int], Awaitable[None]]
+"""One call, told apart by a number; raises where it fails."""
+
+
+@dataclass
+class Tally:
+    """What became of the calls."""
+
+    finished: Counter[str] = field(default_factory=Counter)
+    """By kind."""
+    failed: list[str] = field(default_factory=list)
+    """Kind and error of each."""
+
+    @asynccontextmanager
+    async def calling(self, kind: str, call: Call, *, callers: int) -> AsyncIterator[None]:
+        """So many callers, each with one call at a time, until the context ends; then each finishes its last one."""
+        numbers = itertools.count()
+        over = asyncio.Event()
+
+        async def keep_calling() -> None:
+            while not over.is_set():
+                try:
+                    await call(next(numbers))
+                    self.finished[kind] += 1
+                except (EmoFeedbackError, AssertionError) as error:
+                    self.failed.append(f"{kind}: {type(error).__name__}: {error}")
+
+        tasks = [asyncio.create_task(keep_calling()) for _ in range(callers)]
+        try:
+            yield
+        finally:
+            over.set()
+            await asyncio.gather(*tasks)
+
+
+def painting(client: AsyncClient, *, images: int, steps: int, work: Callable[[int], None] = lambda steps: None) -> Call:
+    """Calls that must bring all of their images; `work` hears of image-steps asked for (+) and done (-)."""
+
+    async def paint(number: int) -> None:
+        seeds = tuple(range(number * images, (number + 1) * images))
+        missing = set(range(images))
+        work(images * steps)
+        try:
+            request = GenerationRequest(prompt="a dog in a meadow", seeds=seeds, steps=steps)
+            async for event in client.generator.generate(request):
+                if isinstance(event, GeneratedImage):
+                    missing.remove(event.index)
+                    work(-steps)
+        finally:
+            work(-len(missing) * steps)
+        assert not missing, f"{len(missing)} of {images} images are missing"
+
+    return paint
+
+
+def judging(client: AsyncClient, image: bytes) -> Call:
+    """Calls that must bring a rating."""
+
+    async def judge(number: int) -> None:
+        (outcome,) = await client.judge.assess([image])
+        assert outcome is not None
+
+    return judge
+
+
+def optimizing(client: AsyncClient) -> Call:
+    """Loops of two rounds of two images, which must end with an answer."""
+
+    async def optimize(number: int) -> None:
+        request = OptimizationRequest(
+            prompt="a house on a hill", target=AffectPoint(7, 3), rounds=2, images=2, seed=number
+        )
+        events = [event async for event in client.optimize(request)]
+        assert isinstance(events[-1], OptimizationFinished), "the loop has no end"
+        assert events[-1].answer is not None, "the loop has no answer"
+
+    return optimize

@@ -1,26 +1,42 @@
-"""The services over a scripted generator, judge and trainer, on a bare `grpc.aio` server, with faults on order."""
+"""The services over a scripted generator, judge and trainer, with faults on order, and both clients of the SDK."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import math
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, cast
 
 import grpc
 
+from emofeedback import AffectPoint, RetryPolicy
+from emofeedback.backends import Optimize, connect
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.generation import GenerationRequest, NoiseWindow, TrajectoryRequest
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.domain.training import RunEvent, RunStateChanged
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.judge.servicer import JudgeServicer
+from emofeedback.optimizer.loop import optimize
 from emofeedback.optimizer.servicer import PromptOptimizerServicer
+from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import OptimizerSettings
 from emofeedback.v1 import generator_pb2_grpc, judge_pb2_grpc, optimizer_pb2_grpc, trainer_pb2_grpc
 from emofeedback_trainer.service.servicer import TrainerServicer
+from emofeedback_trainer.service.supervisor import Supervisor
 from support.fakes import ScriptedGenerator, ScriptedJudge
+
+QUICK = RetryPolicy(initial_backoff=0.01)
+PAINTING = GenerationRequest(prompt="a quiet harbor", seeds=(1, 2, 3))
+GROUP = TrajectoryRequest(prompt="a quiet harbor", seeds=(1, 2, 3), window=NoiseWindow(), steps=4)
+RUN = OptimizationRequest(prompt="a quiet harbor", target=AffectPoint(7, 3), rounds=2, images=2)
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,8 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
     """The services on a loopback port until the context ends."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
     settings = OptimizerSettings(text_floor=0.5, image_floor=0.25)
-    add = {
+    watched = cast(Supervisor, Watched(services.runs))
+    add: dict[Callable[..., None], object] = {
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server: GeneratorServicer(
             services.generator, services.token
         ),
@@ -75,7 +92,7 @@ async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
         optimizer_pb2_grpc.add_PromptOptimizerServiceServicer_to_server: PromptOptimizerServicer(
             services.generator, services.judge, settings, services.token
         ),
-        trainer_pb2_grpc.add_TrainerServiceServicer_to_server: TrainerServicer(Watched(services.runs), services.token),
+        trainer_pb2_grpc.add_TrainerServiceServicer_to_server: TrainerServicer(watched, services.token),
     }
     for add_to_server, servicer in add.items():
         add_to_server(Faulty(servicer, services), server)
@@ -132,3 +149,86 @@ class Faulty:
         self._services.calls.append(Call(name, request, dict(context.invocation_metadata())))
         faults = self._services.faults[name]
         return faults.pop(0) if faults else None
+
+
+@dataclass
+class ScriptedEngines:
+    """The command's engines, whose models follow a script behind the real loop; `opened` counts how often they were
+    loaded."""
+
+    generator: ScriptedGenerator = field(default_factory=ScriptedGenerator)
+    scripted_judge: ScriptedJudge = field(default_factory=ScriptedJudge)
+    profile: str | None = "nano"
+    opened: int = 0
+
+    def connect(
+        self,
+        profile: str | None,
+        address: str | None,
+        token: str,
+        policies: str,
+        calibrations: str,
+        changes: Sequence[str],
+    ) -> ScriptedEngines:
+        connect(profile, address, token, policies, calibrations, changes)
+        return self
+
+    def judge(self) -> AbstractAsyncContextManager[Judge]:
+        self.opened += 1
+        return self._give_judge()
+
+    def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
+        self.opened += 1
+        return self._give_optimizer()
+
+    @asynccontextmanager
+    async def _give_judge(self) -> AsyncIterator[Judge]:
+        yield self.scripted_judge
+
+    @asynccontextmanager
+    async def _give_optimizer(self) -> AsyncIterator[Optimize]:
+        # Without the numbers that a trained policy reads behind every prompt, and one prompt a round.
+        settings = replace(NANO_PROFILE.optimizer, numeric_target=False, rewrites=1, memory="")
+        yield partial(optimize, generator=self.generator, judge=self.scripted_judge, settings=settings)
+
+
+class Threaded:
+    """The synchronous client with the asynchronous one's manners, so that one test serves both."""
+
+    def __init__(self, client: object) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._client, name)
+        if not callable(attribute):
+            return Threaded(attribute)
+        if "Iterator" in str(inspect.signature(attribute).return_annotation):
+            return lambda given, **named: self._stream(partial(attribute, **named), given)
+        return lambda *given, **named: asyncio.to_thread(attribute, *given, **named)
+
+    async def _stream(self, method: Callable[..., Generator[Any, None, None]], given: Any) -> AsyncIterator[Any]:
+        end = object()
+        if hasattr(given, "__aiter__"):
+            given = [item async for item in given]
+        events = await asyncio.to_thread(method, given)
+        try:
+            while (event := await asyncio.to_thread(next, events, end)) is not end:
+                yield event
+        finally:
+            await asyncio.to_thread(events.close)
+
+
+async def arriving(pictures: list[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+    for key, picture in enumerate(pictures):
+        yield key, picture
+
+
+async def collect(events: AsyncIterator[Any]) -> list[Any]:
+    return [event async for event in events]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass within 5 s"
+        await asyncio.sleep(0.01)

@@ -40,7 +40,7 @@ REJECTED = Rejection(prompt="a golden <evening>", reason="it lost the subject")
 
 def asked(profile: str | None = "nano", prompt: str = PROMPTS[0], **request: Any) -> OptimizationRun:
     """A run at its start."""
-    given = {"target": TARGET, "seed": 5, "images": 3} | request
+    given: dict[str, Any] = {"target": TARGET, "seed": 5, "images": 3} | request
     return OptimizationRun(request=OptimizationRequest(prompt=prompt, **given), profile=profile)
 
 
@@ -96,7 +96,8 @@ def _round(index: int, prompt: str, images: int, best: Answer | None) -> tuple[l
         best = nearest
     losses = tuple(candidate.loss for candidate in candidates)
     events.append(LossComputed(round=index, losses=losses, best=best, worst=worst))
-    analysis, rewritten, rejected = "", "", ()
+    analysis, rewritten = "", ""
+    rejected: tuple[Rejection, ...] = ()
     if index < len(PROMPTS) - 1:
         analysis, rewritten, rejected = "Add warm light.", PROMPTS[index + 1], (REJECTED,)
         events.append(

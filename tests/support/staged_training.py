@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -60,11 +61,11 @@ def vars_of(model: ModelInfo) -> dict[str, str]:
     return {"name": model.name, "digest": model.digest}
 
 
-def write_lines(path: Path, lines: list[dict[str, float | str]]) -> None:
+def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def curve_line(iteration: int, iterations: int, rng: np.random.Generator) -> dict[str, float | str]:
+def curve_line(iteration: int, iterations: int, rng: np.random.Generator) -> dict[str, Any]:
     """Learning that is quick at first, with the noise of small rollouts."""
     learned = 1 - math.exp(-3 * iteration / iterations)
     noise = rng.normal(0, 1, 8)
@@ -95,7 +96,7 @@ def curve_line(iteration: int, iterations: int, rng: np.random.Generator) -> dic
     }
 
 
-def panel_line(iteration: int, iterations: int, *, alarm: bool = False) -> dict[str, float | str]:
+def panel_line(iteration: int, iterations: int, *, alarm: bool = False) -> dict[str, Any]:
     """Errors fall; pictures darken a little."""
     learned = 1 - math.exp(-3 * iteration / iterations)
     valence, arousal = 2.1 - 1.0 * learned, 2.0 - 0.8 * learned

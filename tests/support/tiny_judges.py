@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -55,9 +56,9 @@ def png(color: str = "teal", size: tuple[int, int] = (40, 32)) -> bytes:
     return file.getvalue()
 
 
-def settings(folder: Path, **changes: object) -> JudgeSettings:
+def settings(folder: Path, **changes: Any) -> JudgeSettings:
     """Of a judge in `folder/judge` with its scorer in `folder/scorer`."""
-    values = {
+    values: dict[str, Any] = {
         "checkpoint": str(folder / "judge"),
         "engine": "transformers",
         "scorer": str(folder / "scorer"),

@@ -87,6 +87,6 @@ async def test_a_field_out_of_its_limits_is_named(generator: Generator, changes:
 
 
 async def test_closed_early_it_serves_the_next_call(generator: Generator) -> None:
-    async with aclosing(generator.generate(ask(steps=200))) as events:  # type: ignore[type-var]
+    async with aclosing(generator.generate(ask(steps=200))) as events:
         assert isinstance(await anext(events), GenerationQueued)
     assert len(await images(generator, ask())) == 3

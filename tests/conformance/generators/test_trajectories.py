@@ -201,7 +201,7 @@ async def test_all_come_from_the_one_policy_that_the_group_names(generator: Gene
         await group(generator, ask(policy="hot"))
 
 
-BAD_REQUESTS = {
+BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "empty prompt": ({"prompt": "  "}, "prompt"),
     "no seeds": ({"seeds": ()}, "seeds"),
     "too many seeds": ({"seeds": tuple(range(65))}, "seeds"),
@@ -230,7 +230,7 @@ async def test_a_field_out_of_its_limits_is_named(generator: Generator, name: st
 
 
 async def test_closed_early_it_serves_the_next_call(generator: Generator) -> None:
-    async with aclosing(generator.sample_trajectories(ask(steps=200))) as stream:  # type: ignore[type-var]
+    async with aclosing(generator.sample_trajectories(ask(steps=200))) as stream:
         assert isinstance(await anext(stream), GenerationQueued)
     assert len(await events(generator, ask())) == 5
 

@@ -14,8 +14,8 @@ from emofeedback.cli.deploy.needs import needs_of
 from emofeedback.cli.main import main
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.serving.config import serve_config
-from support.kube_api import kube_api
-from support.kube_store import KINDS, KubeApi
+from support.kubernetes.api import kube_api
+from support.kubernetes.store import KINDS, KubeApi
 
 MANIFESTS = """
 apiVersion: ray.io/v1
@@ -150,7 +150,7 @@ def test_what_an_installation_needs_is_read_off_its_manifests() -> None:
 def furnish(api: KubeApi) -> None:
     """What the manifests need, and KubeRay."""
     operator = {"labels": {"app.kubernetes.io/name": "kuberay-operator"}}
-    container = {"selector": {}, "template": {}}
+    container: dict[str, Any] = {"selector": {}, "template": {}}
     deployment = item("apps/v1", "Deployment", "kuberay-operator", "kuberay", meta=operator, spec=container)
     api.put({**deployment, "status": {"readyReplicas": 1}})
     default = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}

@@ -1,13 +1,14 @@
 """What runs side by side ends together."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from emofeedback.concurrency import Channel, both, merge
 
 
-async def ticking(name, count, log, delay=0.001):
+async def ticking(name: str, count: int, log: list[str], delay: float = 0.001) -> AsyncGenerator[str, None]:
     try:
         for tick in range(count):
             await asyncio.sleep(delay)
@@ -16,28 +17,29 @@ async def ticking(name, count, log, delay=0.001):
         log.append(name)
 
 
-async def failing_after(*items):
+async def failing_after(*items: str) -> AsyncGenerator[str, None]:
     for item in items:
         yield item
     raise LookupError("gone")
 
 
-async def test_a_merged_stream_has_every_item_and_keeps_each_sources_order():
+async def test_a_merged_stream_has_every_item_and_keeps_each_sources_order() -> None:
     items = [item async for item in merge(ticking("a", 3, []), ticking("b", 3, []))]
     assert [item for item in items if item[0] == "a"] == ["a0", "a1", "a2"]
     assert [item for item in items if item[0] == "b"] == ["b0", "b1", "b2"]
 
 
-async def test_closing_a_merged_stream_closes_its_sources_before_it_returns():
-    log = []
+async def test_closing_a_merged_stream_closes_its_sources_before_it_returns() -> None:
+    log: list[str] = []
     merged = merge(ticking("a", 100, log), ticking("b", 100, log, delay=60))
     assert await anext(merged) == "a0"
     await merged.aclose()
     assert sorted(log) == ["a", "b"]
 
 
-async def test_a_failure_is_raised_as_it_is_after_the_items_before_it_and_ends_the_rest():
-    log, seen = [], []
+async def test_a_failure_is_raised_as_it_is_after_the_items_before_it_and_ends_the_rest() -> None:
+    log: list[str] = []
+    seen: list[str] = []
     with pytest.raises(LookupError, match="gone"):
         async for item in merge(failing_after("x", "y"), ticking("a", 100, log, delay=60)):
             seen.append(item)  # noqa: PERF401, a comprehension would keep nothing
@@ -45,10 +47,10 @@ async def test_a_failure_is_raised_as_it_is_after_the_items_before_it_and_ends_t
     assert log == ["a"]
 
 
-async def test_a_channel_hands_over_what_came_together_and_ends_when_closed():
-    channel = Channel()
+async def test_a_channel_hands_over_what_came_together_and_ends_when_closed() -> None:
+    channel: Channel[int] = Channel()
 
-    async def send():
+    async def send() -> None:
         for together in ((1, 2), (3,), (4, 5)):
             for item in together:
                 channel.send(item)
@@ -60,23 +62,23 @@ async def test_a_channel_hands_over_what_came_together_and_ends_when_closed():
     await sending
 
 
-async def test_a_channel_that_is_closed_with_its_last_item_still_delivers_it():
-    channel = Channel()
+async def test_a_channel_that_is_closed_with_its_last_item_still_delivers_it() -> None:
+    channel: Channel[int] = Channel()
     channel.send(1)
     channel.close()
     assert [together async for together in channel] == [[1]]
 
 
-async def test_the_failure_of_one_of_both_calls_cancels_the_other():
+async def test_the_failure_of_one_of_both_calls_cancels_the_other() -> None:
     log = []
 
-    async def slow():
+    async def slow() -> None:
         try:
             await asyncio.sleep(60)
         finally:
             log.append("cancelled")
 
-    async def fails():
+    async def fails() -> None:
         await asyncio.sleep(0)
         raise LookupError("gone")
 

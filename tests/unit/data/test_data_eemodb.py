@@ -202,10 +202,13 @@ def test_answers_are_true_of_the_labels(asked: list[Question]) -> None:
         assert said(one) == samples[one.images[0]].label
         assert not set(one.options) - {said(one)} & {place.label for place in samples[one.images[0]].ranking}
     for one in of(asked, task="perception", kind="Yes-or-No", dimension="valence"):
-        true = level(samples[one.images[0]].valence, "valence")
+        valence = samples[one.images[0]].valence
+        assert valence is not None
+        true = level(valence, "valence")
         assert (said(one) == "Yes") == (f"evokes {true}?" in one.question)
     for one in of(asked, task="pair", kind="Yes-or-No", dimension="arousal"):
         first, second = (samples[image].arousal for image in one.images)
+        assert first is not None and second is not None
         assert (said(one) == "Yes") == (first > second)
         assert abs(first - second) >= 1
     for one in of(asked, task="pair", kind="What/How", dimension="emotion"):

@@ -155,7 +155,12 @@ def spoiled_mat(folder: Path) -> None:
     (folder / "Annotations" / "Annotations.mat").write_bytes(b"not MATLAB")
 
 
-UNUSABLE: dict[str, tuple[str, Callable[[Path], None], str]] = {
+def emptied(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+UNUSABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a missing file": ("oasis", removed("OASIS.csv"), r"OASIS\.csv: is missing in "),
     "a missing split": ("emoset", removed("val.json"), r"val\.json: is missing"),
     "an empty split": ("emoset", lambda folder: write(folder / "val.json", "[]"), "split val: holds no sample"),
@@ -166,7 +171,7 @@ UNUSABLE: dict[str, tuple[str, Callable[[Path], None], str]] = {
     ),
     "an empty folder": (
         "artphoto",
-        lambda folder: [p.unlink() for p in folder.iterdir()],
+        emptied,
         "folder: .* holds no sample",
     ),
     "no prompts": ("emoticrafter", removed("prompts.csv"), r"\*\.csv: is missing"),

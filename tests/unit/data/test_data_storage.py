@@ -67,8 +67,9 @@ def test_samples_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert splits(tmp_path) == ("train",)
     read = read_split(tmp_path, "train")
     assert [replace(one, image=None) for one in read] == [replace(one, image=None) for one in samples()]
-    assert [one.image.read_bytes() for one in read] == [one.image for one in samples()]
-    assert [one.image.suffix for one in read] == [".png", ".jpg"]
+    paths = [one.image for one in read if isinstance(one.image, Path)]
+    assert [path.read_bytes() for path in paths] == [one.image for one in samples()]
+    assert [path.suffix for path in paths] == [".png", ".jpg"]
 
 
 def test_the_same_samples_are_the_same_bytes_and_digest(tmp_path: Path) -> None:

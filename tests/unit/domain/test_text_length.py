@@ -9,5 +9,5 @@ from emofeedback.domain.text import estimated_tokens
     ("prompt", "tokens"),
     [("", 0), ("a red boat, at dawn.", 7), ("thunderstorm", 2), ("灯台", 2), ("don't", 3)],
 )
-def test_words_count_by_their_letters_and_marks_and_other_scripts_by_the_character(prompt, tokens):
+def test_words_count_by_their_letters_and_marks_and_other_scripts_by_the_character(prompt: str, tokens: int) -> None:
     assert estimated_tokens(prompt) == tokens

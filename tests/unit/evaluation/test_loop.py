@@ -1,10 +1,15 @@
 """The loop against luck at equal pictures: how pictures are spent, and the table."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from emofeedback.domain.affect import SCALE_MIDDLE
+from emofeedback.domain.generation import ModelInfo
 from emofeedback_trainer.evaluation.loop import Choice, Spender, Way, markdown, standings
 from emofeedback_trainer.nano.measure.panel import PANEL
 from emofeedback_trainer.nano.task import FRESH_TASK, PANEL_TASK
@@ -12,15 +17,24 @@ from support.fakes import ScriptedGenerator, ScriptedJudge
 from support.scripted_loop import SETTINGS
 
 
+@dataclass(frozen=True)
+class Impression:
+    valence: float = SCALE_MIDDLE
+    arousal: float = SCALE_MIDDLE
+    subject: str = ""
+
+
 class Looking:
     """An independent judge that sees the middle of the plane everywhere."""
 
-    def look(self, images):
-        return [type("Look", (), {"valence": SCALE_MIDDLE, "arousal": SCALE_MIDDLE})() for _ in images]
+    info = ModelInfo(name="middle", digest="")
+
+    def look(self, images: Sequence[Image.Image]) -> list[Impression]:
+        return [Impression() for _ in images]
 
 
-def spender(**changes):
-    asked = {
+def spender(**changes: Any) -> Spender:
+    asked: dict[str, Any] = {
         "generator": ScriptedGenerator(),
         "judge": ScriptedJudge(),
         "independent": Looking(),
@@ -31,7 +45,7 @@ def spender(**changes):
     return Spender(**{**asked, **changes})
 
 
-async def test_every_way_spends_what_it_is_given_and_no_more(tmp_path):
+async def test_every_way_spends_what_it_is_given_and_no_more(tmp_path: Path) -> None:
     generator = ScriptedGenerator()
     choices = await spender(generator=generator).measure(
         dict(enumerate(PANEL[:1])), tmp_path / "choices.jsonl", lambda choice: None
@@ -48,24 +62,24 @@ async def test_every_way_spends_what_it_is_given_and_no_more(tmp_path):
     assert all(c.judged >= 0 and (c.spread is not None) is (c.way is Way.LOOP) for c in choices)
 
 
-async def test_a_cut_measurement_goes_on_and_comes_to_the_same(tmp_path):
+async def test_a_cut_measurement_goes_on_and_comes_to_the_same(tmp_path: Path) -> None:
     kept = tmp_path / "choices.jsonl"
     whole = await spender().measure(dict(enumerate(PANEL[:2])), kept, lambda choice: None)
     lines = kept.read_text().splitlines(keepends=True)
     kept.write_text("".join(lines[:5]))
-    made = []
+    made: list[Choice] = []
     again = await spender().measure(dict(enumerate(PANEL[:2])), kept, made.append)
     assert len(made) == len(whole) - 5
     assert {(c.task, c.way, c.pictures) for c in again} == {(c.task, c.way, c.pictures) for c in whole}
 
 
-def choice(task, way, pictures, independent):
+def choice(task: int, way: Way, pictures: int, independent: float) -> Choice:
     return Choice(
         task=task, policy="base", way=way, pictures=pictures, judged=0.5, independent=independent, judge_error=0.4
     )
 
 
-def test_what_a_way_saves_is_told_against_luck_on_the_same_tasks():
+def test_what_a_way_saves_is_told_against_luck_on_the_same_tasks() -> None:
     choices = [choice(task, Way.LUCK, 24, 1.0 + task) for task in range(10)]
     choices += [choice(task, Way.LOOP, 24, 0.5 * (1.0 + task)) for task in range(10)]
     luck, loop = standings(choices)
@@ -74,12 +88,12 @@ def test_what_a_way_saves_is_told_against_luck_on_the_same_tasks():
     assert "| base | the loop, three rounds | 24 | 2.75 | 0.50 | 0.40 | 50% (50% to 50%) |" in markdown([luck, loop])
 
 
-def test_without_luck_to_compare_with_nothing_is_said_to_be_saved():
+def test_without_luck_to_compare_with_nothing_is_said_to_be_saved() -> None:
     [cell] = standings([replace(choice(0, Way.LOOP, 24, 1.0), spread=0.9, later=True)])
     assert cell.saved != cell.saved
-    assert (cell.spread, cell.later) == (pytest.approx(0.9), 1)
+    assert cell.spread == pytest.approx(0.9) and cell.later == 1
 
 
-def test_fresh_pairs_share_no_seed_with_the_panels():
+def test_fresh_pairs_share_no_seed_with_the_panels() -> None:
     assert len(FRESH_TASK.evaluation) == 48
     assert FRESH_TASK.first >= PANEL_TASK.first + len(PANEL_TASK.evaluation)

@@ -2,11 +2,13 @@
 
 import itertools
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import brier_score_loss, f1_score
 from torch import tensor
@@ -136,12 +138,16 @@ def test_a_line_has_its_correlation_and_slope() -> None:
     assert line(targets, 10 - targets) == pytest.approx((-1.0, -1.0))
 
 
+def mean_of(sample: NDArray[np.float64], drawn: NDArray[np.intp]) -> float:
+    return float(sample[drawn].mean())
+
+
 def test_bootstrap_intervals_hold_the_true_mean_as_often_as_they_promise() -> None:
     rng = np.random.default_rng(2)
     held = 0
     for _ in range(100):
         sample = rng.normal(3.0, 1.0, 48)
-        low, high = bootstrap(lambda drawn, sample=sample: float(sample[drawn].mean()), 48, draws=200)
+        low, high = bootstrap(partial(mean_of, sample), 48, draws=200)
         held += low < 3.0 < high
     assert 85 <= held <= 100
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from emofeedback.domain.affect import AffectPoint
-from emofeedback.domain.assessment import AssessmentFailure
+from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome
 from emofeedback.domain.errors import FailedPrecondition, Unavailable
 from emofeedback.domain.generation import ModelInfo
 from emofeedback_trainer.core.pairs import MIDDLE
@@ -65,7 +65,7 @@ def generator() -> ScriptedGenerator:
     return ScriptedGenerator(known_policies=("p", "q"))
 
 
-def as_asked(picture: Picture) -> object:
+def as_asked(picture: Picture) -> Assessment:
     target = asked(picture.prompt)
     return assessment(target.valence, target.arousal)
 
@@ -161,7 +161,7 @@ async def test_pictures_and_readings_are_kept_for_the_report(tmp_path: Path, gen
 async def test_an_unreadable_reply_costs_one_picture_of_the_reward(generator: ScriptedGenerator) -> None:
     first_prompt = PANEL_PAIRS[0].caption
 
-    def feeling(picture: Picture) -> object:
+    def feeling(picture: Picture) -> AssessmentOutcome:
         return AssessmentFailure(reason="mumbled") if picture.prompt == first_prompt else as_asked(picture)
 
     panel = Panel(pairs=PANEL_PAIRS[:4], images=1, rewards=RewardConfig(alignment=0), independent=Follower(generator))

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -15,11 +16,11 @@ from emofeedback_trainer.flow_grpo.events import RunPaused, RunResumed, RunStart
 from emofeedback_trainer.flow_grpo.reporting.terminal import TrainingDisplay
 from emofeedback_trainer.flow_grpo.trainer import RunResult
 
-CURVE = {
+CURVE: dict[str, Any] = {
     **dict.fromkeys(("judge_valence_error", "judge_arousal_error", "spread_valence", "spread_arousal"), 1.25),
     **{"reward": 0.5, "kl": 0.0001, "clip_fraction": 0.25, "images_per_second": 7.5, "policy": "nano-000000"},
 }
-PANEL = {
+PANEL: dict[str, Any] = {
     "valence_error": 2.0,
     "arousal_error": 1.5,
     "valence_correlation": 0.3,

@@ -19,7 +19,7 @@ from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import LearnerConfig, TrainingIntegrityError, UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
-from support.tiny_trajectories import tiny_rollout, tiny_transformer
+from support.tiny_learner import tiny_rollout, tiny_transformer
 
 SMALL = LearnerConfig(rank=4, lora_alpha=8, micro_batch=8, learning_rate=3e-3, beta=0.0)
 

@@ -20,7 +20,7 @@ from emofeedback_trainer.flow_grpo.rollout import roll_out
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 from support.fakes import GENERATOR_MODEL, UNREADABLE, Picture, ScriptedJudge, arbitrary_feeling, assessment, look
-from support.training_fakes import SMALL, StoreGenerator, SummingLearner, store_of
+from support.scripted_training import SMALL, StoreGenerator, SummingLearner, store_of
 
 PLANS = plan(load_task("nano").training, replace(SMALL, groups=3, num_generations=2), 0)
 SPOILED = PLANS[1].seeds[1]
@@ -89,8 +89,12 @@ async def test_the_generator_reads_the_target_and_the_scorer_does_not(
     version: PolicyVersion, generator: StoreGenerator
 ) -> None:
     asked: list[str] = []
-    judge = ScriptedJudge(alignment=lambda picture, prompt: asked.append(prompt) or 0.5)
-    await rolled(version, generator, judge)
+
+    def alignment(picture: Picture, prompt: str) -> float:
+        asked.append(prompt)
+        return 0.5
+
+    await rolled(version, generator, ScriptedJudge(alignment=alignment))
     assert {group.start_seed for group in generator.groups} == {each.start_seed for each in PLANS}
     assert {group.prompt for group in generator.groups} == {each.condition.caption for each in PLANS}
     assert set(asked) == {each.condition.prompt for each in PLANS}
@@ -123,7 +127,8 @@ async def test_a_judge_that_dies_is_waited_for_and_never_becomes_a_reward(
     version: PolicyVersion, generator: StoreGenerator
 ) -> None:
     undisturbed = await rolled(version, generator, ScriptedJudge())
-    judge, told = ScriptedJudge(), []
+    judge = ScriptedJudge()
+    told: list[object] = []
     deaths = iter(range(3))
 
     def feeling(picture: Picture) -> AssessmentOutcome:
@@ -136,7 +141,7 @@ async def test_a_judge_that_dies_is_waited_for_and_never_becomes_a_reward(
     assert rollout.groups == undisturbed.groups
     assert not rollout.dropped
     assert [type(event) for event in told] == [RunPaused, RunResumed]
-    assert told[0].reason == "the judge is restarting"
+    assert isinstance(told[0], RunPaused) and told[0].reason == "the judge is restarting"
 
 
 async def test_a_generator_that_dies_in_a_group_paints_it_again(

@@ -11,13 +11,14 @@ from safetensors import safe_open
 from emofeedback.generator.policy_store import WEIGHTS
 from emofeedback_trainer.flow_grpo.versions import Versions
 from support.fakes import GENERATOR_MODEL
-from support.training_fakes import SMALL, SummingLearner, store_of
+from support.scripted_training import SMALL, SummingLearner, store_of
 
 
 def alpha(store: str, name: str) -> float:
     """How much the adapter in the store counts, times its rank."""
     with safe_open(Path(store) / name / WEIGHTS, "pt") as file:
-        return json.loads(file.metadata()[LORA_ADAPTER_METADATA_KEY])["transformer.lora_alpha"]
+        read: float = json.loads(file.metadata()[LORA_ADAPTER_METADATA_KEY])["transformer.lora_alpha"]
+    return read
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.65])

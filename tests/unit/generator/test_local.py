@@ -1,7 +1,6 @@
 import asyncio
 import io
 import math
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -37,39 +36,8 @@ from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.generator import local as engine_module
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.policy_store import WEIGHTS
-from emofeedback.generator.sampler import Sample
+from emofeedback.generator.sampler import Sample, advance
 from support.tiny_checkpoints import save_policy_of, save_tiny_policy, save_tiny_sd3, tiny_sd3_settings
-
-
-@pytest.fixture(scope="module")
-def policies(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policies")
-    save_tiny_policy(folder / "warm", tiny_sd3, seed=1)
-    save_tiny_policy(folder / "cold", tiny_sd3, seed=2)
-    save_policy_of(folder / "broken", tiny_sd3, b"not safetensors")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def engine(tiny_sd3: Path, policies: Path) -> Iterator[LocalGenerator]:
-    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1))
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Batch size of every denoising step; each takes 20 ms, so that there is time to interfere."""
-    sizes: list[int] = []
-    advance = engine_module.advance
-
-    def slow(models: Any, samples: Sequence[Sample]) -> None:
-        sizes.append(len(samples))
-        time.sleep(0.02)
-        advance(models, samples)
-
-    monkeypatch.setattr(engine_module, "advance", slow)
-    return sizes
 
 
 def ask(prompt: str = "a dog", seeds: int = 1, first: int = 0, **fields: Any) -> GenerationRequest:
@@ -244,11 +212,10 @@ async def test_calls_with_different_policies_never_mix(engine: LocalGenerator) -
 async def test_where_a_request_names_no_policy_the_profiles_own_paints(tiny_sd3: Path, policies: Path) -> None:
     engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, policies=str(policies), policy="warm", threads=1))
     try:
-        named, unnamed, base = [
-            (await events(engine, ask(policy=policy, steps=2)))[-1] for policy in ("warm", "", BASE_POLICY)
-        ]
+        told = [await events(engine, ask(policy=policy, steps=2)) for policy in ("warm", "", BASE_POLICY)]
     finally:
         engine.close()
+    named, unnamed, base = [event for events in told for event in events if isinstance(event, GeneratedImage)]
     assert [image.model.policy for image in (named, unnamed, base)] == ["warm", "warm", ""]
     assert named.data == unnamed.data != base.data
 
@@ -305,7 +272,6 @@ async def test_one_number_that_is_none_in_a_latent_fails_its_own_call_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, tiny_autoencoder: bool
 ) -> None:
     """As half precision overflows: with one prompt, in one element, among calls that share its forwards."""
-    advance = engine_module.advance
 
     def overflow(models: Any, samples: Sequence[Sample]) -> None:
         advance(models, samples)

@@ -51,12 +51,13 @@ def model(base: Path) -> ModelInfo:
 def velocity(transformer: SD3Transformer2DModel) -> torch.Tensor:
     generator = torch.Generator().manual_seed(5)
     with torch.inference_mode():
-        return transformer(
+        moved: torch.Tensor = transformer(
             hidden_states=torch.randn(1, 4, 8, 8, generator=generator),
             timestep=torch.tensor([500.0]),
             encoder_hidden_states=torch.randn(1, 4, 32, generator=generator),
             pooled_projections=torch.randn(1, 32, generator=generator),
         ).sample
+    return moved
 
 
 def test_only_folders_with_an_adapter_are_listed(

@@ -154,7 +154,7 @@ def test_the_sdes_log_probability_is_the_mean_of_the_normal_densities(step: int,
     latents, velocities, noise = draw(seed)
     stepped = take("sde", latents, velocities, step, level, noise)
     normal = torch.distributions.Normal(stepped.mean, stepped.std.view(-1, 1, 1, 1))
-    expected = normal.log_prob(stepped.latents).mean(dim=(1, 2, 3))
+    expected = normal.log_prob(stepped.latents).mean(dim=(1, 2, 3))  # type: ignore[no-untyped-call]
     torch.testing.assert_close(stepped.log_probabilities, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -1,8 +1,6 @@
 """Trajectories in the sampler and in the engine: what they keep, and how they share places with pictures."""
 
 import asyncio
-import time
-from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +30,7 @@ from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.rows import fewest_samples, keep_rows_steady
 from emofeedback.generator.sampler import Sample, advance, recipe, start, step_noise
 from emofeedback.generator.stochastic import log_probability, sde_moments
-from support.tiny_checkpoints import T5_WIDTH, save_tiny_policy, save_tiny_sd3, tiny_sd3_settings
+from support.tiny_checkpoints import T5_WIDTH, save_tiny_sd3, tiny_sd3_settings
 
 WINDOW = NoiseWindow(kind="sde", level=0.7, first=1, length=2)
 
@@ -120,31 +118,6 @@ def test_latents_are_recorded_in_float32_where_the_model_computes_in_bfloat16(ti
 # --- the engine --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGenerator]:
-    policies = tmp_path_factory.mktemp("policies")
-    save_tiny_policy(policies / "warm", tiny_sd3, seed=1)
-    save_tiny_policy(policies / "cold", tiny_sd3, seed=2)
-    engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=4, policies=str(policies), threads=1))
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Batch size of every denoising step; each takes 20 ms, so that there is time to interfere."""
-    sizes: list[int] = []
-    advance = engine_module.advance
-
-    def slow(models: Any, samples: Sequence[Sample]) -> None:
-        sizes.append(len(samples))
-        time.sleep(0.02)
-        advance(models, samples)
-
-    monkeypatch.setattr(engine_module, "advance", slow)
-    return sizes
-
-
 def ask(count: int = 3, **changes: Any) -> TrajectoryRequest:
     return TrajectoryRequest(
         **{"prompt": "a dog", "seeds": tuple(range(count)), "window": WINDOW, "steps": 5, **changes}
@@ -224,7 +197,7 @@ async def test_groups_of_two_policies_at_once_do_not_mix(engine: LocalGenerator)
 
 
 async def test_closing_the_iterator_stops_at_the_next_step(engine: LocalGenerator, forwards: list[int]) -> None:
-    async with aclosing(engine.sample_trajectories(ask(4, steps=200))) as stream:  # type: ignore[type-var]
+    async with aclosing(engine.sample_trajectories(ask(4, steps=200))) as stream:
         async for event in stream:
             if isinstance(event, GroupStarted):
                 break

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emofeedback.domain.assessment import AssessmentFailure
+from emofeedback.domain.assessment import Assessment, AssessmentFailure
 from emofeedback.judge.domain import CHANCE, DOMAIN_FILE, Domain, World, weighed
 from emofeedback_trainer.nano.models.judge_domain import fitted
 from support.fakes import UNREADABLE, assessment
@@ -60,8 +60,10 @@ def test_the_more_surprising_the_less_is_the_confidence_worth_down_to_chance(
     felt = assessment(7.0, 3.0)
     felt = type(felt)(valence=7.0, arousal=3.0, emotion=felt.emotion, confidence=confidence)
     less, more = (weighed(felt, surprise) for surprise in sorted((one, other)))
+    assert isinstance(less, Assessment) and isinstance(more, Assessment)
     assert min(confidence, CHANCE) - 1e-12 <= more.confidence <= less.confidence + 1e-12 <= confidence + 2e-12
-    assert weighed(felt, 0.0).confidence == pytest.approx(confidence)
+    same = weighed(felt, 0.0)
+    assert isinstance(same, Assessment) and same.confidence == pytest.approx(confidence)
     assert (more.point, more.emotion, more.domain_score) == (felt.point, felt.emotion, max(one, other))
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def refused(settings: JudgeSettings) -> str:
     return str(refusal.value)
 
 
-def without_cuda(**changes: object) -> JudgeSettings:
+def without_cuda(**changes: Any) -> JudgeSettings:
     return dataclasses.replace(SD35_MEDIUM_PROFILE.judge, device="cpu", **changes)
 
 

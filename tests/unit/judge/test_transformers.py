@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import pytest
 
@@ -10,6 +11,7 @@ from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import Chat
 from emofeedback.judge.engines.completion import Completion
+from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.engines.transformers import TransformersEngine
 
 SHORT = Decoding(max_new_tokens=12)
@@ -54,7 +56,7 @@ def qwen() -> ScriptedQwen:
 
 @pytest.fixture
 def engine(qwen: ScriptedQwen) -> Iterator[TransformersEngine]:
-    engine = TransformersEngine(qwen, max_batch=3)
+    engine = TransformersEngine(cast(Qwen, qwen), max_batch=3)
     yield engine
     qwen.allowed.release(100)
     engine.close()
@@ -151,7 +153,7 @@ async def test_a_chat_that_the_model_cant_read_fails_its_own_call_only(
 
 
 async def test_closing_ends_the_thread_and_cancels_what_waits(qwen: ScriptedQwen) -> None:
-    engine = TransformersEngine(qwen, max_batch=1)
+    engine = TransformersEngine(cast(Qwen, qwen), max_batch=1)
     running, waiting = ask(engine, "a"), ask(engine, "b")
     await begun(qwen)
     closing = asyncio.create_task(asyncio.to_thread(engine.close))

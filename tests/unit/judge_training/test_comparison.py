@@ -37,7 +37,7 @@ def measured(variant: Variant, outcomes: Sequence[Assessment | None]) -> Measure
 def table() -> list[Row]:
     """The start is 1 off in valence and half off in arousal; the trained one half as far, with one reply unreadable."""
     start = measured(START, [said(6.0, 4.5, Emotion.FEAR)] * 20)
-    trained = measured(TRAINED, [None, *[said(5.5, s.arousal + 0.25) for s in TEST[1:]]])
+    trained = measured(TRAINED, [None, *[said(5.5, (s.arousal or 0) + 0.25) for s in TEST[1:]]])
     return rows([start, trained], TEST, seed=0)
 
 

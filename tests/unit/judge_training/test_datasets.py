@@ -22,7 +22,7 @@ from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_con
 from emofeedback_trainer.judge.datasets import grpo_rows, sft_rows
 from emofeedback_trainer.judge.folder import JudgeRunFolder
 from emofeedback_trainer.judge.rewards import format_reward, written_answer, written_assessment
-from emofeedback_trainer.judge.tasks import TASKS, question, reply, taxonomy
+from emofeedback_trainer.judge.tasks import TASKS, TaskName, question, reply, taxonomy
 from support.pictures import encoded, red
 
 KNOWN = Sample(
@@ -42,7 +42,7 @@ UNKNOWN = Sample(id="two", source="made up", license="none", image=encoded(red()
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_taught_reply_has_the_form_that_is_rewarded(task: str) -> None:
+def test_a_taught_reply_has_the_form_that_is_rewarded(task: TaskName) -> None:
     taught = reply(task, KNOWN)
     assert taught is not None
     assert format_reward(taught) == 1.0

@@ -68,7 +68,8 @@ def test_anything_else_is_not(text: str) -> None:
 @pytest.mark.parametrize(("axis", "truth"), [("valence", 6.0), ("arousal", 3.0)])
 @pytest.mark.parametrize(("error", "earned"), [(0.0, 1.0), (0.7, 1.0), (-0.7, 1.0), (0.71, 0.0), (-0.8, 0.0)])
 def test_each_axis_is_rewarded_within_the_threshold(axis: Axis, truth: float, error: float, earned: float) -> None:
-    said = written_assessment(reply(**{axis: round(truth + error, 2)}))
+    rating = round(truth + error, 2)
+    said = written_assessment(reply(valence=rating) if axis == "valence" else reply(arousal=rating))
     assert axis_reward(said, axis, truth, "step", 0.70) == earned
 
 

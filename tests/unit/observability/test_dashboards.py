@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emofeedback.observability.metrics import METRICS
-from support.dashboards import DASHBOARDS, panels, queried_names, queries
+from support.telemetry import DASHBOARDS, panels, queried_names, queries
 
 RAYS_OWN = {"ray_serve_deployment_replica_healthy"}
 SCRAPED_FROM_RAY = {"serving": True, "training": False}

@@ -48,7 +48,7 @@ from emofeedback.rpc import stream_rpc, unary_rpc
 from emofeedback_trainer.service.metrics import record_runs
 from support.fakes import JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, assessment, paint
 from support.running_services import free_port
-from support.scraping import Page
+from support.telemetry import Page
 from support.tiny_checkpoints import save_tiny_policy, save_tiny_sd3
 
 TARGET = AffectPoint(7.0, 3.0)

@@ -16,8 +16,8 @@ from emofeedback import AffectPoint, AsyncClient
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.observability.tracing import export_traces, incoming, outgoing, traceparent
-from support.collector import SPAN, TRACE, callers_span, collecting
 from support.scripted_services import Services, serving
+from support.telemetry import SPAN, TRACE, callers_span, collecting
 
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 METHOD = "GeneratorService/Generate"

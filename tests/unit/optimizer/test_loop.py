@@ -32,10 +32,10 @@ from support.fakes import (
     ScriptedGenerator,
     ScriptedJudge,
     assessment,
+    known_of,
     look,
     paint,
 )
-from support.people import known_of
 from support.scripted_loop import REQUEST, SETTINGS, TARGET, collect, errors_by_round, finished_rounds, of, run
 
 # --- rounds, prompts and seeds -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -225,7 +225,7 @@ class Work:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def stream(self) -> AsyncIterator[pb.GenerateResponse]:
+    async def stream(self) -> AsyncGenerator[pb.GenerateResponse, None]:
         self.begun += 1
         try:
             for index in range(self.events):
@@ -301,7 +301,7 @@ async def test_a_call_that_comes_while_the_work_is_being_stopped_begins_it_anew(
     window, work = RequestWindow(), Work()
     request = _request(request_id="1")
 
-    async def slow_to_stop() -> AsyncIterator[pb.GenerateResponse]:
+    async def slow_to_stop() -> AsyncGenerator[pb.GenerateResponse, None]:
         try:
             async for event in work.stream():
                 yield event
@@ -321,7 +321,7 @@ async def test_work_runs_no_faster_than_it_is_read() -> None:
     window, work = RequestWindow(), Work(events=1000)
     produced = 0
 
-    async def counted() -> AsyncIterator[pb.GenerateResponse]:
+    async def counted() -> AsyncGenerator[pb.GenerateResponse, None]:
         nonlocal produced
         async for event in work.stream():
             produced += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
 from emofeedback.domain.optimization import ImagePainted, RoundFinished
 from emofeedback.runs.directory import RunDirectory, read_run
@@ -95,7 +96,9 @@ def test_result_json_says_for_whom() -> None:
 
 def test_result_json_says_whether_the_judge_knew_the_picture_and_one_of_an_earlier_version_does_not() -> None:
     run = finished_run()
-    felt = dataclasses.replace(run.rounds[0].candidates[0].outcome, domain_score=2.5)
+    outcome = run.rounds[0].candidates[0].outcome
+    assert isinstance(outcome, Assessment)
+    felt = dataclasses.replace(outcome, domain_score=2.5)
     first = dataclasses.replace(run.rounds[0].candidates[0], outcome=felt)
     finished = dataclasses.replace(run.rounds[0], candidates=(first, *run.rounds[0].candidates[1:]))
     content = json.loads(json.dumps(to_json(dataclasses.replace(run, rounds=(finished, *run.rounds[1:])))))

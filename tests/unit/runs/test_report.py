@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.optimization import RoundFinished
 from emofeedback.runs.directory import RunDirectory
 from emofeedback.runs.report import render_report, write_report
@@ -89,6 +90,7 @@ def test_a_picture_that_the_judge_does_not_know_wears_a_badge(tmp_path: Path) ->
     for event in staged_events():
         if isinstance(event, RoundFinished):
             *others, last = event.round.candidates
+            assert isinstance(last.outcome, Assessment)
             last = dataclasses.replace(last, outcome=dataclasses.replace(last.outcome, domain_score=1.7))
             event = RoundFinished(round=dataclasses.replace(event.round, candidates=(*others, last)))
         directory.record(event)

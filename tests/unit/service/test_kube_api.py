@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from kubernetes import client, config, watch
 
-from support.kube_api import kube_api
-from support.kube_store import KubeApi
+from support.kubernetes.api import kube_api
+from support.kubernetes.store import KubeApi
 
 JOBS = {"group": "ray.io", "version": "v1", "namespace": "default", "plural": "rayjobs"}
 

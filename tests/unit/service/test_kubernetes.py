@@ -13,8 +13,8 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, Unavai
 from emofeedback.serving.kubernetes import connect
 from emofeedback_trainer.service.backends.base import JobStatus, job_name, stem
 from emofeedback_trainer.service.backends.kubernetes import KubernetesJobs, filled, load_template
-from support.kube_api import kube_api
-from support.kube_store import KubeApi
+from support.kubernetes.api import kube_api
+from support.kubernetes.store import KubeApi
 
 WORDS = ["flow-grpo", "--config", "/runs/.service/calm/config.toml", "--out", "/runs/calm"]
 TEMPLATE: dict[str, Any] = {

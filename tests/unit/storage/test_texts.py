@@ -15,7 +15,7 @@ from emofeedback.cli.deploy.command import _text as manifests
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.texts import file_within, read_lines, read_text
-from emofeedback_trainer.core.task import file_task
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.evaluation.eemo_bench import read_rows
@@ -42,7 +42,7 @@ HANDED_IN: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "config.toml": ('extends = "nano"\niterations = 7\n', lambda path: load_config(str(path)).iterations),
     "sent.toml": ("iterations = 7\n", lambda path: configuration(str(path), [])),
     "rows.json": ('[{"a": "é"}]', lambda path: [row for _, row in read_rows(path)]),
-    "prompts.jsonl": ('{"prompt": "a boat"}\n{"prompt": "a cat"}\n', file_task),
+    "prompts.jsonl": ('{"prompt": "a boat"}\n{"prompt": "a cat"}\n', lambda path: load_task(str(path))),
     "manifests.yaml": ("kind: RayService\n", lambda path: manifests(str(path))),
 }
 
@@ -85,9 +85,10 @@ def test_every_prompt_of_a_file_is_read_as_it_stands(
     path = tmp_path / "prompts.jsonl"
     lines = [json.dumps({"prompt": prompt}, ensure_ascii=ascii) for prompt in prompts]
     path.write_bytes((mark + end.join(lines)).encode())
-    task = file_task(path)
-    read = [one.prompt for one in task.training] + [pair.prompt for pair in task.evaluation]
-    assert set(read) == set(prompts)
+    task = load_task(str(path))
+    trained, held_out = [one.prompt for one in task.training], {pair.prompt for pair in task.evaluation}
+    assert trained == [prompt for prompt in prompts if prompt not in held_out]
+    assert {*trained, *held_out} == set(prompts)
 
 
 def test_lines_keep_their_numbers_where_some_are_empty(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def test_no_new_tokens_stand_for_the_default() -> None:
         ({"confidence": 1.5}, "assessments[0].confidence: is 1.5, it must lie in [0, 1]"),
     ],
 )
-def test_assessments_in_requests_lie_on_the_scale(felt: dict[str, float], complaint: str) -> None:
+def test_assessments_in_requests_lie_on_the_scale(felt: dict[str, Any], complaint: str) -> None:
     request = LossRequest(target=POINT, assessments=(dataclasses.replace(FELT, **felt),))
     assert complaints(wire.loss_request_from_proto, wire.loss_request_to_proto(request)) == [complaint]
 

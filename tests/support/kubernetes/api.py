@@ -1,6 +1,6 @@
 """A Kubernetes API server in memory, for the tests of what talks to a cluster: real clients, real HTTP, no controllers.
 
-It knows the kinds in `kube_store.KINDS`, with discovery, and answers GET, LIST, WATCH, POST, PUT, PATCH (JSON, merge
+It knows the kinds in `store.KINDS`, with discovery, and answers GET, LIST, WATCH, POST, PUT, PATCH (JSON, merge
 and server-side apply; a strategic merge replaces lists) and DELETE (finalizers are waited for), with labels and names
 as selectors. Nothing is validated, and protobuf is refused (which Helm 4 sends for its own secrets: HELM_DRIVER=memory
 in its environment spares it them). What an operator or a scheduler would do, the test does: `put`, `set_status`,
@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
-from support.kube_store import (
+from support.kubernetes.store import (
     KINDS,
     Kind,
     KubeApi,
@@ -178,7 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET" if name and "watch" not in request.query:
                 return 200, self.api.find(kind.name, name, namespace)
             case "GET" if request.query.get("watch") in ("true", "1"):
-                return 200, self._watch(kind, namespace, name, request.query)
+                self._watch(kind, namespace, name, request.query)
+                return 200, None
             case "GET":
                 return 200, self._list(kind, namespace, request.query)
             case "POST":

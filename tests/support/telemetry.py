@@ -1,21 +1,32 @@
-"""Both ends of a trace: a caller with a span of its own, and a collector of spans, as Jaeger or Tempo would be."""
+"""What running services tell: a trace at both its ends, pages of metrics, and the dashboards that query them."""
 
 from __future__ import annotations
 
 import contextlib
 import gzip
+import json
+import re
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
+import psutil
 from opentelemetry import context, trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from support.running_services import Services
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 """Of the caller."""
@@ -122,3 +133,68 @@ def _read(body: bytes) -> Iterator[ReceivedSpan]:
                     links=tuple(link.trace_id.hex() for link in span.links),
                     failed=span.status.code == 2,
                 )
+
+
+class Page:
+    """One scrape."""
+
+    def __init__(self, port: int) -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+            families = list(text_string_to_metric_families(reply.read().decode()))
+        self.samples: list[Sample] = [sample for family in families for sample in family.samples]
+
+    @property
+    def names(self) -> set[str]:
+        """Of all its series."""
+        return {sample.name for sample in self.samples}
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of the series of a name with these labels; 0 where there are none."""
+        return sum(
+            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+def metrics_port(services: Services) -> int:
+    """Where Ray's agent exports the metrics of running services: the one of its ports that answers to Prometheus."""
+    for process in psutil.Process(services.process.pid).children(recursive=True):
+        if "DashboardAgent" not in " ".join(process.cmdline()):
+            continue
+        for connection in process.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                with contextlib.suppress(OSError, ValueError, HTTPException):  # it speaks gRPC on another
+                    if Page(connection.laddr.port).names:
+                        return int(connection.laddr.port)
+    raise AssertionError("no agent of Ray exports metrics")
+
+
+def wait_for(port: int, enough: Callable[[Page], bool], seconds: float = 30) -> Page:
+    """The first page that is enough, or the last one when the time is over. Ray's agent is told every few seconds."""
+    deadline = time.monotonic() + seconds
+    while not enough(page := Page(port)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return page
+
+
+DASHBOARDS = Path(__file__).parents[2] / "helm" / "emofeedback" / "dashboards"
+
+_METRIC = re.compile(r"\b(?:ray_|emofeedback_)\w+")
+
+
+def panels(dashboard: Path) -> list[dict[str, Any]]:
+    """All panels but the rows' headings."""
+    return [panel for panel in json.loads(dashboard.read_text())["panels"] if panel["type"] != "row"]
+
+
+def queries(dashboard: Path) -> Iterator[str]:
+    """The PromQL of its panels and of its variables."""
+    for panel in panels(dashboard):
+        yield from (target["expr"] for target in panel["targets"])
+    for variable in json.loads(dashboard.read_text())["templating"]["list"]:
+        if variable["type"] == "query":
+            yield variable["query"]["query"]
+
+
+def queried_names(dashboard: Path) -> set[str]:
+    """The names of series in its queries."""
+    return {name for query in queries(dashboard) for name in _METRIC.findall(query)}

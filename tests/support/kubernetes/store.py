@@ -1,4 +1,4 @@
-"""The objects of a pretended Kubernetes cluster, and what happens to them; `kube_api` serves them over HTTP."""
+"""The objects of a pretended Kubernetes cluster, and what happens to them; `api` serves them over HTTP."""
 
 from __future__ import annotations
 
@@ -272,7 +272,8 @@ def is_labelled(item: Manifest, selector: str) -> bool:
 def is_named(item: Manifest, selector: str) -> bool:
     """Whether an object is the one of a field selector: `metadata.name=x`; others are not looked at."""
     terms = dict(term.replace("==", "=").partition("=")[::2] for term in filter(None, selector.split(",")))
-    return terms.get("metadata.name", item["metadata"]["name"]) == item["metadata"]["name"]
+    name: str = item["metadata"]["name"]
+    return terms.get("metadata.name", name) == name
 
 
 def _content(item: Manifest) -> Manifest:

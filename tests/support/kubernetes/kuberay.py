@@ -1,4 +1,4 @@
-"""KubeRay's part of a cluster for the tests: RayJobs of `kube_api` really run, as processes of this machine.
+"""KubeRay's part of a cluster for the tests: RayJobs of `api.kube_api` really run, as processes of this machine.
 
 What its controller does to a RayJob, in its own words (`jobDeploymentStatus`): Initializing, with a pod that is made;
 Running the entrypoint; Complete or Failed; on `suspend`, the pod's end is waited for, then Suspended. A RayJob that is
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from support.kube_store import KubeApi, Refused
+from support.kubernetes.store import KubeApi, Refused
 
 
 class PretendedKubeRay:
