@@ -15,6 +15,7 @@ from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.training import PanelMeasured
 from emofeedback.observability.console import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
+from emofeedback.storage.files import held
 from emofeedback_trainer.core.config import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         InvalidRequest: the configuration or the folder is refused, before any model is loaded.
+        FailedPrecondition: another process works in the folder.
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
@@ -85,12 +87,13 @@ def run(arguments: argparse.Namespace) -> None:
     check_trackers(report_to)
     prepare(config, files, resume=arguments.resume)
     console = PlainConsole()
-    try:
-        result = _trained(config, arguments.out, arguments.resume, report_to, console)
-        report = write_report(arguments.out)
-    except BaseException:
-        _say_what_is_kept(files, console)
-        raise
+    with held(arguments.out):
+        try:
+            result = _trained(config, arguments.out, arguments.resume, report_to, console)
+            report = write_report(arguments.out)
+        except BaseException:
+            _say_what_is_kept(files, console)
+            raise
     for line in (
         f"Policy: {result.policy} ({result.digest})",
         f"Report: {report}",

@@ -11,6 +11,7 @@ from rich.console import Console
 from emofeedback.backends import silence_libraries
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.observability.console import PlainConsole
+from emofeedback.storage.files import held
 from emofeedback_trainer.core.config import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
@@ -63,6 +64,7 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
     """Trains to the end, or until Ctrl-C, and says what there is.
 
     Raises:
+        FailedPrecondition: another process works in the folder.
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
@@ -70,7 +72,8 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
     silence_libraries()
     console = PlainConsole()
     try:
-        judge = train(console)
+        with held(arguments.out):
+            judge = train(console)
     except (EmoFeedbackError, KeyboardInterrupt):
         if JudgeRunFolder(arguments.out).checkpoint():
             resume = f"emofeedback-train {command} --data {arguments.data} --out {arguments.out} --resume"

@@ -6,12 +6,11 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import grpc
-from filelock import FileLock, Timeout
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
@@ -19,6 +18,7 @@ from emofeedback.observability.console import say
 from emofeedback.observability.metrics import export_over_http
 from emofeedback.observability.tracing import export_traces
 from emofeedback.serving.kubernetes import connect
+from emofeedback.storage.files import held
 from emofeedback.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
 from emofeedback_trainer.service.backends.base import Backend
 from emofeedback_trainer.service.backends.process import Processes
@@ -136,7 +136,7 @@ async def serving(
         FailedPrecondition: the port is taken, the folder can't be written, or another service has it.
     """
     store = RunStore(folder)
-    with _owned(store.service_directory() / ".lock"):
+    with held(store.service_directory()):
         supervisor = Supervisor(store, backend, parallel=parallel, grace=grace, interval=interval)
         options = [("grpc.max_receive_message_length", LIMITS.message_bytes), ("grpc.so_reuseport", 0)]
         server = grpc.aio.server(options=options)
@@ -154,13 +154,3 @@ async def serving(
             tending.cancel()
             recording.cancel()
             await server.stop(_END_SECONDS)
-
-
-@contextmanager
-def _owned(path: Path) -> Iterator[None]:
-    """Two services over one folder would start its runs twice."""
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout as error:
-        raise FailedPrecondition(f"another trainer service has {path.parents[1]}") from error
