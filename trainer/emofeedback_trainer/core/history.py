@@ -42,8 +42,10 @@ class History:
             yield IterationDone(iteration=iteration, metrics=numbers(line))
 
     def _of_result(self) -> Iterator[PolicyPublished]:
-        if RESULT not in self._seen and (result := read_result(self._folder)):
-            self._seen[RESULT] = (0, 0)
+        if (signature := _signature(self._folder / RESULT)) == self._seen.get(RESULT, _ABSENT):
+            return
+        self._seen[RESULT] = signature
+        if result := read_result(self._folder):
             yield PolicyPublished(iteration=int(result["iterations"]), policy=str(result["policy"]))
 
     def _of_eval(self) -> Iterator[PanelMeasured | Alarm]:

@@ -26,6 +26,10 @@ _PART = "transformer"
 """Name of the adapted part in a StableDiffusion3Pipeline, and so the prefix of every key."""
 
 
+class NameTakenError(FailedPrecondition):
+    """Another policy has the name; it is named."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """A policy that generators can fetch."""
@@ -59,7 +63,8 @@ def publish(
     Raises:
         InvalidRequest: the name is no folder's name or reserved, or the weights are no LoRA of this rank,
             or hold NaN or infinity.
-        FailedPrecondition: another policy has the name, or the store can't be written.
+        NameTakenError: another policy has the name.
+        FailedPrecondition: the store can't be written.
         ResourceExhausted: the disk is full.
         Unavailable: the store can't be reached.
     """
@@ -121,7 +126,7 @@ def _file(adapter: Mapping[str, Tensor], modules: list[str], *, rank: int, alpha
 
 def _require_same(found: Manifest, new: Manifest) -> None:
     if (found.digest, found.base_digest) != (new.digest, new.base_digest):
-        raise FailedPrecondition(
+        raise NameTakenError(
             f"policy {new.name!r} is published already with other weights ({found.digest} by the run {found.run!r}, "
             f"now {new.digest}): names are immutable, take another one"
         )

@@ -17,6 +17,7 @@ from emofeedback.observability.console import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback.storage.files import held
 from emofeedback_trainer.core.config import parse_changes
+from emofeedback_trainer.core.run_files import read_result
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.events import RunEvent
@@ -88,6 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
     prepare(config, files, resume=arguments.resume)
     console = PlainConsole()
     with held(arguments.out):
+        files.keep_config(config)
+        _say_how_it_goes_on(config, files, console)
         try:
             result = _trained(config, arguments.out, arguments.resume, report_to, console)
             report = write_report(arguments.out)
@@ -100,6 +103,21 @@ def run(arguments: argparse.Namespace) -> None:
         f"Finished in {result.seconds / 60:.1f} min.",
     ):
         console.print(line, soft_wrap=True)
+
+
+def _say_how_it_goes_on(config: FlowGrpoConfig, files: RunFolder, console: Console) -> None:
+    """Of a run that had come to its end."""
+    done = read_result(files.path)
+    if not done:
+        return
+    if done["iterations"] >= config.iterations:
+        line = f"The run has finished all of its {done['iterations']} iterations; `--set iterations=N` goes on to more."
+    else:
+        line = (
+            f"The run had finished after {done['iterations']} iterations, its policy {done['policy']} stays; it goes on to "
+            f"{config.iterations}, and the policy that it then leaves has a name of its own."
+        )
+    console.print(line, soft_wrap=True)
 
 
 def _say_what_is_kept(files: RunFolder, console: Console) -> None:

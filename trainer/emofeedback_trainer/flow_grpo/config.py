@@ -82,7 +82,7 @@ class FlowGrpoConfig:
     """One run."""
 
     name: str = "nano"
-    """Of the run; its policies are called `<name>-<iteration>` and `<name>-final`."""
+    """Of the run; its policies are called `<name>-<iteration>` and `<name>-final` (see `Versions.publish_final`)."""
     profile: str = "nano"
     """Name or TOML file of the profile whose generator learns and whose judge rewards."""
     address: str = ""

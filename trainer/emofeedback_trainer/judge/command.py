@@ -64,10 +64,12 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
     """Trains to the end, or until Ctrl-C, and says what there is.
 
     Raises:
+        InvalidRequest: as `JudgeRunFolder.require_free`.
         FailedPrecondition: another process works in the folder.
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
+    JudgeRunFolder(arguments.out).require_free(resume=arguments.resume)
     stop_on_signals()
     silence_libraries()
     console = PlainConsole()
