@@ -46,28 +46,28 @@ def refuse(problems: Iterable[tuple[str, str]]) -> None:
         raise InvalidRequest(*violations)
 
 
-def parse_changes(words: Iterable[str]) -> dict[str, Any]:
-    """The `KEY=VALUE` of a command line as one nested table; a value that is no TOML is a text.
+def parse_changes(words: Iterable[str], option: str = "--set") -> dict[str, Any]:
+    """The `KEY=VALUE` of a command line's option as one nested table; a value that is no TOML is a text.
 
     Raises:
         InvalidRequest: a word is not of this form.
     """
     changes: dict[str, Any] = {}
     for word in words:
-        _merge(changes, _change(word))
+        _merge(changes, _change(word, option))
     return changes
 
 
-def _change(text: str) -> dict[str, Any]:
+def _change(text: str, option: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
+        raise InvalidRequest.of(option, f"{text!r} is not of the form KEY=VALUE")
     for line in (f"{key} = {value}", f'{key} = "{value}"'):
         try:
             return tomllib.loads(line)
         except tomllib.TOMLDecodeError:
             continue
-    raise InvalidRequest.of("--set", f"{text!r} is not of the form KEY=VALUE")
+    raise InvalidRequest.of(option, f"{text!r} is not of the form KEY=VALUE")
 
 
 def _merge(changes: dict[str, Any], more: dict[str, Any]) -> None:

@@ -114,8 +114,8 @@ def _say_how_it_goes_on(config: FlowGrpoConfig, files: RunFolder, console: Conso
         line = f"The run has finished all of its {done['iterations']} iterations; `--set iterations=N` goes on to more."
     else:
         line = (
-            f"The run had finished after {done['iterations']} iterations, its policy {done['policy']} stays; it goes on to "
-            f"{config.iterations}, and the policy that it then leaves has a name of its own."
+            f"The run was finished after {done['iterations']} iterations, its policy {done['policy']} stays; it goes "
+            f"on to {config.iterations}, and the policy that it then leaves has a name of its own."
         )
     console.print(line, soft_wrap=True)
 
