@@ -279,7 +279,8 @@ async def test_a_fault_in_one_pass_over_the_runs_is_counted_and_the_next_pass_co
 async def test_fifty_who_watch_a_long_run_keep_nobody_waiting(tmp_path: Path) -> None:
     async with trainer(tmp_path) as client, asyncio.timeout(180):
         await client.trainer.create(RunRequest(name="calm", config="pace = 600\n"))
-        await until(client, "calm", RunState.RUNNING)
+        while not (tmp_path / "calm/status.json").exists():
+            await asyncio.sleep(0.02)
         lines = (json.dumps({"iteration": n, "policy": f"calm-{n - 1:06d}", "reward": 0.1}) for n in range(1, 5001))
         (tmp_path / "calm/metrics.jsonl").write_text("\n".join(lines) + "\n")
         told = [0] * 50
