@@ -6,6 +6,7 @@ another one can't be mixed in; `README.md` and `histograms.png` are written when
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +91,9 @@ def is_finished(folder: Path) -> bool:
 def finish(folder: Path, card: Card) -> None:
     """Writes the card's picture and page from what the folder's splits hold; the page comes last."""
     samples = {split: read_split(folder, split) for split in splits(folder)}
-    _histograms(samples).savefig(folder / _PICTURE, metadata={"Software": None})
+    picture = io.BytesIO()
+    _histograms(samples).savefig(picture, metadata={"Software": None})
+    write_whole(folder / _PICTURE, picture.getvalue())
     write_whole(folder / _PAGE, _page(folder, card, samples).encode())
 
 
