@@ -132,7 +132,7 @@ def test_a_full_disk_is_one_clear_error_and_the_split_is_written_once_there_is_r
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(ResourceExhausted, match="the disk is full, .*train could not be written"):
+    with pytest.raises(ResourceExhausted, match=r"the disk is full, .*train could not be written"):
         write_split(tmp_path, "train", samples())
     monkeypatch.undo()
     assert not (tmp_path / "train").exists()

@@ -160,7 +160,7 @@ def test_a_full_disk_is_one_clear_error_whoever_met_it(error: Exception, tmp_pat
     from emofeedback_trainer.judge.training import told_of_the_disk
 
     with (
-        pytest.raises(ResourceExhausted, match="the disk is full, .* was finished before is kept"),
+        pytest.raises(ResourceExhausted, match=r"the disk is full, .* was finished before is kept"),
         told_of_the_disk(tmp_path),
     ):
         raise error
