@@ -248,6 +248,14 @@ async def test_a_damaged_run_is_named_in_the_list_and_the_others_go_on(tmp_path:
         assert "calm/run.json can't be read" in found["calm"].message and "mood" in found["calm"].message
         assert await client.trainer.get("calm") == found["calm"]
         assert states(await watched(client, "calm")) == [RunState.FAILED]
+        lock = tmp_path / ".service/tense/process"
+        lock.unlink()
+        lock.mkdir()  # neither this one's process can be looked at
+    async with trainer(tmp_path, parallel=2) as client:
+        assert "Is a directory" in (await client.trainer.get("tense")).message
+        await client.trainer.create(RunRequest(name="third", config="iterations = 1\n"))
+        await until(client, "third", RunState.FINISHED)
+        assert len(await client.trainer.list()) == 3
 
 
 async def test_a_fault_in_one_pass_over_the_runs_is_counted_and_the_next_pass_comes(

@@ -18,6 +18,10 @@ LOCK = ".lock"
 """The file by which a process holds a folder, see `held`."""
 
 
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+"""What file systems without hard links say of one."""
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file as a whole or not at all; raises as `write_whole`."""
     write_whole(
@@ -47,7 +51,13 @@ def write_new(path: Path, data: bytes) -> None:
         ResourceExhausted, FailedPrecondition: as `write_whole`.
     """
     with _written_beside(path, data) as part:
-        os.link(part, path)
+        try:
+            os.link(part, path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with path.open("xb") as file:  # one succeeds all the same, but a reader may see half of it
+                file.write(data)
 
 
 @contextlib.contextmanager

@@ -41,6 +41,17 @@ def test_of_many_who_write_a_new_file_at_once_one_does(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_where_there_are_no_links_a_new_file_is_still_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    write_new(tmp_path / "file", b"first")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+
+
 @pytest.mark.parametrize("write", [write_whole, write_new])
 def test_a_full_disk_is_said_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: object

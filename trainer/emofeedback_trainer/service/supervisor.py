@@ -19,7 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, FieldViolation, InvalidRequest, NotFound
+from emofeedback.domain.errors import (
+    EmoFeedbackError,
+    FailedPrecondition,
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
 from emofeedback.domain.training import RunEvent, RunRequest, RunState, RunStateChanged, TrainingRun
 from emofeedback.observability.metrics import TRAINING_FAULTS, TRAINING_TENDED
 from emofeedback.observability.tracing import traceparent
@@ -136,9 +143,9 @@ class Supervisor:
     def _get(self, name: str) -> TrainingRun:
         try:
             record = self._store.record(name)
-        except FailedPrecondition as error:
+            return self._store.run(record, self._look(record))
+        except (FailedPrecondition, OSError) as error:
             return self._store.unreadable(name, str(error))
-        return self._store.run(record, self._look(record))
 
     def _list(self, limit: int) -> Sequence[TrainingRun]:
         records, unreadable = self._store.records()
@@ -202,7 +209,7 @@ class Supervisor:
     def _tend(self) -> None:
         """Kills what was cancelled and does not end; starts what waits, while there is room."""
         records, _ = self._store.records()
-        alive = [record for record in records if self._look(record).alive]
+        alive = [record for record in records if self._takes_a_place(record)]
         for record in alive:
             if record.canceled and time.time() > record.canceled + self._grace:
                 with self._costing_one_run(record):
@@ -212,11 +219,19 @@ class Supervisor:
             with self._costing_one_run(record):
                 self._start(record)
 
+    def _takes_a_place(self, record: Record) -> bool:
+        """Whether it runs; one that can't be looked at may."""
+        with self._costing_one_run(record):
+            return self._look(record).alive
+        return True
+
     @contextlib.contextmanager
     def _costing_one_run(self, record: Record) -> Iterator[None]:
         """What goes wrong with one run is said and tried again; the others don't wait for it."""
         try:
             yield
+        except Unavailable:  # nor can any other be looked after
+            raise
         except (EmoFeedbackError, OSError) as error:
             TRAINING_FAULTS.record(1)
             log.error("run %s can't be looked after: %s", record.name, error)
