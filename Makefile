@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
 
-.PHONY: help demo test lint types protos protos-check architecture schemas nano bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help demo test lint types protos protos-check architecture schemas nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ schemas: $(STAMP) ## Keep the JSON Schema of `result.json` as it is now
 
 nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 	$(BIN)/emofeedback-train nano all --out nano-build
+
+chaos: $(STAMP) ## Commands and services killed, filled and flooded for minutes; prints what was counted
+	$(BIN)/python -m pytest -s -m "chaos or not chaos" tests/chaos
 
 bench: $(STAMP) ## The ratios of the README's speed tables
 	$(BIN)/python tests/benchmarks/speed.py

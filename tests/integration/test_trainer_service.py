@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,9 +25,11 @@ from emofeedback.domain.training import (
     RunState,
     RunStateChanged,
 )
+from emofeedback.observability import metrics
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.service.backends.process import Processes
 from emofeedback_trainer.service.server import serving
+from emofeedback_trainer.service.supervisor import Supervisor
 from support.scripted_training import iterations, let_scripts_have_keys, processes, states, trainer, until, watched
 
 
@@ -231,6 +235,84 @@ async def test_a_run_that_cannot_be_started_has_failed_and_says_why(tmp_path: Pa
         assert run.message == "no process for calm can be started: No such file or directory"
 
 
+async def test_a_damaged_run_is_named_in_the_list_and_the_others_go_on(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client:
+        await client.trainer.create(RunRequest(name="calm", config="iterations = 2\n"))
+        await until(client, "calm", RunState.FINISHED)
+        record = tmp_path / ".service/calm/run.json"
+        record.write_text(record.read_text().replace("{", '{"mood": "new",', 1))
+        await client.trainer.create(RunRequest(name="tense", config="iterations = 2\n"))
+        await until(client, "tense", RunState.FINISHED)
+        found = {run.name: run for run in await client.trainer.list()}
+        assert found.keys() == {"calm", "tense"} and found["calm"].state is RunState.FAILED
+        assert "calm/run.json can't be read" in found["calm"].message and "mood" in found["calm"].message
+        assert await client.trainer.get("calm") == found["calm"]
+        assert states(await watched(client, "calm")) == [RunState.FAILED]
+        lock = tmp_path / ".service/tense/process"
+        lock.unlink()
+        lock.mkdir()  # neither this one's process can be looked at
+    async with trainer(tmp_path, parallel=2) as client:
+        assert "Is a directory" in (await client.trainer.get("tense")).message
+        await client.trainer.create(RunRequest(name="third", config="iterations = 1\n"))
+        await until(client, "third", RunState.FINISHED)
+        assert len(await client.trainer.list()) == 3
+
+
+async def test_a_fault_in_one_pass_over_the_runs_is_counted_and_the_next_pass_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, float]] = []
+    metrics.export(lambda metric, value, labels: told.append((metric.name, value)))
+    tend, faults = Supervisor._tend, [RuntimeError("a bug"), OSError("a disk")]
+
+    def faulty(self: Supervisor) -> None:
+        if faults:
+            raise faults.pop()
+        tend(self)
+
+    monkeypatch.setattr(Supervisor, "_tend", faulty)
+    try:
+        async with trainer(tmp_path) as client:
+            async with asyncio.timeout(60):
+                while "training_tended_timestamp_seconds" not in dict(told):
+                    await asyncio.sleep(0.02)
+            await client.trainer.create(RunRequest(name="calm", config="iterations = 1\n"))
+            await until(client, "calm", RunState.FINISHED)
+    finally:
+        metrics.export(None)
+    assert told.count(("training_faults", 1)) == 2
+    assert dict(told)["training_tended_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
+
+
+async def test_fifty_who_watch_a_long_run_keep_nobody_waiting(tmp_path: Path) -> None:
+    async with trainer(tmp_path) as client, asyncio.timeout(180):
+        await client.trainer.create(RunRequest(name="calm", config="pace = 600\n"))
+        while not (tmp_path / "calm/status.json").exists():
+            await asyncio.sleep(0.02)
+        lines = (json.dumps({"iteration": n, "policy": f"calm-{n - 1:06d}", "reward": 0.1}) for n in range(1, 5001))
+        (tmp_path / "calm/metrics.jsonl").write_text("\n".join(lines) + "\n")
+        told = [0] * 50
+
+        async def watch(number: int) -> None:
+            async for event in client.trainer.watch("calm", from_iteration=4900):
+                told[number] += isinstance(event, IterationDone)
+
+        watching = [asyncio.create_task(watch(number)) for number in range(50)]
+        while min(told) < 101:
+            await asyncio.sleep(0.05)
+        waits = []
+        for _ in range(10):
+            began = time.monotonic()
+            await client.trainer.get("calm")
+            waits.append(time.monotonic() - began)
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        await client.trainer.cancel("calm")
+        print(f"GetRun beside 50 watchers: {sorted(waits)[5]:.3f} s in the middle, {max(waits):.3f} s at most")
+        assert sorted(waits)[5] < 1.0
+
+
 async def test_the_token_is_asked_for(tmp_path: Path) -> None:
     async with trainer(tmp_path, token="secret") as client:
         assert await client.trainer.list() == ()
@@ -242,7 +324,7 @@ async def test_the_token_is_asked_for(tmp_path: Path) -> None:
 
 async def test_a_folder_and_a_port_belong_to_one_service(tmp_path: Path) -> None:
     async with trainer(tmp_path / "one") as client:
-        with pytest.raises(FailedPrecondition, match="another trainer service has"):
+        with pytest.raises(FailedPrecondition, match="another process works in"):
             await serving(tmp_path / "one", processes()).__aenter__()
         port = int(client._connection.address.partition(":")[2])
         with pytest.raises(FailedPrecondition, match="choose another with --port"):

@@ -24,6 +24,7 @@ from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, PanelConfig, Sa
 from emofeedback_trainer.flow_grpo.learning import LearnerConfig, UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.service import supervisor
+from emofeedback_trainer.service.allowance import Allowance
 from emofeedback_trainer.service.backends.base import Backend
 from emofeedback_trainer.service.backends.process import Processes
 from emofeedback_trainer.service.server import serving
@@ -36,11 +37,12 @@ def let_scripts_have_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """The script, which stands in for a training run, reads keys of its own."""
     checked = supervisor.checked
 
-    def lenient(request: RunRequest) -> tuple[str, str]:
+    def lenient(request: RunRequest, allowance: Allowance) -> tuple[str, str]:
         own = ("iterations", "pace", "stubborn", "fails_at", "away")
         lines = request.config.splitlines()
         config, policies = checked(
-            RunRequest(name=request.name, config="\n".join(line for line in lines if not line.startswith(own)))
+            RunRequest(name=request.name, config="\n".join(line for line in lines if not line.startswith(own))),
+            allowance,
         )
         return "\n".join([*(line for line in lines if line.startswith(own)), config]), policies
 

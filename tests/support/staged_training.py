@@ -44,7 +44,13 @@ def stage_run(folder: Path, *, iterations: int = 60, every: int = 10, pairs: int
     write_lines(folder / "eval.jsonl", [panel_line(i, iterations, alarm=i == alarm_at) for i in measured])
     for iteration, policy in ((0, "calm-000000"), (iterations, "calm-final")):
         stage_panel(folder / "panel" / f"{iteration:06d}", policy, pairs, trained=iteration > 0)
-    status = {"state": "finished", "iteration": iterations, "iterations": iterations, "message": "", "updated": ""}
+    status = {
+        "state": "finished",
+        "iteration": iterations,
+        "iterations": iterations,
+        "message": "",
+        "updated": "2026-01-01T00:00:00+00:00",
+    }
     (folder / "status.json").write_text(json.dumps(status))
     result = {
         "models": {"generator": vars_of(GENERATOR) | {"policy": "calm-final"}, "judge": vars_of(JUDGE)},

@@ -16,6 +16,7 @@ from emofeedback.observability.console import Consoles
 from emofeedback.runs.directory import RunDirectory
 from emofeedback.runs.report import write_report
 from emofeedback.runs.run import OptimizationRun, image_path
+from emofeedback.storage.files import held
 
 
 def create(request: OptimizationRequest, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
@@ -23,9 +24,16 @@ def create(request: OptimizationRequest, *, out: Path, resume: bool, engines: En
 
     Raises:
         InvalidRequest: the request or `out` is refused, before any model is loaded.
+        FailedPrecondition: another process works in `out`.
         EmoFeedbackError: the run failed; what was finished before lies in `out`.
         KeyboardInterrupt: as well, by Ctrl-C.
     """
+    check_optimization_request(request)
+    with held(out):
+        _create(request, out=out, resume=resume, engines=engines, consoles=consoles)
+
+
+def _create(request: OptimizationRequest, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
     request, directory = open_run(request, out, resume=resume, engines=engines)
     try:
         with loading(consoles.out, engines.profile):

@@ -25,7 +25,7 @@ from emofeedback.observability.console import Consoles
 from emofeedback.runs.directory import RESULT, RunDirectory, claim
 from emofeedback.runs.plane import Cell, draw_plane, grid_targets, share_out
 from emofeedback.runs.run import image_path
-from emofeedback.storage.files import write_json, write_whole
+from emofeedback.storage.files import held, write_json, write_whole
 
 PICTURE = "plane.png"
 MIN_GRID, MAX_GRID = 2, 9
@@ -64,6 +64,7 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
 
     Raises:
         InvalidRequest: the sweep or `out` is refused, before any model is loaded.
+        FailedPrecondition: another process works in `out`.
         EmoFeedbackError: a run failed; the finished cells stay and the sweep can be resumed.
         KeyboardInterrupt: as well, by Ctrl-C.
     """
@@ -71,6 +72,11 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
         raise InvalidRequest.of("grid", f"is {asked.grid}, it must lie in [{MIN_GRID}, {MAX_GRID}]")
     check_optimization_request(asked.request(0, 0))
     check_optimization_request(asked.request(asked.grid - 1, asked.grid - 1))
+    with held(out):
+        _sweep(asked, out=out, resume=resume, engines=engines, consoles=consoles)
+
+
+def _sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
     claim(out, resume=resume)
     _require_same(asked, out, engines)
     with loading(consoles.out, engines.profile):

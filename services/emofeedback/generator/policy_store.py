@@ -1,9 +1,10 @@
 """The store of policies: a folder for each, at any fsspec address (a local folder, S3, ...).
 
-    URI/<name>/policy.json                         the manifest, written first
+    URI/<name>/policy.json                         the manifest, written first and once
     URI/<name>/pytorch_lora_weights.safetensors    the weights, in the layout of diffusers' `save_lora_weights`
 
-A policy is there once its weights are. What lies under a name never changes. The trainer writes, replicas read.
+A name is taken once its manifest is there, and a policy is there once its weights are. What lies under a name never
+changes. The trainer writes, replicas read.
 """
 
 from __future__ import annotations

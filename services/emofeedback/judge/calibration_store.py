@@ -12,7 +12,7 @@ import json
 from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.calibration import Calibration
-from emofeedback.storage.fsspec_store import opened
+from emofeedback.storage.fsspec_store import opened, write_whole
 
 
 class CalibrationStore:
@@ -54,9 +54,7 @@ class CalibrationStore:
         try:
             with opened(self.uri, "calibrations") as (files, root):
                 files.makedirs(root, exist_ok=True)
-                # Moved to its place as a whole: a judge may be reading it.
-                files.pipe_file(f"{root}/.{name}.new", content.encode())
-                files.mv(f"{root}/.{name}.new", f"{root}/{name}")
+                write_whole(files, f"{root}/{name}", content.encode())  # a judge may be reading it
         except FileNotFoundError as error:  # no such bucket
             raise FailedPrecondition(f"the calibrations at {self.uri} can't be written: {error}") from error
         return f"{self.uri.rstrip('/')}/{name}"

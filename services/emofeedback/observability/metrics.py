@@ -153,6 +153,14 @@ ANSWER_ERROR = Metric(
 TRAINING_RUNS = Metric(
     name="training_runs", kind="gauge", description="Training runs of the service, by state", labels=("state",)
 )
+TRAINING_TENDED = Metric(
+    name="training_tended_timestamp_seconds",
+    kind="gauge",
+    description="When the service last looked after its runs; seconds since the epoch, alarming once a minute old",
+)
+TRAINING_FAULTS = Metric(
+    name="training_faults", kind="counter", description="Times that a run, or all of them, could not be looked after"
+)
 TRAINING_ITERATION = Metric(
     name="training_iteration", kind="gauge", description="Finished iterations of a training run", labels=("run",)
 )
@@ -168,7 +176,7 @@ METRICS = (
     *(IMAGES, IMAGE_STEPS, STEP_SECONDS, POLICY_IN_USE),
     *(JUDGE_TOKENS, REPLIES, PARSE_FAILURES),
     *(OPTIMIZATIONS, ROUNDS_TO_TOLERANCE, ANSWER_ERROR),
-    *(TRAINING_RUNS, TRAINING_ITERATION, TRAINING_FIGURE),
+    *(TRAINING_RUNS, TRAINING_TENDED, TRAINING_FAULTS, TRAINING_ITERATION, TRAINING_FIGURE),
 )
 
 

@@ -87,8 +87,8 @@ def extended(source: str, built_in: Mapping[str, T], field: str) -> tuple[T, dic
     return built_in[base], flat(changes)
 
 
-def parse_changes(words: Iterable[str]) -> dict[str, Any]:
-    """The `KEY=VALUE` of a command line by dotted key; a value that is no TOML is a text.
+def parse_changes(words: Iterable[str], option: str = "--set") -> dict[str, Any]:
+    """The `KEY=VALUE` of a command line's option by dotted key; a value that is no TOML is a text.
 
     Raises:
         InvalidRequest: a word is not of this form.
@@ -97,7 +97,7 @@ def parse_changes(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not (key.strip() and equals):
-            raise InvalidRequest.of("--set", f"{word!r} is not of the form KEY=VALUE")
+            raise InvalidRequest.of(option, f"{word!r} is not of the form KEY=VALUE")
         changes |= flat({key.strip(): _value(value)})
     return changes
 

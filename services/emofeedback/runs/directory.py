@@ -26,7 +26,7 @@ from emofeedback.domain.optimization import (
     RoundStarted,
 )
 from emofeedback.runs.run import OptimizationRun, advance, from_json, image_path, to_json
-from emofeedback.storage.files import write_json, write_whole
+from emofeedback.storage.files import LOCK, write_json, write_whole
 
 RESULT = "result.json"
 
@@ -111,7 +111,8 @@ def claim(path: Path, *, resume: bool) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        is_empty = next(path.iterdir(), None) is None
+        # A lock, or what a killed process was just writing, is nothing that could be lost.
+        is_empty = all(entry.name == LOCK or entry.suffix == ".part" for entry in path.iterdir())
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:

@@ -131,7 +131,7 @@ def advance(run: OptimizationRun, event: OptimizationEvent) -> OptimizationRun:
                 best=event.answer,
                 stopped_because=event.stopped_because,
                 seconds=event.seconds,
-                generator=event.generator,
+                generator=run.generator or event.generator,  # the policy that painted is known to the images alone
                 judge=event.judge,
             )
     return run

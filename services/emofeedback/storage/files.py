@@ -1,15 +1,25 @@
-"""Files that are written as a whole or not at all."""
+"""Files that are written as a whole or not at all, and folders that one process works in at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, ResourceExhausted
+from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest, ResourceExhausted
+
+LOCK = ".lock"
+"""The file by which a process holds a folder, see `held`."""
+
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
+"""What file systems without hard links say of one."""
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -23,22 +33,82 @@ def write_json(path: Path, content: Any) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file as a whole or not at all, in a folder that is made where it is missing.
 
+    Of several who write it at once, one is the last.
+
     Raises:
         ResourceExhausted: the disk is full.
         FailedPrecondition: the folder can't be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    with _written_beside(path, data) as part:
+        part.replace(path)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Writes a file that is not there yet, as a whole; of several who try at once, one succeeds.
+
+    Raises:
+        FileExistsError: it is there.
+        ResourceExhausted, FailedPrecondition: as `write_whole`.
+    """
+    with _written_beside(path, data) as part:
+        try:
+            os.link(part, path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with path.open("xb") as file:  # one succeeds all the same, but a reader may see half of it
+                file.write(data)
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    """The data on the disk under a name of this writer's own, gone at the end."""
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        yield part
+    except FileExistsError:
+        raise
     except OSError as error:
+        raise explained(error, path) from error
+    finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise explained(error, path) from error
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps a folder, made where it is missing, for one command: a second one over it is refused at once.
+
+    The lock is the process's and ends with it, however it ends; its file `.lock` stays.
+
+    Raises:
+        FailedPrecondition: another process has the folder.
+        InvalidRequest: it can't be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("ab")
+    except OSError as error:
+        raise InvalidRequest.of("out", f"{folder} can't be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FailedPrecondition(
+                f"another process works in {folder}: wait for it, or name another folder"
+            ) from error
+        except OSError:  # a file system without locks
+            yield
+            return
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # children that were forked share it
 
 
 def explained(error: OSError, path: Path) -> EmoFeedbackError:

@@ -25,6 +25,7 @@ from emofeedback.generator.policy_store import MANIFEST, WEIGHTS, PolicyStore
 from emofeedback.generator.preflight import WEIGHTED
 from emofeedback.storage.checkpoints import digest
 from emofeedback_trainer.core.publish import Published, publish
+from support.publishing import publish_at_once
 from support.tiny_checkpoints import tiny_sd3_settings
 
 RANK, ALPHA = 4, 8
@@ -124,7 +125,7 @@ def test_a_name_is_never_given_to_other_weights(tiny_sd3: Path, model: ModelInfo
     assert PolicyStore(str(tmp_path)).manifest("calm-000010").digest == first.digest
 
 
-def test_a_policy_of_which_only_the_manifest_was_written_is_not_there_yet(
+def test_a_policy_of_which_only_the_manifest_was_written_is_not_there_yet_and_keeps_its_name(
     tiny_sd3: Path, model: ModelInfo, tmp_path: Path
 ) -> None:
     policy = published(tmp_path, tiny_sd3, model)
@@ -133,8 +134,27 @@ def test_a_policy_of_which_only_the_manifest_was_written_is_not_there_yet(
     assert store.names() == []
     with pytest.raises(NotFound, match="known are: none"):
         store.fetch(policy.name, tmp_path / "fetched")
-    again = published(tmp_path, tiny_sd3, model, seed=2)
-    assert store.fetch(again.name, tmp_path / "fetched").digest == again.digest
+    with pytest.raises(FailedPrecondition, match=r"with other weights .* by the run 'calm'"):
+        published(tmp_path, tiny_sd3, model, seed=2)
+    assert published(tmp_path, tiny_sd3, model) == policy
+    assert store.fetch(policy.name, tmp_path / "fetched").digest == policy.digest
+
+
+def check_that_each_name_is_of_one(store: str, publications: int, folder: Path, processes: int = 3) -> None:
+    names = [f"calm-{number:06d}" for number in range(publications // processes)]
+    kept = publish_at_once(store, names, processes)
+    shelf = PolicyStore(store)
+    assert shelf.names() == names
+    for name in names:
+        (winner,) = [digests[name] for digests in kept if name in digests]
+        assert shelf.fetch(name, folder / "fetched").digest == winner
+
+
+def test_of_many_who_publish_under_one_name_at_once_one_has_it_and_the_others_are_told(tmp_path: Path) -> None:
+    check_that_each_name_is_of_one(str(tmp_path / "store"), 150, tmp_path)
+    assert not [
+        path for path in (tmp_path / "store").rglob("*") if path.name not in (MANIFEST, WEIGHTS) and path.is_file()
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "../up", ".hidden", "base", "a" * 129, "a b"])
@@ -231,6 +251,10 @@ def test_policies_live_in_a_bucket_as_in_a_folder(
         policies.fetch("warm")
     with pytest.raises(FailedPrecondition, match="published already with other weights"):
         published(bucket, tiny_sd3, model, seed=3)
+
+
+def test_of_many_who_publish_into_a_bucket_under_one_name_one_has_it(bucket: str, tmp_path: Path) -> None:
+    check_that_each_name_is_of_one(bucket, 60, tmp_path)
 
 
 def test_a_bucket_that_is_not_there_cant_be_written(tiny_sd3: Path, model: ModelInfo, bucket: str) -> None:

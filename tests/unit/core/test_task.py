@@ -41,7 +41,10 @@ def test_a_task_is_found_by_its_short_name_and_by_where_it_stands() -> None:
         ("no_such_package.task:TASK", "can't be imported: No module named 'no_such_package'"),
         ("emofeedback_trainer.nano.task:TUSK", "can't be imported: .* no attribute 'TUSK'"),
         ("emofeedback_trainer.nano.task:is_held_out", "is no Task but a function"),
-        ("nowhere.jsonl", "'nowhere.jsonl' is neither 'nano' nor module:attribute nor a readable file"),
+        (
+            "nowhere.jsonl",
+            "'nowhere.jsonl' is neither 'nano', 'nano-panel', 'nano-fresh' nor module:attribute nor a readable file",
+        ),
     ],
 )
 def test_what_is_no_task_is_refused_by_name(name: str, problem: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 
 from emofeedback.domain.affect import Emotion
-from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound, ResourceExhausted
 from emofeedback_trainer.data.records import BadRow, RankedEmotion, Sample
 from emofeedback_trainer.data.storage import (
     LABELS_FILE,
@@ -122,6 +124,20 @@ def test_what_can_not_be_stored_is_refused_by_name(tmp_path: Path, written: list
     with pytest.raises(InvalidRequest, match=complaint):
         write_split(tmp_path, "train", written)
     assert not (tmp_path / "train").exists()
+
+
+def test_a_full_disk_is_one_clear_error_and_the_split_is_written_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(ResourceExhausted, match=r"the disk is full, .*train could not be written"):
+        write_split(tmp_path, "train", samples())
+    monkeypatch.undo()
+    assert not (tmp_path / "train").exists()
+    assert write_split(tmp_path, "train", samples()) == len(samples())
 
 
 def test_a_split_is_never_written_over(tmp_path: Path) -> None:

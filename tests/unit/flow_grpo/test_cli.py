@@ -9,6 +9,7 @@ from rich.console import Console
 
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured
 from emofeedback.profiles.overrides import to_toml
+from emofeedback.storage.files import held
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.flow_grpo import cli
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
@@ -115,3 +116,29 @@ def test_without_a_terminal_every_iteration_is_a_line() -> None:
         piece in iteration for piece in ("1/2", "reward 0.500", "KL 0.0001", "clipped 25%", "7.5 images/s", "left")
     )
     assert (alarm, paused, resumed) == ("alarm: the pictures go dark", "paused: nothing answers", "goes on after 12 s")
+
+
+def test_a_second_command_over_a_run_is_refused_and_the_first_one_goes_on(
+    started: list[FlowGrpoConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(tmp_path):
+        assert flow_grpo("--out", str(tmp_path)) == 1
+    assert f"another process works in {tmp_path}" in capsys.readouterr().err
+    assert not started and not (tmp_path / "config.toml").exists()
+
+
+def test_a_finished_run_that_is_resumed_says_what_becomes_of_it(
+    started: list[FlowGrpoConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_text(to_toml(FlowGrpoConfig(iterations=5)))
+    (tmp_path / "result.json").write_text('{"iterations": 5, "policy": "nano-final"}')
+    assert flow_grpo("--out", str(tmp_path), "--resume") == 0
+    assert "has finished all of its 5 iterations; `--set iterations=N` goes on to more" in capsys.readouterr().out
+    assert flow_grpo("--out", str(tmp_path), "--resume", "--set", "iterations=9") == 0
+    assert "its policy nano-final stays; it goes on to 9, and" in capsys.readouterr().out
+
+
+def test_a_folder_that_cant_be_written_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert flow_grpo("--out", str(tmp_path / "file" / "run")) == 2
+    assert "can't be written: Not a directory" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pytest
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted, Unavailable
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished
 from emofeedback.generator.policy_store import PolicyStore
+from emofeedback.profiles.overrides import to_toml
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.flow_grpo import checkpoint as checkpoints
 from emofeedback_trainer.flow_grpo import outage as outages
@@ -162,6 +163,29 @@ async def test_a_finished_run_is_resumed_in_vain_and_unharmed(tmp_path: Path) ->
     result = await trained(tmp_path)
     again = await trained(tmp_path, resume=True)
     assert again == result
+
+
+async def test_a_finished_run_goes_on_to_more_iterations_and_leaves_both_of_its_ends(tmp_path: Path) -> None:
+    first = await trained(tmp_path / "longer")
+    config = replace(SMALL, iterations=6)
+    second = await trained(tmp_path / "longer", config, resume=True)
+    assert (first.policy, second.policy) == ("small-final", "small-final-000006")
+    assert (await trained(tmp_path / "longer", config, resume=True)).policy == second.policy
+    await trained(tmp_path / "at-once", config)
+    assert curve(tmp_path / "longer") == curve(tmp_path / "at-once")
+    shelves = [PolicyStore(store_of(tmp_path / folder)) for folder in ("longer", "at-once")]
+    assert shelves[0].manifest(second.policy).digest == shelves[1].manifest("small-final").digest
+    assert shelves[0].manifest("small-final").digest == first.digest
+
+
+async def test_a_run_that_was_cut_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "cut/checkpoint/.unfinished").mkdir(parents=True)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/config.toml").write_text(to_toml(SMALL))
+    whole = await trained(tmp_path / "whole")
+    for folder in ("cut", "begun"):
+        assert (await trained(tmp_path / folder, resume=True)).digest == whole.digest
+        assert curve(tmp_path / folder) == curve(tmp_path / "whole")
 
 
 async def test_a_run_that_is_stopped_says_so_and_goes_on(tmp_path: Path) -> None:

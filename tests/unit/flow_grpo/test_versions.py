@@ -21,6 +21,21 @@ def alpha(store: str, name: str) -> float:
     return read
 
 
+def test_every_end_of_a_run_has_a_name_of_its_own_and_the_same_end_the_same(tmp_path: Path) -> None:
+    def final(iteration: int, strength: float) -> str:
+        config = replace(SMALL, final_strength=strength)
+        adapter = {name: weight + iteration for name, weight in SummingLearner().adapter(averaged=True).items()}
+        return (
+            Versions(config=config, store=store_of(tmp_path), base=GENERATOR_MODEL)
+            .publish_final(iteration, adapter)
+            .name
+        )
+
+    ends = [(4, 1.0), (8, 1.0), (8, 0.5), (12, 0.5)]
+    names = ["small-final", "small-final-000008", "small-final-000008-0.5", "small-final-000012"]
+    assert [final(*end) for end in ends] == [final(*end) for end in ends] == names
+
+
 @pytest.mark.parametrize("strength", [1.0, 0.65])
 def test_only_the_final_policy_stops_between_base_and_what_was_learned(strength: float, tmp_path: Path) -> None:
     store = store_of(tmp_path)

@@ -1,6 +1,8 @@
 """What a judge in training is asked and taught, and how a run of it is set up."""
 
+import errno
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from emofeedback.domain.affect import Emotion
-from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.domain.errors import InvalidRequest, NotFound, ResourceExhausted
 from emofeedback.judge.prompts import reasoning_conversation
 from emofeedback.profiles.overrides import flat, to_toml
+from emofeedback.storage.files import held
 from emofeedback_trainer.core.config import RenamedKey
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
@@ -175,6 +179,32 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     other = load_config("nano", SFT_CONFIGS, {"schedule": {"steps": 5}})
     with pytest.raises(InvalidRequest, match=r"schedule.steps = 5 is new"):
         files.open(other, resume=True)
+
+
+def test_a_run_that_was_cut_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
+    files, config = JudgeRunFolder(tmp_path / "run"), SFT_CONFIGS["nano"]
+    with held(files.path):  # as a command that was killed while it loaded its models
+        assert files.open(config, resume=True) is None
+    files.add("metrics", {"step": 1, "loss": 1.0})
+    assert files.open(config, resume=True) is None
+    assert files.lines("metrics") == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_one_clear_error_whoever_met_it(error: Exception, tmp_path: Path) -> None:
+    from emofeedback_trainer.judge.training import told_of_the_disk
+
+    with (
+        pytest.raises(ResourceExhausted, match=r"the disk is full, .* was finished before is kept"),
+        told_of_the_disk(tmp_path),
+    ):
+        raise error
 
 
 def test_what_came_after_the_checkpoint_is_written_anew(tmp_path: Path) -> None:

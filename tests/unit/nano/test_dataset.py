@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
+from emofeedback.storage.files import LOCK
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.storage import data_digest, read_split
 from emofeedback_trainer.nano.dataset import SceneData, build_scenes, scene_sample
@@ -23,7 +24,8 @@ def build(*argv: str | Path) -> int:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def pictures(folder: Path, split: str) -> list[bytes]:

@@ -14,7 +14,7 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, Resour
 from emofeedback.domain.optimization import ImagePainted, RoundFinished
 from emofeedback.runs.directory import RunDirectory, read_run
 from emofeedback.runs.run import OptimizationRun, advance, from_json, json_schema, to_json
-from support.fakes import look, paint
+from support.fakes import GENERATOR_MODEL, look, paint
 from support.staged_runs import PROMPTS, asked, new_run, staged_events
 
 ROOT = Path(__file__).parents[3]
@@ -212,6 +212,26 @@ def test_a_full_disk_keeps_what_was_finished(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(ResourceExhausted, match=r"disk is full, .*image-3\.png could not be written"):
         directory.record(next(late))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_run_that_is_resumed_keeps_the_policy_that_painted_it(tmp_path: Path) -> None:
+    learned = dataclasses.replace(GENERATOR_MODEL, policy="calm-final")
+    directory = RunDirectory.open(tmp_path, new_run())
+    for event in staged_events():
+        if isinstance(event, ImagePainted):
+            event = dataclasses.replace(event, image=dataclasses.replace(event.image, model=learned))
+        directory.record(event)  # the loop's last event names the model without its policy
+    again = RunDirectory.open(tmp_path, new_run(), resume=True)
+    *_, finished = staged_events()
+    again.record(finished)
+    assert read_run(tmp_path).generator == again.run.generator == learned
+
+
+def test_what_a_killed_process_left_is_nothing_that_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".result.json.7-7.part").write_text("{")
+    assert RunDirectory.open(tmp_path, new_run(), resume=True).resume_point() is None
+    assert RunDirectory.open(tmp_path, new_run()).resume_point() is None
 
 
 def test_a_run_never_mixes_two_generators(tmp_path: Path) -> None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished, RunState
 from emofeedback_trainer.core.history import History
-from emofeedback_trainer.core.jsonl import read_lines
+from emofeedback_trainer.core.jsonl import Tail, add_line, cut_back, last_line, read_lines
 from emofeedback_trainer.core.run_files import Status, read_status
 from emofeedback_trainer.service.backends.base import JobStatus
 from emofeedback_trainer.service.backends.process import Processes
 from emofeedback_trainer.service.client_cli import configuration, told
-from emofeedback_trainer.service.store import Record, RunStore, standing
+from emofeedback_trainer.service.store import Record, RunStore, silence, standing
 
 
 def record(**changes: Any) -> Record:
@@ -86,7 +93,12 @@ def test_history_comes_in_order_and_only_once(tmp_path: Path) -> None:
         {"iteration": 2, "reward": 0.6, "policy": "calm-000001"},
         cut='{"iteration": 3, "rew',
     )
-    write(tmp_path, "eval.jsonl", {"iteration": 0, "error": 4.0}, {"iteration": 2, "error": 4.5, "alarm": "it falls"})
+    write(
+        tmp_path,
+        "eval.jsonl",
+        {"iteration": 0, "error": 4.0, "alarm": ""},
+        {"iteration": 2, "error": 4.5, "alarm": "it falls"},
+    )
     assert history.news() == [
         PolicyPublished(iteration=1, policy="calm-000001"),
         IterationDone(iteration=2, metrics={"reward": 0.6}),
@@ -128,11 +140,87 @@ def test_records_outlive_the_store_and_come_in_the_order_of_the_queue(tmp_path: 
     store = RunStore(tmp_path)
     for name, queued in (("late", 9.0), ("early", 3.0)):
         store.keep(record(name=name, queued=queued), config="seed = 1\n")
-    assert [found.name for found in RunStore(tmp_path).records()] == ["early", "late"]
+    records, unreadable = RunStore(tmp_path).records()
+    assert [found.name for found in records] == ["early", "late"] and not unreadable
     assert store.config_path("late").read_text() == "seed = 1\n"
-    (store.service_directory("early") / "run.json").write_text("{")
-    with pytest.raises(FailedPrecondition, match=r"early/run\.json can't be read"):
-        store.records()
+
+
+NEWER = json.dumps({**asdict(Record(name="calm", policies="", request_id="", created=1, queued=1)), "mood": "new"})
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "[" * 100_000, '{"name": "other"}', NEWER, b"\xff\xfe".decode("latin1")]
+)
+def test_a_record_that_cant_be_read_costs_its_own_run_only(tmp_path: Path, content: str) -> None:
+    store = RunStore(tmp_path)
+    for name in ("calm", "tense"):
+        store.keep(record(name=name), config="seed = 1\n")
+    (store.service_directory("calm") / "run.json").write_text(content)
+    records, unreadable = store.records()
+    assert [found.name for found in records] == ["tense"]
+    assert unreadable.keys() == {"calm"} and "calm/run.json can't be read" in unreadable["calm"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (".service/calm/config.toml", None),
+        (".service/calm/config.toml", b"\xff"),
+        ("calm/status.json", b"{"),
+        ("calm/metrics.jsonl", b"no json\n"),
+        ("calm/eval.jsonl", b"[1]\n"),
+    ],
+)
+def test_a_run_of_which_a_file_cant_be_read_stands_all_the_same_and_names_it(
+    tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    store = RunStore(tmp_path)
+    store.keep(record(started=True), config="seed = 1\n")
+    (tmp_path / "calm").mkdir()
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    run = store.run(record(started=True), JobStatus(alive=True))
+    assert run.state is RunState.RUNNING
+    assert f"{tmp_path / file} can't be read" in run.message
+
+
+@pytest.mark.parametrize(
+    ("silent", "iteration", "is_told"), [(60, 5.0, False), (1700, 5.0, False), (1900, 5.0, True), (1900, 600.0, False)]
+)
+def test_a_process_that_says_nothing_for_long_is_told_of(silent: float, iteration: float, is_told: bool) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    said = replace(status("running"), updated=now - timedelta(seconds=silent))
+    assert bool(silence(said, {"seconds": iteration}, now)) is is_told
+    assert silence(status("running"), {}, now) == silence(None, {}, now) == ""
+
+
+@given(
+    lines=st.lists(st.text(st.characters(codec="utf-8"), max_size=3000), max_size=8),
+    cut=st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=50),
+)
+def test_the_last_whole_line_is_found_from_the_end(lines: list[str], cut: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "metrics.jsonl"
+        for number, text in enumerate(lines):
+            add_line(path, {"iteration": number, "text": text})
+        with path.open("a", encoding="utf-8") as file:
+            file.write(cut)
+        assert last_line(path) == next(iter(read_lines(path)[::-1]), None)
+
+
+def test_a_curve_is_read_once_however_often_it_is_looked_at(tmp_path: Path) -> None:
+    path, tail = tmp_path / "metrics.jsonl", Tail()
+    assert tail.news(path) == []
+    add_line(path, {"iteration": 1})
+    assert [line["iteration"] for line in tail.news(path)] == [1]
+    with path.open("a") as file:
+        file.write('{"iteration": 2}\n{"iterat')
+    assert [line["iteration"] for line in tail.news(path)] == [2]
+    assert tail.news(path) == []
+    cut_back(path, "iteration", 1)
+    assert [line["iteration"] for line in tail.news(path)] == [1]
 
 
 class Sleeper:
@@ -182,6 +270,33 @@ def test_a_process_that_ignores_the_request_is_killed_with_what_it_has_started(t
         return not alive and not subprocess.run(["pgrep", "-g", group], capture_output=True, check=False).stdout
 
     until(all_gone)
+
+
+@pytest.mark.parametrize("content", ["", "-1", "0", "one", "²"])
+def test_a_process_whose_number_is_lost_is_not_mistaken_for_another(tmp_path: Path, content: str) -> None:
+    processes = Sleeper("time.sleep(60)").started(tmp_path)
+    number = (tmp_path / "process").read_text()
+    (tmp_path / "process").write_text(content)
+    with pytest.raises(FailedPrecondition, match="holds no process's number"):
+        processes.kill(tmp_path)
+    assert processes.look(tmp_path).alive
+    (tmp_path / "process").write_text(number)
+    processes.kill(tmp_path)
+    until(lambda: not processes.look(tmp_path).alive)
+
+
+def test_a_run_is_not_started_on_a_full_disk_or_in_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FailedPrecondition, match="can't be written: No such file"):
+        Processes().start(tmp_path / "gone", [])
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ResourceExhausted, match="the disk is full"):
+        Processes().start(tmp_path, [])
 
 
 def test_a_command_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished
-from emofeedback_trainer.core.jsonl import read_lines
+from emofeedback_trainer.core.jsonl import Tail
 from emofeedback_trainer.core.run_files import EVAL, METRICS, RESULT, lines_path, numbers, read_result
 
 HistoryEvent = IterationDone | PanelMeasured | PolicyPublished | Alarm
@@ -23,7 +23,10 @@ class History:
         self._folder = folder
         self._from = from_iteration
         self._next = {METRICS: from_iteration, EVAL: from_iteration}
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._tails = {METRICS: Tail(), EVAL: Tail()}
+        self._policy = ""
+        self._result = 0
+        """When it was written."""
 
     def news(self) -> list[HistoryEvent]:
         """What has not been told yet, in the order of its iterations; raises as `read_lines`."""
@@ -31,38 +34,31 @@ class History:
         return sorted(events, key=lambda event: event.iteration)
 
     def _of_metrics(self) -> Iterator[IterationDone | PolicyPublished]:
-        policy = ""
-        first, lines = self._changed(METRICS)
-        for line in lines:
-            iteration, before, policy = line["iteration"], policy, str(line.get("policy", ""))
-            if iteration < first:
+        for line, is_new in self._added(METRICS):
+            iteration, before, self._policy = line["iteration"], self._policy, str(line.get("policy", ""))
+            if not is_new:
                 continue
-            if policy not in ("", before) and iteration > self._from:
-                yield PolicyPublished(iteration=iteration - 1, policy=policy)
+            if self._policy not in ("", before) and iteration > self._from:
+                yield PolicyPublished(iteration=iteration - 1, policy=self._policy)
             yield IterationDone(iteration=iteration, metrics=numbers(line))
 
     def _of_result(self) -> Iterator[PolicyPublished]:
-        if RESULT not in self._seen and (result := read_result(self._folder)):
-            self._seen[RESULT] = (0, 0)
+        path = self._folder / RESULT
+        written = path.stat().st_mtime_ns if path.exists() else 0
+        if written != self._result and (result := read_result(self._folder)):
             yield PolicyPublished(iteration=int(result["iterations"]), policy=str(result["policy"]))
+        self._result = written
 
     def _of_eval(self) -> Iterator[PanelMeasured | Alarm]:
-        first, lines = self._changed(EVAL)
-        for line in lines:
-            if line["iteration"] >= first:
+        for line, is_new in self._added(EVAL):
+            if is_new:
                 yield PanelMeasured(iteration=line["iteration"], metrics=numbers(line))
                 if line.get("alarm"):
                     yield Alarm(iteration=line["iteration"], text=str(line["alarm"]))
 
-    def _changed(self, name: str) -> tuple[int, list[dict[str, Any]]]:
-        """The first iteration that is news, and all lines of the file where it has changed since the last time."""
-        path = lines_path(self._folder, name)
-        found = path.stat() if path.exists() else None
-        signature = (found.st_mtime_ns, found.st_size) if found else (0, 0)
-        first = self._next[name]
-        if self._seen.get(name) == signature:
-            return first, []
-        lines = read_lines(path)
-        self._seen[name] = signature
-        self._next[name] = max([first, *(line["iteration"] + 1 for line in lines)])
-        return first, lines
+    def _added(self, name: str) -> Iterator[tuple[dict[str, Any], bool]]:
+        """The lines that were added to a file, each with whether it is news: a file may have been cut back."""
+        for line in self._tails[name].news(lines_path(self._folder, name)):
+            is_new = line["iteration"] >= self._next[name]
+            self._next[name] = max(self._next[name], line["iteration"] + 1)
+            yield line, is_new

@@ -7,12 +7,17 @@ the end is not there yet.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.storage.files import explained, write_whole
+
+_BLOCK = 4096
+"""Bytes of the end of a file in which its last line is looked for first."""
 
 
 def add_line(path: Path, line: Mapping[str, Any]) -> None:
@@ -30,16 +35,41 @@ def read_lines(path: Path, key: str = "iteration") -> list[dict[str, Any]]:
     Raises:
         FailedPrecondition: a line is not JSON, or has no whole number under `key`.
     """
-    try:
-        *whole, _ = path.read_text(encoding="utf-8").split("\n")
-        lines = [json.loads(line) for line in whole if line]
-        if any(not isinstance(line[key], int) for line in lines):
-            raise ValueError(f"{key} is not a number")
-        return lines
-    except FileNotFoundError:
+    return Tail(key).news(path)
+
+
+def last_line(path: Path, key: str = "iteration") -> dict[str, Any] | None:
+    """The last whole line, found from the end of the file; None where there is none yet. Raises as `read_lines`."""
+    with _readable(path), path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        data, length = b"", _BLOCK
+        while data.count(b"\n") < 2 and len(data) < end:
+            file.seek(max(end - length, 0))
+            data, length = file.read(end - file.tell()), 4 * length
+        return next(iter(_parsed(b"\n".join(data.split(b"\n")[-2:-1]), key)), None)
+    return None
+
+
+class Tail:
+    """Reads a file as it grows: each whole line once, all of them again where the file was written anew."""
+
+    def __init__(self, key: str = "iteration") -> None:
+        self._key = key
+        self._file = 0
+        self._offset = 0
+
+    def news(self, path: Path) -> list[dict[str, Any]]:
+        """The whole lines that were added since the last call. Raises as `read_lines`."""
+        with _readable(path), path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if found.st_ino != self._file or found.st_size < self._offset:
+                self._file, self._offset = found.st_ino, 0
+            file.seek(self._offset)
+            whole, end, _ = file.read().rpartition(b"\n")
+            lines = _parsed(whole, self._key)
+            self._offset += len(whole + end)
+            return lines
         return []
-    except (OSError, LookupError, TypeError, ValueError) as error:
-        raise FailedPrecondition(f"{path} can't be read: {error!r}") from error
 
 
 def cut_back(path: Path, key: str, last: int) -> None:
@@ -47,3 +77,21 @@ def cut_back(path: Path, key: str, last: int) -> None:
     `storage.files.write_whole`."""
     kept = [line for line in read_lines(path, key) if line[key] <= last]
     write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def _parsed(whole: bytes, key: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in whole.decode().split("\n") if line]
+    if any(not isinstance(line[key], int) for line in lines):
+        raise ValueError(f"{key} is not a number")
+    return lines
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """A file that is not there yet is passed over."""
+    try:
+        yield
+    except FileNotFoundError:
+        return
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise FailedPrecondition(f"{path} can't be read: {error!r}") from error

@@ -11,11 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
 from safetensors.torch import save
 from torch import Tensor
 
@@ -23,10 +20,14 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.policy_store import MANIFEST, POLICY_NAME, WEIGHTS, Manifest, PolicyStore
-from emofeedback.storage.files import write_whole
+from emofeedback.storage.fsspec_store import write_new, write_whole
 
 _PART = "transformer"
 """Name of the adapted part in a StableDiffusion3Pipeline, and so the prefix of every key."""
+
+
+class NameTakenError(FailedPrecondition):
+    """Another policy has the name; it is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,9 @@ def publish(
 ) -> Published:
     """Write an adapter of a transformer to the store at `uri`, manifest first, each file whole or not at all.
 
-    Publishing the same weights again changes nothing, so a resumed run may repeat its last step.
+    The manifest, which can be written once only, is what takes the name: of several who publish other weights under it
+    at once one succeeds. Publishing the same weights again changes nothing but that it finishes what was cut, so a
+    resumed run may repeat its last step.
 
     Args:
         adapter: PEFT's state, `<module>.lora_A.weight` of shape (rank, in) and `<module>.lora_B.weight` (out, rank).
@@ -60,7 +63,8 @@ def publish(
     Raises:
         InvalidRequest: the name is no folder's name or reserved, or the weights are no LoRA of this rank,
             or hold NaN or infinity.
-        FailedPrecondition: another policy has the name, or the store can't be written.
+        NameTakenError: another policy has the name.
+        FailedPrecondition: the store can't be written.
         ResourceExhausted: the disk is full.
         Unavailable: the store can't be reached.
     """
@@ -85,11 +89,12 @@ def publish(
     try:
         with store.opened() as (files, root):
             folder = f"{root}/{name}"
-            if files.exists(f"{folder}/{WEIGHTS}"):
+            try:
+                write_new(files, f"{folder}/{MANIFEST}", (json.dumps(manifest.to_json(), indent=2) + "\n").encode())
+            except FileExistsError:
                 _require_same(store.manifest(name), manifest)
-            else:
-                _write(files, f"{folder}/{MANIFEST}", (json.dumps(manifest.to_json(), indent=2) + "\n").encode())
-                _write(files, f"{folder}/{WEIGHTS}", weights)
+            if not files.exists(f"{folder}/{WEIGHTS}"):
+                write_whole(files, f"{folder}/{WEIGHTS}", weights)
     except FileNotFoundError as error:  # no such bucket
         raise FailedPrecondition(f"the policies at {uri} can't be written: {error}") from error
     return Published(name=name, digest=manifest.digest)
@@ -121,14 +126,7 @@ def _file(adapter: Mapping[str, Tensor], modules: list[str], *, rank: int, alpha
 
 def _require_same(found: Manifest, new: Manifest) -> None:
     if (found.digest, found.base_digest) != (new.digest, new.base_digest):
-        raise FailedPrecondition(
-            f"policy {new.name!r} is published already with other weights ({found.digest}, now {new.digest}): "
-            "names are immutable, take another one"
+        raise NameTakenError(
+            f"policy {new.name!r} is published already with other weights ({found.digest} by the run {found.run!r}, "
+            f"now {new.digest}): names are immutable, take another one"
         )
-
-
-def _write(files: AbstractFileSystem, path: str, content: bytes) -> None:
-    if isinstance(files, LocalFileSystem):
-        write_whole(Path(path), content)
-    else:
-        files.pipe_file(path, content)  # object stores show an object whole or not at all

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class Status:
     """Finished iterations."""
     iterations: int
     message: str = ""
+    updated: datetime | None = None
+    """When it said so; earlier versions did not."""
 
 
 def lines_path(folder: Path, name: str) -> Path:
@@ -66,6 +69,7 @@ def read_status(folder: Path) -> Status | None:
             iteration=int(content["iteration"]),
             iterations=int(content["iterations"]),
             message=str(content.get("message", "")),
+            updated=datetime.fromisoformat(content["updated"]).astimezone() if "updated" in content else None,
         )
     except FileNotFoundError:
         return None

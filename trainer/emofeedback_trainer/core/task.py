@@ -24,7 +24,7 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.storage.texts import read_lines
 from emofeedback_trainer.core.pairs import MOST_PAIRS, Pair, spread_pairs
 
-_NAMES = {
+TASKS = {
     "nano": "emofeedback_trainer.nano.task:TASK",
     "nano-panel": "emofeedback_trainer.nano.task:PANEL_TASK",
     "nano-fresh": "emofeedback_trainer.nano.task:FRESH_TASK",
@@ -106,7 +106,7 @@ def load_task(source: str) -> Task:
     Raises:
         InvalidRequest: there is none, or a bad line; the message names it.
     """
-    place = _NAMES.get(source, source)
+    place = TASKS.get(source, source)
     if not _DOTTED.fullmatch(place):
         return file_task(Path(source))
     module, _, attribute = place.partition(":")
@@ -132,7 +132,7 @@ def file_task(path: Path) -> Task:
     try:
         lines = list(read_lines(path))
     except (OSError, UnicodeDecodeError) as error:
-        known = ", ".join(map(repr, _NAMES))
+        known = ", ".join(map(repr, TASKS))
         raise InvalidRequest.of(
             "prompts", f"'{path}' is neither {known} nor module:attribute nor a readable file"
         ) from error

@@ -17,6 +17,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.observability.console import PlainConsole, say
 from emofeedback.profiles.overrides import load_profile
+from emofeedback.storage.files import held
 from emofeedback_trainer.data.build_emoset import EmosetBuild, build_emoset
 from emofeedback_trainer.data.card import Show
 from emofeedback_trainer.data.draws import Outside
@@ -97,7 +98,7 @@ def _build_emoset(arguments: argparse.Namespace) -> None:
         f"--seed {build.seed} --outside {build.outside}"
         + (f" --lexicon {arguments.lexicon.name}" if arguments.lexicon else "")
     )
-    with shown_progress() as show:
+    with held(arguments.out), shown_progress() as show:
         left_out = build_emoset(
             reading.samples,
             arguments.out,
@@ -172,7 +173,7 @@ def _build_eemodb(arguments: argparse.Namespace) -> None:
         + f" --radius {arguments.radius:g} --test-share {arguments.test_share:g} --seed {arguments.seed}"
     )
     lexicon = read_lexicon(arguments.lexicon) if arguments.lexicon else None
-    with shown_progress() as show:
+    with held(arguments.out), shown_progress() as show:
         left_out = build_eemodb(samples, arguments.out, build, lexicon=lexicon, made_by=made_by, show=show)
     say(f"{left_out} samples have no picture or no label and are left out", sys.stderr)
     report(arguments.out)

@@ -20,6 +20,7 @@ from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, Unavailable
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.storage.files import write_whole
 from emofeedback_trainer.core.ray_cluster import ray_cluster
 from emofeedback_trainer.data.captions import Captions, Wanted, caption
 from emofeedback_trainer.data.card import Show
@@ -61,9 +62,7 @@ def caption_all(
     show("captions", done, len(tasks))
     if missing:
         for number, text in _captioned(missing, engines, judges, gpus):
-            partial = _path(folder, number).with_suffix(".partial")
-            partial.write_text(text, encoding="utf-8")
-            partial.rename(_path(folder, number))
+            write_whole(_path(folder, number), text.encode())
             done += len(parts[number])
             show("captions", done, len(tasks))
     return _read(folder, len(parts))

@@ -6,6 +6,7 @@ another one can't be mixed in; `README.md` and `histograms.png` are written when
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.storage.files import LOCK, write_whole
 from emofeedback_trainer.core.legible import legible
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import AXES, Sample
@@ -76,10 +78,10 @@ def begin(folder: Path, card: Card) -> None:
                 f"{folder} was begun by `{_made_by(path)}`, with other settings, models or sources than now: "
                 "go on with the same ones, or choose another folder"
             )
-    elif any(folder.iterdir()):
+    elif any(entry.name != LOCK and entry.suffix != ".part" for entry in folder.iterdir()):
         raise FailedPrecondition(f"{folder} is not empty and holds no data set that was begun here: choose another one")
     else:
-        path.write_text(wanted, encoding="utf-8")
+        write_whole(path, wanted.encode())
 
 
 def is_finished(folder: Path) -> bool:
@@ -90,8 +92,10 @@ def is_finished(folder: Path) -> bool:
 def finish(folder: Path, card: Card) -> None:
     """Writes the card's picture and page from what the folder's splits hold; the page comes last."""
     samples = {split: read_split(folder, split) for split in splits(folder)}
-    _histograms(samples).savefig(folder / _PICTURE, metadata={"Software": None})
-    (folder / _PAGE).write_text(_page(folder, card, samples), encoding="utf-8")
+    picture = io.BytesIO()
+    _histograms(samples).savefig(picture, metadata={"Software": None})
+    write_whole(folder / _PICTURE, picture.getvalue())
+    write_whole(folder / _PAGE, _page(folder, card, samples).encode())
 
 
 def _made_by(path: Path) -> str:

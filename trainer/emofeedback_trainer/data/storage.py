@@ -23,6 +23,7 @@ from PIL import Image
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
 from emofeedback.judge.images import FORMATS, read_image
+from emofeedback.storage.files import explained
 from emofeedback.storage.texts import file_within
 from emofeedback_trainer.data.records import AXES, BadRow, RankedEmotion, Sample
 
@@ -60,10 +61,19 @@ def write_split(folder: Path, split: str, samples: Iterable[Sample]) -> int:
     Raises:
         FailedPrecondition: the folder has this split already.
         InvalidRequest: an id comes twice, a sample has no readable picture, or there is no sample at all.
+        ResourceExhausted: the disk is full.
     """
-    target, partial = folder / split, folder / f".{split}.partial"
+    target = folder / split
     if target.exists():
         raise FailedPrecondition(f"{target} exists already: remove it, or write into another folder")
+    try:
+        return _write_split(folder, split, samples)
+    except OSError as error:
+        raise explained(error, target) from error
+
+
+def _write_split(folder: Path, split: str, samples: Iterable[Sample]) -> int:
+    target, partial = folder / split, folder / f".{split}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     (partial / _IMAGES).mkdir(parents=True)
     rows: dict[str, dict[str, Any]] = {}

@@ -16,6 +16,8 @@ from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback.profiles.overrides import parse_changes
+from emofeedback.storage.files import held
+from emofeedback_trainer.core.run_files import read_result
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.events import RunEvent
@@ -72,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         InvalidRequest: the configuration or the folder is refused, before any model is loaded.
+        FailedPrecondition: another process works in the folder.
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
@@ -85,18 +88,36 @@ def run(arguments: argparse.Namespace) -> None:
     check_trackers(report_to)
     prepare(config, files, resume=arguments.resume)
     console = PlainConsole()
-    try:
-        result = _trained(config, arguments.out, arguments.resume, report_to, console)
-        report = write_report(arguments.out)
-    except BaseException:
-        _say_what_is_kept(files, console)
-        raise
+    with held(arguments.out):
+        files.keep_config(config)
+        _say_how_it_goes_on(config, files, console)
+        try:
+            result = _trained(config, arguments.out, arguments.resume, report_to, console)
+            report = write_report(arguments.out)
+        except BaseException:
+            _say_what_is_kept(files, console)
+            raise
     for line in (
         f"Policy: {result.policy} ({result.digest})",
         f"Report: {report}",
         f"Finished in {result.seconds / 60:.1f} min.",
     ):
         console.print(line, soft_wrap=True)
+
+
+def _say_how_it_goes_on(config: FlowGrpoConfig, files: RunFolder, console: Console) -> None:
+    """Of a run that had come to its end."""
+    done = read_result(files.path)
+    if not done:
+        return
+    if done["iterations"] >= config.iterations:
+        line = f"The run has finished all of its {done['iterations']} iterations; `--set iterations=N` goes on to more."
+    else:
+        line = (
+            f"The run was finished after {done['iterations']} iterations, its policy {done['policy']} stays; it goes "
+            f"on to {config.iterations}, and the policy that it then leaves has a name of its own."
+        )
+    console.print(line, soft_wrap=True)
 
 
 def _say_what_is_kept(files: RunFolder, console: Console) -> None:

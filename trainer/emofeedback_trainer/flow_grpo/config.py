@@ -89,7 +89,7 @@ class FlowGrpoConfig:
     """One run."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")] = "nano"
-    """The run's name; its policies are called `<name>-<iteration>` and `<name>-final`."""
+    """Of the run; its policies are called `<name>-<iteration>` and `<name>-final` (see `Versions.publish_final`)."""
     profile: str = "nano"
     """Name or TOML file of the profile whose generator learns and whose judge rewards."""
     address: str = ""
@@ -221,14 +221,24 @@ def load_config(source: str) -> FlowGrpoConfig:
         InvalidRequest: no such configuration or file, or keys that are unknown, of the wrong type or out of their
             ranges: a violation for each, by its dotted key.
     """
-    return with_changes(*extended(source, CONFIGS, "config"))
+    return checked_profile(read_config(source))
+
+
+def read_config(source: str) -> FlowGrpoConfig:
+    """As `load_config`, before anything that the configuration names is opened."""
+    base, changes = extended(source, CONFIGS, "config")
+    return changed(base, present_keys(changes, base))
 
 
 def with_changes(config: FlowGrpoConfig, changes: Mapping[str, Any]) -> FlowGrpoConfig:
     """The configuration with some keys replaced, in tables or by dotted key; raises as `load_config`."""
-    replaced = changed(config, present_keys(changes, config))
-    load_profile(replaced.profile)
-    return replaced
+    return checked_profile(changed(config, present_keys(changes, config)))
+
+
+def checked_profile(config: FlowGrpoConfig) -> FlowGrpoConfig:
+    """The configuration itself; raises `InvalidRequest` where its profile is wrong."""
+    load_profile(config.profile)
+    return config
 
 
 def present_keys(values: Mapping[str, Any], config: FlowGrpoConfig) -> dict[str, Any]:

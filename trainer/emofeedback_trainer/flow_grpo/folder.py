@@ -16,7 +16,7 @@ from typing import Any
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.training import RunState
 from emofeedback.profiles.overrides import to_toml
-from emofeedback.storage.files import write_json, write_whole
+from emofeedback.storage.files import LOCK, write_json, write_whole
 from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
 from emofeedback_trainer.core.run_files import (
     CHECKPOINT,
@@ -51,7 +51,7 @@ class RunFolder:
         return str((self.path / "policies").resolve())
 
     def require_free(self, *, resume: bool) -> None:
-        """A folder holds one run.
+        """A folder holds one run. One that was cut before its first checkpoint begins anew, with or without `resume`.
 
         Raises:
             InvalidRequest: there is one in it and `resume` is off, or there is none to resume.
@@ -59,7 +59,7 @@ class RunFolder:
         holds_run = lines_path(self.path, METRICS).exists() or self.checkpoints.exists()
         if holds_run and not resume:
             raise InvalidRequest.of("out", f"{self.path} holds a run: name another folder, or --resume the run in it")
-        if resume and not holds_run:
+        if resume and not (holds_run or (self.path / CONFIG).exists() or (self.path / LOCK).exists()):
             raise InvalidRequest.of("out", f"{self.path} holds no run to resume")
 
     def keep_config(self, config: FlowGrpoConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.policy_store import PolicyStore
-from emofeedback_trainer.core.publish import publish
+from emofeedback_trainer.core.publish import NameTakenError, publish
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 
 
@@ -38,9 +39,16 @@ class Versions:
         return self._publish(f"{self.config.name}-{iteration:06d}", iteration, adapter, strength=1.0)
 
     def publish_final(self, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
-        """What the run leaves behind, at the configuration's `final_strength`; raises as `policies.publish`."""
-        strength = self.config.final_strength
-        return self._publish(f"{self.config.name}-final", iteration, adapter, strength=strength)
+        """What the run leaves behind, at the configuration's `final_strength`; raises as `policies.publish`.
+
+        It is called `<name>-final`. Where an earlier end of the run has that name, its iterations stand behind it
+        (`<name>-final-000240`), and where that is taken as well, its strength too (`<name>-final-000240-0.5`).
+        """
+        strength, final = self.config.final_strength, f"{self.config.name}-final"
+        for name in (final, f"{final}-{iteration:06d}"):
+            with contextlib.suppress(NameTakenError):
+                return self._publish(name, iteration, adapter, strength=strength)
+        return self._publish(f"{final}-{iteration:06d}-{strength:g}", iteration, adapter, strength=strength)
 
     def forget(self, iteration: int) -> None:
         """Deletes the run's policies that are not among the newest after so many iterations, nor on the panel's record.

@@ -12,6 +12,7 @@ from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole
 from emofeedback.profiles.overrides import parse_changes
+from emofeedback.storage.files import held
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split, splits
@@ -63,14 +64,18 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
     """Trains to the end, or until Ctrl-C, and says what there is.
 
     Raises:
+        InvalidRequest: as `JudgeRunFolder.require_free`.
+        FailedPrecondition: another process works in the folder.
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
+    JudgeRunFolder(arguments.out).require_free(resume=arguments.resume)
     stop_on_signals()
     silence_libraries()
     console = PlainConsole()
     try:
-        judge = train(console)
+        with held(arguments.out):
+            judge = train(console)
     except (EmoFeedbackError, KeyboardInterrupt):
         if JudgeRunFolder(arguments.out).checkpoint():
             resume = f"emofeedback-train {command} --data {arguments.data} --out {arguments.out} --resume"

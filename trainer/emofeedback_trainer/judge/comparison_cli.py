@@ -10,7 +10,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import PlainConsole, say
 from emofeedback.profiles.builtin import NANO_PROFILE
-from emofeedback.storage.files import write_json, write_whole
+from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import data_digest, read_split, splits
@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
         test=test,
         console=PlainConsole(stderr=True),
     )
-    measured = compare(plan, arguments.only or known)
+    with held(arguments.out):
+        measured = compare(plan, arguments.only or known)
     table = rows(measured, test, seed=arguments.seed)
     provenance = Provenance(
         command=this_command(),

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.overrides import to_toml
-from emofeedback.storage.files import write_json, write_whole
+from emofeedback.storage.files import LOCK, write_json, write_whole
 from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
 from emofeedback_trainer.core.run_files import CONFIG, RESULT, lines_path, read_result, rename_earlier
 from emofeedback_trainer.judge.config import present_keys
@@ -59,6 +59,17 @@ class JudgeRunFolder:
     def config(self) -> Path:
         return self.path / CONFIG
 
+    def require_free(self, *, resume: bool) -> None:
+        """A folder holds one run. One that was cut before its first checkpoint begins anew.
+
+        Raises:
+            InvalidRequest: there is one in it and `resume` is off, or there is none to resume.
+        """
+        if not resume and self.config.exists():
+            raise InvalidRequest.of("out", f"{self.path} holds a run: name another folder, or --resume the run in it")
+        if resume and not (self.config.exists() or (self.path / LOCK).exists()):
+            raise InvalidRequest.of("out", f"{self.path} holds no run to resume")
+
     def open(self, config: Any, *, resume: bool) -> Path | None:
         """Takes the folder for a run.
 
@@ -66,14 +77,10 @@ class JudgeRunFolder:
             The checkpoint to go on from, None for a fresh start.
 
         Raises:
-            InvalidRequest: there is a run in it and `resume` is off, there is none to resume, or it was started with
-                another configuration.
+            InvalidRequest: as `require_free`, or the run was started with another configuration.
         """
-        if not resume and self.config.exists():
-            raise InvalidRequest.of("out", f"{self.path} holds a run: name another folder, or --resume the run in it")
-        if resume and not self.config.exists():
-            raise InvalidRequest.of("out", f"{self.path} holds no run to resume")
-        if resume:
+        self.require_free(resume=resume)
+        if self.config.exists():
             self.require_started_with(config)
         write_whole(self.config, to_toml(config).encode())
         checkpoint = self.checkpoint()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig
 from rich.console import Console
+from safetensors import SafetensorError
 from transformers import AutoConfig, PrinterCallback, Qwen2_5_VLForConditionalGeneration
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
 from emofeedback.storage.checkpoints import check_device, digest, fetch
+from emofeedback.storage.files import explained
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.judge.callbacks import MetricsCallback
 from emofeedback_trainer.judge.config import GrpoConfig, ModelConfig, SftConfig
@@ -43,7 +48,8 @@ def trained(
 
     Raises:
         InvalidRequest: as `JudgeRunFolder.open`, or the data has no labels for the tasks.
-        FailedPrecondition: the checkpoint or the device can't be had.
+        FailedPrecondition: the checkpoint or the device can't be had, or the folder can't be written.
+        ResourceExhausted: the disk is full; the last checkpoint is whole.
     """
     if not held_out:
         raise InvalidRequest.of("data", "has no validation split: what is learned must be measured on other pictures")
@@ -65,8 +71,9 @@ def trained(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(watching)
     began = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _export(trainer.model, source, files.judge)
+    with told_of_the_disk(folder):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        _export(trainer.model, source, files.judge)
     draw_curves(files)
     result = TrainedJudge(
         checkpoint=files.judge,
@@ -116,6 +123,20 @@ def _load(config: ModelConfig, source: Path) -> Any:
     if config.device == "cpu":
         model.set_attn_implementation("eager")  # twice as fast backward as the fused kernel, at a judge's lengths
     return model.to(config.device)
+
+
+@contextmanager
+def told_of_the_disk(folder: Path) -> Iterator[None]:
+    """TRL's and safetensors' own errors about it become ours."""
+    try:
+        yield
+    except OSError as error:
+        raise explained(error, folder) from error
+    except SafetensorError as error:
+        code = next((code for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)), 0)
+        if not code:
+            raise
+        raise explained(OSError(code, os.strerror(code)), folder) from error
 
 
 def _export(model: Any, source: Path, destination: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.storage.files import held
 from emofeedback_trainer.data.build_cli import Subcommands, add_builder, add_counts, report, shown_progress
 from emofeedback_trainer.data.card import Card, Show, begin, finish
 from emofeedback_trainer.data.records import RankedEmotion, Sample
@@ -153,6 +154,6 @@ def _run(arguments: argparse.Namespace) -> None:
     data = SceneData(
         train=arguments.train, val=arguments.val, test=arguments.test, seed=arguments.seed, worn=arguments.worn
     )
-    with shown_progress() as show:
+    with held(arguments.out), shown_progress() as show:
         build_scenes(arguments.out, data, show)
     report(arguments.out)

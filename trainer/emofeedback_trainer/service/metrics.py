@@ -24,8 +24,10 @@ async def record_forever(supervisor: Supervisor) -> None:
     while True:
         try:
             record_runs(await supervisor.list(LIMITS.runs_per_list))
-        except EmoFeedbackError as error:  # an unreadable record: it may be put right
+        except EmoFeedbackError as error:  # a cluster that is away: it may be put right
             log.error("the runs can't be measured: %s", error)
+        except Exception:
+            log.exception("the runs can't be measured")
         await asyncio.sleep(_SECONDS)
 
 

@@ -6,12 +6,11 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import grpc
-from filelock import FileLock, Timeout
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
@@ -19,7 +18,9 @@ from emofeedback.observability.console import say
 from emofeedback.observability.metrics import export_over_http
 from emofeedback.observability.tracing import export_traces
 from emofeedback.serving.kubernetes import connect
+from emofeedback.storage.files import held
 from emofeedback.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
+from emofeedback_trainer.service.allowance import ITS_OWN, Allowance, read_allowance
 from emofeedback_trainer.service.backends.base import Backend
 from emofeedback_trainer.service.backends.process import Processes
 from emofeedback_trainer.service.metrics import record_forever
@@ -33,6 +34,9 @@ _EXAMPLES = """examples:
   emofeedback-train serve --runs runs --backend ray           jobs of the Ray that `ray start --head` has started
   emofeedback-train serve --runs /runs --backend kubernetes --job-template rayjob.yaml
                                                               RayJobs of a cluster with KubeRay; the chart does this
+
+A run gets the service's own: built-in profiles and prompts, engines in its process, policies in its folder. More:
+  emofeedback-train serve --allow 'addresses=["127.0.0.1:9000"]' --allow 'policies=["s3://bucket/policies"]'
 """
 GRACE_SECONDS = 60.0
 """Given to a cancelled run, to say so and to end."""
@@ -67,6 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--namespace", default="", metavar="NS", help="of the RayJobs (default: the pod's or context's)"
     )
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what runs may ask for, written as in TOML: addresses, policies, profiles, prompts (lists of texts), "
+        "iterations, groups, images, workers; may be repeated",
+    )
     parser.set_defaults(run=run)
 
 
@@ -95,6 +107,7 @@ async def _serve_until_ended(arguments: argparse.Namespace) -> None:
         host=arguments.host,
         port=arguments.port,
         parallel=arguments.parallel,
+        allowance=read_allowance(arguments.allow),
         token=os.environ.get(TOKEN_VARIABLE, ""),
     ) as address:
         say(f"The trainer answers at {address}, runs in {arguments.runs}. Ctrl-C ends it, runs go on.")
@@ -125,6 +138,7 @@ async def serving(
     host: str = "127.0.0.1",
     port: int = 0,
     parallel: int = 1,
+    allowance: Allowance = ITS_OWN,
     token: str = "",
     grace: float = GRACE_SECONDS,
     interval: float = 0.5,
@@ -136,8 +150,8 @@ async def serving(
         FailedPrecondition: the port is taken, the folder can't be written, or another service has it.
     """
     store = RunStore(folder)
-    with _owned(store.service_directory() / ".lock"):
-        supervisor = Supervisor(store, backend, parallel=parallel, grace=grace, interval=interval)
+    with held(store.service_directory()):
+        supervisor = Supervisor(store, backend, parallel=parallel, allowance=allowance, grace=grace, interval=interval)
         options = [("grpc.max_receive_message_length", LIMITS.message_bytes), ("grpc.so_reuseport", 0)]
         server = grpc.aio.server(options=options)
         add_TrainerServiceServicer_to_server(TrainerServicer(supervisor, token), server)  # type: ignore[arg-type]
@@ -154,13 +168,3 @@ async def serving(
             tending.cancel()
             recording.cancel()
             await server.stop(_END_SECONDS)
-
-
-@contextmanager
-def _owned(path: Path) -> Iterator[None]:
-    """Two services over one folder would start its runs twice."""
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout as error:
-        raise FailedPrecondition(f"another trainer service has {path.parents[1]}") from error

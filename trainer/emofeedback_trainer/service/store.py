@@ -10,18 +10,25 @@ Everything is on disk, so a service that is started anew goes on where the last 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.training import RunState, TrainingRun
 from emofeedback.storage.files import write_json, write_whole
-from emofeedback_trainer.core.jsonl import read_lines
+from emofeedback_trainer.core.jsonl import last_line
 from emofeedback_trainer.core.run_files import EVAL, METRICS, STATUS, Status, lines_path, numbers, read_status
 from emofeedback_trainer.service.backends.base import JobStatus
 
+T = TypeVar("T")
+
 _RECORD = "run.json"
+_SILENT_SECONDS, _SILENT_ITERATIONS = 1800.0, 10.0
+"""A process that has said nothing for so long, and for as long as so many iterations take, may hang. The first
+iteration, with the models to load and the panel to measure, takes longest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +86,15 @@ class RunStore:
         """
         path = self.service_directory(name) / _RECORD
         try:
-            return Record(**json.loads(path.read_text(encoding="utf-8")))
+            record = Record(**json.loads(path.read_text(encoding="utf-8")))
+            if record.name != name or not all(
+                isinstance(time, int | float) for time in (record.created, record.queued)
+            ):
+                raise ValueError(f"it is no record of {name}")
+            return record
         except FileNotFoundError:
             return None
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, RecursionError, TypeError, ValueError) as error:
             raise FailedPrecondition(f"{path} can't be read: {error!r}") from error
 
     def record(self, name: str) -> Record:
@@ -92,10 +104,16 @@ class RunStore:
             raise NotFound(f"no run is called {name!r}")
         return found
 
-    def records(self) -> list[Record]:
-        """All of them, those that were queued last at the end; raises as `find`."""
-        found = (self.find(path.name) for path in self.service_directory().iterdir() if path.is_dir())
-        return sorted((record for record in found if record), key=lambda record: record.queued)
+    def records(self) -> tuple[list[Record], dict[str, str]]:
+        """All of them, those that were queued last at the end, and by name why others can't be read."""
+        records, unreadable = [], {}
+        for path in sorted(self.service_directory().iterdir()):
+            try:
+                if path.is_dir() and (record := self.find(path.name)):
+                    records.append(record)
+            except FailedPrecondition as error:
+                unreadable[path.name] = str(error)
+        return sorted(records, key=lambda record: record.queued), unreadable
 
     def keep(self, record: Record, config: str | None = None) -> None:
         """Writes a record, for a new run together with its configuration.
@@ -109,28 +127,68 @@ class RunStore:
         write_json(self.service_directory(record.name) / _RECORD, asdict(record))
 
     def run(self, record: Record, job: JobStatus) -> TrainingRun:
-        """How the run stands, by its files and by its back end. Raises `FailedPrecondition` where one can't be read."""
+        """How the run stands, by its files and by its back end; the message names a file that can't be read."""
         folder = self.directory(record.name)
         config = self.config_path(record.name)
-        status = read_status(folder)
-        metrics, panel = lines_path(folder, METRICS), read_lines(lines_path(folder, EVAL))
-        curve = read_lines(metrics)
+        metrics = lines_path(folder, METRICS)
+        problems: list[str] = []
+
+        def found(read: Callable[[Path], T | None], path: Path) -> T | None:
+            try:
+                return read(path)
+            except FailedPrecondition as error:
+                problems.append(str(error))
+                return None
+
+        status, text = found(read_status, folder), found(_text, config)
+        last, panel = found(last_line, metrics), found(last_line, lines_path(folder, EVAL))
         state, message = standing(record, status, job)
+        if state is RunState.RUNNING and not message:
+            message = silence(status, last or {}, datetime.now(UTC))
         written = (folder / STATUS, metrics, config.with_name(_RECORD))
         return TrainingRun(
             name=record.name,
-            config=config.read_text(encoding="utf-8"),
+            config=text or "",
             state=state,
-            iteration=status.iteration if status else max((line["iteration"] for line in curve), default=0),
+            iteration=status.iteration if status else (last or {}).get("iteration", 0),
             iterations=status.iterations if status else 0,
-            metrics=numbers(curve[-1]) if curve else {},
-            panel=numbers(panel[-1]) if panel else {},
+            metrics=numbers(last or {}),
+            panel=numbers(panel or {}),
             created=_time(record.created),
             updated=_time(max(path.stat().st_mtime for path in written if path.exists())),
-            message=message,
+            message="; ".join(filter(None, (message, *problems))),
             folder=str(folder),
             policies=record.policies,
         )
+
+    def unreadable(self, name: str, problem: str) -> TrainingRun:
+        """How a run is told of whose record can't be read."""
+        time = _time(self.service_directory(name).stat().st_mtime)
+        folder = str(self.directory(name))
+        return TrainingRun(
+            name=name,
+            config="",
+            state=RunState.FAILED,
+            created=time,
+            updated=time,
+            message=problem,
+            folder=folder,
+            policies="",
+        )
+
+
+def silence(status: Status | None, last: Mapping[str, Any], now: datetime) -> str:
+    """What there is to say of a running process that has said nothing for long; empty where it has not been long.
+
+    Args:
+        last: line of its metrics; an iteration may take many times as long as that one did.
+    """
+    if status is None or status.updated is None:
+        return ""
+    silent = (now - status.updated).total_seconds()
+    if silent <= max(_SILENT_SECONDS, _SILENT_ITERATIONS * float(last.get("seconds", 0))):
+        return ""
+    return f"it has said nothing for {silent / 60:.0f} min and may hang: cancel it, and resume it"
 
 
 def standing(record: Record, status: Status | None, job: JobStatus) -> tuple[RunState, str]:
@@ -156,6 +214,13 @@ def standing(record: Record, status: Status | None, job: JobStatus) -> tuple[Run
         return RunState.FAILED, record.refused
     said = f" (its last words: {job.words})" if job.words else ""
     return RunState.FAILED, f"its process is gone{said}; it can be resumed from its last checkpoint"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FailedPrecondition(f"{path} can't be read: {error}") from error
 
 
 def _time(seconds: float) -> datetime:

@@ -6,23 +6,34 @@ Back ends may be slow (a cluster's API) and are asked in one thread: calls and t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import dataclasses
 import logging
 import tempfile
 import time
 import tomllib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, FieldViolation, InvalidRequest, NotFound
+from emofeedback.domain.errors import (
+    EmoFeedbackError,
+    FailedPrecondition,
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
 from emofeedback.domain.training import RunEvent, RunRequest, RunState, RunStateChanged, TrainingRun
+from emofeedback.observability.metrics import TRAINING_FAULTS, TRAINING_TENDED
 from emofeedback.observability.tracing import traceparent
 from emofeedback_trainer.core.history import History
 from emofeedback_trainer.core.run_files import CHECKPOINT, STATUS
+from emofeedback_trainer.flow_grpo.config import checked_profile, read_config
+from emofeedback_trainer.service.allowance import ITS_OWN, Allowance
 from emofeedback_trainer.service.backends.base import Backend, JobStatus
 from emofeedback_trainer.service.store import Record, RunStore
 
@@ -41,18 +52,21 @@ class Supervisor:
         backend: Backend,
         *,
         parallel: int = 1,
+        allowance: Allowance = ITS_OWN,
         grace: float = 60.0,
         interval: float = 0.5,
     ) -> None:
         """
         Args:
             parallel: runs at a time.
+            allowance: what a run's configuration may ask for.
             grace: seconds that a cancelled run has to save its work before it is killed.
             interval: seconds between two looks at the runs and their files.
         """
         self._store = store
         self._backend = backend
         self._parallel = parallel
+        self._allowance = allowance
         self._grace = grace
         self._interval = interval
         self._thread = ThreadPoolExecutor(1, "runs")
@@ -71,8 +85,7 @@ class Supervisor:
             return await self.get(request.name)
         if request.resume:
             return await self._in_turn(self._resume, request)
-        # In a thread of its own: the first configuration brings PyTorch into the process.
-        config, policies = await asyncio.to_thread(checked, request)
+        config, policies = await asyncio.to_thread(checked, request, self._allowance)
         return await self._in_turn(self._queue, request, config, policies)
 
     async def get(self, name: str) -> TrainingRun:
@@ -96,7 +109,7 @@ class Supervisor:
         told: RunState | None = None
         while True:
             run = await self.get(name)  # before the news: a run that is over has no more of them
-            news = history.news()
+            news = await asyncio.to_thread(history.news)
             if run.state is not told and not run.state.is_over:
                 yield RunStateChanged(run=run)
                 told = run.state
@@ -112,8 +125,13 @@ class Supervisor:
         while True:
             try:
                 await self._in_turn(self._tend)
+                TRAINING_TENDED.record(time.time())
             except EmoFeedbackError as error:  # a full disk, a cluster that is away: it may be put right
+                TRAINING_FAULTS.record(1)
                 log.error("the runs can't be looked after: %s", error)
+            except Exception:  # a fault of ours in one pass must not leave all runs alone
+                TRAINING_FAULTS.record(1)
+                log.exception("the runs can't be looked after")
             await asyncio.sleep(self._interval)
 
     async def _in_turn(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -121,12 +139,17 @@ class Supervisor:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(carrying, work, *args, **kwargs))
 
     def _get(self, name: str) -> TrainingRun:
-        record = self._store.record(name)
-        return self._store.run(record, self._look(record))
+        try:
+            record = self._store.record(name)
+            return self._store.run(record, self._look(record))
+        except (FailedPrecondition, OSError) as error:
+            return self._store.unreadable(name, str(error))
 
     def _list(self, limit: int) -> Sequence[TrainingRun]:
-        records = sorted(self._store.records(), key=lambda record: record.created, reverse=True)
-        return [dataclasses.replace(self._get(record.name), config="") for record in records[:limit]]
+        records, unreadable = self._store.records()
+        newest = sorted(records, key=lambda record: record.created, reverse=True)
+        names = [*unreadable, *(record.name for record in newest)]
+        return [dataclasses.replace(self._get(name), config="") for name in names[:limit]]
 
     def _cancel(self, name: str) -> TrainingRun:
         record = self._store.record(name)
@@ -183,14 +206,33 @@ class Supervisor:
 
     def _tend(self) -> None:
         """Kills what was cancelled and does not end; starts what waits, while there is room."""
-        records = self._store.records()
-        alive = [record for record in records if self._look(record).alive]
+        records, _ = self._store.records()
+        alive = [record for record in records if self._takes_a_place(record)]
         for record in alive:
             if record.canceled and time.time() > record.canceled + self._grace:
-                self._backend.kill(self._store.service_directory(record.name))
+                with self._costing_one_run(record):
+                    self._backend.kill(self._store.service_directory(record.name))
         waiting = [record for record in records if not record.started and not record.canceled]
         for record in waiting[: max(self._parallel - len(alive), 0)]:
-            self._start(record)
+            with self._costing_one_run(record):
+                self._start(record)
+
+    def _takes_a_place(self, record: Record) -> bool:
+        """Whether it runs; one that can't be looked at may."""
+        with self._costing_one_run(record):
+            return self._look(record).alive
+        return True
+
+    @contextlib.contextmanager
+    def _costing_one_run(self, record: Record) -> Iterator[None]:
+        """What goes wrong with one run is said and tried again; the others don't wait for it."""
+        try:
+            yield
+        except Unavailable:  # nor can any other be looked after
+            raise
+        except (EmoFeedbackError, OSError) as error:
+            TRAINING_FAULTS.record(1)
+            log.error("run %s can't be looked after: %s", record.name, error)
 
     def _start(self, record: Record) -> None:
         """What the run said about its last end must not be taken for the new one's, so it goes first."""
@@ -220,13 +262,15 @@ class Supervisor:
         return job
 
 
-def checked(request: RunRequest) -> tuple[str, str]:
-    """The configuration as it will be run, with the run's name in it, and the URI of its policies, where it has one."""
-    from emofeedback_trainer.flow_grpo.config import load_config
+def checked(request: RunRequest, allowance: Allowance = ITS_OWN) -> tuple[str, str]:
+    """The configuration as it will be run, with the run's name in it, and the URI of its policies, where it has one.
 
+    Raises:
+        InvalidRequest: it is wrong, or asks for more than is allowed; the dotted keys are named.
+    """
     try:
         content = tomllib.loads(request.config)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidRequest.of("config", f"is not TOML: {error}") from error
     if content.get("name", request.name) != request.name:
         raise InvalidRequest.of("config.name", f"is {content['name']!r}, but the run is called {request.name!r}")
@@ -235,7 +279,10 @@ def checked(request: RunRequest) -> tuple[str, str]:
         path = Path(folder) / "config.toml"
         path.write_text(config, encoding="utf-8")
         try:
-            return config, load_config(str(path)).policies
+            settings = read_config(str(path))
+            if too_much := list(allowance.problems(settings)):
+                raise InvalidRequest(*too_much)
+            return config, checked_profile(settings).policies
         except InvalidRequest as error:
             raise InvalidRequest(*map(_of_request, error.violations)) from error
 

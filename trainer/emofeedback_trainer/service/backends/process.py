@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition, ResourceExhausted
+from emofeedback.storage.files import explained
 from emofeedback_trainer.service.backends.base import JobStatus, last_line
 
 _LOCK = "process"
@@ -33,6 +34,12 @@ class Processes:
 
     def start(self, folder: Path, words: Sequence[str]) -> None:
         """Runs `emofeedback-train WORDS` in a session of its own, its output in the folder."""
+        try:
+            self._start(folder, words)
+        except OSError as error:
+            raise explained(error, folder / _LOCK) from error
+
+    def _start(self, folder: Path, words: Sequence[str]) -> None:
         with (folder / _LOCK).open("a+") as lock, (folder / _OUTPUT).open("ab") as output:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,8 +58,13 @@ class Processes:
                 raise ResourceExhausted(f"there is no room for another process, {folder.name} waits") from error
             except OSError as error:
                 raise FailedPrecondition(f"no process for {folder.name} can be started: {error.strerror}") from error
-            lock.truncate(0)
-            lock.write(str(child.pid))
+            try:
+                lock.truncate(0)
+                lock.write(str(child.pid))
+                lock.flush()
+            except OSError:  # a process whose number nobody knows can't be ended
+                child.kill()
+                raise
         self._children.append(child)
 
     def look(self, folder: Path) -> JobStatus:
@@ -71,9 +83,13 @@ class Processes:
         self._signal(folder, signal.SIGKILL)
 
     def _signal(self, folder: Path, number: signal.Signals) -> None:
-        if _is_locked(folder / _LOCK):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(int((folder / _LOCK).read_text()), number)
+        if not _is_locked(folder / _LOCK):
+            return
+        text = (folder / _LOCK).read_text(encoding="utf-8", errors="replace")
+        if not (text.isascii() and text.isdecimal() and int(text) > 1):
+            raise FailedPrecondition(f"{folder / _LOCK} holds no process's number, so {folder.name} can't be ended")
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(int(text), number)
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,0 +1,41 @@
+"""Commands that are killed (`kill -9`) at random times and resumed end as the one that nobody disturbed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.killed_command import kept, until_finished
+
+TARGET = ("--valence", "7.5", "--arousal", "3")
+CREATE = ("create", "a quiet harbor", *TARGET, "--rounds", "4", "--images", "4", "--out")
+SWEEP = ("sweep", "a quiet harbor", "--grid", "2", "--rounds", "2", "--images", "2", "--out")
+COMMANDS = {"create": CREATE, "sweep": SWEEP, "flow-grpo": ("flow-grpo",)}
+ALL_TIMES = 10
+
+
+def check(command: str, folder: Path, *, runs: int, kills: int) -> None:
+    words = COMMANDS[command]
+    _, seconds = until_finished([*words, str(folder / "whole")], kills=0, seconds=0, seed=0)
+    whole, killed = kept(folder / "whole"), 0
+    for run in range(runs):
+        cut = folder / f"cut-{run}"
+        killed += until_finished([*words, str(cut)], kills=kills, seconds=seconds, seed=run)[0]
+        assert kept(cut) == whole, f"run {run} differs"
+    print(f"{command}: {runs} runs, killed {killed} times, each equal to the uninterrupted one")
+    assert killed
+
+
+@pytest.mark.parametrize("command", ["create", "sweep"])
+def test_a_command_that_is_killed_twice_ends_as_the_uninterrupted_one(command: str, tmp_path: Path) -> None:
+    check(command, tmp_path, runs=1, kills=2)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_is_killed_at_ten_random_times_ends_as_the_uninterrupted_one(
+    command: str, tmp_path: Path
+) -> None:
+    check(command, tmp_path, runs=ALL_TIMES, kills=1)
+    check(command, tmp_path / "again", runs=1, kills=ALL_TIMES)
