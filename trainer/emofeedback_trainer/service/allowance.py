@@ -7,16 +7,18 @@ run's process, policies in the run's folder. `emofeedback-train serve --allow KE
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.errors import FieldViolation
 from emofeedback.profiles.builtin import PROFILES
 from emofeedback.profiles.overrides import changed, parse_changes
+from emofeedback.profiles.profile import STRICT
 from emofeedback_trainer.core.task import TASKS
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Allowance:
     """The service's limits for its runs."""
 
