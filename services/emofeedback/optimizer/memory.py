@@ -26,8 +26,8 @@ _NOISE = 0.5
 _PRIOR = 1.0
 """Standard deviation of a word's effect before anything is seen, in points."""
 _BASE_PRIOR = 10.0
-TRUST = 0.4
-"""Share of the words in what is likely, the rest is the reading's: for errors of about 0.6 and 0.5 points."""
+TRUST = 0.5
+"""Share of the words in what is likely, the rest is the reading's: their errors are about alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
