@@ -151,8 +151,10 @@ async def optimize(
                 )
                 gradients, (best_reasoning, worst_reasoning) = await both(
                     together(
-                        estimate_gradient(replace(comparison, target=aim), judge=judge, settings=settings)
-                        for aim in aims
+                        estimate_gradient(
+                            replace(comparison, target=aim), judge=judge, settings=settings, variant=variant
+                        )
+                        for variant, aim in enumerate(aims)
                     ),
                     reasons_of([best_image, worst_image], user=request.user, judge=judge),
                 )

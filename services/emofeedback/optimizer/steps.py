@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from emofeedback.domain.affect import AffectPoint, clip_to_scale
 from emofeedback.domain.assessment import Assessment, Conversation, Decoding, Judge
+from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import Gradient, GradientRequest, Proposal, Rejection, Rewrite, UpdateRequest
 from emofeedback.domain.text import estimated_tokens, shorten
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
@@ -24,6 +25,7 @@ from emofeedback.profiles.profile import OptimizerSettings
 _GRADIENT_ATTEMPTS = 2
 _WARMING = 0.4
 """Temperature that each further attempt adds: near the model's first choice before far from it."""
+_VARIANT_TEMPERATURE = 0.7
 _RADIUS = 1.0
 """How far from the target the further rewrites of a round aim at most, in points of the 1-9 scale: about as far as a
 good one misses."""
@@ -43,14 +45,19 @@ class RoundUpdate:
     """The usable rewrites beside the first."""
 
 
-async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings: OptimizerSettings) -> Gradient:
-    """Step 2: the judge compares the best image with the worst, against the target."""
+async def estimate_gradient(
+    request: GradientRequest, *, judge: Judge, settings: OptimizerSettings, variant: int = 0
+) -> Gradient:
+    """Step 2: the judge compares the best image with the worst, against the target.
+
+    Variant 0 is the model's first choice; the others are sampled, so that several analyses say several things.
+    """
     conversation = gradient_conversation(
         request.prompt, request.target, request.best_image, request.best, request.worst_image, request.worst
     )
     analysis, rejected = "", list[Rejection]()
     for attempt in range(_GRADIENT_ATTEMPTS):
-        reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge)
+        reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge, variant=variant)
         try:
             analysis = _read("analysis", parse_gradient, reply)
             break
@@ -124,8 +131,12 @@ def joined(gradients: Sequence[Gradient], rewrites: Sequence[Rewrite]) -> RoundU
     return RoundUpdate(prompt=first.prompt, rejected=rejected, further=tuple(further))
 
 
-async def _reply(conversation: Conversation, attempt: int, max_new_tokens: int, judge: Judge) -> str:
-    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=_WARMING * attempt, seed=attempt)
+async def _reply(
+    conversation: Conversation, attempt: int, max_new_tokens: int, judge: Judge, *, variant: int = 0
+) -> str:
+    temperature = _WARMING * attempt + (_VARIANT_TEMPERATURE if variant else 0.0)
+    seed = attempt + LIMITS.images_per_call * variant
+    decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
     [reply] = await judge.converse([conversation], decoding)
     return reply
 

@@ -67,6 +67,15 @@ async def test_a_rewrite_that_two_aims_find_is_painted_once():
     assert of(PromptUpdated, events)[0].further == ()
 
 
+async def test_the_first_analysis_is_the_models_first_choice_and_the_others_are_sampled_each_with_its_seed():
+    judge = ScriptedJudge()
+    await run(replace(REQUEST, rounds=2), judge=judge, settings=THREE)
+    first, *others = judge.decodings[:3]
+    assert first.temperature == 0
+    assert all(other.temperature > 0 for other in others)
+    assert len({first.seed, *(other.seed for other in others)}) == 3
+
+
 async def test_no_more_rewrites_are_asked_for_than_there_are_images():
     judge = agent()
     await run(replace(REQUEST, rounds=2, images=2), judge=judge, settings=replace(SETTINGS, rewrites=9))
