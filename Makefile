@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
 
-.PHONY: help demo test lint types protos protos-check architecture schemas nano chaos bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help setup demo test-unit test lint types protos protos-check architecture schemas nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,9 @@ setup: $(STAMP) ## Create .venv with the tested versions
 
 demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
 	@$(BIN)/python -m emofeedback.cli.demo $(DEMO_ARGS)
+
+test-unit: $(STAMP) ## The tests of single parts: two minutes
+	$(BIN)/python -m pytest tests/unit
 
 test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart
 	$(BIN)/python -m pytest

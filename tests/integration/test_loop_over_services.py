@@ -55,7 +55,7 @@ async def test_closing_the_loop_stops_the_painting_on_the_other_side() -> None:
         assert running.generator.steps_done == steps
 
 
-async def test_a_judge_that_goes_away_is_unavailable_and_the_finished_round_stays_with_the_caller() -> None:
+async def test_where_the_judge_goes_away_the_finished_round_stays() -> None:
     async with remote() as (running, far):
         events = []
         with pytest.raises(Unavailable):

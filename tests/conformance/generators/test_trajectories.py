@@ -77,7 +77,7 @@ def pixels(image: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(image)).convert("RGB")).astype(int)
 
 
-async def test_first_it_is_queued_then_the_group_starts_then_every_seed_becomes_one_trajectory(
+async def test_it_is_queued_then_the_group_starts_then_each_seed_has_a_trajectory(
     generator: Generator,
 ) -> None:
     queued, started, *trajectories = await events(generator, ask())

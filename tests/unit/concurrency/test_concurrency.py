@@ -37,7 +37,7 @@ async def test_closing_a_merged_stream_closes_its_sources_before_it_returns() ->
     assert sorted(log) == ["a", "b"]
 
 
-async def test_a_failure_is_raised_as_it_is_after_the_items_before_it_and_ends_the_rest() -> None:
+async def test_a_failure_comes_after_the_items_before_it_and_ends_the_rest() -> None:
     log: list[str] = []
     seen: list[str] = []
     with pytest.raises(LookupError, match="gone"):

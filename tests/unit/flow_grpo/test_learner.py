@@ -70,7 +70,7 @@ def test_the_reward_rises_with_the_updates(objective: str, kind: str, guidance: 
         return tiny_rollout(transformer, _brightness, samples=8, window=window, guidance=guidance, iteration=iteration)
 
     before = _mean_reward(painted(99))
-    for iteration in range(8):
+    for iteration in range(5):
         figures = _update(learner, painted(iteration))
         assert figures.ratio_deviation == 0.0
         assert figures.log_probability_drift < 1e-6

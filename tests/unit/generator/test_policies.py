@@ -70,6 +70,7 @@ def test_an_address_with_a_scheme_works(shelf: Path, transformer: SD3Transformer
     policies = Policies(f"file://{shelf}", transformer, model)
     policies.fetch("warm.v0")
     policies.use("warm.v0")
+    assert policies.names() == Policies(str(shelf), transformer, model).names()
 
 
 def test_an_address_that_this_installation_cant_read_is_said(

@@ -74,7 +74,7 @@ for iteration in (1, 2):
 """
 
 
-def test_the_chapters_of_long_work_are_traces_of_their_own_that_link_to_whoever_asked_for_it() -> None:
+def test_chapters_of_long_work_are_traces_that_link_to_whoever_asked() -> None:
     with collecting() as collector:
         run = subprocess.run(
             [sys.executable, "-c", RUN, TRACEPARENT],
@@ -93,7 +93,7 @@ def test_the_chapters_of_long_work_are_traces_of_their_own_that_link_to_whoever_
     assert len({*carried, TRACE}) == 3
 
 
-async def test_a_stream_carries_the_context_and_leaves_the_callers_own_span_current_between_events() -> None:
+async def test_a_stream_leaves_the_callers_span_current_between_its_events() -> None:
     async with serving(Services()) as services, AsyncClient(services.address) as client:
         with callers_span():
             async for _ in client.generator.generate(GenerationRequest(prompt="a boat", seeds=(1, 2))):

@@ -132,7 +132,7 @@ async def test_an_error_is_set_on_the_context_and_the_call_returns() -> None:
     assert returned.violations == error.violations
 
 
-async def test_a_stream_that_fails_under_ray_ends_with_an_empty_message_that_carries_the_status() -> None:
+async def test_a_stream_that_fails_under_ray_ends_with_a_message_of_its_status() -> None:
     context = ServeContext()
     replies = await _all(Servicer(error=NotFound("no such policy")).Stream(_request(), context))
     assert [reply.ByteSize() > 0 for reply in replies] == [True, False]
