@@ -43,6 +43,7 @@ class ScriptedEngines:
 
     @asynccontextmanager
     async def _give_optimizer(self) -> AsyncIterator[Optimize]:
-        # As `scripted_services`: without the numbers that a trained policy reads behind every prompt.
-        settings = replace(NANO_PROFILE.optimizer, numeric_target=False)
+        # As `scripted_services`: without the numbers that a trained policy reads behind every prompt, and any word may
+        # be painted.
+        settings = replace(NANO_PROFILE.optimizer, numeric_target=False, vocabulary="")
         yield partial(optimize, generator=self.generator, judge=self.scripted_judge, settings=settings)

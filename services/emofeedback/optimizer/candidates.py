@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from emofeedback.concurrency import Channel, cancel, closing, merge
+from emofeedback.domain.affect import split_target
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
 from emofeedback.domain.optimization import (
@@ -44,9 +45,9 @@ def paint_and_judge(
                 match event:
                     case GenerationQueued(unknown_words=words, shortened_prompt=shortened):
                         if words:
-                            yield WordsUnknown(round=index, words=words)
+                            yield WordsUnknown(round=index, words=words, subjects=event.subjects)
                         if shortened:
-                            yield PromptShortened(round=index, prompt=shortened)
+                            yield PromptShortened(round=index, prompt=split_target(shortened)[0])
                     case GenerationStep():
                         yield PaintingStep(round=index, step=event)
                     case GeneratedImage():

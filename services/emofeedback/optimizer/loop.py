@@ -18,7 +18,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from emofeedback.concurrency import both
 from emofeedback.domain.affect import target_phrase
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import GenerationRequest, Generator
@@ -111,18 +110,18 @@ async def optimize(
             # Step 2, gradient: what separates the two, in words. Where nothing could be judged there is none.
             if best and worst:
                 best_image, worst_image = images[_place(best)], images[_place(worst)]
+                best_reasoning, worst_reasoning = await reason_aloud(
+                    [best_image, worst_image], user=request.user, judge=judge
+                )
                 comparison = GradientRequest(
                     prompt=prompt,
                     target=request.target,
                     best_image=best_image,
-                    best=_assessment(judged, best),
+                    best=replace(_assessment(judged, best), reasoning=best_reasoning),
                     worst_image=worst_image,
-                    worst=_assessment(judged, worst),
+                    worst=replace(_assessment(judged, worst), reasoning=worst_reasoning),
                 )
-                gradient, (best_reasoning, worst_reasoning) = await both(
-                    estimate_gradient(comparison, judge=judge, settings=settings),
-                    reason_aloud([best_image, worst_image], user=request.user, judge=judge),
-                )
+                gradient = await estimate_gradient(comparison, judge=judge, settings=settings)
                 yield GradientEstimated(
                     round=index,
                     analysis=gradient.analysis,

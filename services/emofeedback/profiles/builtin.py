@@ -25,6 +25,7 @@ from emofeedback.profiles.profile import (
 
 NANO = Path(__file__).parents[1] / "nano"
 """Folder of the embedded models."""
+_NANO_WORDS = str(NANO / "generator" / "words.txt")
 
 
 NANO_PROFILE = Profile(
@@ -41,7 +42,8 @@ NANO_PROFILE = Profile(
         # A second thread gains nothing on models so small, and on two cores generator and judge work at once.
         threads=1,
         max_text_tokens=0,
-        vocabulary=str(NANO / "generator" / "words.txt"),
+        vocabulary=_NANO_WORDS,
+        subjects="a girl, man, dog, cat, rabbit, owl, house, castle, boat, tree, car or kettle",
         policies=str(NANO / "policies"),
         policy="nano-final",
     ),
@@ -57,7 +59,9 @@ NANO_PROFILE = Profile(
         dtype="float32",
         threads=1,
     ),
-    optimizer=OptimizerSettings(text_floor=0.7, image_floor=0.25, max_prompt_tokens=34, numeric_target=True),
+    optimizer=OptimizerSettings(
+        text_floor=0.7, image_floor=0.25, max_prompt_tokens=34, numeric_target=True, vocabulary=_NANO_WORDS
+    ),
     serving=ServingSettings(
         # One replica of each; the figures count where a profile on it raises `max_replicas`. On one busy core:
         # 30 image-steps and 1,000 tokens a second.

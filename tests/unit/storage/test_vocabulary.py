@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from emofeedback.domain.errors import FailedPrecondition
-from emofeedback.generator.vocabulary import Vocabulary
+from emofeedback.storage.vocabulary import Vocabulary
 
 
 def test_unknown_words_are_told_once_in_lower_case_and_in_order(tmp_path: Path) -> None:
