@@ -124,12 +124,17 @@ def _picture(sentence: str) -> str:
 _LIST = r"(?P<items>(?:(?!\s(?:to|so|which|that|because|for|add)\b)[^.;:])+)"
 _REASONS = re.compile(rf"\s*,?\s*\b(?P<lead>because of|due to|thanks to)\s+{_LIST}", re.IGNORECASE)
 _TAKEN_OUT = re.compile(
-    rf"\s*(?:[,;]|\band\b)*\s*\b(?P<lead>take out|taking out|remove|removing|get rid of|leave out|drop)\s+{_LIST}",
+    rf"\s*(?:[,;]|\band\b)*\s*\b(?P<lead>take out|taking out|remove|removing|get rid of|leave out|drop)\s+{_LIST}"
+    r"(?:\s+(?:to|so|which|that|because|for)\b[^,.;:]*)?",
     re.IGNORECASE,
 )
 _ADDED = re.compile(rf"\badd\s+{_LIST}", re.IGNORECASE)
 _BETWEEN = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
-_LITTLE = {"a", "an", "the", "some", "any", "of", "in", "on", "with", "and", "its", "their", "this", "that"}
+_LITTLE = {
+    *("a", "an", "the", "some", "any", "this", "that", "it", "its", "their"),
+    *("of", "in", "on", "at", "by", "with", "and", "or", "but", "is", "are"),
+}
+"""Words that name nothing."""
 
 
 def _borne_out(sentence: str, witnessed: str) -> str:
@@ -176,6 +181,11 @@ def _stem(word: str) -> str:
 
 _NEGATION = r"(?:no|not|never|without|none|nobody|nothing|neither|nor|cannot|\w+n['\u2019]t)"
 _NEGATED = re.compile(rf"\b{_NEGATION}\b(?:(?!\bbut\b)[^,.;:!?\n])*", re.IGNORECASE)
+_LITTLE_WORD = rf"(?:{'|'.join(_LITTLE)})\b"
+_EXCLUDED = re.compile(
+    rf"\b{_NEGATION}\s+(?:{_LITTLE_WORD}\s+)*(?P<what>\w+(?:\s+(?!{_LITTLE_WORD})\w+)*)", re.IGNORECASE
+)
+"""What a negation is about: "trees" of "without any trees in the city"."""
 
 
 def negations(prompt: str) -> list[str]:
@@ -206,14 +216,10 @@ def objection(rewrite: str, original_prompt: str, vocabulary: Vocabulary) -> str
         allowed = vocabulary.words.union(original)
         if foreign := [word for word in said if word not in allowed]:
             return f"holds words that neither the prompt nor the generator knows: {_listed(foreign)}"
-        if lost := [word for word in original if word not in vocabulary.words and word not in said]:
+        if lost := [word for word in original if word not in vocabulary.words.union(said, _LITTLE)]:
             return f"has lost words of the prompt: {_listed(lost)}"
-    wanted = {_stem(word) for word in words(_NEGATED.sub(" ", original_prompt))}
-    excluded = (
-        {_stem(word) for one in negations(original_prompt) for word in words(one) if not is_negation(word)}
-        - wanted
-        - _LITTLE
-    )
+    excluded = {_stem(word) for found in _EXCLUDED.finditer(original_prompt) for word in words(found["what"])}
+    excluded -= {_stem(word) for word in words(_NEGATED.sub(" ", original_prompt))}
     if asked := [word for word in words(_NEGATED.sub(" ", rewrite)) if _stem(word) in excluded]:
         return f"asks for what the prompt excludes: {_listed(asked)}"
     return None

@@ -129,7 +129,7 @@ async def test_cancelling_the_caller_stops_the_gradient():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert judge.cancelled == 2  # the conversation, and the reasoning beside it
+    assert judge.cancelled == 1
 
 
 # --- resuming ----------------------------------------------------------------------------------------------------
