@@ -49,7 +49,7 @@ class PromptUpdate:
 async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings: OptimizerSettings) -> TextualGradient:
     """Step 2: the judge compares the best image with the worst, against the target.
 
-    Its analysis is held against the numbers and, where both assessments come with a reasoning, against what was seen
+    Its analysis is held against the numbers and, where the assessments come with reasonings, against what was seen
     (`faithful_analysis`); one that nothing is left of is asked for again.
     """
     conversation = gradient_conversation(
@@ -68,7 +68,7 @@ async def estimate_gradient(request: GradientRequest, *, judge: Judge, settings:
 
 def _faithful(analysis: str, request: GradientRequest) -> str:
     reasonings = request.best.reasoning, request.worst.reasoning
-    seen = (request.prompt, *reasonings) if all(reasonings) else ()
+    seen = (request.prompt, *reasonings) if any(reasonings) else ()
     faithful = faithful_analysis(
         analysis, target=request.target, best=request.best.point, worst=request.worst.point, seen=seen
     )

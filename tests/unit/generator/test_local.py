@@ -201,6 +201,14 @@ async def test_words_past_the_encoders_limit_are_said(engine: LocalGenerator) ->
     assert queued.shortened_prompt == "a red dog, cat number 0 of many"  # a token a letter, CLIP reads 40
 
 
+async def test_a_numeric_target_is_never_what_is_cut(engine: LocalGenerator) -> None:
+    prompt = "cat, " * 30 + "dog, valence 7, arousal 3"
+    queued = await anext(engine.generate(ask(prompt)))
+    assert isinstance(queued, GenerationQueued)
+    assert queued.shortened_prompt.startswith("cat")
+    assert queued.shortened_prompt.endswith("cat, valence 7, arousal 3")
+
+
 async def test_a_long_prompt_without_spaces_is_shortened_and_said_so(engine: LocalGenerator) -> None:
     prompt = "catdog" * 9  # a token a letter
     queued = await anext(engine.generate(ask(prompt)))

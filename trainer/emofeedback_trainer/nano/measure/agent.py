@@ -53,11 +53,10 @@ class Rewriting:
             return None
         now, target = self.comparison.best.point, self.comparison.target
         away = {"pleasant": target.valence - now.valence, "stirring": target.arousal - now.arousal}
-        claims = [
-            (word, more == "more") for more, word in re.findall(r"(more|less) (pleasant|stirring)", self.analysis)
-        ]
-        claims += [("stirring", False)] * self.analysis.count("calmer")
-        return bool(claims) and all((away[word] > 0) == more for word, more in claims)
+        claims = re.findall(r"(more|less) (pleasant|stirring)", self.analysis.replace("calmer", "less stirring"))
+        if not claims:
+            return distance(now, target) < _THE_SAME
+        return all((away[word] > 0) == (more == "more") for more, word in claims)
 
     @property
     def names_what_was_seen(self) -> bool | None:
@@ -67,7 +66,7 @@ class Rewriting:
             return None
         asked = self.comparison
         seen = named_parts(f"{asked.prompt} {asked.best.reasoning} {asked.worst.reasoning}")
-        return named_parts(re.sub(r"\badd [^;.]*", "", self.analysis)) <= seen
+        return named_parts(re.sub(r"(?i)\badd [^;.]*", "", self.analysis)) <= seen
 
     def holds_only(self, vocabulary: Vocabulary) -> bool:
         """True where every word of the rewrite is the original's or the generator's."""
