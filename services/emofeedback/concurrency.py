@@ -6,9 +6,15 @@ Whatever is started here ends here: on success, on the first failure, and when t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Generic, TypeVar
+
+A = TypeVar("A")
+
+
+B = TypeVar("B")
+
 
 T = TypeVar("T")
 
@@ -86,6 +92,15 @@ async def merge(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
                 raise item.failure
             else:
                 running -= 1
+    finally:
+        await cancel(*tasks)
+
+
+async def both(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """The results of two calls made at once; the failure of one cancels the other."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    try:
+        return await asyncio.gather(*tasks)
     finally:
         await cancel(*tasks)
 

@@ -94,8 +94,14 @@ class PromptEncoder:
 
     def _fitting(self, prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
         words, target = split_target(prompt)
+
+        def fits(text: str) -> bool:
+            return len(tokenizer(text, verbose=False).input_ids) <= limit
+
         with self._tokenizing:
-            return shorten(words, lambda text: len(tokenizer(text + target, verbose=False).input_ids) <= limit) + target
+            fitting = shorten(words, lambda text: fits(text + target)) + target
+            # An encoder that has no room for the target and a word reads what it can.
+            return fitting if fits(fitting) else shorten(prompt, fits)
 
     def _token_ids(self, prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> Tensor:
         """Shape (1, limit): the part of the prompt that fits, padded."""

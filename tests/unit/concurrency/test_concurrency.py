@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from emofeedback.concurrency import Channel, merge
+from emofeedback.concurrency import Channel, both, merge
 
 
 async def ticking(name, count, log, delay=0.001):
@@ -65,3 +65,21 @@ async def test_a_channel_that_is_closed_with_its_last_item_still_delivers_it():
     channel.send(1)
     channel.close()
     assert [together async for together in channel] == [[1]]
+
+
+async def test_the_failure_of_one_of_both_calls_cancels_the_other():
+    log = []
+
+    async def slow():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            log.append("cancelled")
+
+    async def fails():
+        await asyncio.sleep(0)
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError):
+        await both(slow(), fails())
+    assert log == ["cancelled"]
