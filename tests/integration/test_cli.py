@@ -20,6 +20,7 @@ from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.errors import Unauthenticated, Unavailable
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.storage.files import LOCK
 from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, assessment, known_of, look, paint
 from support.scripted_services import ScriptedEngines
 
@@ -83,6 +84,51 @@ def test_it_says_once_which_words_the_profile_does_not_know(
     notes = capsys.readouterr().err.splitlines()
     assert notes == ["note: the nano profile doesn't know: boat", "note: the nano profile doesn't know: harbor,"]
     assert json.loads((tmp_path / "run/result.json").read_text())["unknown_words"] == ["boat", "harbor,"]
+
+
+def test_a_subject_that_the_model_does_not_know_is_said_with_what_it_can_paint(
+    engines: ScriptedEngines, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.unknown_words, engines.generator.subjects = frozenset({"boat"}), "a dog or a cat"
+    assert run(*CREATE, "--images", "2", "--rounds", "1") == 0
+    assert capsys.readouterr().err == "note: the nano profile doesn't know: boat; it can paint a dog or a cat\n"
+
+
+def test_a_strict_run_refuses_it_before_it_paints_and_leaves_the_folder_free(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.unknown_words, engines.generator.subjects = frozenset({"boat"}), "a dog or a cat"
+    assert run(*CREATE, "--strict") == 2
+    assert "PROMPT: the nano profile doesn't know: boat; it can paint a dog or a cat" in capsys.readouterr().err
+    assert engines.generator.images_done == 0
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {LOCK}
+    engines.generator.unknown_words = frozenset()
+    assert run(*CREATE, "--strict", "--images", "1", "--rounds", "1") == 0
+
+
+def test_what_can_not_be_left_out_is_said(
+    engines: ScriptedEngines, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.unknown_words = frozenset({"without", "no", "trees"})
+    asked = ("create", "a house without trees and no lake", *CREATE[2:], "--rounds", "1", "--images", "1")
+    assert run(*asked) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "note: the nano profile doesn't know: without, trees, no",
+        "note: the nano profile paints all that is named: without, no means nothing to it",
+    ]
+
+
+def test_the_table_marks_what_lost_the_subject_and_cuts_long_prompts(
+    engines: ScriptedEngines, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "a boat, " + ", ".join(f"light number {i}" for i in range(40))
+    engines.scripted_judge.rewrites = ()
+    engines.scripted_judge.alignment = lambda picture, prompt: 0.9 if picture.seed else 0.1
+    engines.scripted_judge.feeling = lambda picture: UNREADABLE if picture.seed else arbitrary_feeling(picture)
+    assert run("create", long, *CREATE[2:], "--rounds", "1", "--images", "2") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "light number 5" in shown and "number 30" not in shown
+    assert "\N{HORIZONTAL ELLIPSIS} (off subject)" in shown
 
 
 def test_a_cut_run_resumes_to_what_it_would_have_been(

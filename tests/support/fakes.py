@@ -93,6 +93,8 @@ class ScriptedGenerator:
     delay: float = 0.0
     """Seconds a denoising step takes."""
     unknown_words: frozenset[str] = frozenset()
+    subjects: str = ""
+    """What it says that it can paint where it knows a word not."""
     longest_prompt: int = 1000
     """Words that it can read."""
     known_policies: tuple[str, ...] = ()
@@ -171,7 +173,8 @@ class ScriptedGenerator:
         words = tuple(word for word in prompt.split() if word in self.unknown_words)
         too_long = len(prompt.split()) > self.longest_prompt
         shortened = " ".join(prompt.split()[: self.longest_prompt]) if too_long else ""
-        return GenerationQueued(images_ahead=0, unknown_words=words, shortened_prompt=shortened)
+        subjects = self.subjects if words else ""
+        return GenerationQueued(images_ahead=0, unknown_words=words, subjects=subjects, shortened_prompt=shortened)
 
 
 @dataclass

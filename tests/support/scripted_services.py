@@ -187,8 +187,8 @@ class ScriptedEngines:
 
     @asynccontextmanager
     async def _give_optimizer(self) -> AsyncIterator[Optimize]:
-        # Without the numbers that a trained policy reads behind every prompt, and one prompt a round.
-        settings = replace(NANO_PROFILE.optimizer, numeric_target=False, rewrites=1, memory="")
+        # Without the numbers that a trained policy reads behind every prompt, one prompt a round, of any words.
+        settings = replace(NANO_PROFILE.optimizer, numeric_target=False, rewrites=1, memory="", vocabulary="")
         yield partial(optimize, generator=self.generator, judge=self.scripted_judge, settings=settings)
 
 

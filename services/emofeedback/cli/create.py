@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from emofeedback.backends import Engines, Optimize
@@ -13,27 +14,33 @@ from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.domain.optimization import OptimizationRequest, PromptShortened, WordsUnknown
 from emofeedback.domain.validation import check_optimization_request
 from emofeedback.observability.console import Consoles
-from emofeedback.runs.directory import RunDirectory
+from emofeedback.optimizer.faithfulness import is_negation
+from emofeedback.runs.directory import RESULT, RunDirectory
 from emofeedback.runs.report import write_report
 from emofeedback.runs.run import OptimizationRun, image_path
 from emofeedback.storage.files import held
 
 
-def create(request: OptimizationRequest, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
+def create(
+    request: OptimizationRequest, *, out: Path, resume: bool, strict: bool, engines: Engines, consoles: Consoles
+) -> None:
     """Runs the loop, keeps everything in `out`, and ends with a table and the places of answer and report.
 
     Raises:
-        InvalidRequest: the request or `out` is refused, before any model is loaded.
+        InvalidRequest: the request or `out` is refused, before any model is loaded; or the prompt, where `strict` and
+            the generator does not know its words, before anything is painted.
         FailedPrecondition: another process works in `out`.
         EmoFeedbackError: the run failed; what was finished before lies in `out`.
         KeyboardInterrupt: as well, by Ctrl-C.
     """
     check_optimization_request(request)
     with held(out):
-        _create(request, out=out, resume=resume, engines=engines, consoles=consoles)
+        _create(request, out=out, resume=resume, strict=strict, engines=engines, consoles=consoles)
 
 
-def _create(request: OptimizationRequest, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
+def _create(
+    request: OptimizationRequest, *, out: Path, resume: bool, strict: bool, engines: Engines, consoles: Consoles
+) -> None:
     request, directory = open_run(request, out, resume=resume, engines=engines)
     try:
         with loading(consoles.out, engines.profile):
@@ -42,7 +49,7 @@ def _create(request: OptimizationRequest, *, out: Path, resume: bool, engines: E
         async def run() -> None:
             display = LoopDisplay(consoles.out, directory.run, rounds=request.rounds)
             async with optimizer as optimize:
-                await follow(optimize, request, directory, display, consoles)
+                await follow(optimize, request, directory, display, consoles, strict=strict)
 
         asyncio.run(run())
         report = write_report(directory)
@@ -76,8 +83,14 @@ async def follow(
     directory: RunDirectory,
     display: LoopDisplay,
     consoles: Consoles,
+    *,
+    strict: bool = False,
 ) -> None:
-    """Runs the loop to its end; every event goes to the directory first, then to the display."""
+    """Runs the loop to its end; every event goes to the directory first, then to the display.
+
+    Raises:
+        InvalidRequest: `strict`, and the generator does not know all words of the prompt.
+    """
     with display:
         async with contextlib.aclosing(optimize(request)) as events:
             async for event in events:
@@ -85,12 +98,19 @@ async def follow(
                 directory.record(event)
                 display.show(directory.run, event)
                 if isinstance(event, WordsUnknown):
-                    words = [word for word in event.words if word not in known]
                     model = f"the {directory.run.profile} profile" if directory.run.profile else "the generator"
-                    if words:
-                        consoles.note(f"{model} doesn't know: {', '.join(words)}")
+                    if strict:
+                        raise InvalidRequest.of("prompt", _not_known(model, event.words, event.subjects))
+                    if words := [word for word in event.words if word not in known]:
+                        consoles.note(_not_known(model, words, event.subjects))
+                    if negations := [word for word in words if is_negation(word)]:
+                        consoles.note(f"{model} paints all that is named: {', '.join(negations)} means nothing to it")
                 elif isinstance(event, PromptShortened):
                     consoles.note(f"the prompt of round {event.round + 1} is too long, what is read: {event.prompt}")
+
+
+def _not_known(model: str, words: Sequence[str], subjects: str) -> str:
+    return f"{model} doesn't know: {', '.join(words)}" + (f"; it can paint {subjects}" if subjects else "")
 
 
 def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> None:
@@ -112,6 +132,8 @@ def _say_what_is_kept(directory: RunDirectory, consoles: Consoles) -> None:
     """After a cut: the report of what there is, and how to go on."""
     images = sum(1 for _ in directory.path.glob("round-*/image-*.png"))
     if not images:
+        # A run that painted nothing leaves the folder free for the next one.
+        (directory.path / RESULT).unlink(missing_ok=True)
         return
     with contextlib.suppress(EmoFeedbackError):
         write_report(directory)

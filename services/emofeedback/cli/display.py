@@ -23,8 +23,12 @@ from emofeedback.domain.optimization import (
     PaintingStep,
     RoundStarted,
 )
+from emofeedback.domain.text import shorten
 from emofeedback.observability.console import shown
 from emofeedback.runs.run import OptimizationRun
+
+_PROMPT_CHARACTERS = 120
+"""Of a round's prompt in the table: two or three lines of an ordinary terminal."""
 
 
 class LoopDisplay:
@@ -102,7 +106,8 @@ class LoopDisplay:
 
 
 def rounds_table(run: OptimizationRun) -> Table:
-    """One row a round: its best image's valence and arousal, its error, its prompt; the answer's row is marked."""
+    """One row a round: its best image's valence and arousal, its error, its prompt; the answer's row is marked, and so
+    is an image that lost the subject. A long prompt is cut; all of it is in the report."""
     table = Table(box=SIMPLE, pad_edge=False)
     table.add_column("round", justify="right")
     for name in ("valence", "arousal", "error"):
@@ -117,7 +122,10 @@ def rounds_table(run: OptimizationRun) -> Table:
         is_answer = run.best is not None and run.best.round == finished.index
         number = f"* {finished.index + 1}" if is_answer else str(finished.index + 1)
         painted_from = (best and best.prompt) or finished.prompt
-        table.add_row(number, *values, painted_from, style="bold" if is_answer else "")
+        prompt = shorten(painted_from, lambda text: len(text) <= _PROMPT_CHARACTERS)
+        prompt += "" if prompt == painted_from else " \u2026"
+        prompt += "" if best is None or best.on_subject else " (off subject)"
+        table.add_row(number, *values, prompt, style="bold" if is_answer else "")
     table.add_section()
     table.add_row("target", f"{target.valence:.2f}", f"{target.arousal:.2f}", "", "", style="dim")
     return table

@@ -126,7 +126,14 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
     engines: Engines = connect(options.profile, options.address, options.token, *stores, options.set)
     match options.command:
         case "create":
-            create(_request(options), out=options.out, resume=options.resume, engines=engines, consoles=consoles)
+            create(
+                _request(options),
+                out=options.out,
+                resume=options.resume,
+                strict=options.strict,
+                engines=engines,
+                consoles=consoles,
+            )
         case "assess":
             return assess(
                 options.image,
@@ -224,6 +231,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     _add_loop(loop, rounds=3, images=8)
     loop.add_argument("--tolerance", type=float, metavar="T", help="stop once the error |dV| + |dA| is at most this")
     loop.add_argument("--time-budget", type=float, metavar="S", help="seconds after which no new round starts")
+    loop.add_argument("--strict", action="store_true", help="refuse a prompt with words that the model doesn't know")
     _add_engines(parser)
     policy = parser.add_argument_group("what the generator has learned")
     policy.add_argument("--policy", default="", metavar="NAME", help=_POLICY_HELP)

@@ -7,6 +7,7 @@ models, services or files.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,6 +98,15 @@ def clip_to_scale(value: float) -> float:
 def target_phrase(point: AffectPoint) -> str:
     """How a numeric target is written inside a caption, for generators that were trained to read it."""
     return f"valence {point.valence:.0f}, arousal {point.arousal:.0f}"
+
+
+_TARGET = re.compile(r", valence [1-9], arousal [1-9]$")
+
+
+def split_target(caption: str) -> tuple[str, str]:
+    """A caption without the numeric target that stands behind it, and that target with its comma; empty: none."""
+    start = found.start() if (found := _TARGET.search(caption)) else len(caption)
+    return caption[:start], caption[start:]
 
 
 _VALENCE_WORDS = ((2.5, "very unpleasant"), (4.25, "unpleasant"), (5.75, "neutral"), (7.5, "pleasant"))

@@ -52,6 +52,8 @@ class GenerationQueued:
     """Images that other requests have asked for before it."""
     unknown_words: tuple[str, ...] = ()
     """Words of the prompt that a model with a closed vocabulary (the embedded one) has never seen."""
+    subjects: str = ""
+    """What such a model can paint, in words for people; told with the unknown ones."""
     shortened_prompt: str = ""
     """What the text encoders read of a prompt that is longer than they can; empty: they read all of it."""
 

@@ -159,6 +159,8 @@ class WordsUnknown:
 
     round: int
     words: tuple[str, ...]
+    subjects: str = ""
+    """What it can paint, in words for people; empty where it does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,14 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+
+
+def words(text: str) -> list[str]:
+    """The words and numbers of a text in lower case, in order; an apostrophe within a word is part of it."""
+    return _WORD.findall(text.lower())
+
+
 _LETTERS_PER_TOKEN = 8
 
 

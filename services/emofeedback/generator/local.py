@@ -42,9 +42,9 @@ from emofeedback.generator.policies import Policies
 from emofeedback.generator.preflight import preflight
 from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
 from emofeedback.generator.slots import Call, Event, Slot, finished, group_started
-from emofeedback.generator.vocabulary import Vocabulary
 from emofeedback.observability.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
 from emofeedback.profiles.profile import GeneratorSettings
+from emofeedback.storage.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -192,9 +192,11 @@ class LocalGenerator:
 
     def _queued(self, prompt: str, ahead: int) -> GenerationQueued:
         shortened = self._models.prompts.shortened(prompt)
+        unknown_words = self._vocabulary.unknown(prompt)
         return GenerationQueued(
             images_ahead=ahead,
-            unknown_words=self._vocabulary.unknown(prompt),
+            unknown_words=unknown_words,
+            subjects=self._settings.subjects if unknown_words else "",
             shortened_prompt=shortened if shortened != prompt else "",
         )
 

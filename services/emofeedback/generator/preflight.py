@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition
-from emofeedback.generator.vocabulary import Vocabulary
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_available, check_device
 from emofeedback.storage.texts import read_text
+from emofeedback.storage.vocabulary import Vocabulary
 
 INDEX = "model_index.json"
 

@@ -3,7 +3,8 @@
 The same numbers as diffusers' StableDiffusion3Pipeline.encode_prompt, with two decisions of our own:
 
 1. Diffusers cuts a long prompt after the last token that fits, in the middle of a word if need be. Here each encoder
-   reads the prompt up to the last phrase or word that fits, and the engine tells its caller.
+   reads the prompt up to the last phrase or word that fits, and the engine tells its caller. A numeric target behind
+   the prompt (`affect.target_phrase`) is always read.
 2. Where the transformer's context is as wide as the two CLIPs together, the model never had a T5 and gets no T5
    tokens. Where it is wider and the T5 was left out, the T5's tokens are zero, as in diffusers.
 """
@@ -25,6 +26,7 @@ from transformers import (
     T5TokenizerFast,
 )
 
+from emofeedback.domain.affect import split_target
 from emofeedback.domain.text import shorten
 
 
@@ -91,8 +93,15 @@ class PromptEncoder:
         return like.new_zeros(length, self.context_width)
 
     def _fitting(self, prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> str:
+        words, target = split_target(prompt)
+
+        def fits(text: str) -> bool:
+            return len(tokenizer(text, verbose=False).input_ids) <= limit
+
         with self._tokenizing:
-            return shorten(prompt, lambda text: len(tokenizer(text, verbose=False).input_ids) <= limit)
+            fitting = shorten(words, lambda text: fits(text + target)) + target
+            # An encoder that has no room for the target and a word reads what it can.
+            return fitting if fits(fitting) else shorten(prompt, fits)
 
     def _token_ids(self, prompt: str, tokenizer: PreTrainedTokenizerBase, limit: int) -> Tensor:
         """Shape (1, limit): the part of the prompt that fits, padded."""

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from emofeedback.concurrency import Channel, cancel, merge
+from emofeedback.domain.affect import split_target
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
 from emofeedback.domain.optimization import (
@@ -55,9 +56,9 @@ def generate_and_judge(
                 match event:
                     case GenerationQueued(unknown_words=words, shortened_prompt=shortened):
                         if words:
-                            yield WordsUnknown(round=index, words=words)
+                            yield WordsUnknown(round=index, words=words, subjects=event.subjects)
                         if shortened:
-                            yield PromptShortened(round=index, prompt=shortened)
+                            yield PromptShortened(round=index, prompt=split_target(shortened)[0])
                     case GenerationStep():
                         yield PaintingStep(round=index, step=replace(event, index=first + len(prompts) * event.index))
                     case GeneratedImage():

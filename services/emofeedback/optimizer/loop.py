@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from emofeedback.concurrency import both, together
+from emofeedback.concurrency import together
 from emofeedback.domain.affect import target_phrase
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import Generator
@@ -141,22 +141,20 @@ async def optimize(
             prompt = _prompt_of(judged, best) or prompts[0]
             if best and worst:
                 best_image, worst_image = images[_position(best)], images[_position(worst)]
+                best_reasoning, worst_reasoning = await reasons_of(
+                    [best_image, worst_image], user=request.user, judge=judge
+                )
                 comparison = GradientRequest(
                     prompt=prompt,
                     target=request.target,
                     best_image=best_image,
-                    best=_assessment(judged, best),
+                    best=replace(_assessment(judged, best), reasoning=best_reasoning),
                     worst_image=worst_image,
-                    worst=_assessment(judged, worst),
+                    worst=replace(_assessment(judged, worst), reasoning=worst_reasoning),
                 )
-                gradients, (best_reasoning, worst_reasoning) = await both(
-                    together(
-                        estimate_gradient(
-                            replace(comparison, target=aim), judge=judge, settings=settings, variant=variant
-                        )
-                        for variant, aim in enumerate(aims)
-                    ),
-                    reasons_of([best_image, worst_image], user=request.user, judge=judge),
+                gradients = await together(
+                    estimate_gradient(replace(comparison, target=aim), judge=judge, settings=settings, variant=variant)
+                    for variant, aim in enumerate(aims)
                 )
                 analysis = gradients[0].analysis
                 yield GradientEstimated(

@@ -18,9 +18,11 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import Gradient, GradientRequest, Proposal, Rejection, Rewrite, UpdateRequest
 from emofeedback.domain.text import estimated_tokens, shorten
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
+from emofeedback.optimizer.faithfulness import faithful_analysis, lost_negations, objection
 from emofeedback.optimizer.parsing import UnreadableReply, parse_gradient, parse_update
 from emofeedback.optimizer.prompts import gradient_conversation, update_conversation
 from emofeedback.profiles.profile import OptimizerSettings
+from emofeedback.storage.vocabulary import Vocabulary
 
 _GRADIENT_ATTEMPTS = 2
 _WARMING = 0.4
@@ -50,6 +52,9 @@ async def estimate_gradient(
 ) -> Gradient:
     """Step 2: the judge compares the best image with the worst, against the target.
 
+    Its analysis is held against the numbers and, where the assessments come with reasonings, against what was seen
+    (`faithful_analysis`); one that nothing is left of is asked for again.
+
     Variant 0 is the model's first choice; the others are sampled, so that several analyses say several things.
     """
     conversation = gradient_conversation(
@@ -59,11 +64,22 @@ async def estimate_gradient(
     for attempt in range(_GRADIENT_ATTEMPTS):
         reply = await _reply(conversation, attempt, settings.max_analysis_tokens, judge, variant=variant)
         try:
-            analysis = _read("analysis", parse_gradient, reply)
+            analysis = _read("analysis", lambda reply: _faithful(parse_gradient(reply), request), reply)
             break
         except UnreadableReply as error:
             rejected.append(Rejection(prompt=reply, reason=str(error)))
     return Gradient(analysis=analysis, rejected=tuple(rejected), model=await judge.model())
+
+
+def _faithful(analysis: str, request: GradientRequest) -> str:
+    reasonings = request.best.reasoning, request.worst.reasoning
+    seen = (request.prompt, *reasonings) if any(reasonings) else ()
+    faithful = faithful_analysis(
+        analysis, target=request.target, best=request.best.point, worst=request.worst.point, seen=seen
+    )
+    if not faithful:
+        raise UnreadableReply(f"the numbers and the pictures bear out nothing of it: {analysis!r}")
+    return faithful
 
 
 async def reasons_of(images: Sequence[bytes], *, user: str, judge: Judge) -> list[str]:
@@ -77,9 +93,10 @@ async def update_prompt(
 ) -> Rewrite:
     """Step 3: the prompt, rewritten by the analysis.
 
-    A rewrite is refused where it holds no prompt, says what the prompt or one of the `earlier` ones said, or has
-    lost the subject of the original. One that is too long is shortened, and the long form listed among the
-    rejected. After `rewrite_attempts` refusals, or where there is no analysis to go by, the prompt stays.
+    A rewrite is refused where it holds no prompt, says what the prompt or one of the `earlier` ones said, has words
+    that can't be trusted (`faithfulness.objection`) or has lost the subject of the original. What the original
+    excludes is written behind it where it is missing. One that is too long is shortened, and the long form listed
+    among the rejected. After `rewrite_attempts` refusals, or where there is no analysis to go by, the prompt stays.
     """
     conversation = update_conversation(request.original_prompt, request.prompt, request.analysis, request.target)
     rejected: list[Rejection] = []
@@ -90,8 +107,8 @@ async def update_prompt(
         except UnreadableReply as error:
             rejected.append(Rejection(prompt=reply, reason=str(error)))
             continue
-        fitting = shorten(rewrite, lambda text: estimated_tokens(text) <= settings.max_prompt_tokens)
-        if fitting != rewrite:
+        fitting = _fitting(rewrite, request.original_prompt, settings.max_prompt_tokens)
+        if not fitting.startswith(rewrite):
             rejected.append(Rejection(prompt=rewrite, reason=_too_long(rewrite, settings)))
         objection = await _objection(fitting, request.original_prompt, [*earlier, request.prompt], judge, settings)
         if objection is None:
@@ -157,11 +174,21 @@ async def _objection(
     """Why the rewrite must not be used; None where it may."""
     if rewrite.casefold() in (prompt.casefold() for prompt in earlier):
         return "was painted already"
+    if words := objection(rewrite, original_prompt, Vocabulary.read(settings.vocabulary)):
+        return words
     [similarity] = await judge.compare_texts(original_prompt, [rewrite])
     if similarity < settings.text_floor:
         floor = settings.text_floor
         return f"has lost the subject: similarity {similarity:.2f} with the original, at least {floor:g} is asked"
     return None
+
+
+def _fitting(rewrite: str, original_prompt: str, limit: int) -> str:
+    """As much of a rewrite as the generator reads, behind it what it lost of the original's negations."""
+    negated = lost_negations(rewrite, original_prompt)
+    whole = shorten(rewrite, lambda text: estimated_tokens(text + negated) <= limit) + negated
+    # What was cut may have held a negation itself, so the whole is asked again.
+    return whole if not lost_negations(whole, original_prompt) else whole + lost_negations(whole, original_prompt)
 
 
 def _too_long(rewrite: str, settings: OptimizerSettings) -> str:

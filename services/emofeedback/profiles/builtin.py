@@ -26,6 +26,7 @@ from emofeedback.profiles.profile import (
 
 NANO = Path(__file__).parents[1] / "nano"
 """Folder of the embedded models."""
+_NANO_WORDS = str(NANO / "generator" / "words.txt")
 
 
 NANO_PROFILE = Profile(
@@ -42,7 +43,8 @@ NANO_PROFILE = Profile(
         # A second thread gains nothing on models so small, and on two cores generator and judge work at once.
         threads=1,
         max_text_tokens=0,
-        vocabulary=str(NANO / "generator" / "words.txt"),
+        vocabulary=_NANO_WORDS,
+        subjects="a girl, man, dog, cat, rabbit, owl, house, castle, boat, tree, car or kettle",
         policies=str(NANO / "policies"),
         policy="nano-final",
     ),
@@ -65,6 +67,7 @@ NANO_PROFILE = Profile(
         memory=str(NANO / "memory.json"),
         max_prompt_tokens=34,
         numeric_target=True,
+        vocabulary=_NANO_WORDS,
     ),
     serving=ServingSettings(
         # One replica of each; the figures count where a profile on it raises `max_replicas`. On one busy core:

@@ -63,6 +63,8 @@ class GeneratorSettings:
     """Name of the adapter that paints where a request names none; empty: the base weights."""
     vocabulary: str = ""
     """File of all words that a closed-vocabulary checkpoint knows, one a line; empty: open vocabulary."""
+    subjects: str = ""
+    """What such a checkpoint can paint, as people are told it where they ask for something else."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -121,6 +123,9 @@ class OptimizerSettings:
     numeric_target: bool = False
     """Write the target's numbers behind every prompt that is painted (`affect.target_phrase`), for a generator that has
     learned to read them; the agent never sees them."""
+    vocabulary: str = ""
+    """File of all words that a rewrite may add to the user's own, one a line: those that the generator knows, where its
+    vocabulary is closed; empty: any."""
     max_analysis_tokens: Annotated[int, Field(ge=1, le=LIMITS.new_tokens)] = 512
     """Where an analysis is cut."""
     max_rewrite_tokens: Annotated[int, Field(ge=1, le=LIMITS.new_tokens)] = 256

@@ -26,45 +26,45 @@ from emofeedback.v1 import affect_pb2 as emofeedback_dot_v1_dot_affect__pb2
 from emofeedback.v1 import tensor_pb2 as emofeedback_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mofeedback/v1/generator.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\x1a\x1b\x65mofeedback/v1/tensor.proto\"\xaf\x01\n\x0fGenerateRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\tB\x08\n\x06_stepsB\x0b\n\t_guidance\"\xb0\x01\n\x10GenerateResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12.\n\x04step\x18\x02 \x01(\x0b\x32\x1e.emofeedback.v1.GenerationStepH\x00\x12/\n\x05image\x18\x03 \x01(\x0b\x32\x1e.emofeedback.v1.GeneratedImageH\x00\x42\x07\n\x05\x65vent\"Y\n\x10GenerationQueued\x12\x14\n\x0cimages_ahead\x18\x01 \x01(\x05\x12\x15\n\runknown_words\x18\x02 \x03(\t\x12\x18\n\x10shortened_prompt\x18\x03 \x01(\t\"<\n\x0eGenerationStep\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\"\x84\x01\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12(\n\x05model\x18\x06 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\xff\x01\n\x19SampleTrajectoriesRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12+\n\x06window\x18\x03 \x01(\x0b\x32\x1b.emofeedback.v1.NoiseWindow\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x17\n\x0fnegative_prompt\x18\x05 \x01(\t\x12\x15\n\x08guidance\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06policy\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x17\n\nstart_seed\x18\t \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_guidanceB\r\n\x0b_start_seed\"d\n\x0bNoiseWindow\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.emofeedback.v1.NoiseKind\x12\r\n\x05level\x18\x02 \x01(\x01\x12\r\n\x05\x66irst\x18\x03 \x01(\x05\x12\x0e\n\x06length\x18\x04 \x01(\x05\"\xbc\x01\n\x1aSampleTrajectoriesResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12/\n\x07started\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.GroupStartedH\x00\x12\x30\n\ntrajectory\x18\x03 \x01(\x0b\x32\x1a.emofeedback.v1.TrajectoryH\x00\x42\x07\n\x05\x65vent\"\xdb\x01\n\x0cGroupStarted\x12\x32\n\x0c\x63onditioning\x18\x01 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12.\n\x08negative\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12&\n\x06sigmas\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12(\n\x05model\x18\x04 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\x12\x15\n\rpolicy_digest\x18\x05 \x01(\t\"^\n\x0c\x43onditioning\x12&\n\x06tokens\x18\x01 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12&\n\x06pooled\x18\x02 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\"\xbb\x01\n\nTrajectory\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\'\n\x07latents\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\x31\n\x11log_probabilities\x18\x04 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12%\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\r\n\x05image\x18\x06 \x01(\x0c\"!\n\x1fGeneratorServiceGetModelRequest\"L\n GeneratorServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x15\n\x13ListPoliciesRequest\"(\n\x14ListPoliciesResponse\x12\x10\n\x08policies\x18\x01 \x03(\t*O\n\tNoiseKind\x12\x1a\n\x16NOISE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eNOISE_KIND_SDE\x10\x01\x12\x12\n\x0eNOISE_KIND_CPS\x10\x02\x32\x9c\x03\n\x10GeneratorService\x12O\n\x08Generate\x12\x1f.emofeedback.v1.GenerateRequest\x1a .emofeedback.v1.GenerateResponse0\x01\x12m\n\x12SampleTrajectories\x12).emofeedback.v1.SampleTrajectoriesRequest\x1a*.emofeedback.v1.SampleTrajectoriesResponse0\x01\x12m\n\x08GetModel\x12/.emofeedback.v1.GeneratorServiceGetModelRequest\x1a\x30.emofeedback.v1.GeneratorServiceGetModelResponse\x12Y\n\x0cListPolicies\x12#.emofeedback.v1.ListPoliciesRequest\x1a$.emofeedback.v1.ListPoliciesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mofeedback/v1/generator.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\x1a\x1b\x65mofeedback/v1/tensor.proto\"\xaf\x01\n\x0fGenerateRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\tB\x08\n\x06_stepsB\x0b\n\t_guidance\"\xb0\x01\n\x10GenerateResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12.\n\x04step\x18\x02 \x01(\x0b\x32\x1e.emofeedback.v1.GenerationStepH\x00\x12/\n\x05image\x18\x03 \x01(\x0b\x32\x1e.emofeedback.v1.GeneratedImageH\x00\x42\x07\n\x05\x65vent\"k\n\x10GenerationQueued\x12\x14\n\x0cimages_ahead\x18\x01 \x01(\x05\x12\x15\n\runknown_words\x18\x02 \x03(\t\x12\x18\n\x10shortened_prompt\x18\x03 \x01(\t\x12\x10\n\x08subjects\x18\x04 \x01(\t\"<\n\x0eGenerationStep\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\"\x84\x01\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12(\n\x05model\x18\x06 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\xff\x01\n\x19SampleTrajectoriesRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12+\n\x06window\x18\x03 \x01(\x0b\x32\x1b.emofeedback.v1.NoiseWindow\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x17\n\x0fnegative_prompt\x18\x05 \x01(\t\x12\x15\n\x08guidance\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06policy\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x17\n\nstart_seed\x18\t \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_guidanceB\r\n\x0b_start_seed\"d\n\x0bNoiseWindow\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.emofeedback.v1.NoiseKind\x12\r\n\x05level\x18\x02 \x01(\x01\x12\r\n\x05\x66irst\x18\x03 \x01(\x05\x12\x0e\n\x06length\x18\x04 \x01(\x05\"\xbc\x01\n\x1aSampleTrajectoriesResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12/\n\x07started\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.GroupStartedH\x00\x12\x30\n\ntrajectory\x18\x03 \x01(\x0b\x32\x1a.emofeedback.v1.TrajectoryH\x00\x42\x07\n\x05\x65vent\"\xdb\x01\n\x0cGroupStarted\x12\x32\n\x0c\x63onditioning\x18\x01 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12.\n\x08negative\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12&\n\x06sigmas\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12(\n\x05model\x18\x04 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\x12\x15\n\rpolicy_digest\x18\x05 \x01(\t\"^\n\x0c\x43onditioning\x12&\n\x06tokens\x18\x01 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12&\n\x06pooled\x18\x02 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\"\xbb\x01\n\nTrajectory\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\'\n\x07latents\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\x31\n\x11log_probabilities\x18\x04 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12%\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\r\n\x05image\x18\x06 \x01(\x0c\"!\n\x1fGeneratorServiceGetModelRequest\"L\n GeneratorServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x15\n\x13ListPoliciesRequest\"(\n\x14ListPoliciesResponse\x12\x10\n\x08policies\x18\x01 \x03(\t*O\n\tNoiseKind\x12\x1a\n\x16NOISE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eNOISE_KIND_SDE\x10\x01\x12\x12\n\x0eNOISE_KIND_CPS\x10\x02\x32\x9c\x03\n\x10GeneratorService\x12O\n\x08Generate\x12\x1f.emofeedback.v1.GenerateRequest\x1a .emofeedback.v1.GenerateResponse0\x01\x12m\n\x12SampleTrajectories\x12).emofeedback.v1.SampleTrajectoriesRequest\x1a*.emofeedback.v1.SampleTrajectoriesResponse0\x01\x12m\n\x08GetModel\x12/.emofeedback.v1.GeneratorServiceGetModelRequest\x1a\x30.emofeedback.v1.GeneratorServiceGetModelResponse\x12Y\n\x0cListPolicies\x12#.emofeedback.v1.ListPoliciesRequest\x1a$.emofeedback.v1.ListPoliciesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'emofeedback.v1.generator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NOISEKIND']._serialized_start=1990
-  _globals['_NOISEKIND']._serialized_end=2069
+  _globals['_NOISEKIND']._serialized_start=2008
+  _globals['_NOISEKIND']._serialized_end=2087
   _globals['_GENERATEREQUEST']._serialized_start=109
   _globals['_GENERATEREQUEST']._serialized_end=284
   _globals['_GENERATERESPONSE']._serialized_start=287
   _globals['_GENERATERESPONSE']._serialized_end=463
   _globals['_GENERATIONQUEUED']._serialized_start=465
-  _globals['_GENERATIONQUEUED']._serialized_end=554
-  _globals['_GENERATIONSTEP']._serialized_start=556
-  _globals['_GENERATIONSTEP']._serialized_end=616
-  _globals['_GENERATEDIMAGE']._serialized_start=619
-  _globals['_GENERATEDIMAGE']._serialized_end=751
-  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_start=754
-  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_end=1009
-  _globals['_NOISEWINDOW']._serialized_start=1011
-  _globals['_NOISEWINDOW']._serialized_end=1111
-  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_start=1114
-  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_end=1302
-  _globals['_GROUPSTARTED']._serialized_start=1305
-  _globals['_GROUPSTARTED']._serialized_end=1524
-  _globals['_CONDITIONING']._serialized_start=1526
-  _globals['_CONDITIONING']._serialized_end=1620
-  _globals['_TRAJECTORY']._serialized_start=1623
-  _globals['_TRAJECTORY']._serialized_end=1810
-  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_start=1812
-  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_end=1845
-  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_start=1847
-  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_end=1923
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=1925
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=1946
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=1948
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=1988
-  _globals['_GENERATORSERVICE']._serialized_start=2072
-  _globals['_GENERATORSERVICE']._serialized_end=2484
+  _globals['_GENERATIONQUEUED']._serialized_end=572
+  _globals['_GENERATIONSTEP']._serialized_start=574
+  _globals['_GENERATIONSTEP']._serialized_end=634
+  _globals['_GENERATEDIMAGE']._serialized_start=637
+  _globals['_GENERATEDIMAGE']._serialized_end=769
+  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_start=772
+  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_end=1027
+  _globals['_NOISEWINDOW']._serialized_start=1029
+  _globals['_NOISEWINDOW']._serialized_end=1129
+  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_start=1132
+  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_end=1320
+  _globals['_GROUPSTARTED']._serialized_start=1323
+  _globals['_GROUPSTARTED']._serialized_end=1542
+  _globals['_CONDITIONING']._serialized_start=1544
+  _globals['_CONDITIONING']._serialized_end=1638
+  _globals['_TRAJECTORY']._serialized_start=1641
+  _globals['_TRAJECTORY']._serialized_end=1828
+  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_start=1830
+  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_end=1863
+  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_start=1865
+  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_end=1941
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=1943
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=1964
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=1966
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2006
+  _globals['_GENERATORSERVICE']._serialized_start=2090
+  _globals['_GENERATORSERVICE']._serialized_end=2502
 # @@protoc_insertion_point(module_scope)

@@ -132,10 +132,13 @@ class GenerationQueued(_message.Message):
     IMAGES_AHEAD_FIELD_NUMBER: _builtins.int
     UNKNOWN_WORDS_FIELD_NUMBER: _builtins.int
     SHORTENED_PROMPT_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
     images_ahead: _builtins.int
     """Images that other requests have asked for before this one."""
     shortened_prompt: _builtins.str
     """What the text encoders read of a prompt that is longer than they can; empty: they read all of it."""
+    subjects: _builtins.str
+    """What such a model can paint, in words for people; told with the unknown ones."""
     @_builtins.property
     def unknown_words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words of the prompt that a model with a closed vocabulary has never seen."""
@@ -146,10 +149,11 @@ class GenerationQueued(_message.Message):
         images_ahead: _builtins.int = ...,
         unknown_words: _abc.Iterable[_builtins.str] | None = ...,
         shortened_prompt: _builtins.str = ...,
+        subjects: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images_ahead", b"images_ahead", "shortened_prompt", b"shortened_prompt", "unknown_words", b"unknown_words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images_ahead", b"images_ahead", "shortened_prompt", b"shortened_prompt", "subjects", b"subjects", "unknown_words", b"unknown_words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

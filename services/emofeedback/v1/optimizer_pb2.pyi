@@ -237,7 +237,10 @@ class WordsUnknown(_message.Message):
 
     ROUND_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    SUBJECTS_FIELD_NUMBER: _builtins.int
     round: _builtins.int
+    subjects: _builtins.str
+    """What the generator can paint, in words for people; empty where it does not say."""
     @_builtins.property
     def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -245,10 +248,11 @@ class WordsUnknown(_message.Message):
         *,
         round: _builtins.int = ...,
         words: _abc.Iterable[_builtins.str] | None = ...,
+        subjects: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round", "subjects", b"subjects", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

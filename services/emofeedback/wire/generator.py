@@ -70,6 +70,7 @@ def queued_to_proto(queued: GenerationQueued) -> pb.GenerationQueued:
         images_ahead=queued.images_ahead,
         unknown_words=queued.unknown_words,
         shortened_prompt=queued.shortened_prompt,
+        subjects=queued.subjects,
     )
 
 
@@ -78,6 +79,7 @@ def queued_from_proto(message: pb.GenerationQueued) -> GenerationQueued:
         images_ahead=message.images_ahead,
         unknown_words=tuple(message.unknown_words),
         shortened_prompt=message.shortened_prompt,
+        subjects=message.subjects,
     )
 
 

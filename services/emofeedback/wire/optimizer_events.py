@@ -41,7 +41,8 @@ def optimization_event_to_proto(event: OptimizationEvent) -> pb.OptimizeResponse
             started = pb.RoundStarted(round=event.round, prompt=event.prompt)
             return pb.OptimizeResponse(round_started=started)
         case WordsUnknown():
-            return pb.OptimizeResponse(words_unknown=pb.WordsUnknown(round=event.round, words=event.words))
+            unknown = pb.WordsUnknown(round=event.round, words=event.words, subjects=event.subjects)
+            return pb.OptimizeResponse(words_unknown=unknown)
         case PromptShortened():
             shortened = pb.PromptShortened(round=event.round, prompt=event.prompt)
             return pb.OptimizeResponse(prompt_shortened=shortened)
@@ -85,7 +86,8 @@ def optimization_event_from_proto(message: pb.OptimizeResponse) -> OptimizationE
         case "round_started":
             return RoundStarted(round=message.round_started.round, prompt=message.round_started.prompt)
         case "words_unknown":
-            return WordsUnknown(round=message.words_unknown.round, words=tuple(message.words_unknown.words))
+            unknown = message.words_unknown
+            return WordsUnknown(round=unknown.round, words=tuple(unknown.words), subjects=unknown.subjects)
         case "prompt_shortened":
             return PromptShortened(round=message.prompt_shortened.round, prompt=message.prompt_shortened.prompt)
         case "painting_step":

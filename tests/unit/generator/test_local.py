@@ -169,6 +169,13 @@ async def test_words_past_the_encoders_limit_are_said(engine: LocalGenerator) ->
     assert queued.shortened_prompt == "a red dog, cat number 0 of many"  # a token a letter, CLIP reads 40
 
 
+async def test_a_numeric_target_is_never_what_is_cut(engine: LocalGenerator) -> None:
+    prompt = "a red dog, " + ", ".join(f"cat number {n} of many" for n in range(12)) + ", valence 7, arousal 3"
+    queued = await anext(engine.generate(ask(prompt)))
+    assert isinstance(queued, GenerationQueued)
+    assert queued.shortened_prompt == "a red dog, cat number 0 of, valence 7, arousal 3"
+
+
 async def test_a_long_prompt_without_spaces_is_shortened_and_said_so(engine: LocalGenerator) -> None:
     prompt = "catdog" * 9  # a token a letter
     queued = await anext(engine.generate(ask(prompt)))

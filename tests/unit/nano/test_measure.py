@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.optimization import GradientRequest
+from emofeedback.domain.text import words
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.storage.vocabulary import Vocabulary
 from emofeedback_trainer.nano.measure.agent import Rewriting, agent_metrics
 from emofeedback_trainer.nano.measure.evaluate import Metric, markdown
 from emofeedback_trainer.nano.world.language import Album, Situation, situation
-from emofeedback_trainer.nano.world.scenes import sample_scene
+from emofeedback_trainer.nano.world.scenes import SUBJECTS, sample_scene
+from support.fakes import assessment
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +67,45 @@ def test_a_target_where_the_bare_prompt_lies_asks_for_no_cue(now: Situation) -> 
     assert there.nearer is None
 
 
+@pytest.mark.parametrize(
+    ("analysis", "direction", "seen"),
+    [
+        ("Of flowers. To be calmer, add candles; take out red light.", True, True),
+        ("To be more pleasant and calmer, add candles; take out fire.", False, False),
+        ("Add candles.", False, True),
+        ("The first is grey because of golden light. To be calmer, add candles.", True, False),
+    ],
+)
+def test_an_analysis_is_held_against_the_numbers_and_the_judges_words(
+    now: Situation, analysis: str, direction: bool, seen: bool
+) -> None:
+    asked = GradientRequest(
+        prompt="a dog with flowers",
+        target=AffectPoint(3.0, 4.0),
+        best_image=b"",
+        best=assessment(3.3, 6.0, "It shows a dog in red light."),
+        worst_image=b"",
+        worst=assessment(7.0, 2.0, "It shows a golden dog."),
+    )
+    one = Rewriting(situation=now, comparison=asked, analysis=analysis)
+    assert (one.direction_is_true, one.names_what_was_seen) == (direction, seen)
+
+
+def test_a_rewrite_of_other_words_than_the_prompts_and_the_generators_is_counted(now: Situation) -> None:
+    known = Vocabulary(frozenset({"under", "sunny", "sky"}))
+    assert rewritten(now, "a dog by a lake under a sunny sky").holds_only(known)
+    assert not rewritten(now, "a dogg by a lake under a sunny sky").holds_only(known)
+
+
 def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
     good = rewritten(now, "a smiling dog by a lake under a sunny sky, with fireworks, vivid light")
-    metrics = agent_metrics([good, Rewriting(situation=now, analysis="", prompt="")])
+    metrics = agent_metrics([good, Rewriting(situation=now)], Vocabulary(None))
     assert metrics["usable"] == 0.5
     assert metrics["keeps_known_subject"] == metrics["on_targets_side"] == metrics["nearer"] == 1.0
+
+
+def test_the_profile_tells_people_all_subjects_of_its_world() -> None:
+    assert set(words(NANO_PROFILE.generator.subjects)) - {"a", "or"} == set(SUBJECTS)
 
 
 def test_the_table_says_which_metrics_are_reached() -> None:

@@ -84,6 +84,15 @@ async def test_a_prompt_that_the_generator_cannot_read_whole_is_told():
     assert of(PromptShortened, events) == [PromptShortened(round=0, prompt="a")]
 
 
+async def test_the_note_on_a_long_prompt_shows_the_users_words_without_the_target():
+    class Reading(ScriptedGenerator):
+        def _queued(self, prompt):
+            return replace(super()._queued(prompt), shortened_prompt="a, valence 7, arousal 3")
+
+    events = await run(replace(REQUEST, rounds=1), Reading(), settings=replace(SETTINGS, numeric_target=True))
+    assert of(PromptShortened, events) == [PromptShortened(round=0, prompt="a")]
+
+
 async def test_the_last_round_asks_for_no_gradient_and_no_rewrite():
     judge = ScriptedJudge()
     events = await run(replace(REQUEST, rounds=1), judge=judge)

@@ -129,7 +129,7 @@ async def test_cancelling_the_caller_stops_the_gradient():
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert judge.cancelled == 3  # the conversation of each rewrite, and the reasoning beside them
+    assert judge.cancelled == 2  # the conversation of each rewrite
 
 
 # --- resuming ----------------------------------------------------------------------------------------------------

@@ -73,9 +73,9 @@ async def test_a_malformed_rewrite_is_repaired():
 
 
 async def test_an_unreadable_analysis_is_asked_for_once_more():
-    judge = ScriptedJudge(analyses=["", "Add sunlight."])
+    judge = ScriptedJudge(analyses=["", "To be calmer, add sunlight."])
     events = await run(replace(REQUEST, rounds=2), judge=judge)
-    assert of(GradientEstimated, events)[0].analysis == "Add sunlight."
+    assert of(GradientEstimated, events)[0].analysis.endswith("add sunlight.")
     assert not of(PromptUpdated, events)[0].fell_back
 
 

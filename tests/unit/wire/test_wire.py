@@ -97,13 +97,15 @@ rounds = st.builds(
 )
 answers = st.builds(Answer, round=counts, index=counts, loss=finite)
 generation_events: dict[type, st.SearchStrategy[object]] = {
-    GenerationQueued: st.builds(GenerationQueued, images_ahead=counts, unknown_words=st.lists(texts).map(tuple)),
+    GenerationQueued: st.builds(
+        GenerationQueued, images_ahead=counts, unknown_words=st.lists(texts).map(tuple), subjects=texts
+    ),
     GenerationStep: steps,
     GeneratedImage: painted,
 }
 optimization_events: dict[type, st.SearchStrategy[object]] = {
     RoundStarted: st.builds(RoundStarted, round=counts, prompt=texts),
-    WordsUnknown: st.builds(WordsUnknown, round=counts, words=st.lists(texts).map(tuple)),
+    WordsUnknown: st.builds(WordsUnknown, round=counts, words=st.lists(texts).map(tuple), subjects=texts),
     PromptShortened: st.builds(PromptShortened, round=counts, prompt=texts),
     PaintingStep: st.builds(PaintingStep, round=counts, step=steps),
     ImagePainted: st.builds(ImagePainted, round=counts, image=painted),

@@ -17,6 +17,7 @@ from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import Generator
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.storage.vocabulary import Vocabulary
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
@@ -29,7 +30,7 @@ from emofeedback_trainer.nano.world.language import Album, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
 
 _SEED = 6
-_SCENES, _GENERATED, _ALOUD, _SITUATIONS = 1000, 500, 300, 200
+_SCENES, _GENERATED, _ALOUD, _SITUATIONS = 1000, 500, 300, 500
 """Pictures judged, generated, judged aloud, and situations of the agent, where `--limit` doesn't ask for fewer."""
 
 
@@ -79,7 +80,16 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("scorer.text_lost_high", "scorer: rewrite that lost it, cosine, 95th percentile", None, True),
     ("scorer.image_kept_median", "scorer: picture and its bare prompt, cosine, median", None, False),
     ("scorer.image_lost_median", "scorer: picture and another's, cosine, median", None, True),
-    ("agent.usable", "agent: replies usable", 0.98, False),
+    ("agent.direction_is_true", "agent: what its analyses say of more and less agrees with the numbers", 1.0, False),
+    ("agent.names_what_was_seen", "agent: its analyses name nothing that was not seen or asked for", 1.0, False),
+    ("agent.usable", "agent: a rewrite is used, the prompt being of its world", None, False),
+    ("agent.usable_unknown", "agent: a rewrite is used, the prompt being from outside", None, False),
+    (
+        "agent.holds_only_known_words",
+        "agent: rewrites hold only words of prompt and generator",
+        1.0,
+        False,
+    ),
     ("agent.keeps_known_subject", "agent: rewritten prompt keeps a known subject and place", 0.98, False),
     ("agent.keeps_unknown_subject", "agent: rewritten prompt keeps one from outside the world", None, False),
     ("agent.on_targets_side", "agent: its cues lie on the target's side", 0.90, False),
@@ -115,6 +125,8 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
     judged = await judge_metrics(judge, scenes, aloud=aloud)
     rng = np.random.default_rng(_SEED)
     situations = [situation(Album(scenes), rng) for _ in range(min(n, _SITUATIONS))]
+    rewritten = await rewritings(judge, situations, NANO_PROFILE.optimizer)
+    vocabulary = Vocabulary.read(NANO_PROFILE.optimizer.vocabulary)
     measured: Mapping[str, tuple[int, Mapping[str, float]]] = {
         "judge": (len(scenes), judged),
         "aloud": (aloud, judged),
@@ -125,7 +137,10 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
             await generator_metrics(images, some, judge=judge, independent=independent, seed=_SEED),
         ),
         "scorer": (len(scenes), await scorer_metrics(judge, scenes, _SEED)),
-        "agent": (len(situations), agent_metrics(await rewritings(judge, situations))),
+        "agent": (
+            len(situations),
+            agent_metrics(rewritten, vocabulary),
+        ),
         "critic": (len(scenes), measure_independent_judge(independent, scenes=len(scenes))),
         **{
             {"painted": "painted_all"}.get(kind, kind): (count, {"flagged": share})

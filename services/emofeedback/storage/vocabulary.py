@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition
-
-_WORD = re.compile(r"[^\W\d_]+")
+from emofeedback.domain.text import words
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Vocabulary:
     words: frozenset[str] | None
 
     @classmethod
+    @lru_cache(maxsize=8)
     def read(cls, file: str) -> Vocabulary:
         """From a file of one word a line; an empty name is the open vocabulary.
 
@@ -32,8 +33,14 @@ class Vocabulary:
             raise FailedPrecondition(f"the model's vocabulary can't be read: {error}") from error
 
     def unknown(self, prompt: str) -> tuple[str, ...]:
-        """The unknown words of a prompt in lower case, each once, in the order of their first appearance."""
+        """The unknown words of a prompt in lower case, each once, in the order of their first appearance.
+
+        Pictographs count as words; of a prompt that has neither words nor pictographs, all of it is unknown.
+        """
         if self.words is None:
             return ()
-        found = dict.fromkeys(match.group().lower() for match in _WORD.finditer(prompt))
-        return tuple(word for word in found if word not in self.words)
+        named = {word: word in self.words for word in words(prompt) if any(map(str.isalpha, word))}
+        pictographs = [sign for sign in prompt if unicodedata.category(sign) == "So"]
+        if not named and not pictographs:
+            return tuple(dict.fromkeys(prompt.split()))
+        return (*(word for word, known in named.items() if not known), *dict.fromkeys(pictographs))
