@@ -7,7 +7,7 @@ VLLM_VENV := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
-DEMO_ARGS ?= --out runs/demo
+DEMO_ARGS ?=
 
 .PHONY: help demo test lint types protos protos-check schemas nano bench traffic test-vllm test-helm helm-golden clean
 

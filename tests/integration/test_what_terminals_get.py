@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from emofeedback.observability.console import Consoles, PlainConsole, escape_what_has_no_code, say, shown
+from emofeedback.observability.console import escape_what_has_no_code, say, shown
+from emofeedback.observability.consoles import Consoles, PlainConsole
 from emofeedback.storage.files import write_json
 from emofeedback_trainer.cli import main as train
 from support.pictures import encoded, red

@@ -21,7 +21,7 @@ from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.validation import check_user
 from emofeedback.judge.calibration import KNOTS, Axis, AxisCalibration, Refusal, calibrated, fit_axis
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 from emofeedback.storage.tables import TableRow, read_table, to_number
 from emofeedback.storage.texts import file_within
 
@@ -55,7 +55,7 @@ def calibrate(
     """
     check_user(user)
     pictures = read_ratings(table)
-    with loading(consoles.out, None if as_json else engines.profile):
+    with loading(consoles, engines.profile):
         opened = engines.judge()
 
     async def look() -> tuple[list[AssessmentOutcome], ModelInfo]:

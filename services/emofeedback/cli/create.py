@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from emofeedback.backends import Engines, Optimize
@@ -12,14 +15,17 @@ from emofeedback.cli.display import LoopDisplay, loading, rounds_table
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.domain.optimization import OptimizationRequest, PromptShortened, WordsUnknown
 from emofeedback.domain.validation import check_optimization_request
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 from emofeedback.runs.directory import RunDirectory
-from emofeedback.runs.report import write_report
-from emofeedback.runs.run import OptimizationRun, image_path
+from emofeedback.runs.report import REPORT, write_report
+from emofeedback.runs.run import OptimizationRun, image_path, to_json
+
+RESUME = "the same command with --resume"
+"""How a cut run goes on."""
 
 
 def create(request: OptimizationRequest, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
-    """Runs the loop, keeps everything in `out`, and ends with a table and the places of answer and report.
+    """Runs the loop, keeps everything in `out`, and ends with a table and the places of answer and report, or as JSON.
 
     Raises:
         InvalidRequest: the request or `out` is refused, before any model is loaded.
@@ -27,21 +33,28 @@ def create(request: OptimizationRequest, *, out: Path, resume: bool, engines: En
         KeyboardInterrupt: as well, by Ctrl-C.
     """
     request, directory = open_run(request, out, resume=resume, engines=engines)
-    try:
-        with loading(consoles.out, engines.profile):
+    with kept(directory, consoles, RESUME):
+        with loading(consoles, engines.profile):
             optimizer = engines.optimizer()
+        run_to_end(optimizer, request, directory, consoles)
+    say_result(directory, consoles)
 
-        async def run() -> None:
-            display = LoopDisplay(consoles.out, directory.run, rounds=request.rounds)
-            async with optimizer as optimize:
-                await follow(optimize, request, directory, display, consoles)
 
-        asyncio.run(run())
-        report = write_report(directory)
-    except BaseException:
-        _say_what_is_kept(directory, consoles)
-        raise
-    _say_result(directory, report, consoles)
+def run_to_end(
+    optimizer: AbstractAsyncContextManager[Optimize],
+    request: OptimizationRequest,
+    directory: RunDirectory,
+    consoles: Consoles,
+) -> None:
+    """The loop to its end, and its report."""
+
+    async def run() -> None:
+        display = LoopDisplay(consoles.side, directory.run, rounds=request.rounds)
+        async with optimizer as optimize:
+            await follow(optimize, request, directory, display, consoles)
+
+    asyncio.run(run())
+    write_report(directory)
 
 
 def open_run(
@@ -85,8 +98,12 @@ async def follow(
                     consoles.note(f"the prompt of round {event.round + 1} is too long, what is read: {event.prompt}")
 
 
-def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> None:
-    run = directory.run
+def say_result(directory: RunDirectory, consoles: Consoles) -> None:
+    """A table and the places of answer and report; for programs what `result.json` says, and where it lies."""
+    run, report = directory.run, directory.path / REPORT
+    if consoles.for_programs:
+        consoles.say(json.dumps({"folder": str(directory.path), "report": str(report), **to_json(run)}))
+        return
     consoles.out.print(rounds_table(run))
     if run.best is None:
         consoles.say("No answer: the judge could read none of the images.")
@@ -96,15 +113,23 @@ def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> No
     consoles.say(f"{run.state.capitalize()}, in {run.seconds:.1f} s.")
 
 
-def _say_what_is_kept(directory: RunDirectory, consoles: Consoles) -> None:
-    """After a cut: the report of what there is, and how to go on."""
-    images = sum(1 for _ in directory.path.glob("round-*/image-*.png"))
-    if not images:
-        return
-    with contextlib.suppress(EmoFeedbackError):
-        write_report(directory)
-    rounds = len(directory.run.rounds)
-    consoles.note(
-        f"{images} images and {rounds} finished round{'' if rounds == 1 else 's'} are kept in {directory.path}; "
-        "the same command with --resume goes on from there"
-    )
+@contextlib.contextmanager
+def kept(directory: RunDirectory, consoles: Consoles, resume: str) -> Iterator[None]:
+    """Where a run is cut: writes the report of what there is, and says how to go on.
+
+    Args:
+        resume: the command that does.
+    """
+    try:
+        yield
+    except BaseException:
+        images = sum(1 for _ in directory.path.glob("round-*/image-*.png"))
+        if images:
+            with contextlib.suppress(EmoFeedbackError):
+                write_report(directory)
+            rounds = len(directory.run.rounds)
+            consoles.note(
+                f"{images} images and {rounds} finished round{'' if rounds == 1 else 's'} are kept in "
+                f"{directory.path}; {resume} goes on from there"
+            )
+        raise

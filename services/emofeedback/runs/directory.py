@@ -13,6 +13,8 @@ import dataclasses
 import errno
 import json
 import os
+import re
+from itertools import count
 from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
@@ -121,6 +123,39 @@ def claim(path: Path, *, resume: bool) -> None:
     if resume:
         raise InvalidRequest.of("out", f"{path} is not empty and holds no run to resume (no {RESULT})")
     raise InvalidRequest.of("out", f"{path} is not empty: name another folder, or --resume the run in it")
+
+
+def free_folder(root: Path, text: str) -> Path:
+    """A folder that is not there yet, named after a text: `a-house-by-the-lake`, then `a-house-by-the-lake-2`."""
+    name = slug(text)
+    return next(path for n in count(1) if not (path := root / (name if n == 1 else f"{name}-{n}")).exists())
+
+
+def slug(text: str) -> str:
+    """A text as the name of a file, of at most 40 letters and digits in any script, with hyphens between the words."""
+    return re.sub(r"[\W_]+", "-", text.casefold())[:40].strip("-") or "run"
+
+
+def set_aside(path: Path, name: str = "") -> Path | None:
+    """Keeps a folder with something in it under the first free of `NAME-1`, `NAME-2`, ... beside it.
+
+    Args:
+        name: NAME; empty: the folder's own.
+
+    Returns:
+        Its place now; None where nothing was there to keep.
+
+    Raises:
+        FailedPrecondition: it can't be moved.
+    """
+    try:
+        if not path.exists() or next(path.iterdir(), None) is None:
+            return None
+        kept = next(p for n in count(1) if not (p := path.with_name(f"{name or path.name}-{n}")).exists())
+        path.rename(kept)
+    except OSError as error:
+        raise FailedPrecondition(f"{path} can't be moved: {error.strerror}") from error
+    return kept
 
 
 def read_run(path: Path) -> OptimizationRun:

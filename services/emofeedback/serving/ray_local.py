@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -80,7 +82,9 @@ def _start_ray(setup: Callable[[], None] | None) -> None:
             num_cpus=max(4, os.cpu_count() or 1),
             object_store_memory=_OBJECT_STORE_BYTES,
             _node_ip_address=LOOPBACK,
-            runtime_env={"worker_process_setup_hook": setup} if setup else {},
+            # Ray hands the path of Python to a shell as it is: one with a space would be two words there.
+            runtime_env={"py_executable": shlex.quote(sys.executable)}
+            | ({"worker_process_setup_hook": setup} if setup else {}),
         )
     except Exception as error:  # Ray raises bare exceptions when its processes don't come up in time
         raise Unavailable(

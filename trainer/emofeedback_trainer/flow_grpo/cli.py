@@ -13,7 +13,7 @@ from rich.console import Console
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.training import PanelMeasured
 from emofeedback.in_process import silence_libraries
-from emofeedback.observability.console import PlainConsole
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback.profiles.overrides import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.in_process import silence_libraries
-from emofeedback.observability.console import PlainConsole
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.profiles.overrides import parse_changes
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.in_process import silence_libraries
-from emofeedback.observability.console import PlainConsole, say
+from emofeedback.observability.console import say
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.signals import stop_on_signals

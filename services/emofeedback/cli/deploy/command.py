@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
-from emofeedback.observability.console import Consoles
 from emofeedback.storage.texts import read_text
+
+if TYPE_CHECKING:
+    from emofeedback.observability.consoles import Consoles
 
 EXAMPLES = """examples:
   emofeedback deploy render --profile sd35-medium > serve.yaml     what `serve deploy` takes, and serveConfigV2
