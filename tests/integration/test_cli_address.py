@@ -71,7 +71,7 @@ def test_create_for_a_person_leaves_the_same_run_as_in_process(services: Service
     assert main([*CREATE, "--user", "ada", *at(services), "--out", str(tmp_path / "there")]) == 0
     assert main([*CREATE, "--user", "ada", "--out", str(tmp_path / "here")], connect=engines.connect) == 0
     there, here = read_run(tmp_path / "there"), read_run(tmp_path / "here")
-    assert (there.user, there.best, there.criticisms) == ("ada", here.best, here.criticisms)
+    assert (there.request.user, there.best, there.criticisms) == ("ada", here.best, here.criticisms)
     assert set(services.judge.users) == set(engines.scripted_judge.users) == {"ada"}
 
 

@@ -23,7 +23,8 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.observability.console import escape_what_has_no_code
 from emofeedback.observability.consoles import Consoles
-from emofeedback.runs.directory import RESULT, RunDirectory, set_aside
+from emofeedback.runs.directory import RESULT, RunDirectory
+from emofeedback.storage.files import set_aside
 
 REQUEST = OptimizationRequest(prompt="a dog in a meadow", target=AffectPoint(valence=8, arousal=6))
 """What the demo asks for."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from emofeedback.cli import profile, settings
 from emofeedback.cli.deploy import command as deploy
-from emofeedback.cli.parsing import Parser, reported
+from emofeedback.cli.parsing import Parser, parse_with, reported
 from emofeedback.domain.affect import Emotion, emotion_named
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None, *, connect: Connect | None = No
     """
     escape_what_has_no_code()
     parser, commands = _parser()
-    options = parser.parse_with(commands, arguments)
+    options = parse_with(parser, commands, arguments)
     from emofeedback.observability.consoles import Consoles
 
     consoles = Consoles(for_programs=getattr(options, "json", False))

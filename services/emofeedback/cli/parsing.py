@@ -37,18 +37,27 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with the options the way all other errors are said, and what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
-        if found := _INVALID_CHOICE.search(message):
-            message += did_you_mean(found[1], re.findall(r"[\w-]+", found[2]))
-        self.exit(2, f"error: {' '.join(shown(message.removeprefix('argument ')).split())}\n")
+        self.exit(2, f"error: {' '.join(shown(suggesting(message.removeprefix('argument '))).split())}\n")
 
-    def parse_with(self, commands: Mapping[str, Parser], arguments: Sequence[str] | None) -> argparse.Namespace:
-        """The options; one that a command (by `options.command`) doesn't have is refused, and its nearest named."""
-        options, unknown = self.parse_known_args(arguments)
-        if unknown:
-            known = re.findall(r"--[a-z][a-z-]+", commands[options.command].format_help())
-            wrong = next((word for word in unknown if word.startswith("-")), unknown[0])
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(wrong.partition('=')[0], known)}")
-        return options
+
+def suggesting(message: str) -> str:
+    """A message of argparse, with the nearest of the choices that it lists."""
+    found = _INVALID_CHOICE.search(message)
+    return message + did_you_mean(found[1], re.findall(r"[\w.-]+", found[2])) if found else message
+
+
+def parse_with(
+    parser: argparse.ArgumentParser,
+    commands: Mapping[str, argparse.ArgumentParser],
+    arguments: Sequence[str] | None,
+) -> argparse.Namespace:
+    """The options; one that the command (`options.command`) doesn't have is refused, and its nearest named."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = re.findall(r"--[a-z][a-z-]+", commands[options.command].format_help())
+        wrong = next((word for word in unknown if word.startswith("-")), unknown[0])
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(wrong.partition('=')[0], known)}")
+    return options
 
 
 def reported(command: Callable[[], bool], consoles: Consoles) -> int:

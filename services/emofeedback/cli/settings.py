@@ -27,7 +27,8 @@ KEYS = ("profile", "address", "token", "policies", "calibrations", "policy", "us
 _PREFIX = "EMOFEEDBACK_"
 _PATHS = ("policies", "calibrations", "out")
 """Keys whose `~` is the user's home."""
-_IN_PROCESS = {"profile", "policies", "calibrations", "set"}
+_STORES = {"policies", "calibrations"}
+_IN_PROCESS = _STORES | {"profile", "set"}
 """Options without effect beside an address."""
 
 
@@ -42,11 +43,14 @@ def fill(options: argparse.Namespace) -> None:
     options.out_root = "runs"
     rooted = False
     for layer in _layers():
-        apart = _apart(options)
-        for key, value in layer.items():
+        chosen = _chosen_apart(options)
+        for key in KEYS:  # the address before the stores, which it has of its own
+            value = layer.get(key)
+            if not value or key in chosen or (key in _STORES and key in _chosen_apart(options)):
+                continue
             if key == "out":
                 options.out_root, rooted = (options.out_root if rooted else value), True
-            elif key not in apart and getattr(options, key, value) in (None, ""):
+            elif getattr(options, key, value) in (None, ""):
                 setattr(options, key, value)
 
 
@@ -56,7 +60,7 @@ def _layers() -> Iterator[Mapping[str, str]]:
     yield _expanded(_file())
 
 
-def _apart(options: argparse.Namespace) -> set[str]:
+def _chosen_apart(options: argparse.Namespace) -> set[str]:
     """Keys that would contradict what is chosen already."""
     # `calibrate` needs to know where to keep what it finds, address or not.
     in_process = _IN_PROCESS - ({"calibrations"} if options.command == "calibrate" else set())

@@ -76,7 +76,7 @@ def as_png(data: bytes, *, field: str) -> tuple[bytes, str]:
         raise _too_large(field) from error
     except Exception as error:  # as in `read_image`
         without = f"; {' and '.join(missing)} need pip install 'emofeedback[heic]'" if missing else ""
-        problem = f"is not a readable PNG, JPEG, WebP, {', '.join(formats)} image{without}"
+        problem = f"is not a readable PNG, JPEG, WebP, {', '.join(formats[:-1])} or {formats[-1]} image{without}"
         raise InvalidRequest.of(field, problem) from error
     frames = getattr(image, "n_frames", 1)
     _check_size(image, field)

@@ -136,28 +136,6 @@ def slug(text: str) -> str:
     return re.sub(r"[\W_]+", "-", text.casefold())[:40].strip("-") or "run"
 
 
-def set_aside(path: Path, name: str = "") -> Path | None:
-    """Keeps a folder with something in it under the first free of `NAME-1`, `NAME-2`, ... beside it.
-
-    Args:
-        name: NAME; empty: the folder's own.
-
-    Returns:
-        Its place now; None where nothing was there to keep.
-
-    Raises:
-        FailedPrecondition: it can't be moved.
-    """
-    try:
-        if not path.exists() or next(path.iterdir(), None) is None:
-            return None
-        kept = next(p for n in count(1) if not (p := path.with_name(f"{name or path.name}-{n}")).exists())
-        path.rename(kept)
-    except OSError as error:
-        raise FailedPrecondition(f"{path} can't be moved: {error.strerror}") from error
-    return kept
-
-
 def read_run(path: Path) -> OptimizationRun:
     """The run that a folder holds.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -105,11 +106,8 @@ def _say_what_is_kept(files: RunFolder, console: Console) -> None:
         return
     with suppress(EmoFeedbackError):
         write_report(files.path)
-    console.print(
-        f"The run is kept in {files.path}; `emofeedback-train flow-grpo --out {files.path} --resume` goes on from its "
-        "last iteration.",
-        soft_wrap=True,
-    )
+    resume = shlex.join(["emofeedback-train", "flow-grpo", "--out", str(files.path), "--resume"])
+    console.print(f"The run is kept in {files.path}; `{resume}` goes on from its last iteration.", soft_wrap=True)
 
 
 def _trained(
