@@ -138,7 +138,7 @@ def demo_arguments(command: str) -> list[str]:
         if shutil.which("make") is None:
             pytest.skip("make is not installed")
         printed = subprocess.run(
-            [*words, "--dry-run", "--old-file", ".venv/.installed"],
+            [*words, "--dry-run", "--old-file", ".venv/.serving"],
             cwd=ROOT,
             capture_output=True,
             text=True,

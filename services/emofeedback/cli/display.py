@@ -130,7 +130,7 @@ def loading(consoles: Consoles, profile: str | None) -> Iterator[None]:
     if not consoles.side.is_terminal or profile is None:
         yield
         return
-    with consoles.side.status(Text(f"Loading the {shown(profile)} models")):
+    with consoles.side.status(Text(f"Loading the {shown(profile)} models"), spinner=_spinner(consoles.side)):
         yield
 
 
@@ -140,7 +140,16 @@ def waiting(consoles: Consoles) -> Iterator[Callable[[str], None]]:
     if not consoles.side.is_terminal:
         yield consoles.note
         return
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    columns = (
+        SpinnerColumn(_spinner(consoles.side)),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=consoles.side, transient=True) as progress:
         task = progress.add_task("")
         yield lambda what: progress.update(task, description=shown(what))
+
+
+def _spinner(console: Console) -> str:
+    """One that the terminal has the characters of."""
+    return "dots" if console.encoding.startswith("utf") else "line"

@@ -14,11 +14,12 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from emofeedback.domain.errors import Unavailable
+from emofeedback.domain.errors import FailedPrecondition, Unavailable
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,8 +33,10 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
     """Ray on this machine, on loopback, for as long as the context lasts; `setup` runs at every worker's start.
 
     Raises:
+        FailedPrecondition: Ray could not read a path or an argument of this process.
         Unavailable: Ray did not start.
     """
+    _require_unicode()
     # Ray reads these when it is imported: its usage reports off, its ports closed to whoever lacks the token.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_AUTH_MODE"] = "token"
@@ -63,6 +66,13 @@ def listen_on_loopback() -> None:
         server.add_insecure_port(address.replace("[::]", LOOPBACK))
 
     default_impl.add_grpc_address = add_loopback_address
+
+
+def _require_unicode() -> None:
+    """Ray sends these as UTF-8, and would fail on them only after seconds, with a traceback."""
+    for text in (sys.executable, str(Path.cwd()), *sys.argv):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise FailedPrecondition(f"Ray can't read {text!r} in this locale: set PYTHONUTF8=1, or a UTF-8 locale")
 
 
 def _descendants() -> set[psutil.Process]:
