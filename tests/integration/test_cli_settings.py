@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from emofeedback.cli import settings
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest, Unavailable
+from support.scripted_engines import ScriptedEngines
 
 
 @pytest.fixture
@@ -104,8 +105,23 @@ def test_the_command_takes_the_users_defaults(
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"a-boat-far-out", "a-boat-far-out-2"}
     result = json.loads((tmp_path / "pictures/a-boat-far-out-2/result.json").read_text())
     assert result["request"]["prompt"] == "A boat, far out!"
-    assert run(*create, "--resume") == 2
-    assert "--out: is missing: which run goes on?" in capsys.readouterr().err
     file.write_text('address = "nonsense"')
     assert run(*create) == 2
     assert "--address: 'nonsense' is not HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_cut_run_whose_folder_nobody_named_goes_on_by_the_same_command_with_resume(
+    engines: ScriptedEngines, run: Callable[..., int], file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(f'out = "{tmp_path / "pictures"}"')
+    create = ("create", "a boat", "--emotion", "awe", "--images", "2", "--rounds", "2")
+    assert run(*create, "--resume") == 2
+    assert "--out: is missing, and there is no run in" in capsys.readouterr().err
+    assert run(*create) == 0
+    engines.generator.failures = {(3, 1): Unavailable("the generator is gone")}
+    assert run(*create) == 1
+    assert "the same command with --resume goes on from there" in capsys.readouterr().err
+    engines.generator.failures = {}
+    assert run(*create, "--resume") == 0
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"a-boat", "a-boat-2"}
+    assert json.loads((tmp_path / "pictures/a-boat-2/result.json").read_text())["stopped_because"] == "rounds"

@@ -205,15 +205,13 @@ def _out(options: argparse.Namespace, name: str = "") -> Path:
     """The folder that was named, or one in the folder around runs, named after what is asked for.
 
     Raises:
-        InvalidRequest: a run is to be resumed, and it is not said which.
+        InvalidRequest: a run is to be resumed, and there is none.
     """
     if options.out is not None:
         return Path(options.out)
-    if options.resume:
-        raise InvalidRequest.of("out", "is missing: which run goes on?")
-    from emofeedback.runs.directory import free_folder
+    from emofeedback.runs.directory import folder_of
 
-    return free_folder(Path(options.out_root), name or options.prompt)
+    return folder_of(Path(options.out_root), name or options.prompt, resume=options.resume)
 
 
 def _request(options: argparse.Namespace, consoles: Consoles) -> OptimizationRequest:

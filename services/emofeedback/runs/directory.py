@@ -125,10 +125,23 @@ def claim(path: Path, *, resume: bool) -> None:
     raise InvalidRequest.of("out", f"{path} is not empty: name another folder, or --resume the run in it")
 
 
-def free_folder(root: Path, text: str) -> Path:
-    """A folder that is not there yet, named after a text: `a-house-by-the-lake`, then `a-house-by-the-lake-2`."""
+def folder_of(root: Path, text: str, *, resume: bool) -> Path:
+    """A folder that is not there yet, named after a text (`a-boat`, then `a-boat-2`); to resume, the last that is.
+
+    Raises:
+        InvalidRequest: there is none to resume.
+    """
     name = slug(text)
-    return next(path for n in count(1) if not (path := root / (name if n == 1 else f"{name}-{n}")).exists())
+    last = next(n for n in count(1) if not _nth(root, name, n).exists()) - 1
+    if not resume:
+        return _nth(root, name, last + 1)
+    if not last:
+        raise InvalidRequest.of("out", f"is missing, and there is no run in {root / name} to go on with")
+    return _nth(root, name, last)
+
+
+def _nth(root: Path, name: str, number: int) -> Path:
+    return root / (name if number == 1 else f"{name}-{number}")
 
 
 def slug(text: str) -> str:
