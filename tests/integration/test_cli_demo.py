@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ import pytest
 from emofeedback.cli import demo
 from emofeedback.domain.errors import FailedPrecondition
 from support.fakes import ScriptedGenerator
+from support.running_services import free_port
 from support.scripted_services import Services, serving
 
 ROOT = Path(__file__).parents[2]
@@ -172,3 +176,28 @@ def test_what_is_no_run_and_what_is_not_there_is_refused_before_anything_starts(
     assert "can't be written" in capsys.readouterr().err
     assert demo.main(["--out", str(tmp_path / "demo"), "--resume"], services=never) == 2
     assert "--resume: there is no cut demo" in capsys.readouterr().err
+
+
+def test_what_ray_could_not_read_in_a_locale_without_unicode_is_refused_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "emofeedback.cli.demo", "--out", str(tmp_path / "größer"), *ports()],
+        env={
+            **os.environ,
+            "LC_ALL": "C",
+            "PYTHONCOERCECLOCALE": "0",
+            "PYTHONUTF8": "0",
+            "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("services", "trainer")),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: Ray can't read ") and "set PYTHONUTF8=1" in done.stderr
+    assert time.monotonic() - began < 10, "Ray would have taken longer to fail"
+    assert names(tmp_path) == set()
+
+
+def ports() -> tuple[str, ...]:
+    return "--port", str(free_port()), "--http-port", str(free_port())
