@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -76,14 +76,12 @@ def test_help_comes_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", imported], env=environment, capture_output=True, text=True, check=True)
     heavy = {"rich", "pydantic", "jinja2", "asyncio", "grpc", "numpy", "PIL", "torch"}
     assert heavy.isdisjoint(done.stdout.split())
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "emofeedback", "--help"], env=environment, check=True, stdout=subprocess.DEVNULL
-        )
-        took.append(time.monotonic() - began)
-    assert min(took) < 0.3
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    words = [sys.executable, "-m", "emofeedback", "--help"]
+    subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    assert took < 0.3, "of the processor: how long people wait depends on what else is running"
 
 
 @pytest.mark.parametrize(

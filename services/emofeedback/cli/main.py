@@ -185,7 +185,6 @@ def _calibrate(options: argparse.Namespace, connect: Connect, consoles: Consoles
         options.ratings,
         user=options.user,
         calibrations=store,
-        as_json=options.json,
         engines=connect(options.profile, options.address, options.token, "", "", options.set),
         consoles=consoles,
     )

@@ -45,6 +45,8 @@ def ending_with_its_reader(command: Callable[[], int]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # What is still to be written must not fail once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
         return READER_GONE
     return code
