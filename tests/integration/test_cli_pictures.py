@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,25 @@ def test_a_folder_is_searched_to_its_depth_its_pictures_counted_and_the_rest_nam
     names = [str(folder / name) for name in ("b.PNG", "a/d.webp", "a/deep/c.jpg")]
     others = ", ".join(str(folder / f"note-{number}.txt") for number in range(3))
     assert judged(capsys) == (names, f"note: {folder}: 3 pictures; no pictures: {others} and 2 more\n")
+
+
+def test_a_folder_that_can_not_be_looked_into_is_named(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(saved(TEAL, "PNG"))
+    (tmp_path / "locked").mkdir()
+    look = os.scandir
+
+    def refused(place: str) -> object:
+        if str(place).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert run("assess", str(tmp_path), "--json") == 1
+    paths, errors = judged(capsys)
+    assert paths == [str(tmp_path / "a.png")]
+    assert f"error: {tmp_path / 'locked'}: Permission denied" in errors.splitlines()
 
 
 def test_a_minus_is_standard_input(

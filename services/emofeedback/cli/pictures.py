@@ -33,9 +33,11 @@ def pictures_in(paths: Sequence[Path], consoles: Consoles) -> tuple[list[Path], 
         if not path.is_dir():
             found.append(path)
             continue
-        inside, others = _inside(path, consoles)
+        inside, others, problems = _inside(path)
         found += inside
-        complete &= bool(inside)
+        complete &= bool(inside) and not problems
+        for problem in problems:
+            consoles.error(f"{problem.filename}: {problem.strerror}")
         if not inside:
             consoles.error(f"{path}: holds no pictures")
         else:
@@ -85,20 +87,17 @@ def _converted(data: bytes) -> tuple[bytes, str]:
     return as_png(data, field="image")
 
 
-def _inside(folder: Path, consoles: Consoles) -> tuple[list[Path], list[Path]]:
-    """Pictures and other files in a folder and below it, in the order of their names."""
-
-    def say(error: OSError) -> None:
-        consoles.error(f"{error.filename}: {error.strerror}")
-
+def _inside(folder: Path) -> tuple[list[Path], list[Path], list[OSError]]:
+    """Pictures and other files in a folder and below it, in the order of their names, and what can't be looked into."""
     pictures: list[Path] = []
     others: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=say):
+    problems: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=problems.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(place, name)
             (pictures if path.suffix.casefold() in _SUFFIXES else others).append(path)
-    return pictures, others
+    return pictures, others, problems
 
 
 def _named(others: Sequence[Path]) -> str:
