@@ -2,26 +2,32 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+SERVING := $(VENV)/.serving
 STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
-DEMO_ARGS ?= --out runs/demo
+DEMO_ARGS ?=
 
 .PHONY: help setup demo test-unit test lint types protos protos-check architecture schemas nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(STAMP): pyproject.toml constraints.txt
+# What runs the services; what trains and tests them comes on top, so that `make demo` fetches less.
+$(SERVING): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[serve]"
+	touch $@
+
+$(STAMP): $(SERVING)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[serve,trainer,dev]"
 	touch $@
 
 setup: $(STAMP) ## Create .venv with the tested versions
 
-demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
+demo: $(SERVING) ## Three services, one prompt, one feeling, one picture (into runs/demo)
 	@$(BIN)/python -m emofeedback.cli.demo $(DEMO_ARGS)
 
 test-unit: $(STAMP) ## The tests of single parts: two minutes

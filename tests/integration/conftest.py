@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emofeedback import AsyncClient, Client
-from support.scripted_services import QUICK, Services, Threaded, serving
+from emofeedback.backends import Connect
+from emofeedback.cli.main import main
+from support.scripted_services import QUICK, ScriptedEngines, Services, Threaded, serving
 
 
 @pytest.fixture(params=[AsyncClient, Client])
@@ -32,3 +35,24 @@ def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
 async def services() -> AsyncIterator[Services]:
     async with serving(Services()) as running:
         yield running
+
+
+@pytest.fixture
+def engines() -> ScriptedEngines:
+    return ScriptedEngines()
+
+
+@pytest.fixture
+def run(engines: ScriptedEngines, tmp_path: Path) -> Callable[..., int]:
+    """Runs the command; `OUT` stands for a run directory that does not exist yet."""
+    connecting: Connect = engines.connect
+
+    def run(*arguments: str) -> int:
+        given = [str(tmp_path / "run") if argument == "OUT" else argument for argument in arguments]
+        try:
+            return main(given, connect=connecting)
+        except SystemExit as exit:
+            assert isinstance(exit.code, int)
+            return exit.code
+
+    return run

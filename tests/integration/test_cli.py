@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from emofeedback.backends import Connect
-from emofeedback.cli.main import main
 from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.errors import Unauthenticated, Unavailable
@@ -23,28 +21,6 @@ from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.storage.files import LOCK
 from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, assessment, known_of, look, paint
 from support.scripted_services import ScriptedEngines
-
-
-@pytest.fixture
-def engines() -> ScriptedEngines:
-    return ScriptedEngines()
-
-
-@pytest.fixture
-def run(engines: ScriptedEngines, tmp_path: Path) -> Callable[..., int]:
-    """Runs the command; `OUT` stands for a run directory that does not exist yet."""
-    connecting: Connect = engines.connect
-
-    def run(*arguments: str) -> int:
-        given = [str(tmp_path / "run") if argument == "OUT" else argument for argument in arguments]
-        try:
-            return main(given, connect=connecting)
-        except SystemExit as exit:
-            assert isinstance(exit.code, int)
-            return exit.code
-
-    return run
-
 
 CREATE = ("create", "a boat on the lake", "--valence", "7.5", "--arousal", "3", "--out", "OUT")
 
@@ -220,7 +196,8 @@ def test_a_judge_that_reads_nothing_still_leaves_a_run(
             ("create", "x", "--valence", "3", "--arousal", "3", "--emotion", "awe"),
             "--emotion: has a point and an emotion",
         ),
-        (("create", "x", "--emotion", "joy"), "--emotion: 'joy' is not one of amusement, awe"),
+        (("create", "x", "--emotion", "fera"), "--emotion: 'fera' is not one of amusement, awe, contentment"),
+        (("create", "x", "--emotion", "fera"), "did you mean 'fear'?"),
         (("create", "x", "--emotion", "awe", "--profile", "sd15"), "--profile: 'sd15' is neither one of nano"),
         (("create", "x", "--emotion", "awe", "--rounds", "0"), "--rounds: is 0, it must lie in [1, 20]"),
         (("create", "x", "--emotion", "awe", "--rounds", "21"), "--rounds: is 21, it must lie in [1, 20]"),
@@ -384,11 +361,13 @@ def test_one_bad_file_is_named_and_does_not_stop_the_others(
         return UNREADABLE if picture.seed == 1 else arbitrary_feeling(picture)
 
     engines.scripted_judge.feeling = unreadable_second
-    assert run("assess", photos[0], str(tmp_path / "none.png"), photos[1], str(tmp_path), photos[2], "--json") == 1
+    (tmp_path / "empty").mkdir()
+    names = (photos[0], str(tmp_path / "none.png"), photos[1], str(tmp_path / "empty"), photos[2])
+    assert run("assess", *names, "--json") == 1
     said = capsys.readouterr()
     assert [json.loads(line)["path"] for line in said.out.splitlines()] == [photos[0], photos[2]]
     assert f"error: {tmp_path / 'none.png'}: No such file or directory" in said.err
-    assert f"error: {tmp_path}: Is a directory" in said.err
+    assert f"error: {tmp_path / 'empty'}: holds no pictures" in said.err
     assert f"error: {photos[1]}: the judge could not say: the reply holds no rating" in said.err
 
 

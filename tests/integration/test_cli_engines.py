@@ -149,7 +149,7 @@ FINE: dict[str, Callable[[], bytes]] = {
 }
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated.png": (lambda: saved(NOISE, "PNG")[:2000], "is cut off or damaged"),
-    "text.png": (lambda: b"not an image at all", "is not a readable PNG, JPEG or WebP image"),
+    "text.png": (lambda: b"not an image at all", "is not a readable PNG, JPEG, WebP, GIF"),
     "animated.webp": (lambda: saved(TEAL, "WEBP", save_all=True, append_images=[NOISE.resize((48, 48))]), "animated"),
     "huge.png": (hundred_megapixels, "pixels"),
     "empty.png": (lambda: b"", "is empty"),

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
-from emofeedback.observability.console import Consoles, PlainConsole, escape_what_has_no_code, say, shown
+from emofeedback.observability.console import escape_what_has_no_code, say, shown
+from emofeedback.observability.consoles import Consoles, PlainConsole
 from emofeedback.storage.files import write_json
 from emofeedback_trainer.cli import main as train
 from support.pictures import encoded, red
@@ -93,3 +94,52 @@ def test_names_that_are_no_unicode_are_kept_escaped_in_files(tmp_path: Path) -> 
     write_json(tmp_path / "result.json", {"profile": "caf\udce9.toml", "prompt": "画像"})
     assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["profile"] == "caf\udce9.toml"
     assert "画像" in (tmp_path / "result.json").read_text(encoding="utf-8")
+
+
+_ON_A_TERMINAL = """
+import sys
+sys.path.insert(0, {tests!r})
+from emofeedback.cli.main import main
+from support.scripted_engines import ScriptedEngines
+engines = ScriptedEngines()
+engines.generator.unknown_words = frozenset({{"Häuschen", "画像"}})
+engines.generator.delay = 0.2
+sys.exit(main(sys.argv[1:], connect=engines.connect))
+"""
+
+
+@pytest.mark.parametrize("words", [["create", "Häuschen 画像", "--emotion", "awe"], ["sweep", "画像", "--grid", "2"]])
+def test_a_latin_1_terminal_gets_a_run_with_its_live_view_to_the_end(words: list[str], tmp_path: Path) -> None:
+    script = _ON_A_TERMINAL.format(tests=str(Path(__file__).parents[1]))
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words, "--images", "1", "--rounds", "1", "--out", str(tmp_path / "né 画")],
+        env={
+            **os.environ,
+            "LC_ALL": "C.UTF-8",
+            "PYTHONIOENCODING": "latin-1",
+            "PYTHONUTF8": "0",
+            "PYTHONPATH": os.pathsep.join(map(str, PACKAGES)),
+            "TERM": "xterm",
+        },
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    while chunk := _read(ours):
+        said += chunk
+    os.close(ours)
+    text = said.decode("latin-1")
+    assert process.wait(timeout=60) == 0, text
+    assert "Round 1 of" in text and r"\u753b" in text
+    assert (tmp_path / "né 画" / "result.json").is_file()
+
+
+def _read(terminal: int) -> bytes:
+    """What was written next; empty once nobody can write any more, which Linux calls an error."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""

@@ -1,6 +1,6 @@
 """The command `emofeedback-train`.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C, 141 nobody reads any more.
 """
 
 import argparse
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from emofeedback.cli.parsing import parse_with, suggesting
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
-from emofeedback.observability.console import escape_what_has_no_code, say, shown
+from emofeedback.observability.console import ending_with_its_reader, escape_what_has_no_code, say, shown
 
 COMMANDS = {
     "nano": ("emofeedback_trainer.nano.cli", "the nano world: its embedded models, and data sets of its scenes"),
@@ -36,31 +37,41 @@ RENAMED = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Repeats the command line without letting it steer the terminal."""
+    """Repeats the command line without letting it steer the terminal, and says what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(shown(message))
+        super().error(shown(suggesting(message)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     escape_what_has_no_code()
-    argv = sys.argv[1:] if argv is None else argv
+    return ending_with_its_reader(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> int:
     for old, new in RENAMED.items():
         if tuple(argv[: len(old)]) == old:
             say(f"emofeedback-train: `{' '.join(old)}` is now {new}", sys.stderr)
             return 2
     asked = next((argument for argument in argv if not argument.startswith("-")), "")
     parser = _Parser(prog="emofeedback-train", description="Train and measure EmoFeedback's models.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, (module, purpose) in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if name == asked:
-            import_module(module).add_arguments(command)
-    arguments = parser.parse_args(argv)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     warnings.formatwarning = lambda message, *_: f"emofeedback-train: {message}\n"
     try:
+        for name, (module, purpose) in COMMANDS.items():
+            command = commands.add_parser(name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
+            if name == asked:
+                import_module(module).add_arguments(command)
+        arguments = parse_with(parser, commands.choices, argv)
         arguments.run(arguments)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("emofeedback"):
+            raise
+        missing = f"{error.name.partition('.')[0]} is missing"
+        said = f"{asked} needs the trainer's packages ({missing}): pip install 'emofeedback[trainer]'"
+        say(f"emofeedback-train: {said}", sys.stderr)
+        return 1
     except InvalidRequest as error:
         say(f"emofeedback-train: {error}", sys.stderr)
         return 2

@@ -18,9 +18,15 @@ _CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "judge-grpo": GRPO_CONFIGS,
 }
 
+_EXAMPLES = """examples:
+  emofeedback-train schema flow-grpo > flow-grpo.schema.json
+  emofeedback-train schema judge-sft > judge-sft.schema.json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train schema`."""
     parser.description = "Print the JSON Schema of a training command's configuration files."
+    parser.epilog = _EXAMPLES
     parser.add_argument("training", choices=_CONFIGS, help="the command that reads the file")
     parser.set_defaults(run=lambda arguments: say(json.dumps(schema(_CONFIGS[arguments.training]), indent=2)))

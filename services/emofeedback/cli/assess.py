@@ -19,26 +19,25 @@ from rich.table import Table
 
 from emofeedback.backends import Engines
 from emofeedback.cli.display import loading
+from emofeedback.cli.pictures import pictures_in, read_picture
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
-from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.validation import check_user
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 
 _BATCH = 16
 """Images in one call: enough to fill the judge, few enough that results keep coming."""
 _UNFAMILIAR = "not a picture of this judge's world: its reading means little"
 
 
-def assess(
-    paths: Sequence[Path], *, as_json: bool, explain: bool, user: str, engines: Engines, consoles: Consoles
-) -> bool:
-    """Prints a table, with `explain` a paragraph for each image, or with `as_json` one JSON object a line.
+def assess(paths: Sequence[Path], *, explain: bool, user: str, engines: Engines, consoles: Consoles) -> bool:
+    """Prints a table, with `explain` a paragraph for each image, or for programs one JSON object a line.
 
     A picture that is not of the judge's world is judged all the same, and said to be one.
 
     Args:
         explain: ask for reasons as well; valence, arousal, emotion and confidence stay those of the short rating.
+        paths: pictures, folders of some, `-` for standard input.
         user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
     Returns:
@@ -48,14 +47,14 @@ def assess(
         EmoFeedbackError: the judge could not be reached or loaded.
     """
     check_user(user, required=False)
-    files, all_judged = _read(paths, consoles)
+    files, all_judged = pictures_in(paths, consoles)
     if not files:
         return False
     table = _table()
     unfamiliar: list[Path] = []
 
     def show(path: Path, assessment: Assessment) -> None:
-        if as_json:
+        if consoles.for_programs:
             consoles.say(json.dumps(_record(path, assessment, explain)))
         elif explain:
             _explain(path, assessment, consoles)
@@ -68,8 +67,10 @@ def assess(
         judged = True
         async with opened as judge:
             for start in range(0, len(files), _BATCH):
-                batch = files[start : start + _BATCH]
-                outcomes = await _outcomes(judge, [data for _, data in batch], explain, user)
+                named = files[start : start + _BATCH]
+                batch = [(path, data) for path in named if (data := read_picture(path, consoles)) is not None]
+                judged &= len(batch) == len(named)
+                outcomes = await _outcomes(judge, [data for _, data in batch], explain, user) if batch else []
                 for (path, _), outcome in zip(batch, outcomes, strict=True):
                     if isinstance(outcome, Assessment):
                         show(path, outcome)
@@ -78,7 +79,7 @@ def assess(
                         consoles.error(f"{path}: {outcome}")
         return judged
 
-    with loading(consoles.out, None if as_json else engines.profile):
+    with loading(consoles, engines.profile):
         opened = engines.judge()
     all_judged &= asyncio.run(judge_all())
     if table.row_count:
@@ -86,21 +87,6 @@ def assess(
     for path in unfamiliar:
         consoles.say(f"{path}: {_UNFAMILIAR}")
     return all_judged
-
-
-def _read(paths: Sequence[Path], consoles: Consoles) -> tuple[list[tuple[Path, bytes]], bool]:
-    """The files that can be read, and whether these are all; the others are named."""
-    files = []
-    for path in paths:
-        try:
-            size = path.stat().st_size
-            if size > LIMITS.message_bytes:
-                consoles.error(f"{path}: has {size} bytes, at most {LIMITS.message_bytes} are allowed")
-                continue
-            files.append((path, path.read_bytes()))
-        except OSError as error:
-            consoles.error(f"{path}: {error.strerror}")
-    return files, len(files) == len(paths)
 
 
 async def _outcomes(judge: Judge, images: Sequence[bytes], explain: bool, user: str) -> list[Assessment | str]:

@@ -21,7 +21,7 @@ from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.validation import check_user
 from emofeedback.judge.calibration import KNOTS, Axis, AxisCalibration, Refusal, calibrated, fit_axis
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 from emofeedback.storage.tables import TableRow, read_table, to_number
 from emofeedback.storage.texts import file_within
 
@@ -40,10 +40,8 @@ class RatedPicture:
     arousal: float | None
 
 
-def calibrate(
-    table: Path, *, user: str, calibrations: str, as_json: bool, engines: Engines, consoles: Consoles
-) -> None:
-    """Fits both axes, keeps what gains, and shows the gain or why there is none.
+def calibrate(table: Path, *, user: str, calibrations: str, engines: Engines, consoles: Consoles) -> None:
+    """Fits both axes, keeps what gains, and shows the gain or why there is none, or for programs prints JSON.
 
     Args:
         table: a table (`tables`) with columns image, valence and arousal; images lie beside it or in folders there.
@@ -55,7 +53,7 @@ def calibrate(
     """
     check_user(user)
     pictures = read_ratings(table)
-    with loading(consoles.out, None if as_json else engines.profile):
+    with loading(consoles, engines.profile):
         opened = engines.judge()
 
     async def look() -> tuple[list[AssessmentOutcome], ModelInfo]:
@@ -64,11 +62,11 @@ def calibrate(
 
     outcomes, model = asyncio.run(look())
     fits: dict[Axis, AxisCalibration | Refusal] = {axis: _fit(axis, pictures, outcomes, consoles) for axis in AXES}
-    if not as_json:
+    if not consoles.for_programs:
         _show(fits, consoles)
     calibration = calibrated(user, model, fits)
     address = CalibrationStore(calibrations).write(calibration)
-    if as_json:
+    if consoles.for_programs:
         learned = {str(axis): asdict(fit) for axis, fit in fits.items()}
         consoles.say(json.dumps({"user": user, "stored": address, **learned}))
     else:

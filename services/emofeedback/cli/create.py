@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from emofeedback.backends import Engines, Optimize
@@ -13,18 +15,21 @@ from emofeedback.cli.display import LoopDisplay, loading, rounds_table
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.domain.optimization import OptimizationRequest, PromptShortened, WordsUnknown
 from emofeedback.domain.validation import check_optimization_request
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 from emofeedback.optimizer.faithfulness import is_negation
 from emofeedback.runs.directory import RESULT, RunDirectory
-from emofeedback.runs.report import write_report
-from emofeedback.runs.run import OptimizationRun, image_path
+from emofeedback.runs.report import REPORT, write_report
+from emofeedback.runs.run import OptimizationRun, image_path, to_json
 from emofeedback.storage.files import held
+
+RESUME = "the same command with --resume"
+"""How a cut run goes on."""
 
 
 def create(
     request: OptimizationRequest, *, out: Path, resume: bool, strict: bool, engines: Engines, consoles: Consoles
 ) -> None:
-    """Runs the loop, keeps everything in `out`, and ends with a table and the places of answer and report.
+    """Runs the loop, keeps everything in `out`, and ends with a table and the places of answer and report, or as JSON.
 
     Raises:
         InvalidRequest: the request or `out` is refused, before any model is loaded; or the prompt, where `strict` and
@@ -42,21 +47,30 @@ def _create(
     request: OptimizationRequest, *, out: Path, resume: bool, strict: bool, engines: Engines, consoles: Consoles
 ) -> None:
     request, directory = open_run(request, out, resume=resume, engines=engines)
-    try:
-        with loading(consoles.out, engines.profile):
+    with kept(directory, consoles, RESUME):
+        with loading(consoles, engines.profile):
             optimizer = engines.optimizer()
+        run_to_end(optimizer, request, directory, consoles, strict=strict)
+    say_result(directory, consoles)
 
-        async def run() -> None:
-            display = LoopDisplay(consoles.out, directory.run, rounds=request.rounds)
-            async with optimizer as optimize:
-                await follow(optimize, request, directory, display, consoles, strict=strict)
 
-        asyncio.run(run())
-        report = write_report(directory)
-    except BaseException:
-        _say_what_is_kept(directory, consoles)
-        raise
-    _say_result(directory, report, consoles)
+def run_to_end(
+    optimizer: AbstractAsyncContextManager[Optimize],
+    request: OptimizationRequest,
+    directory: RunDirectory,
+    consoles: Consoles,
+    *,
+    strict: bool = False,
+) -> None:
+    """The loop to its end, and its report; `strict` as in `follow`."""
+
+    async def run() -> None:
+        display = LoopDisplay(consoles.side, directory.run, rounds=request.rounds)
+        async with optimizer as optimize:
+            await follow(optimize, request, directory, display, consoles, strict=strict)
+
+    asyncio.run(run())
+    write_report(directory)
 
 
 def open_run(
@@ -113,8 +127,12 @@ def _not_known(model: str, words: Sequence[str], subjects: str) -> str:
     return f"{model} doesn't know: {', '.join(words)}" + (f"; it can paint {subjects}" if subjects else "")
 
 
-def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> None:
-    run = directory.run
+def say_result(directory: RunDirectory, consoles: Consoles) -> None:
+    """A table and the places of answer and report; for programs what `result.json` says, and where it lies."""
+    run, report = directory.run, directory.path / REPORT
+    if consoles.for_programs:
+        consoles.say(json.dumps({"folder": str(directory.path), "report": str(report), **to_json(run)}))
+        return
     consoles.out.print(rounds_table(run))
     if run.best is None:
         consoles.say("No answer: the judge could read none of the images.")
@@ -128,17 +146,26 @@ def _say_result(directory: RunDirectory, report: Path, consoles: Consoles) -> No
     consoles.say(f"{run.state.capitalize()}, in {run.seconds:.1f} s.")
 
 
-def _say_what_is_kept(directory: RunDirectory, consoles: Consoles) -> None:
-    """After a cut: the report of what there is, and how to go on."""
-    images = sum(1 for _ in directory.path.glob("round-*/image-*.png"))
-    if not images:
-        # A run that painted nothing leaves the folder free for the next one.
-        (directory.path / RESULT).unlink(missing_ok=True)
-        return
-    with contextlib.suppress(EmoFeedbackError):
-        write_report(directory)
-    rounds = len(directory.run.rounds)
-    consoles.note(
-        f"{images} images and {rounds} finished round{'' if rounds == 1 else 's'} are kept in {directory.path}; "
-        "the same command with --resume goes on from there"
-    )
+@contextlib.contextmanager
+def kept(directory: RunDirectory, consoles: Consoles, resume: str) -> Iterator[None]:
+    """Where a run is cut: writes the report of what there is, and says how to go on.
+
+    Args:
+        resume: the command that does.
+    """
+    try:
+        yield
+    except BaseException:
+        images = sum(1 for _ in directory.path.glob("round-*/image-*.png"))
+        if not images:
+            # A run that painted nothing leaves the folder free for the next one.
+            (directory.path / RESULT).unlink(missing_ok=True)
+        else:
+            with contextlib.suppress(EmoFeedbackError):
+                write_report(directory)
+            rounds = len(directory.run.rounds)
+            consoles.note(
+                f"{images} images and {rounds} finished round{'' if rounds == 1 else 's'} are kept in "
+                f"{directory.path}; {resume} goes on from there"
+            )
+        raise

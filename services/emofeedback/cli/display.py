@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
 from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +26,7 @@ from emofeedback.domain.optimization import (
 )
 from emofeedback.domain.text import shorten
 from emofeedback.observability.console import shown
+from emofeedback.observability.consoles import Consoles
 from emofeedback.runs.run import OptimizationRun
 
 _PROMPT_CHARACTERS = 120
@@ -132,10 +134,31 @@ def rounds_table(run: OptimizationRun) -> Table:
 
 
 @contextmanager
-def loading(console: Console, profile: str | None) -> Iterator[None]:
+def loading(consoles: Consoles, profile: str | None) -> Iterator[None]:
     """Says on a terminal that models are being loaded, which takes a few seconds."""
-    if not console.is_terminal or profile is None:
+    if not consoles.side.is_terminal or profile is None:
         yield
         return
-    with console.status(Text(f"Loading the {shown(profile)} models")):
+    with consoles.side.status(Text(f"Loading the {shown(profile)} models"), spinner=_spinner(consoles.side)):
         yield
+
+
+@contextmanager
+def waiting(consoles: Consoles) -> Iterator[Callable[[str], None]]:
+    """Gives what says what is being waited for: beside a spinner on a terminal, elsewhere as notes."""
+    if not consoles.side.is_terminal:
+        yield consoles.note
+        return
+    columns = (
+        SpinnerColumn(_spinner(consoles.side)),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=consoles.side, transient=True) as progress:
+        task = progress.add_task("")
+        yield lambda what: progress.update(task, description=shown(what))
+
+
+def _spinner(console: Console) -> str:
+    """One that the terminal has the characters of."""
+    return "dots" if console.encoding.startswith("utf") else "line"

@@ -1,42 +1,28 @@
 """The command `emofeedback`: options in, one of its commands out, and every error as one line.
 
-Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C.
+Help and completion answer at once: what a command needs is imported when it runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from emofeedback.backends import Connect, Engines, connect
-from emofeedback.cli import profile
-from emofeedback.cli.assess import assess
-from emofeedback.cli.create import create
+from emofeedback.cli import profile, settings
 from emofeedback.cli.deploy import command as deploy
-from emofeedback.cli.serve import serve
-from emofeedback.domain.affect import Emotion
-from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest
+from emofeedback.cli.parsing import Parser, parse_with, reported
+from emofeedback.domain.affect import Emotion, emotion_named
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
-from emofeedback.domain.optimization import LoopOptions, OptimizationRequest
-from emofeedback.domain.validation import target_from
-from emofeedback.observability.console import Consoles, escape_what_has_no_code, shown
+from emofeedback.observability.console import escape_what_has_no_code
 
-_FIELD_OPTIONS = {
-    "prompt": "PROMPT",
-    "target": "--valence and --arousal, or --emotion",
-    "target.valence": "--valence",
-    "target.arousal": "--arousal",
-    "target.emotion": "--emotion",
-    "time_budget_seconds": "--time-budget",
-    "http_port": "--http-port",
-    **{name: f"--{name}" for name in ("address", "grid", "images", "manifests", "out", "port", "profile")},
-    **{name: f"--{name}" for name in ("calibrations", "policies", "policy", "rounds", "seed", "tolerance", "user")},
-}
-"""What a field of a request is called on the command line."""
+if TYPE_CHECKING:
+    from emofeedback.backends import Connect, Engines
+    from emofeedback.domain.optimization import OptimizationRequest
+    from emofeedback.observability.consoles import Consoles
 
 _CREATE_EXAMPLES = """examples:
   emofeedback create "a house by the lake" --valence 7.5 --arousal 3 --out runs/lake
@@ -44,12 +30,21 @@ _CREATE_EXAMPLES = """examples:
   emofeedback create "a boat" --emotion awe --address 127.0.0.1:9000 --out runs/boat
   emofeedback create "a boat" --emotion awe --out runs/boat --resume
   emofeedback create "a boat" --emotion awe --policy nano-final --policies runs/nano/policies --out runs/learned
+  emofeedback create --prompts wishes.csv --out runs/wishes      a run for each row, and one page for all
+  emofeedback create "a boat" --emotion awe --json > boat.json
   emofeedback create "a boat" --emotion awe --user ada --calibrations runs/people --out runs/ada    as ada feels
+
+A file of prompts is a table (CSV, a row each) or has a JSON object a line; all but the prompt may be missing:
+  prompt,valence,arousal,emotion,seed
+  a house by the lake,7.5,3,,
+  a dog in the city,,,fear,11
 """
 _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
   emofeedback assess runs/lake/round-*/*.png --json | sort
   emofeedback assess photo.jpg --explain
+  emofeedback assess holidays/ --json                all pictures in a folder and below it
+  curl --silent https://example.org/a.jpg | emofeedback assess -
   emofeedback assess photo.jpg --user ada --calibrations runs/people     as ada would rate it
 """
 _CALIBRATE_EXAMPLES = """examples:
@@ -64,7 +59,12 @@ there, and a rating may be missing. Semicolons or tabs between cells, and then d
 """
 _SWEEP_EXAMPLES = """examples:
   emofeedback sweep "a tree in the meadow" --out runs/tree
+  emofeedback sweep "a tree in the meadow" --out runs/tree --resume
   emofeedback sweep "a castle" --grid 3 --images 8 --rounds 3 --out runs/castle
+"""
+_COMPLETION = """examples:
+  emofeedback completion bash > ~/.local/share/bash-completion/completions/emofeedback
+  emofeedback completion zsh > ~/.zfunc/_emofeedback      with fpath+=~/.zfunc before compinit
 """
 _SERVE_EXAMPLES = """examples:
   emofeedback serve
@@ -74,41 +74,39 @@ _SERVE_EXAMPLES = """examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with the options the way all other errors are said."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {shown(message.removeprefix('argument '))}\n")
-
-
-def main(arguments: Sequence[str] | None = None, *, connect: Connect = connect) -> int:
+def main(arguments: Sequence[str] | None = None, *, connect: Connect | None = None) -> int:
     """Runs the command; returns the exit code of the process.
 
     Args:
         arguments: those after the program's name; None takes them from the process.
-        connect: gives the engines to work with.
+        connect: gives the engines to work with; None: `backends.connect`.
     """
     escape_what_has_no_code()
-    options = _parser().parse_args(arguments)
-    consoles = Consoles()
-    try:
-        return 0 if _run(options, connect, consoles) else 1
-    except InvalidRequest as error:
-        consoles.error("; ".join(f"{_FIELD_OPTIONS.get(v.field, v.field)}: {v.problem}" for v in error.violations))
-        return 2
-    except EmoFeedbackError as error:
-        consoles.error(str(error))
-        return 1
-    except KeyboardInterrupt:
-        consoles.error("interrupted")
-        return 130
+    parser, commands = _parser()
+    options = parse_with(parser, commands, arguments)
+    from emofeedback.observability.consoles import Consoles
+
+    consoles = Consoles(for_programs=getattr(options, "json", False))
+
+    def run() -> bool:
+        if options.command == "completion":
+            from emofeedback.cli.completion import completion
+
+            consoles.say(completion(parser, commands.values(), options.shell))
+            return True
+        settings.fill(options)
+        return _run(options, connect, consoles)
+
+    return reported(run, consoles)
 
 
-def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> bool:
+def _run(options: argparse.Namespace, connect: Connect | None, consoles: Consoles) -> bool:
     """True where everything that was asked for was done."""
     if options.command == "serve":
+        from emofeedback.cli.serve import serve
+
         serve(
-            options.profile,
+            options.profile or "nano",
             policies=options.policies,
             port=options.port,
             http_port=options.http_port,
@@ -118,37 +116,26 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
         return True
     if options.command == "deploy":
         return deploy.deploy(options, consoles)
-    if options.command == "calibrate":
-        return _calibrate(options, connect, consoles)
     if options.command == "profile":
         return profile.run(options, consoles)
+    if connect is None:
+        from emofeedback import backends
+
+        connect = backends.connect
+    if options.command == "calibrate":
+        return _calibrate(options, connect, consoles)
     stores = options.policies, options.calibrations
-    engines: Engines = connect(options.profile, options.address, options.token, *stores, options.set)
+    engines = connect(options.profile, options.address, options.token, *stores, options.set)
     match options.command:
         case "create":
-            create(
-                _request(options),
-                out=options.out,
-                resume=options.resume,
-                strict=options.strict,
-                engines=engines,
-                consoles=consoles,
-            )
+            return _create(options, engines, consoles)
         case "assess":
-            return assess(
-                options.image,
-                as_json=options.json,
-                explain=options.explain,
-                user=options.user,
-                engines=engines,
-                consoles=consoles,
-            )
+            from emofeedback.cli.assess import assess
+
+            return assess(options.image, explain=options.explain, user=options.user, engines=engines, consoles=consoles)
         case "sweep":
-            try:
+            with _drawing("sweep"):
                 from emofeedback.cli.sweep import Sweep, sweep
-            except ImportError as error:
-                # The client alone comes without Pillow, which draws the plane.
-                raise FailedPrecondition("sweep draws with Pillow: pip install 'emofeedback[local]'") from error
             asked = Sweep(
                 prompt=options.prompt,
                 grid=options.grid,
@@ -156,7 +143,31 @@ def _run(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> b
                 images=options.images,
                 seed=options.seed,
             )
-            sweep(asked, out=options.out, resume=options.resume, engines=engines, consoles=consoles)
+            sweep(asked, out=_out(options), resume=options.resume, engines=engines, consoles=consoles)
+    return True
+
+
+def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -> bool:
+    if options.prompts is None:
+        from emofeedback.cli.create import create
+
+        asked = _request(options, consoles)
+        out = _out(options)
+        create(asked, out=out, resume=options.resume, strict=options.strict, engines=engines, consoles=consoles)
+        return True
+    if options.prompt is not None:
+        raise InvalidRequest.of("prompts", "has no effect beside PROMPT: give one of the two")
+    with _drawing("create --prompts"):
+        from emofeedback.cli.batch import batch
+    batch(
+        options.prompts,
+        lambda row: _request(argparse.Namespace(**{**vars(options), **row}), consoles),
+        out=_out(options, options.prompts.stem),
+        resume=options.resume,
+        strict=options.strict,
+        engines=engines,
+        consoles=consoles,
+    )
     return True
 
 
@@ -176,24 +187,53 @@ def _calibrate(options: argparse.Namespace, connect: Connect, consoles: Consoles
         options.ratings,
         user=options.user,
         calibrations=store,
-        as_json=options.json,
         engines=connect(options.profile, options.address, options.token, "", "", options.set),
         consoles=consoles,
     )
     return True
 
 
-def _request(options: argparse.Namespace) -> OptimizationRequest:
+@contextmanager
+def _drawing(command: str) -> Iterator[None]:
+    """Imports of what draws: the client alone comes without Pillow."""
+    try:
+        yield
+    except ImportError as error:
+        raise FailedPrecondition(f"{command} draws with Pillow: pip install 'emofeedback[local]'") from error
+
+
+def _out(options: argparse.Namespace, name: str = "") -> Path:
+    """The folder that was named, or one in the folder around runs, named after what is asked for.
+
+    Raises:
+        InvalidRequest: a run is to be resumed, and there is none.
+    """
+    if options.out is not None:
+        return Path(options.out)
+    from emofeedback.runs.directory import folder_of
+
+    return folder_of(Path(options.out_root), name or options.prompt, resume=options.resume)
+
+
+def _request(options: argparse.Namespace, consoles: Consoles) -> OptimizationRequest:
+    from emofeedback.domain.optimization import LoopOptions, OptimizationRequest
+    from emofeedback.domain.validation import target_from
+
+    word = options.emotion
+    emotion = None if word is None else (emotion_named(word) or word)
+    if word is not None and emotion != word.strip().casefold() and emotion in list(Emotion):
+        consoles.note(f"{word} is not one of the eight emotions, the nearest is taken: {emotion}")
     return OptimizationRequest(
-        prompt=options.prompt,
-        target=target_from(options.valence, options.arousal, options.emotion),
+        prompt=options.prompt or "",
+        target=target_from(options.valence, options.arousal, emotion),
         **{name: getattr(options, name) for name in LoopOptions.__annotations__},
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="emofeedback", description="Paint the picture you describe in the feeling you ask for.")
-    parser.add_argument("--version", action="version", version=f"emofeedback {version('emofeedback')}")
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser, and those of the commands by name."""
+    parser = Parser(prog="emofeedback", description="Paint the picture you describe in the feeling you ask for.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_create(_command(commands, "create", "paint a prompt in a feeling", _CREATE_EXAMPLES))
     _add_assess(_command(commands, "assess", "say what images make people feel", _ASSESS_EXAMPLES))
@@ -206,11 +246,22 @@ def _parser() -> argparse.ArgumentParser:
     deploy.add_arguments(
         _command(commands, "deploy", "what would run on a cluster, what does, and what is missing", deploy.EXAMPLES)
     )
-    return parser
+    completion = _command(commands, "completion", "print what makes a shell complete this command", _COMPLETION)
+    completion.add_argument("shell", choices=("bash", "zsh"), help="your shell")
+    return parser, dict(commands.choices)
+
+
+class _Version(argparse.Action):
+    """Prints the version; what finds it out is imported only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        parser.exit(0, f"emofeedback {version('emofeedback')}\n")
 
 
 def _command(
-    commands: argparse._SubParsersAction[_Parser], name: str, purpose: str, examples: str
+    commands: argparse._SubParsersAction[Parser], name: str, purpose: str, examples: str
 ) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
@@ -222,7 +273,8 @@ def _command(
 
 
 def _add_create(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="what the picture shows")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what the picture shows")
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help="a run for each row of a table instead; see below")
     target = parser.add_argument_group("the feeling: a point, or an emotion")
     target.add_argument("--valence", type=float, metavar="V", help="unpleasant (1) to pleasant (9)")
     target.add_argument("--arousal", type=float, metavar="A", help="calm (1) to stirred (9)")
@@ -241,7 +293,9 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_assess(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", nargs="+", type=Path, metavar="IMAGE", help="a PNG, JPEG or WebP file")
+    parser.add_argument(
+        "image", nargs="+", type=Path, metavar="IMAGE", help="a picture, a folder of some, or - for stdin"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument(
         "--explain",
@@ -270,7 +324,7 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", default="nano", help=_PROFILE_HELP)
+    parser.add_argument("--profile", help=_PROFILE_HELP)
     parser.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
     parser.add_argument("--port", type=int, default=9000, help="gRPC port on loopback (default %(default)s)")
     parser.add_argument("--http-port", type=int, default=8000, help="Ray Serve's HTTP port (default %(default)s)")
@@ -280,6 +334,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 _POLICY_HELP = f"a trained policy; {BASE_POLICY!r}: the base weights (default: the profile's own)"
 _POLICIES_HELP = "folder or fsspec URI of the policies (default: the profile's own)"
 _CALIBRATIONS_HELP = "folder or fsspec URI of personal calibrations (default: the profile's own)"
+_OUT_DEFAULT = "(default: one in runs/, named after the prompt)"
 _PROFILE_HELP = "nano (the default), sd35-medium, or a .toml file; see `emofeedback profile`"
 
 
@@ -305,14 +360,11 @@ def _add_person(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_token(group: argparse._ActionsContainer, purpose: str) -> None:
-    group.add_argument(
-        "--token",
-        default=os.environ.get(TOKEN_VARIABLE, ""),
-        help=f"bearer token, {purpose} (default: ${TOKEN_VARIABLE})",
-    )
+    group.add_argument("--token", default="", help=f"bearer token, {purpose} (default: ${TOKEN_VARIABLE})")
 
 
 def _add_out(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the result")
-    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for images, result and report")
+    group.add_argument("--out", type=Path, metavar="DIR", help=f"folder for images, result and report {_OUT_DEFAULT}")
     group.add_argument("--resume", action="store_true", help="go on with the cut run in DIR")
+    group.add_argument("--json", action="store_true", help="the result as one JSON object; progress on standard error")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
-from emofeedback.observability.console import Consoles
+if TYPE_CHECKING:
+    from emofeedback.observability.consoles import Consoles
 
 EXAMPLES = """examples:
   emofeedback profile                                   the nano profile, a key a line

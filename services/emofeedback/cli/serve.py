@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import ExitStack
 from pathlib import Path
 
+from emofeedback.cli.display import waiting
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 
 _PORTS = (1, 65535)
 
@@ -32,10 +34,15 @@ def serve(profile: str, *, policies: str, port: int, http_port: int, token: str,
 
     load_profile(profile)  # before anything starts
 
-    def ready(address: str) -> None:
-        consoles.say(f"Generator, judge and optimizer answer at {address} (profile {profile}). Ctrl-C ends them.")
-
-    consoles.note("starting the services")
     if policies and "://" not in policies:
         policies = str(Path(policies).resolve())  # replicas have a working directory of their own
-    serve_until_stopped(profile, policies=policies, port=port, http_port=http_port, token=token, ready=ready)
+    with ExitStack() as starting:
+        progress = starting.enter_context(waiting(consoles))
+
+        def ready(address: str) -> None:
+            starting.close()
+            consoles.say(f"Generator, judge and optimizer answer at {address} (profile {profile}). Ctrl-C ends them.")
+
+        serve_until_stopped(
+            profile, policies=policies, port=port, http_port=http_port, token=token, progress=progress, ready=ready
+        )

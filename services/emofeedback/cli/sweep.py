@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.backends import Engines, Optimize
-from emofeedback.cli.create import follow, open_run
+from emofeedback.cli.create import RESUME, follow, open_run
 from emofeedback.cli.display import LoopDisplay, loading
 from emofeedback.domain.affect import AffectPoint, describe, distance
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.optimization import Answer, OptimizationRequest
 from emofeedback.domain.validation import check_optimization_request
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 from emofeedback.runs.directory import RESULT, RunDirectory, claim
 from emofeedback.runs.plane import Cell, draw_plane, grid_targets, share_out
 from emofeedback.runs.run import image_path
@@ -79,7 +79,7 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
 def _sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: Consoles) -> None:
     claim(out, resume=resume)
     _require_same(asked, out, engines)
-    with loading(consoles.out, engines.profile):
+    with loading(consoles, engines.profile):
         optimizer = engines.optimizer()
     cells: Cells = {}
 
@@ -90,13 +90,14 @@ def _sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles:
     try:
         asyncio.run(run())
     except BaseException:
-        consoles.note(
-            f"{len(cells)} of {asked.grid**2} cells are kept in {out}; "
-            "the same command with --resume goes on from there"
-        )
+        consoles.note(f"{len(cells)} of {asked.grid**2} cells are kept in {out}; {RESUME} goes on from there")
         raise
     write_whole(out / PICTURE, draw_plane(asked.prompt, asked.grid, _pictures(cells)))
-    losses = [cell["best"]["loss"] for cell in _to_json(asked, cells, engines)["cells"] if cell["best"]]
+    result = _to_json(asked, cells, engines)
+    if consoles.for_programs:
+        consoles.say(json.dumps({"folder": str(out), "picture": str(out / PICTURE), **result}))
+        return
+    losses = [cell["best"]["loss"] for cell in result["cells"] if cell["best"]]
     if losses:
         consoles.say(f"Mean error of {len(losses)} cells: {sum(losses) / len(losses):.2f}")
     consoles.say(f"Picture: {out / PICTURE}")
@@ -114,7 +115,7 @@ async def _run_cells(
             request, directory = open_run(request, out / name, resume=True, engines=engines)
             if directory.run.stopped_because is None:
                 title = f"Cell {len(cells) + 1} of {asked.grid**2}: {describe(request.target)}"
-                display = LoopDisplay(consoles.out, directory.run, rounds=asked.rounds, title=title)
+                display = LoopDisplay(consoles.side, directory.run, rounds=asked.rounds, title=title)
                 await follow(optimize, request, directory, display, consoles)
             cells[column, row] = directory
             write_json(out / RESULT, _to_json(asked, cells, engines))

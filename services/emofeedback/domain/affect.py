@@ -32,6 +32,34 @@ class Emotion(StrEnum):
     SADNESS = "sadness"
 
 
+_NEAR_WORDS = {
+    Emotion.AMUSEMENT: "amused amusing cheerful cheerfulness fun funny humor laughter mirth playful",
+    Emotion.AWE: "admiration amazed amazement astonished astonishment awed reverence wonder",
+    Emotion.CONTENTMENT: (
+        "calm comfort content gratitude love peace peaceful pleasure relaxation relaxed relief satisfaction serene "
+        "serenity tenderness tranquil tranquility"
+    ),
+    Emotion.EXCITEMENT: (
+        "delight ecstasy elation enthusiasm euphoria excited happiness happy joy joyful thrill thrilled"
+    ),
+    Emotion.ANGER: "aggression angry annoyance annoyed fury furious hate hatred rage",
+    Emotion.DISGUST: "aversion disgusted loathing nausea repulsion revulsion",
+    Emotion.FEAR: "afraid anxiety anxious dread fright frightened horror panic scared scary terror worry",
+    Emotion.SADNESS: (
+        "despair depressed depression gloom grief loneliness lonely melancholy misery nostalgia sad sorrow unhappy"
+    ),
+}
+"""Words that people say, by the one of the eight whose feeling they name."""
+
+
+def emotion_named(word: str) -> Emotion | None:
+    """The emotion that a word names, in capitals or not, or else the nearest of the eight; None where it names none."""
+    plain = word.strip().casefold()
+    if plain in list(Emotion):
+        return Emotion(plain)
+    return next((emotion for emotion, words in _NEAR_WORDS.items() if plain in words.split()), None)
+
+
 @dataclass(frozen=True)
 class AffectPoint:
     """A point on the valence-arousal plane; both coordinates in [1, 9].

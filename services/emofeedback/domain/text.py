@@ -1,10 +1,12 @@
-"""A prompt that is too long ends where a phrase ends, or a word, and within one only where there is no other way."""
+"""Prompts that are too long end where a phrase ends, or a word, and within one only where there is no other way. Words
+that are not known have a nearest one."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from math import ceil
 
 _PHRASE_END = re.compile(
@@ -77,3 +79,11 @@ _TOKENS = re.compile(r"[A-Za-z0-9]+|[^\sA-Za-z0-9]")
 def estimated_tokens(text: str) -> int:
     """About how many tokens a CLIP text encoder makes of the text, without its start and end tokens."""
     return sum(ceil(len(piece) / _LETTERS_PER_TOKEN) for piece in _TOKENS.findall(text))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The nearest of the known words, as the end of a message about one that is not: "; did you mean 'fear'?"; empty
+    where none is near."""
+    plain = {each.casefold(): each for each in known}
+    near = get_close_matches(word.casefold(), plain, n=1)
+    return f"; did you mean {str(plain[near[0]])!r}?" if near else ""

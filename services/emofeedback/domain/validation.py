@@ -17,6 +17,7 @@ from emofeedback.domain.errors import FieldViolation, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest, NoiseKind, NoiseWindow, TrajectoryRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import GradientRequest, LossRequest, OptimizationRequest, Resume, UpdateRequest
+from emofeedback.domain.text import did_you_mean
 from emofeedback.domain.training import RunRequest
 
 Violations = Iterator[FieldViolation]
@@ -175,7 +176,8 @@ def emotion_point(name: str) -> AffectPoint:
     try:
         return LEXICON[Emotion(name)].point
     except ValueError:
-        raise InvalidRequest.of("target.emotion", f"{name!r} is not one of {', '.join(Emotion)}") from None
+        problem = f"{name!r} is not one of {', '.join(Emotion)}{did_you_mean(name, Emotion)}"
+        raise InvalidRequest.of("target.emotion", problem) from None
 
 
 def target_from(valence: float | None, arousal: float | None, emotion: str | None) -> AffectPoint:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from contextlib import suppress
 
 from PIL import Image, ImageOps, PngImagePlugin
 
@@ -14,6 +15,9 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+"""What a request may carry."""
+CONVERTED = ("GIF", "TIFF", "BMP", "AVIF", "HEIF")
+"""What is brought to PNG before it is sent, where Pillow or a plug-in of it can read it."""
 _PNG_EXTRAS = 16 * 1024 * 1024
 """Bytes that one text or color profile of a PNG may unpack to: workflows of painting programs have a few million."""
 PngImagePlugin.MAX_TEXT_CHUNK = _PNG_EXTRAS  # Pillow has it as a setting of the process, at 1 MiB
@@ -50,8 +54,51 @@ def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Ima
     return _scaled(_rgb(upright), max_pixels)
 
 
+def as_png(data: bytes, *, field: str) -> tuple[bytes, str]:
+    """A picture in one of `CONVERTED` as an upright PNG, for those who ask a judge, and what is left out of it.
+
+    Returns:
+        The PNG and a sentence, empty where nothing is left out.
+
+    Raises:
+        InvalidRequest: no such picture, cut off, over `LIMITS.image_pixels`, or too thin.
+    """
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    Image.init()
+    formats = [name for name in CONVERTED if name in Image.OPEN]
+    missing = [name for name in CONVERTED if name not in formats]
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise _too_large(field) from error
+    except Exception as error:  # as in `read_image`
+        without = f"; {' and '.join(missing)} need pip install 'emofeedback[heic]'" if missing else ""
+        problem = f"is not a readable PNG, JPEG, WebP, {', '.join(formats[:-1])} or {formats[-1]} image{without}"
+        raise InvalidRequest.of(field, problem) from error
+    frames = getattr(image, "n_frames", 1)
+    _check_size(image, field)
+    try:
+        upright = _rgb(ImageOps.exif_transpose(image))
+    except Exception as error:
+        raise InvalidRequest.of(field, f"is cut off or damaged: its {image.format} data can't be decoded") from error
+    file = io.BytesIO()
+    upright.save(file, "PNG")
+    kind = "frames" if getattr(image, "is_animated", False) and image.format in ("GIF", "AVIF") else "pages"
+    return file.getvalue(), f"has {frames} {kind}, the first is looked at" if frames > 1 else ""
+
+
 def _check_header(image: Image.Image, field: str) -> None:
     """What can be said of a picture before it is decoded."""
+    _check_size(image, field)
+    # An MPO is a photograph whose JPEG carries further views behind the first; only the first is looked at.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        raise InvalidRequest.of(field, "is animated, it must be a still picture")
+
+
+def _check_size(image: Image.Image, field: str) -> None:
     width, height = image.size
     if width * height > LIMITS.image_pixels:
         raise _too_large(field, f"{width} x {height} pixels")
@@ -60,9 +107,6 @@ def _check_header(image: Image.Image, field: str) -> None:
             field,
             f"is {width} x {height} pixels, its longer side may be at most {LIMITS.image_aspect:g} times the shorter",
         )
-    # An MPO is a photograph whose JPEG carries further views behind the first; only the first is looked at.
-    if image.format != "MPO" and getattr(image, "is_animated", False):
-        raise InvalidRequest.of(field, "is animated, it must be a still picture")
 
 
 def _extras(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Where a command speaks: results on standard output, notes and errors on standard error, each a whole line.
+"""What a command may send to a terminal or file, and how it ends when nobody reads any more.
 
 What people and models wrote goes out as they wrote it, but for two things: characters that would steer the terminal
 are shown (`\\x1b`), not sent, and those that a terminal or file has no code for are escaped (`\\u753b`).
@@ -7,13 +7,14 @@ are shown (`\\x1b`), not sent, and those that a terminal or file has no code for
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
-from dataclasses import dataclass, field
-from typing import Any, TextIO
+from collections.abc import Callable
+from typing import TextIO
 
-from rich.console import Console
-from rich.text import Text
+READER_GONE = 141
+"""Exit code of a command whose reader has left, as of one that SIGPIPE ended."""
 
 # Control characters but tabs and line feeds, the separators U+2028 and U+2029, what turns the direction of writing
 # round, and halves of surrogate pairs, as which Python reads names of files that are no UTF-8.
@@ -37,37 +38,15 @@ def say(line: str, file: TextIO | None = None) -> None:
     print(shown(line), file=file, flush=True)
 
 
-class PlainConsole(Console):
-    """A console that reads nothing as markup, and shows what would steer the terminal."""
-
-    def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
-
-    def render_str(self, text: str, **style: Any) -> Text:
-        """Every text passes here, be it a line or a table's cell."""
-        return super().render_str(shown(text), **style)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Consoles:
-    """The two streams of a command."""
-
-    out: Console = field(default_factory=PlainConsole)
-    err: Console = field(default_factory=lambda: PlainConsole(stderr=True))
-    _noted: set[str] = field(default_factory=set)
-
-    def say(self, line: str) -> None:
-        """One line of the result, never wrapped: a path in it can be copied or piped."""
-        self.out.print(line, soft_wrap=True)
-
-    def note(self, line: str) -> None:
-        """Something to know that is not the result, said once; above a live view where there is one."""
-        if line in self._noted:
-            return
-        self._noted.add(line)
-        console = self.out if self.out.is_terminal else self.err
-        console.print(f"note: {line}", soft_wrap=True, style="dim")
-
-    def error(self, line: str) -> None:
-        """What went wrong, in one line."""
-        self.err.print(f"error: {' '.join(line.split())}", soft_wrap=True)
+def ending_with_its_reader(command: Callable[[], int]) -> int:
+    """Runs a command to its exit code; one whose reader has left, as `| head` does, ends without a word."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still to be written must not fail once more when Python ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return READER_GONE
+    return code

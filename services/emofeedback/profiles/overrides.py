@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from emofeedback.domain.errors import FieldViolation, InvalidRequest
+from emofeedback.domain.text import did_you_mean
 from emofeedback.profiles.builtin import PROFILES
 from emofeedback.profiles.profile import INCONSISTENT, Profile
 from emofeedback.storage.texts import read_text
@@ -74,7 +75,8 @@ def extended(source: str, built_in: Mapping[str, T], field: str) -> tuple[T, dic
         return built_in[source], {}
     known, path = ", ".join(built_in), Path(source)
     if path.suffix != ".toml" or not os.path.isfile(source):  # noqa: PTH113 - Path.is_file raises for a name too long
-        raise InvalidRequest.of(field, f"{source!r} is neither one of {known} nor an existing .toml file")
+        problem = f"{source!r} is neither one of {known} nor an existing .toml file{did_you_mean(source, built_in)}"
+        raise InvalidRequest.of(field, problem)
     try:
         changes = tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,8 @@ import dataclasses
 import errno
 import json
 import os
+import re
+from itertools import count
 from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
@@ -122,6 +124,30 @@ def claim(path: Path, *, resume: bool) -> None:
     if resume:
         raise InvalidRequest.of("out", f"{path} is not empty and holds no run to resume (no {RESULT})")
     raise InvalidRequest.of("out", f"{path} is not empty: name another folder, or --resume the run in it")
+
+
+def folder_of(root: Path, text: str, *, resume: bool) -> Path:
+    """A folder that is not there yet, named after a text (`a-boat`, then `a-boat-2`); to resume, the last that is.
+
+    Raises:
+        InvalidRequest: there is none to resume.
+    """
+    name = slug(text)
+    last = next(n for n in count(1) if not _nth(root, name, n).exists()) - 1
+    if not resume:
+        return _nth(root, name, last + 1)
+    if not last:
+        raise InvalidRequest.of("out", f"is missing, and there is no run in {root / name} to go on with")
+    return _nth(root, name, last)
+
+
+def _nth(root: Path, name: str, number: int) -> Path:
+    return root / (name if number == 1 else f"{name}-{number}")
+
+
+def slug(text: str) -> str:
+    """A text as the name of a file, of at most 40 letters and digits in any script, with hyphens between the words."""
+    return re.sub(r"[\W_]+", "-", text.casefold())[:40].strip("-") or "run"
 
 
 def read_run(path: Path) -> OptimizationRun:

@@ -30,14 +30,25 @@ _LOOK_SECONDS = 0.2
 """Between two looks at the applications' states."""
 
 
+def _in_silence(waited_for: str) -> None:
+    """What says nothing of what is waited for."""
+
+
 @contextmanager
 def local_services(
-    profile: str, *, policies: str = "", port: int = 9000, http_port: int = 8000, token: str = ""
+    profile: str,
+    *,
+    policies: str = "",
+    port: int = 9000,
+    http_port: int = 8000,
+    token: str = "",
+    progress: Callable[[str], None] = _in_silence,
 ) -> Iterator[str]:
     """Run the three services on this machine for as long as the context lasts; yields their address.
 
     Args:
         policies: fsspec URI of a store of policies; empty: the profile's own.
+        progress: told what is being waited for, whenever that changes.
 
     Raises:
         FailedPrecondition: a port is taken, and the message names the option that changes it; or this machine or its
@@ -54,14 +65,18 @@ def local_services(
         os.environ[TOKEN_VARIABLE] = token
     os.environ.update(ENVIRONMENT)  # read when Ray is imported
     address = f"{LOOPBACK}:{port}"
+    progress("starting Ray")
     with local_cluster(setup=listen_on_loopback):
         config = serve_config(profile, policies=policies, address=address)
-        deploy(config | {"http_options": {"host": LOOPBACK, "port": http_port}})
+        deploy(config | {"http_options": {"host": LOOPBACK, "port": http_port}}, progress)
         yield address
 
 
-def deploy(config: Mapping[str, Any]) -> None:
+def deploy(config: Mapping[str, Any], progress: Callable[[str], None] = _in_silence) -> None:
     """Brings Serve, on the Ray of this process, to a configuration, and waits until it is there.
+
+    Args:
+        progress: told what is being waited for, whenever that changes.
 
     Raises:
         Unavailable: an application did not come up; the message says what Serve says.
@@ -72,12 +87,14 @@ def deploy(config: Mapping[str, Any]) -> None:
     from ray.serve.schema import ServeDeploySchema
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    progress("starting Ray Serve")
     serve.start(http_options=dict(config["http_options"]), grpc_options=gRPCOptions(**config["grpc_options"]))
     # What `serve run CONFIG.yaml` does, and Ray's dashboard for `serve deploy`; nothing public does it in process.
     client = _get_global_client()
     client.deploy_apps(ServeDeploySchema(**config))
     deadline = time.monotonic() + _START_SECONDS
     while waiting := [name for name, state in _states().items() if state != "RUNNING"]:
+        progress(f"loading: {', '.join(waiting)}")
         if time.monotonic() > deadline:
             raise Unavailable(f"not ready after {_START_SECONDS:g} s: {', '.join(waiting)}; is the machine very busy?")
         time.sleep(_LOOK_SECONDS)
@@ -110,15 +127,17 @@ def serve_until_stopped(
     port: int = 9000,
     http_port: int = 8000,
     token: str = "",
+    progress: Callable[[str], None] = _in_silence,
     ready: Callable[[str], None],
 ) -> None:
     """The services, until SIGTERM, after which calls under way are finished first, or SIGINT, after which not.
 
-    `ready` is called with the address once they answer.
+    `progress` is told what is being waited for, `ready` is called with the address once they answer.
     """
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
-    with local_services(profile, policies=policies, port=port, http_port=http_port, token=token) as address:
+    ports = {"port": port, "http_port": http_port}
+    with local_services(profile, policies=policies, token=token, progress=progress, **ports) as address:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # only now: Ray sets one of its own when it starts
         try:
             ready(address)

@@ -10,13 +10,16 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from emofeedback.domain.errors import Unavailable
+from emofeedback.domain.errors import FailedPrecondition, Unavailable
 
 LOOPBACK = "127.0.0.1"
 
@@ -30,8 +33,10 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
     """Ray on this machine, on loopback, for as long as the context lasts; `setup` runs at every worker's start.
 
     Raises:
+        FailedPrecondition: Ray could not read a path or an argument of this process.
         Unavailable: Ray did not start.
     """
+    _require_unicode()
     # Ray reads these when it is imported: its usage reports off, its ports closed to whoever lacks the token.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_AUTH_MODE"] = "token"
@@ -63,6 +68,13 @@ def listen_on_loopback() -> None:
     default_impl.add_grpc_address = add_loopback_address
 
 
+def _require_unicode() -> None:
+    """Ray sends these as UTF-8, and would fail on them only after seconds, with a traceback."""
+    for text in (sys.executable, str(Path.cwd()), *sys.argv):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise FailedPrecondition(f"Ray can't read {text!r} in this locale: set PYTHONUTF8=1, or a UTF-8 locale")
+
+
 def _descendants() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
@@ -80,7 +92,9 @@ def _start_ray(setup: Callable[[], None] | None) -> None:
             num_cpus=max(4, os.cpu_count() or 1),
             object_store_memory=_OBJECT_STORE_BYTES,
             _node_ip_address=LOOPBACK,
-            runtime_env={"worker_process_setup_hook": setup} if setup else {},
+            # Ray hands the path of Python to a shell as it is: one with a space would be two words there.
+            runtime_env={"py_executable": shlex.quote(sys.executable)}
+            | ({"worker_process_setup_hook": setup} if setup else {}),
         )
     except Exception as error:  # Ray raises bare exceptions when its processes don't come up in time
         raise Unavailable(

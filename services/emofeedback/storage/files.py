@@ -1,4 +1,6 @@
-"""Files that are written as a whole or not at all, and folders that one process works in at a time."""
+"""Files that are written as a whole or not at all, what was there before, and folders that one process works in at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,47 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file as a whole or not at all; raises as `write_whole`."""
-    write_whole(
-        path,
-        (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace"),
-    )
+    write_whole(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """A JSON file's content: indented, with a line feed at its end."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace")
+
+
+def write_keeping(path: Path, data: bytes) -> None:
+    """Writes a file as a whole; what it held before, where that was something else, is kept beside it.
+
+    Raises:
+        As `write_whole` and `set_aside`.
+    """
+    if path.is_file() and path.read_bytes() != data:
+        set_aside(path)
+    write_whole(path, data)
+
+
+def set_aside(path: Path, name: str = "") -> Path | None:
+    """Keeps a file, or a folder with something in it, under the first free of `NAME-1`, `NAME-2`, ... beside it.
+
+    Args:
+        name: NAME; empty: its own, and of a file `table-1.md`.
+
+    Returns:
+        Its place now; None where nothing was there to keep.
+
+    Raises:
+        FailedPrecondition: it can't be moved.
+    """
+    try:
+        if not path.exists() or (path.is_dir() and all(entry.name == LOCK for entry in path.iterdir())):
+            return None
+        stem, suffix = (path.stem, path.suffix) if path.is_file() else (path.name, "")
+        kept = next(p for n in count(1) if not (p := path.with_name(f"{name or stem}-{n}{suffix}")).exists())
+        path.rename(kept)
+    except OSError as error:
+        raise FailedPrecondition(f"{path} can't be moved: {error.strerror}") from error
+    return kept
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from emofeedback.backends import connect
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
-from emofeedback.observability.console import PlainConsole, say
+from emofeedback.observability.console import say
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.files import held
 from emofeedback_trainer.data.build_emoset import EmosetBuild, build_emoset

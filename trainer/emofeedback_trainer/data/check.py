@@ -16,7 +16,8 @@ from rich.table import Table
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.images import read_image
-from emofeedback.observability.console import PlainConsole, say
+from emofeedback.observability.console import say
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback_trainer.data.reading import LAYOUTS, read
 from emofeedback_trainer.data.records import AXES, BadRow, Sample
 

@@ -7,10 +7,16 @@ import argparse
 from emofeedback_trainer.data import check
 from emofeedback_trainer.data.build_cli import add_builders
 
+_EXAMPLES = """examples:
+  emofeedback-train data check oasis downloads/oasis           each of these has --help with examples of its own
+  emofeedback-train data build-emoset --help
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the subcommands of `emofeedback-train data`."""
     parser.description = "Check published data sets, and build the ones that judges are trained and measured on."
+    parser.epilog = _EXAMPLES
     commands = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
     check.add_arguments(
         commands.add_parser(

@@ -16,10 +16,16 @@ MEASUREMENTS: dict[str, tuple[ModuleType, str]] = {
 }
 """By name: the module whose `add_arguments(parser)` declares the options and the function `run`, and what it is for."""
 
+_EXAMPLES = """examples:
+  emofeedback-train evaluate policy                            each of these has --help with examples of its own
+  emofeedback-train evaluate judge runs/scenes --json
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the subcommands of `emofeedback-train evaluate`."""
     parser.description = "Measure models; every table says which models, data, seed and command made it."
+    parser.epilog = _EXAMPLES
     commands = parser.add_subparsers(dest="measurement", required=True, metavar="COMMAND")
     for name, (module, purpose) in MEASUREMENTS.items():
         command = commands.add_parser(name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)

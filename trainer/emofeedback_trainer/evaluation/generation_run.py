@@ -19,7 +19,7 @@ from emofeedback.in_process import load_judge
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import Profile
-from emofeedback.storage.files import write_whole
+from emofeedback.storage.files import write_keeping
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import IndependentJudge, Task
 from emofeedback_trainer.evaluation.ablation import Delivered, deliver
@@ -68,7 +68,7 @@ def measure(
     finally:
         scores.close()
     ways = [way_of(name, each, pairs=len(pairs), seed=seed) for name, each in seen.items()]
-    write_whole(out / "errors.png", draw_error_maps(seen))
+    write_keeping(out / "errors.png", draw_error_maps(seen))
     return ways, (*models, witness, *scores.models)
 
 
@@ -77,7 +77,7 @@ async def _delivered(
 ) -> tuple[dict[str, list[Delivered]], tuple[Model, ...]]:
     policy = profile.generator.policy
     delivered = await deliver(pairs, policy, out / "runs", profile=profile, generator=generator, judge=judge)
-    write_whole(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
+    write_keeping(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
     maker = Model.of_generator(await generator.model(), profile.generator)
     return delivered, (maker, Model.of("judge", await judge.model()))
 

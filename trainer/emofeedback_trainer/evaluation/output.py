@@ -20,7 +20,7 @@ from emofeedback.in_process import local
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile
-from emofeedback.storage.files import write_json, write_whole
+from emofeedback.storage.files import json_bytes, write_keeping
 
 T = TypeVar("T")
 
@@ -97,8 +97,9 @@ def engines_of(arguments: argparse.Namespace) -> Engines:
 
 
 def present(arguments: argparse.Namespace, *, content: dict[str, Any], table: str) -> None:
-    """Prints the metrics, as JSON where that is asked for, and keeps both forms where there is a folder."""
+    """Prints the metrics, as JSON where that is asked for, and keeps both forms where there is a folder; those of an
+    earlier measurement stay beside them, as `table-1.md`."""
     if arguments.out:
-        write_whole(arguments.out / "table.md", f"{table}\n".encode(errors="backslashreplace"))
-        write_json(arguments.out / "metrics.json", content)
+        write_keeping(arguments.out / "table.md", f"{table}\n".encode(errors="backslashreplace"))
+        write_keeping(arguments.out / "metrics.json", json_bytes(content))
     say(json.dumps(content, indent=2) if arguments.json else table)

@@ -20,7 +20,7 @@ from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import GeneratorSettings, Profile
-from emofeedback.storage.files import write_whole
+from emofeedback.storage.files import write_keeping
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import IndependentJudge, load_task
 from emofeedback_trainer.evaluation import policy as comparison
@@ -124,7 +124,7 @@ async def measure(
         )
         measured.append(comparison.measured(pairs, groups))
     if out is not None:
-        write_whole(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
+        write_keeping(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
     models = (
         Model.of_generator(await generator.model(), settings),
         Model.of("judge", await judge.model()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.console import Console
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.training import PanelMeasured
 from emofeedback.in_process import silence_libraries
-from emofeedback.observability.console import PlainConsole
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback.profiles.overrides import parse_changes
 from emofeedback.storage.files import held
@@ -126,11 +127,8 @@ def _say_what_is_kept(files: RunFolder, console: Console) -> None:
         return
     with suppress(EmoFeedbackError):
         write_report(files.path)
-    console.print(
-        f"The run is kept in {files.path}; `emofeedback-train flow-grpo --out {files.path} --resume` goes on from its "
-        "last iteration.",
-        soft_wrap=True,
-    )
+    resume = shlex.join(["emofeedback-train", "flow-grpo", "--out", str(files.path), "--resume"])
+    console.print(f"The run is kept in {files.path}; `{resume}` goes on from its last iteration.", soft_wrap=True)
 
 
 def _trained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.in_process import silence_libraries
-from emofeedback.observability.console import PlainConsole
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.profiles.overrides import parse_changes
 from emofeedback.storage.files import held
 from emofeedback_trainer.core.signals import stop_on_signals
@@ -78,7 +79,8 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
             judge = train(console)
     except (EmoFeedbackError, KeyboardInterrupt):
         if JudgeRunFolder(arguments.out).checkpoint():
-            resume = f"emofeedback-train {command} --data {arguments.data} --out {arguments.out} --resume"
+            words = ["emofeedback-train", command, "--data", str(arguments.data), "--out", str(arguments.out)]
+            resume = shlex.join([*words, "--resume"])
             console.print(f"The run is kept; `{resume}` goes on from its last checkpoint.", soft_wrap=True)
         raise
     console.print(f"Judge: {judge.checkpoint} ({judge.digest})", soft_wrap=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.in_process import silence_libraries
-from emofeedback.observability.console import PlainConsole, say
+from emofeedback.observability.console import say
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.profiles.builtin import NANO_PROFILE
-from emofeedback.storage.files import held, write_json, write_whole
+from emofeedback.storage.files import held, json_bytes, write_keeping
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import data_digest, read_split, splits
@@ -95,8 +96,8 @@ def run(arguments: argparse.Namespace) -> None:
         data=(Data(name=str(arguments.data), digest=data_digest(arguments.data), n=len(test)),),
     )
     markdown, content = to_markdown(table, provenance), to_json(table, provenance)
-    write_whole(arguments.out / "table.md", f"{markdown}\n".encode(errors="backslashreplace"))
-    write_json(arguments.out / "figures.json", content)
+    write_keeping(arguments.out / "table.md", f"{markdown}\n".encode(errors="backslashreplace"))
+    write_keeping(arguments.out / "figures.json", json_bytes(content))
     say(json.dumps(content, indent=2) if arguments.json else markdown)
 
 

@@ -20,7 +20,7 @@ from transformers import AutoConfig, PrinterCallback, Qwen2_5_VLForConditionalGe
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
 from emofeedback.storage.checkpoints import check_device, digest, fetch
-from emofeedback.storage.files import explained
+from emofeedback.storage.files import explained, set_aside
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.judge.callbacks import MetricsCallback
 from emofeedback_trainer.judge.config import GrpoConfig, ModelConfig, SftConfig
@@ -149,5 +149,7 @@ def _export(model: Any, source: Path, destination: Path) -> None:
         for file in source.glob(pattern):
             if not file.name.startswith("model"):  # the weights and their index
                 shutil.copyfile(file, partial / file.name)
-    shutil.rmtree(destination, ignore_errors=True)
+    former = set_aside(destination)  # a cut here must leave one of the two
     partial.rename(destination)
+    if former is not None:
+        shutil.rmtree(former, ignore_errors=True)

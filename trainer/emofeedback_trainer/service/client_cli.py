@@ -23,7 +23,8 @@ from emofeedback.domain.training import (
     RunStateChanged,
     TrainingRun,
 )
-from emofeedback.observability.console import PlainConsole, say
+from emofeedback.observability.console import say
+from emofeedback.observability.consoles import PlainConsole
 from emofeedback.storage.texts import read_text
 
 _EXAMPLES = """examples:

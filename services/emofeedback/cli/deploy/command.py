@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
-from emofeedback.observability.console import Consoles
 from emofeedback.storage.texts import read_text
+
+if TYPE_CHECKING:
+    from emofeedback.observability.consoles import Consoles
 
 EXAMPLES = """examples:
   emofeedback deploy render --profile sd35-medium > serve.yaml     what `serve deploy` takes, and serveConfigV2
@@ -22,12 +25,15 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the commands of `emofeedback deploy`."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
-    render = commands.add_parser("render", help="print the Serve configuration of a profile, as YAML")
+    shown: dict[str, Any] = {"epilog": EXAMPLES, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    render = commands.add_parser("render", help="print the Serve configuration of a profile, as YAML", **shown)
     render.add_argument("--profile", default="nano", help="a built-in profile, or a .toml file (default: nano)")
     render.add_argument("--policies", default="", metavar="URI", help="store of policies (default: the profile's own)")
-    status = commands.add_parser("status", help="how the services on a cluster are; fails unless all are ready")
+    status = commands.add_parser(
+        "status", help="how the services on a cluster are; fails unless all are ready", **shown
+    )
     status.add_argument("--json", action="store_true", help="one JSON object")
-    doctor = commands.add_parser("doctor", help="say what a cluster lacks; fails where something is missing")
+    doctor = commands.add_parser("doctor", help="say what a cluster lacks; fails where something is missing", **shown)
     doctor.add_argument(
         "--manifests", metavar="FILE", help="what is to be installed, as `helm template` prints it; -: standard input"
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, ParamSpec
 
 from emofeedback.cli.deploy.needs import Needs, needs_of
 from emofeedback.domain.errors import FailedPrecondition, NotFound
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 from emofeedback.serving.kubernetes import CALL_SECONDS, Cluster, explained
 
 P = ParamSpec("P")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition
-from emofeedback.observability.console import Consoles
+from emofeedback.observability.consoles import Consoles
 from emofeedback.serving.kubernetes import CALL_SECONDS, Cluster, explained
 
 Manifest = Mapping[str, Any]

@@ -20,7 +20,7 @@ from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import Profile
 from emofeedback.runs.run import OptimizationRun, image_path
-from emofeedback.storage.files import write_json
+from emofeedback.storage.files import json_bytes, write_keeping
 from emofeedback_trainer.core.pairs import MIDDLE, Pair
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.core.task import Reading
@@ -85,8 +85,8 @@ def measure_panel(folder: Path, *, profile: Profile, limit: int = len(PANEL)) ->
     independent = load_independent_judge()
     seen = [witness(*each, independent) for each in zip(pairs, runs, folders, strict=True)]
     metrics = panel_metrics([each for each in seen if each is not None])
-    write_json(folder / "metrics.json", asdict(metrics))
-    (folder / "table.md").write_text(markdown(metrics) + "\n", encoding="utf-8")
+    write_keeping(folder / "metrics.json", json_bytes(asdict(metrics)))
+    write_keeping(folder / "table.md", f"{markdown(metrics)}\n".encode())
     contact_sheet(pairs, runs, folders).save(folder / "panel.png")
     return metrics
 

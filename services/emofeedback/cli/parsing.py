@@ -1,0 +1,79 @@
+"""How both commands read their options and how they end: every error is one line, with the nearest word that is known.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C, 141 nobody reads any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
+from emofeedback.domain.text import did_you_mean
+from emofeedback.observability.console import ending_with_its_reader, shown
+
+if TYPE_CHECKING:
+    from emofeedback.observability.consoles import Consoles
+
+_INVALID_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
+
+_FIELD_OPTIONS = {
+    "prompt": "PROMPT",
+    "target": "--valence and --arousal, or --emotion",
+    "target.valence": "--valence",
+    "target.arousal": "--arousal",
+    "target.emotion": "--emotion",
+    "time_budget_seconds": "--time-budget",
+    "http_port": "--http-port",
+    **{name: f"--{name}" for name in ("address", "grid", "images", "manifests", "out", "port", "profile", "prompts")},
+    **{name: f"--{name}" for name in ("calibrations", "policies", "policy", "rounds", "seed", "tolerance", "user")},
+}
+"""What a field of a request is called on the command line."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the options the way all other errors are said, and what may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {' '.join(shown(suggesting(message.removeprefix('argument '))).split())}\n")
+
+
+def suggesting(message: str) -> str:
+    """A message of argparse, with the nearest of the choices that it lists."""
+    found = _INVALID_CHOICE.search(message)
+    return message + did_you_mean(found[1], re.findall(r"[\w.-]+", found[2])) if found else message
+
+
+def parse_with(
+    parser: argparse.ArgumentParser,
+    commands: Mapping[str, argparse.ArgumentParser],
+    arguments: Sequence[str] | None,
+) -> argparse.Namespace:
+    """The options; one that the command (`options.command`) doesn't have is refused, and its nearest named."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = re.findall(r"--[a-z][a-z-]+", commands[options.command].format_help())
+        wrong = next((word for word in unknown if word.startswith("-")), unknown[0])
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(wrong.partition('=')[0], known)}")
+    return options
+
+
+def reported(command: Callable[[], bool], consoles: Consoles) -> int:
+    """Runs a command, says its error, and returns its exit code; False is the code 1."""
+
+    def run() -> int:
+        try:
+            return 0 if command() else 1
+        except InvalidRequest as error:
+            consoles.error("; ".join(f"{_FIELD_OPTIONS.get(v.field, v.field)}: {v.problem}" for v in error.violations))
+            return 2
+        except EmoFeedbackError as error:
+            consoles.error(str(error))
+            return 1
+        except KeyboardInterrupt:
+            consoles.error("interrupted")
+            return 130
+
+    return ending_with_its_reader(run)

@@ -1,0 +1,181 @@
+"""What the command says of words it does not know, how fast it helps, and how it ends when nobody reads any more."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emofeedback.cli.main import main
+from emofeedback.domain.affect import LEXICON, Emotion
+from emofeedback_trainer.cli import main as train
+from support.pictures import encoded, red
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = os.pathsep.join(str(ROOT / part) for part in ("services", "trainer"))
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("creat", "a boat"), "'create'"),
+        (("Assess", "a.png"), "'assess'"),
+        (("create", "a boat", "--emotoin", "awe"), "'--emotion'"),
+        (("create", "a boat", "--emotion", "contentmant"), "'contentment'"),
+        (("create", "a boat", "--emotion", "awe", "--profile", "nanno"), "'nano'"),
+        (("create", "a boat", "--emotion", "awe", "--profile", "sd35-medum"), "'sd35-medium'"),
+        (("sweep", "a boat", "--gird=3"), "'--grid'"),
+        (("completion", "bsh"), "'bash'"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest_one(
+    run: Callable[..., int], words: tuple[str, ...], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert f"did you mean {meant}?" in said
+
+
+def test_nothing_is_suggested_where_nothing_is_near(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("xyzzy") == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("said", "emotion"),
+    [("Awe", Emotion.AWE), (" FEAR ", Emotion.FEAR), ("joy", Emotion.EXCITEMENT), ("Sad", "sadness")],
+)
+def test_emotions_are_known_in_capitals_and_by_near_words(
+    run: Callable[..., int], tmp_path: Path, said: str, emotion: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("create", "a boat", "--emotion", said, "--rounds", "1", "--images", "1", "--out", "OUT") == 0
+    target = json.loads((tmp_path / "run/result.json").read_text())["request"]["target"]
+    point = LEXICON[Emotion(emotion)].point
+    assert (target["valence"], target["arousal"]) == (point.valence, point.arousal)
+    notes = capsys.readouterr().err
+    is_one = said.strip().casefold() == emotion
+    assert notes == (
+        "" if is_one else f"note: {said} is not one of the eight emotions, the nearest is taken: {emotion}\n"
+    )
+
+
+def test_help_comes_at_once() -> None:
+    environment = {**os.environ, "PYTHONPATH": PACKAGES}
+    imported = "import sys; from emofeedback.cli.main import main\ntry: main(['--help'])\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", imported], env=environment, capture_output=True, text=True, check=True)
+    heavy = {"rich", "pydantic", "jinja2", "asyncio", "grpc", "numpy", "PIL", "torch"}
+    assert heavy.isdisjoint(done.stdout.split())
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    words = [sys.executable, "-m", "emofeedback", "--help"]
+    subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    took = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    assert took < 0.3, "of the processor: how long people wait depends on what else is running"
+
+
+@pytest.mark.parametrize(
+    "command", ["create", "assess", "calibrate", "sweep", "serve", "profile", "deploy", "completion"]
+)
+def test_every_command_helps_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"examples:\n  emofeedback {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_learns_commands_options_and_their_files(shell: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "emofeedback", "completion", shell],
+        env={**os.environ, "PYTHONPATH": PACKAGES},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for word in ("create", "assess", "--emotion", "--prompts", "--resume"):
+        assert word in done.stdout
+    if shell == "bash":
+        script = tmp_path / "emofeedback"
+        script.write_text(done.stdout)
+        asked = (
+            f'source "{script}"; COMP_WORDS=(emofeedback cre); COMP_CWORD=1; '
+            '_shtab_emofeedback emofeedback cre; echo "${COMPREPLY[@]}"'
+        )
+        answer = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+        assert answer.stdout.split() == ["create"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["emofeedback", "profile", "--schema"],
+        ["emofeedback", "completion", "bash"],
+        ["emofeedback_trainer", "schema", "flow-grpo"],
+    ],
+)
+def test_whoever_stops_reading_ends_the_command_without_a_word(words: list[str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env={**os.environ, "PYTHONPATH": PACKAGES},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.wait(timeout=60), process.stderr.read()) == (141, b"")
+
+
+def test_results_of_pictures_are_piped_into_head(tmp_path: Path) -> None:
+    for index in range(40):
+        (tmp_path / f"{index}.png").write_bytes(encoded(red(size=(64, 64))))
+    words = f"{sys.executable} -m emofeedback assess {tmp_path} --json | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", words], env={**os.environ, "PYTHONPATH": PACKAGES}, capture_output=True, text=True, timeout=300
+    )
+    assert json.loads(done.stdout)["path"].endswith("0.png")
+    assert done.stderr == f"note: {tmp_path}: 40 pictures\n"
+
+
+def test_what_a_message_tells_to_install_there_is() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    sources = [path for part in ("services", "trainer") for path in (ROOT / part).rglob("*.py")]
+    named = {
+        name for path in sources for name in re.findall(r"pip install 'emofeedback\[([^\]]*)\]'", path.read_text())
+    }
+    assert named and {each for names in named for each in names.split(",")} <= extras.keys()
+
+
+def test_the_trainer_says_in_a_sentence_what_is_not_installed() -> None:
+    without = "import sys\nfor name in ('sklearn', 'scipy', 'numpy', 'torch', 'rich'): sys.modules[name] = None\n"
+    asked = "from emofeedback_trainer.cli import main; sys.exit(main(['evaluate', '--help']))"
+    done = subprocess.run(
+        [sys.executable, "-c", without + asked],
+        env={**os.environ, "PYTHONPATH": PACKAGES},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    said = r"emofeedback-train: evaluate needs the trainer's packages \(\w+ is missing\): "
+    assert re.fullmatch(said + r"pip install 'emofeedback\[trainer\]'\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [(["flow-gppo"], "'flow-grpo'"), (["schema", "flow-gprpo"], "'flow-grpo'")]
+)
+def test_the_trainer_names_the_nearest_word_too(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train(words)
+    assert f"did you mean {meant}?" in capsys.readouterr().err
