@@ -21,7 +21,7 @@ def check(command: str, folder: Path, *, runs: int, kills: int) -> None:
     whole, killed = kept(folder / "whole"), 0
     for run in range(runs):
         cut = folder / f"cut-{run}"
-        killed += until_finished([*words, str(cut)], kills=kills, seconds=seconds, seed=run)[0]
+        killed += until_finished([*words, str(cut)], kills=kills, seconds=seconds / kills, seed=run)[0]
         assert kept(cut) == whole, f"run {run} differs"
     print(f"{command}: {runs} runs, killed {killed} times, each equal to the uninterrupted one")
     assert killed
