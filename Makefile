@@ -1,27 +1,35 @@
-# `make demo` and `make test` are all a newcomer needs; both set up .venv on first use.
+# `make demo` and `make test` are all a newcomer needs; both set up .venv on first use, the demo with less in it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check
+DEMO_STAMP := $(VENV)/.installed-demo
 STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
+# https://download.pytorch.org/whl/cpu saves 3 GB where PyPI's PyTorch would bring CUDA (Linux).
+TORCH_INDEX ?=
 
 .PHONY: help demo test lint types protos protos-check schemas nano bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(STAMP): pyproject.toml constraints.txt
+$(DEMO_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[serve,trainer,dev]"
+	$(PIP_INSTALL) -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e ".[serve]"
 	touch $@
 
-setup: $(STAMP) ## Create .venv with the tested versions
+$(STAMP): $(DEMO_STAMP)
+	$(PIP_INSTALL) -c constraints.txt -e ".[serve,trainer,dev]"
+	touch $@
 
-demo: $(STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
+setup: $(STAMP) ## Create .venv with the tested versions, developers' tools included
+
+demo: $(DEMO_STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
 	@$(BIN)/python -m emofeedback.cli.demo $(DEMO_ARGS)
 
 test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart

@@ -69,9 +69,9 @@ def connect(
         settings = load_profile(profile or "nano", changes)
         settings = with_policies(settings, policies) if policies else settings
         return InProcess(with_calibrations(settings, calibrations) if calibrations else settings)
-    host, _, port = address.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise InvalidRequest.of("address", f"{address!r} is not HOST:PORT")
+    from emofeedback.client.channel import parse_address
+
+    parse_address(address)
     if changes:
         raise InvalidRequest.of("--set", "has no effect beside --address: the services have a profile of their own")
     if profile is not None:

@@ -32,8 +32,9 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
     Raises:
         Unavailable: Ray did not start.
     """
-    # Ray reads these when it is imported: its usage reports off, its ports closed to whoever lacks the token.
+    # Ray reads these when it is imported.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
