@@ -222,9 +222,10 @@ class Effort:
             self._reached += 1
             self._unanswered_since = None
             return 0.0
+        now = self._clock()
         if self._unanswered_since is None:
-            self._unanswered_since = self._clock()
-        return self._clock() - self._unanswered_since
+            self._unanswered_since = now
+        return now - self._unanswered_since
 
 
 def _check_size(method: str, request: Message) -> None:
