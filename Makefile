@@ -2,7 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check
+# Without a second copy of all of it as bytecode: Python makes what it needs.
+PIP_INSTALL := $(BIN)/pip install --no-compile --disable-pip-version-check
 DEMO_STAMP := $(VENV)/.installed-demo
 STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
@@ -10,8 +11,8 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?= --out runs/demo
-# https://download.pytorch.org/whl/cpu saves 3 GB where PyPI's PyTorch would bring CUDA (Linux).
-TORCH_INDEX ?=
+# Where PyTorch comes from first: on Linux PyPI has the one with CUDA, which is of no use without a GPU.
+TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu))
 
 .PHONY: help demo test lint types protos protos-check schemas nano bench traffic test-vllm test-helm helm-golden clean
 
@@ -20,7 +21,8 @@ help: ## This list
 
 $(DEMO_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP_INSTALL) -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e ".[serve]"
+	$(if $(TORCH_INDEX),-$(PIP_INSTALL) --no-deps --retries 1 -c constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(PIP_INSTALL) -c constraints.txt -e ".[serve]"
 	touch $@
 
 $(STAMP): $(DEMO_STAMP)
