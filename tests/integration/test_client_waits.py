@@ -112,4 +112,4 @@ async def test_many_calls_of_one_client_come_back_a_few_at_a_time(connect: Any) 
         client = connect(scripted.address, retry=retry)
         answers = await asyncio.gather(*(client.judge.assess([paint("a", seed)]) for seed in range(30)))
     assert len(answers) == 30 and len(at) == 60
-    assert at[-1] - at[29] > 1.5, "thirty second tries, ten of them at once, take two seconds at ten a second"
+    assert at[-1] - at[0] > 1.5, "thirty second tries, ten of them at once, take two seconds at ten a second"

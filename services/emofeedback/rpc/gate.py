@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -25,6 +25,7 @@ APPLICATIONS = {
 """The Serve application that each service is in, by the service's full name."""
 
 Metadata = Iterable[tuple[str, str | bytes]]
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class Gate:
@@ -65,9 +66,9 @@ class Gate:
 
     def guard(self, handler: Any) -> None:
         """Puts the gate before a `grpc.GenericRpcHandler`: what it refuses doesn't reach the handler's methods."""
-        find: Callable[[Any], grpc.RpcMethodHandler | None] = handler.service
+        find: Callable[[Any], MethodHandler | None] = handler.service
 
-        def find_behind_the_gate(call: Any) -> grpc.RpcMethodHandler | None:
+        def find_behind_the_gate(call: Any) -> MethodHandler | None:
             found = find(call)
             if found is None:
                 return None
@@ -106,7 +107,7 @@ def set_error(context: Any, error: EmoFeedbackError) -> None:
     context.set_trailing_metadata([(STATUS_KEY, status_from_error(error).SerializeToString())])
 
 
-def _refusing(error: EmoFeedbackError) -> grpc.RpcMethodHandler:
+def _refusing(error: EmoFeedbackError) -> MethodHandler:
     """Ends a call of any kind without reading it: as a stream, since a stream's messages are read on demand."""
 
     async def refuse(requests: Any, context: Any) -> None:

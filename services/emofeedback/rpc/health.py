@@ -19,7 +19,7 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN_SERVICE = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class Health(HealthServicer):
+class Health(HealthServicer):  # type: ignore[misc]
     """Asked for an application or a service by its full name, or, by an empty name, for all three."""
 
     def __init__(self, running: Callable[[Any], Awaitable[Set[str]]]) -> None:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from emofeedback.serving.ray_local import LOOPBACK, local_cluster
@@ -59,8 +60,7 @@ def torch_on_loopback() -> Any:
 
 def _meet_on_loopback() -> None:
     """In a worker: the store that the first worker opens for all gets a socket that is bound already."""
-    from torch.distributed import rendezvous
-
+    rendezvous: Any = import_module("torch.distributed.rendezvous")  # a function of this name stands before the module
     open_store = rendezvous.TCPStore
 
     def open_on_loopback(*, port: int, is_master: bool, **options: Any) -> Any:
@@ -68,4 +68,4 @@ def _meet_on_loopback() -> None:
             options["master_listen_fd"] = socket.create_server((LOOPBACK, port)).detach()
         return open_store(port=port, is_master=is_master, **options)
 
-    rendezvous.TCPStore = open_on_loopback  # type: ignore[assignment, misc]
+    rendezvous.TCPStore = open_on_loopback
