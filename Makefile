@@ -1,33 +1,37 @@
-# `make demo` and `make test` are all a newcomer needs; both set up .venv on first use.
+# `make demo` and `make test` are all a newcomer needs; both set up .venv on first use, the demo with less in it.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-SERVING := $(VENV)/.serving
+# Without a second copy of all of it as bytecode: Python makes what it needs.
+PIP_INSTALL := $(BIN)/pip install --no-compile --disable-pip-version-check
+DEMO_STAMP := $(VENV)/.installed-demo
 STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?=
+# Where PyTorch comes from first: on Linux PyPI has the one with CUDA, which is of no use without a GPU.
+TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu))
 
 .PHONY: help setup demo test-unit test lint types protos protos-check architecture schemas nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-# What runs the services; what trains and tests them comes on top, so that `make demo` fetches less.
-$(SERVING): pyproject.toml constraints.txt
+$(DEMO_STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e ".[serve]"
+	$(if $(TORCH_INDEX),-$(PIP_INSTALL) --no-deps --retries 1 -c constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(PIP_INSTALL) -c constraints.txt -e ".[serve]"
 	touch $@
 
-$(STAMP): $(SERVING)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[serve,trainer,dev]"
+$(STAMP): $(DEMO_STAMP)
+	$(PIP_INSTALL) -c constraints.txt -e ".[serve,trainer,dev]"
 	touch $@
 
-setup: $(STAMP) ## Create .venv with the tested versions
+setup: $(STAMP) ## Create .venv with the tested versions, developers' tools included
 
-demo: $(SERVING) ## Three services, one prompt, one feeling, one picture (into runs/demo)
+demo: $(DEMO_STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
 	@$(BIN)/python -m emofeedback.cli.demo $(DEMO_ARGS)
 
 test-unit: $(STAMP) ## The tests of single parts: two minutes

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
         Keepalive as Keepalive,
         RetryPolicy as RetryPolicy,
         Services as Services,
+        TLS as TLS,
+        Waiting as Waiting,
     )
     from emofeedback.domain.affect import (
         AffectPoint as AffectPoint,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
         InvalidRequest as InvalidRequest,
         MessageTooLarge as MessageTooLarge,
         NotFound as NotFound,
+        NothingAnswers as NothingAnswers,
         ResourceExhausted as ResourceExhausted,
         Unauthenticated as Unauthenticated,
         Unavailable as Unavailable,
@@ -115,12 +118,12 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
     )
 
 _NAMES = {
-    "client": "AsyncClient AsyncServices Client Creation Deadlines Keepalive RetryPolicy Services",
+    "client": "AsyncClient AsyncServices Client Creation Deadlines Keepalive RetryPolicy Services TLS Waiting",
     "domain.affect": "AffectPoint Emotion",
     "domain.assessment": "Assessment AssessmentFailure AssessmentOutcome Conversation Decoding Judge Message",
     "domain.errors": (
         "Cancelled DeadlineExceeded EmoFeedbackError FailedPrecondition FieldViolation InternalError "
-        "InvalidRequest MessageTooLarge NotFound ResourceExhausted Unauthenticated Unavailable"
+        "InvalidRequest MessageTooLarge NotFound NothingAnswers ResourceExhausted Unauthenticated Unavailable"
     ),
     "domain.generation": (
         "Conditioning GeneratedImage GenerationEvent GenerationQueued GenerationRequest GenerationStep "

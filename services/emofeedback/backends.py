@@ -6,6 +6,7 @@ loading of models happen when `judge` or `optimizer` is called, before any event
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Protocol
@@ -13,11 +14,16 @@ from typing import TYPE_CHECKING, Protocol
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.optimization import OptimizationEvent, OptimizationRequest
+from emofeedback.observability.console import say
 
 if TYPE_CHECKING:
+    from emofeedback.client import AsyncClient
     from emofeedback.client.aio import AsyncServices
     from emofeedback.judge.local import LocalJudge
     from emofeedback.profiles.profile import Profile
+
+PATIENCE_SECONDS = 120.0
+"""For which a command waits for services that don't answer."""
 
 Optimize = Callable[[OptimizationRequest], AsyncGenerator[OptimizationEvent, None]]
 """One run of the loop."""
@@ -69,9 +75,9 @@ def connect(
         settings = load_profile(profile or "nano", changes)
         settings = with_policies(settings, policies) if policies else settings
         return InProcess(with_calibrations(settings, calibrations) if calibrations else settings)
-    host, _, port = address.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise InvalidRequest.of("address", f"{address!r} is not HOST:PORT")
+    from emofeedback.client.channel import parse_address
+
+    parse_address(address)
     if changes:
         raise InvalidRequest.of("--set", "has no effect beside --address: the services have a profile of their own")
     if profile is not None:
@@ -116,15 +122,18 @@ class AtAddress:
 
     @asynccontextmanager
     async def judge(self) -> AsyncIterator[Judge]:
-        from emofeedback.client import AsyncClient
-
-        async with AsyncClient(self._address, token=self._token) as client:
+        async with self._client() as client:
             yield client.judge
 
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
-        from emofeedback.client import AsyncClient
+        return _optimizing(self._client())
 
-        return _optimizing(AsyncClient(self._address, token=self._token))
+    def _client(self) -> AsyncClient:
+        """Says on standard error what it waits for: who reads it may start the services, and the command goes on."""
+        from emofeedback.client import AsyncClient, RetryPolicy
+
+        retry = RetryPolicy(patience=PATIENCE_SECONDS, on_wait=lambda waiting: say(f"note: {waiting}", sys.stderr))
+        return AsyncClient(self._address, token=self._token, retry=retry)
 
 
 @asynccontextmanager

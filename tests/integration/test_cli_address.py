@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from emofeedback import backends
 from emofeedback.cli.main import main
 from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome
 from emofeedback.judge.calibration_store import CalibrationStore
@@ -91,9 +92,20 @@ def test_the_token_may_come_from_the_environment(
     assert main(["assess", str(tmp_path / "photo.png"), "--address", services.address]) == 0
 
 
-def test_no_service_at_the_address_is_said_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_service_at_the_address_is_said_at_once_and_in_the_end_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "PATIENCE_SECONDS", 1.0)
     assert main([*CREATE, "--address", "127.0.0.1:1", "--out", str(tmp_path / "run")]) == 1
-    assert "error: nothing answers at 127.0.0.1:1; start it with `emofeedback serve`" in capsys.readouterr().err
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("note: nothing answers at 127.0.0.1:1; start it with `emofeedback serve`")
+    assert "next try in" in first
+    assert last.startswith("error: nothing answers at 127.0.0.1:1; start it with `emofeedback serve`")
+
+
+def test_services_behind_tls_are_an_address_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*CREATE, "--address", "https://127.0.0.1/path", "--out", str(tmp_path / "run")]) != 0
+    assert "--address: 'https://127.0.0.1/path' is not HOST:PORT or https://HOST" in capsys.readouterr().err
 
 
 def test_one_image_that_the_judge_refuses_does_not_cost_the_others(

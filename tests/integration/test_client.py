@@ -20,6 +20,7 @@ from emofeedback.domain.errors import (
     InvalidRequest,
     MessageTooLarge,
     NotFound,
+    NothingAnswers,
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
@@ -35,7 +36,7 @@ from emofeedback.domain.optimization import (
     UpdateRequest,
 )
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
-from support.scripted_services import GROUP, PAINTING, RUN, Fault, Services, arriving, collect, serving
+from support.scripted_services import GROUP, PAINTING, QUICK, RUN, Fault, Services, arriving, collect, serving
 
 # --- what it can do ----------------------------------------------------------------------------------------------
 
@@ -232,7 +233,7 @@ async def test_a_request_over_the_limit_is_not_sent(services: Services, connect:
         (grpc.StatusCode.NOT_FOUND, "Application 'judge' not found.", NotFound, "Application 'judge' not found"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "queue full", ResourceExhausted, "no room"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)", MessageTooLarge, "9 vs. 4"),
-        (grpc.StatusCode.UNAVAILABLE, "errors resolving nowhere:9000", Unavailable, "nothing answers"),
+        (grpc.StatusCode.UNAVAILABLE, "errors resolving nowhere:9000", NothingAnswers, "nothing answers"),
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", Unavailable, "connection to .* broke"),
         (grpc.StatusCode.INTERNAL, "The actor died", InternalError, "broke off"),
     ],
@@ -240,9 +241,9 @@ async def test_a_request_over_the_limit_is_not_sent(services: Services, connect:
 async def test_bare_statuses_become_typed_errors(
     services: Services, connect: Any, code: grpc.StatusCode, details: str, kind: type[EmoFeedbackError], words: str
 ) -> None:
-    services.faults["GetModel"] = [Fault(code, details)] * 10
+    services.faults["GetModel"] = [Fault(code, details)] * 20
     with pytest.raises(kind, match=words) as error:
-        await connect(services.address).judge.model()
+        await connect(services.address, retry=replace(QUICK, patience=0.1)).judge.model()
     assert type(error.value) is kind
 
 

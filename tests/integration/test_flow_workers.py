@@ -17,6 +17,7 @@ from torch.multiprocessing.spawn import spawn
 from emofeedback.domain.errors import Unavailable
 from emofeedback_trainer.flow_grpo.distributed import DistributedLearner, distributed_learner
 from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
+from support.sockets import beyond_loopback, listening
 from support.tiny_learner import learn_in_process, tiny_learner, tiny_rollouts
 
 
@@ -61,6 +62,12 @@ def test_ray_train_runs_the_learner_on_two_workers(workers: DistributedLearner) 
     assert workers.steps == 2
     assert _close(workers.state(), alone.state())
     assert _close(workers.adapter(averaged=True), alone.adapter(averaged=True))
+
+
+def test_while_it_learns_nobody_listens_beyond_loopback(workers: DistributedLearner) -> None:
+    assert workers.digest()  # the workers have met
+    assert len(listening(os.getpid())) > 0
+    assert beyond_loopback(os.getpid()) == {}
 
 
 def test_an_error_of_the_learner_is_the_callers_and_the_workers_go_on(workers: DistributedLearner) -> None:

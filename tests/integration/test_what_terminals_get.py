@@ -100,7 +100,7 @@ _ON_A_TERMINAL = """
 import sys
 sys.path.insert(0, {tests!r})
 from emofeedback.cli.main import main
-from support.scripted_engines import ScriptedEngines
+from support.scripted_services import ScriptedEngines
 engines = ScriptedEngines()
 engines.generator.unknown_words = frozenset({{"Häuschen", "画像"}})
 engines.generator.delay = 0.2

@@ -82,7 +82,7 @@ class Services:
 async def serving(services: Services, port: int = 0) -> AsyncIterator[Services]:
     """The services on a loopback port until the context ends."""
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
-    settings = OptimizerSettings(text_floor=0.5, image_floor=0.25)
+    settings = OptimizerSettings(text_floor=0.5, image_floor=0.25, rewrites=1)
     watched = cast(Supervisor, Watched(services.runs))
     add: dict[Callable[..., None], object] = {
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server: GeneratorServicer(

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from emofeedback import wire
+from emofeedback.client.channel import TLS
 from emofeedback.client.connection import Connection, Service, encoding
 from emofeedback.client.generator import GeneratorClient
 from emofeedback.client.judge import JudgeClient
@@ -122,16 +123,20 @@ class AsyncClient(AsyncServices):
         address: str,
         *,
         token: str = "",
+        tls: TLS | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         deadlines: Deadlines = Deadlines(),  # noqa: B008
         keepalive: Keepalive = Keepalive(),  # noqa: B008
     ) -> None:
-        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call.
+        """`address` is HOST:PORT, or https://HOST[:PORT], which is TLS with the usual authorities; with `tls` both are
+        TLS on its terms. The bearer `token` goes with every call. Nothing is sent before the first call.
 
         Raises:
-            InvalidRequest: the token is not printable ASCII.
+            InvalidRequest: the address is neither, or the token is not printable ASCII.
         """
-        self._connection = Connection(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
+        self._connection = Connection(
+            address, token=token, tls=tls, retry=retry, deadlines=deadlines, keepalive=keepalive
+        )
         self.generator: GeneratorClient = GeneratorClient(self._connection)
         self.judge: JudgeClient = JudgeClient(self._connection)
         self.trainer = TrainerClient(self._connection)

@@ -11,9 +11,10 @@ from typing import Any, ParamSpec, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from emofeedback.client.channel import TLS, open_channel, parse_address, require_no_fork
 from emofeedback.client.failures import ended_early, error_from_rpc, timed_out, too_large
-from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
-from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest
+from emofeedback.client.retries import Deadlines, Keepalive, RetryBucket, RetryPolicy, Waiting
+from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest, NothingAnswers
 from emofeedback.domain.limits import LIMITS
 from emofeedback.observability.tracing import outgoing
 
@@ -41,19 +42,32 @@ class Connection:
     """A channel, opened by the first call, in the event loop of that call."""
 
     def __init__(
-        self, address: str, *, token: str, retry: RetryPolicy, deadlines: Deadlines, keepalive: Keepalive
+        self,
+        address: str,
+        *,
+        token: str,
+        tls: TLS | None,
+        retry: RetryPolicy,
+        deadlines: Deadlines,
+        keepalive: Keepalive,
     ) -> None:
         if not (token.isascii() and token.isprintable()):
             raise InvalidRequest.of("token", "holds characters other than printable ASCII, no metadata can carry it")
         self.address = address
+        self._target, secure = parse_address(address)
+        self._tls = tls or (TLS() if secure else None)
         self._token = token
         self._retry = retry
+        self._retries = RetryBucket(retry.retries_per_second)
         self._deadlines = deadlines
         self._options = [
             ("grpc.max_send_message_length", LIMITS.message_bytes),
             ("grpc.max_receive_message_length", LIMITS.message_bytes),
             ("grpc.keepalive_time_ms", round(keepalive.interval * 1000)),
             ("grpc.keepalive_timeout_ms", round(keepalive.timeout * 1000)),
+            # gRPC's own pauses between looks for a server grow to two minutes: ours would not see one that is back.
+            ("grpc.initial_reconnect_backoff_ms", round(retry.initial_backoff * 1000)),
+            ("grpc.max_reconnect_backoff_ms", round(retry.maximum_backoff * 1000)),
         ]
         self._channel: grpc.aio.Channel | None = None
 
@@ -140,7 +154,7 @@ class Connection:
 
     def effort(self) -> Effort:
         """The tries of one call, from now on."""
-        return Effort(self._retry, self._deadlines)
+        return Effort(self._retry, self._retries, self._deadlines)
 
     def _start(
         self,
@@ -150,8 +164,9 @@ class Connection:
         timeout: float | None,
         carrier: Sequence[tuple[str, str]],
     ) -> Any:
+        require_no_fork()
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self.address, options=self._options)
+            self._channel = open_channel(self._target, self._tls, self._options)
         metadata = [("application", service.application), *carrier]
         if self._token:
             metadata.append(("authorization", f"Bearer {self._token}"))
@@ -162,12 +177,17 @@ class Connection:
 class Effort:
     """The tries of one call: how many failed, how much time is left."""
 
-    def __init__(self, retry: RetryPolicy, deadlines: Deadlines) -> None:
+    def __init__(self, retry: RetryPolicy, retries: RetryBucket, deadlines: Deadlines) -> None:
         self._retry = retry
+        self._retries = retries
         self._attempt = deadlines.attempt
         self._clock = asyncio.get_running_loop().time
         self._end = None if deadlines.total is None else self._clock() + deadlines.total
         self._failures = 0
+        """In a row, of whichever kind."""
+        self._reached = 0
+        """Of those, the ones that reached a service."""
+        self._unanswered_since: float | None = None
 
     def remaining(self) -> float | None:
         """Seconds until the total deadline."""
@@ -180,16 +200,32 @@ class Effort:
 
     def progress(self) -> None:
         """Something came through: the failures before it don't count any more."""
-        self._failures = 0
+        self._failures = self._reached = 0
+        self._unanswered_since = None
 
     async def pause_after(self, error: EmoFeedbackError) -> None:
         """Waits until the next try; raises the error where there is to be none."""
-        self._failures += 1
-        pause = self._retry.pause(self._failures, error)
-        remaining = self.remaining()
-        if pause is None or (remaining is not None and pause >= remaining):
+        waited = self._count(error)
+        if not self._retry.allows(error, failures=self._reached, waited=waited):
             raise error
+        pause = max(self._retry.pause(self._failures, error), self._retries.take())
+        remaining = self.remaining()
+        if remaining is not None and pause >= remaining:
+            raise error
+        self._retry.tell(Waiting(error=error, seconds=pause, waited=waited))
         await asyncio.sleep(pause)
+
+    def _count(self, error: EmoFeedbackError) -> float:
+        """One more failure; returns the seconds for which nothing has answered."""
+        self._failures += 1
+        if not isinstance(error, NothingAnswers):
+            self._reached += 1
+            self._unanswered_since = None
+            return 0.0
+        now = self._clock()
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        return now - self._unanswered_since
 
 
 def _check_size(method: str, request: Message) -> None:

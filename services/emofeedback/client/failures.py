@@ -12,6 +12,7 @@ from emofeedback.domain.errors import (
     FailedPrecondition,
     InternalError,
     MessageTooLarge,
+    NothingAnswers,
     ResourceExhausted,
     Unavailable,
 )
@@ -20,6 +21,9 @@ from emofeedback.wire.status import STATUS_KEY, error_from_code, error_from_stat
 
 _NOBODY_THERE = ("failed to connect", "resolving", "DNS")
 """How gRPC says that no server was reached, or none by that name."""
+
+_NO_TRUST = ("handshake failed", "erification check")
+"""How gRPC says that TLS failed: the one of an unknown authority or of no TLS at all, the other of a wrong name."""
 
 
 def error_from_rpc(error: grpc.aio.AioRpcError, method: str, address: str) -> EmoFeedbackError:
@@ -52,8 +56,13 @@ def too_large(method: str, size: int) -> MessageTooLarge:
 
 def _bare(code: grpc.StatusCode, details: str, method: str, address: str) -> EmoFeedbackError:
     match code:
+        case grpc.StatusCode.UNAVAILABLE if any(sign in details for sign in _NO_TRUST):
+            return FailedPrecondition(
+                f"no TLS with {address}: {details}; is its certificate's authority in `TLS(ca=...)`, is it for this "
+                "host, and does the server speak TLS at all?"
+            )
         case grpc.StatusCode.UNAVAILABLE if any(sign in details for sign in _NOBODY_THERE):
-            return Unavailable(f"nothing answers at {address}; start it with `emofeedback serve` ({details})")
+            return NothingAnswers(f"nothing answers at {address}; start it with `emofeedback serve` ({details})")
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(f"{method}: the connection to {address} broke ({details})")
         case grpc.StatusCode.RESOURCE_EXHAUSTED if "larger than max" in details:

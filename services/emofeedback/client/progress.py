@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import html
 import uuid
 from collections.abc import Hashable
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import InternalError
-from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.generation import ModelInfo, save_png
 from emofeedback.domain.optimization import (
     Answer,
     ImageJudged,
@@ -26,7 +30,7 @@ from emofeedback.domain.optimization import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Creation:
     """The result of a run."""
 
@@ -44,6 +48,27 @@ class Creation:
     seconds: float
     generator: ModelInfo
     judge: ModelInfo
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the PNG, as `save_png` does, and returns where."""
+        return save_png(self.image, path)
+
+    def __repr__(self) -> str:
+        feeling = self.assessment
+        return (
+            f"Creation({self.prompt!r}, seed {self.seed}: {feeling.emotion}, valence {feeling.valence:.2f}, "
+            f"arousal {feeling.arousal:.2f}, loss {self.loss:.2f} after {len(self.rounds)} rounds)"
+        )
+
+    def _repr_png_(self) -> bytes:
+        """The picture itself, where a notebook can't show HTML."""
+        return self.image
+
+    def _repr_html_(self) -> str:
+        """The picture and what it makes people feel, in a notebook."""
+        picture = base64.b64encode(self.image).decode()
+        words = html.escape(repr(self), quote=False)
+        return f'<figure><img alt="" src="data:image/png;base64,{picture}"><figcaption>{words}</figcaption></figure>'
 
 
 class Progress:

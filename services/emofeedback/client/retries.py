@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from emofeedback.domain.errors import EmoFeedbackError
+from emofeedback.domain.errors import EmoFeedbackError, NothingAnswers
+
+log = logging.getLogger("emofeedback.client")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A failed call waits for its next try."""
+
+    error: EmoFeedbackError
+    """Why."""
+    seconds: float
+    """Until the next try."""
+    waited: float
+    """Seconds for which nothing has answered so far; 0 where something did."""
+
+    def __str__(self) -> str:
+        so_far = f" (for {self.waited:.0f} s now)" if self.waited >= 1 else ""
+        return f"{self.error}{so_far}; next try in {self.seconds:.1f} s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +38,11 @@ class RetryPolicy:
     """
 
     attempts: int = 4
-    """Tries without progress, the first one included; an event that a stream delivers is progress. 1 never retries."""
+    """Tries without progress that reached a service, the first one included; an event that a stream delivers is
+    progress. 1 never retries, whatever the failure."""
+    patience: float = 120.0
+    """Seconds for which a call goes on trying while nothing answers: services that are started anew are back after 25
+    to 80. Such tries are not among the `attempts`."""
     initial_backoff: float = 0.2
     """Seconds before the second try, unless the server says when (RetryInfo)."""
     multiplier: float = 2.0
@@ -26,18 +51,58 @@ class RetryPolicy:
     """Seconds; no pause of our own is longer."""
     jitter: float = 0.3
     """Share of a pause that is left to chance, in [0, 1], so that many clients don't come back at once."""
+    retries_per_second: float = 20.0
+    """Of all calls of a client together, after as many at once: a call over it waits for its turn to be tried again."""
     codes: frozenset[str] = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL", "DEADLINE_EXCEEDED"})
     """gRPC status codes after which another try makes sense: only where the error itself doesn't rule it out. A
     replica that dies is INTERNAL; a defect that a service reports is INTERNAL too and is never retried."""
+    on_wait: Callable[[Waiting], None] | None = None
+    """Told before every pause, in the client's event loop, so it must be quick; None: the logger `emofeedback.client`
+    is, at INFO."""
 
-    def pause(self, failures: int, error: EmoFeedbackError) -> float | None:
-        """Seconds to wait after so many failures in a row; None where the error is final."""
-        if failures >= self.attempts or not error.retryable or error.code not in self.codes:
-            return None
+    def allows(self, error: EmoFeedbackError, *, failures: int, waited: float) -> bool:
+        """Whether another try may follow.
+
+        Args:
+            failures: in a row that reached a service.
+            waited: seconds for which nothing has answered.
+        """
+        if self.attempts <= 1 or not error.retryable or error.code not in self.codes:
+            return False
+        return waited < self.patience if isinstance(error, NothingAnswers) else failures < self.attempts
+
+    def pause(self, failures: int, error: EmoFeedbackError) -> float:
+        """Seconds to wait after so many failures in a row, of whichever kind."""
         if error.retry_after is not None:
             return error.retry_after
-        backoff = min(self.initial_backoff * self.multiplier ** (failures - 1), self.maximum_backoff)
+        longest = self.maximum_backoff
+        # Past this many the pause is the longest anyway, and the power may be too large for a float.
+        backoff = min(self.initial_backoff * self.multiplier ** min(failures - 1, 64), longest)
         return backoff * (1 - self.jitter * random.random())
+
+    def tell(self, waiting: Waiting) -> None:
+        """Says that a call waits."""
+        if self.on_wait is None:
+            log.info("%s", waiting)
+        else:
+            self.on_wait(waiting)
+
+
+class RetryBucket:
+    """Tokens for the retries of one client, so that a service that comes back is not met by all of them at once."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Holds a second's worth, and is full at first."""
+        self._interval = 1 / per_second
+        self._clock = clock
+        self._full_at = 0.0
+        """When all that was taken will have been filled up again."""
+
+    def take(self) -> float:
+        """Takes a token; returns seconds until it is there."""
+        now = self._clock()
+        self._full_at = max(self._full_at, now) + self._interval
+        return max(self._full_at - now - 1.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

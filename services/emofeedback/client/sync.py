@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from emofeedback.client.aio import AsyncClient, AsyncServices
+from emofeedback.client.channel import TLS, require_no_fork
 from emofeedback.client.progress import Creation
 from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.trainer import TrainerClient
@@ -116,16 +117,18 @@ class Client(Services):
         address: str,
         *,
         token: str = "",
+        tls: TLS | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         deadlines: Deadlines = Deadlines(),  # noqa: B008
         keepalive: Keepalive = Keepalive(),  # noqa: B008
     ) -> None:
-        """`address` is HOST:PORT; the bearer `token` goes with every call. Nothing is sent before the first call.
+        """`address` is HOST:PORT, or https://HOST[:PORT], which is TLS with the usual authorities; with `tls` both are
+        TLS on its terms. The bearer `token` goes with every call. Nothing is sent before the first call.
 
         Raises:
-            InvalidRequest: the token is not printable ASCII.
+            InvalidRequest: the address is neither, or the token is not printable ASCII.
         """
-        self._client = AsyncClient(address, token=token, retry=retry, deadlines=deadlines, keepalive=keepalive)
+        self._client = AsyncClient(address, token=token, tls=tls, retry=retry, deadlines=deadlines, keepalive=keepalive)
         super().__init__(self._client)
         self.trainer = SyncTrainer(self._client.trainer)
 
@@ -274,7 +277,12 @@ def _started_loop() -> asyncio.AbstractEventLoop:
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:
-    """The one loop of all clients, as gRPC likes it; its daemon thread lives as long as the process."""
+    """The one loop of all clients, as gRPC likes it; its daemon thread lives as long as the process.
+
+    Raises:
+        FailedPrecondition: the process is a fork of the one that the thread runs in.
+    """
+    require_no_fork()
     with _starting:
         return _started_loop()
 

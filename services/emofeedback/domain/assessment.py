@@ -57,6 +57,10 @@ class Message:
     role: Literal["system", "user", "assistant"]
     parts: tuple[str | bytes, ...]
 
+    def __repr__(self) -> str:
+        parts = [part if isinstance(part, str) else f"<image, {len(part)} bytes>" for part in self.parts]
+        return f"Message(role={self.role!r}, parts={parts})"
+
 
 Conversation = tuple[Message, ...]
 

@@ -97,6 +97,10 @@ class Unavailable(EmoFeedbackError):
     retryable = True
 
 
+class NothingAnswers(Unavailable):
+    """Nobody is there at the address, or not yet the application behind it: nothing was asked of a service."""
+
+
 class DeadlineExceeded(EmoFeedbackError):
     """The call's time was over before its work was."""
 

@@ -8,9 +8,12 @@ implementation yields the same bytes.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import Literal, Protocol
 
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.tensors import Tensor
 
 
@@ -74,11 +77,33 @@ class GeneratedImage:
     index: int
     """Position of its seed in the request."""
     seed: int
-    data: bytes
+    data: bytes = field(repr=False)
     """A PNG."""
     width: int
     height: int
     model: ModelInfo
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the PNG, as `save_png` does, and returns where."""
+        return save_png(self.data, path)
+
+    def _repr_png_(self) -> bytes:
+        """The picture itself in a notebook."""
+        return self.data
+
+
+def save_png(data: bytes, path: str | PathLike[str]) -> Path:
+    """Writes a picture to a file, over one that is there already, and returns where.
+
+    Raises:
+        InvalidRequest: the name's ending is another picture format's.
+        OSError: the file can't be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InvalidRequest.of("path", f"{path.name!r} must end in .png: the picture is one")
+    path.write_bytes(data)
+    return path
 
 
 GenerationEvent = GenerationQueued | GenerationStep | GeneratedImage
@@ -163,7 +188,7 @@ class Trajectory:
     """float32, shape (window.length,): of the noisy steps under the policy, mean over the latent's elements."""
     final: Tensor
     """float32, shape (channels, height, width): the latent that was decoded."""
-    image: bytes
+    image: bytes = field(repr=False)
     """The picture, a PNG."""
 
 

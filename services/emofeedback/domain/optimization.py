@@ -5,7 +5,7 @@ They stand apart from the loop itself because the SDK, the report and the comman
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypedDict
 
@@ -103,7 +103,7 @@ class Resume:
     """Where a cut run stood."""
 
     rounds: tuple[Round, ...]
-    best_image: bytes
+    best_image: bytes = field(repr=False)
     """The answer so far, which takes part in the next comparison; empty where there was none."""
 
 
@@ -281,9 +281,9 @@ class GradientRequest:
 
     prompt: str
     target: AffectPoint
-    best_image: bytes
+    best_image: bytes = field(repr=False)
     best: Assessment
-    worst_image: bytes
+    worst_image: bytes = field(repr=False)
     worst: Assessment
 
 

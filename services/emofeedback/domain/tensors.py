@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Tensor:
 
     element_type: ElementType
     shape: tuple[int, ...]
-    data: bytes
+    data: bytes = field(repr=False)
     """Little-endian; as many bytes as type and shape ask for."""
 
     def __post_init__(self) -> None:

@@ -6,7 +6,6 @@ samples. A switch between loaded adapters takes about a thirtieth of a denoising
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Set
@@ -21,6 +20,7 @@ from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.policy_store import Manifest, PolicyStore
+from emofeedback.storage.scratch import scratch_folder
 
 _LOADED = 4
 """Adapters that stay on the transformer; the least recently used one leaves, with its file."""
@@ -35,7 +35,7 @@ class Policies:
         self._transformer = transformer
         self._base = base
         self._default = default
-        self._files = tempfile.TemporaryDirectory(prefix="emofeedback-policies-")
+        self._files = scratch_folder("policies")
         self._fetching = threading.Lock()
         self._manifests: dict[str, Manifest] = {}
         self._loaded: OrderedDict[str, str] = OrderedDict()
@@ -169,4 +169,4 @@ class Policies:
         return f"has NaN or infinity in {damaged[0]}" if damaged else ""
 
     def _file(self, name: str) -> Path:
-        return Path(self._files.name) / f"{name}.safetensors"
+        return self._files.path / f"{name}.safetensors"

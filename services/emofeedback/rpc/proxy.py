@@ -1,4 +1,8 @@
-"""What Serve's gRPC proxy answers to: the three services, with streams that end when their caller leaves.
+"""What Serve's gRPC proxy answers to: the three services and `grpc.health.v1`, behind a gate.
+
+Three things are put around Ray's handlers. The gate looks at a call's metadata before its message is read. What Ray
+itself says of a failed call (tracebacks, addresses, names of its own) stays in the log. And streams end when their
+caller leaves:
 
 Ray's handler of a stream hears of a caller who left only while it waits for the replica. While it sends (the caller
 reads slowly, or the machine is busy), gRPC ends the handler between two messages, and the replica works on for
@@ -9,14 +13,29 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+import logging
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable, Set
 from typing import Any
 
+import grpc
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from emofeedback.domain.errors import EmoFeedbackError, NothingAnswers, ResourceExhausted, Unavailable
+from emofeedback.rpc.gate import APPLICATIONS, HEALTH, Gate, set_error
+from emofeedback.rpc.health import Health
 from emofeedback.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from emofeedback.v1.optimizer_pb2_grpc import add_PromptOptimizerServiceServicer_to_server
+from emofeedback.wire.status import STATUS_KEY
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_UNSET: Any = 0
+"""What a context says before a code is set: Ray sets its own only then."""
 
 
 def add_services(servicer: Any, server: Any) -> None:
@@ -28,14 +47,111 @@ def add_services(servicer: Any, server: Any) -> None:
     """
     make_handler: Handler = server.service_handler_factory
 
-    def make(**method: Any) -> Handler:
-        handler = make_handler(**method)
-        return ending_with_its_call(handler) if inspect.isasyncgenfunction(handler) else handler
+    def make(*, service_method: str, **kind: Any) -> Handler:
+        handler = make_handler(service_method=service_method, **kind)
+        application = APPLICATIONS.get(service_method.strip("/").partition("/")[0], "service")
+        return in_our_words(handler, application)
 
     server.service_handler_factory = make
+    _put_behind(Gate.of_environment(), server)
     add_GeneratorServiceServicer_to_server(servicer, server)
     add_JudgeServiceServicer_to_server(servicer, server)
     add_PromptOptimizerServiceServicer_to_server(servicer, server)
+    server.add_passthrough_service(HEALTH)
+    add_HealthServicer_to_server(Health(_running_applications(make_handler)), server)
+
+
+def _put_behind(gate: Gate, server: Any) -> None:
+    """Guards what the server has (Serve's own API) and what is added later (ours, health, reflection)."""
+    for (added,) in server.generic_rpc_handlers:
+        gate.guard(added)
+    add: Handler = server.add_generic_rpc_handlers
+
+    def add_guarded(handlers: Any) -> None:
+        add(handlers)
+        for handler in handlers:
+            gate.guard(handler)
+
+    server.add_generic_rpc_handlers = add_guarded
+    # gRPC's other table of the same methods is looked at first, by name alone: the gate would never be asked.
+    server.add_registered_method_handlers = lambda service, handlers: None
+
+
+def _running_applications(make_handler: Handler) -> Callable[[Any], Any]:
+    """Asks Ray's own API which applications take calls; none do while the proxy drains."""
+    from ray.serve._private.proxy_request_response import gRPCStreamingType
+    from ray.serve.generated.serve_pb2 import ListApplicationsRequest, ListApplicationsResponse
+
+    method = "/ray.serve.RayServeAPIService/ListApplications"
+    list_applications = make_handler(service_method=method, streaming_type=gRPCStreamingType.UNARY_UNARY)
+
+    async def running(context: Any) -> Set[str]:
+        reply = await list_applications(ListApplicationsRequest(), context)
+        healthy = _code(context) is grpc.StatusCode.OK
+        context.set_code(_UNSET)  # it was the question's, not the health call's
+        context.set_details("")
+        return set(ListApplicationsResponse.FromString(reply).application_names) if healthy else set()
+
+    return running
+
+
+def in_our_words(handler: Handler, application: str) -> Handler:
+    """A handler `(request, context)` of `grpc.aio` whose failed calls say what a caller of the application can use."""
+    if not inspect.isasyncgenfunction(handler):
+
+        async def unary(request: Any, context: Any) -> Any:
+            try:
+                reply = await handler(request, context)
+            except Exception:
+                log.exception("Serve's proxy failed in a call of the %s", application)
+                context.set_code(grpc.StatusCode.INTERNAL)
+                reply = b""
+            _reword(context, application)
+            return reply
+
+        return unary
+
+    following = ending_with_its_call(handler)
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async for message in following(request, context):
+                yield message
+        except Exception:
+            log.exception("Serve's proxy failed in a call of the %s", application)
+            context.set_code(grpc.StatusCode.INTERNAL)
+        _reword(context, application)
+
+    return stream
+
+
+def _code(context: Any) -> grpc.StatusCode:
+    code: grpc.StatusCode | int = context.code() or 0
+    return _CODES[code] if isinstance(code, int) else code
+
+
+def _reword(context: Any, application: str) -> None:
+    """Puts our status in the place of Serve's, on a failed call that brings none of a service's own."""
+    code = _code(context)
+    if code is grpc.StatusCode.OK or any(key == STATUS_KEY for key, _ in context.trailing_metadata() or ()):
+        return
+    error: EmoFeedbackError
+    match code:
+        case grpc.StatusCode.NOT_FOUND:
+            error = NothingAnswers(f"the {application} is not up here, or not yet")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            pause = random.uniform(0.5, 1.5)  # so that the refused don't all come back at once
+            error = ResourceExhausted(f"as many calls as may wait for the {application} are waiting", retry_after=pause)
+        case grpc.StatusCode.UNAVAILABLE:
+            error = Unavailable(f"no replica of the {application} takes calls just now")
+        case grpc.StatusCode.CANCELLED | grpc.StatusCode.DEADLINE_EXCEEDED:
+            return
+        case _:  # bare, unlike a service's own defects: another try may meet another replica
+            reference = secrets.token_hex(4)
+            log.error("a call of the %s failed, reference %s: %s", application, reference, context.details())
+            context.set_details(f"a replica of the {application} died or failed; the proxy's log has {reference}")
+            return
+    set_error(context, error)
 
 
 def ending_with_its_call(handler: Handler) -> Handler:

@@ -10,7 +10,6 @@ together with a message, so a failed call still returns one, an empty one.
 from __future__ import annotations
 
 import functools
-import hmac
 import logging
 import secrets
 import time
@@ -21,10 +20,10 @@ from typing import Any, Protocol, TypeVar, cast
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
-from emofeedback.domain.errors import EmoFeedbackError, InternalError, Unauthenticated
+from emofeedback.domain.errors import EmoFeedbackError, InternalError
 from emofeedback.observability import tracing
 from emofeedback.observability.metrics import CALL_SECONDS
-from emofeedback.wire.status import MAX_DETAILS, STATUS_KEY, status_from_error
+from emofeedback.rpc.gate import check_token, metadata_value, set_error
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ def unary_rpc(method: Method) -> Method:
 
     async def call(self: Guarded, request: Any, grpc_context: Context) -> Any:
         with _answering(method, grpc_context):
-            _authenticate(self.token, grpc_context)
+            check_token(self.token, grpc_context.invocation_metadata() or ())
             return await method(self, request, grpc_context)
         return Empty()
 
@@ -73,7 +72,7 @@ def stream_rpc(method: Method) -> Method:
 
     async def call(self: Guarded, request: Any, grpc_context: Context) -> AsyncIterator[Any]:
         with _answering(method, grpc_context):
-            _authenticate(self.token, grpc_context)
+            check_token(self.token, grpc_context.invocation_metadata() or ())
             async with aclosing(method(self, request, grpc_context)) as responses:
                 async for response in responses:
                     yield response
@@ -109,16 +108,6 @@ def _answering(method: Callable[..., Any], context: Context) -> Iterator[None]:
         CALL_SECONDS.record(time.monotonic() - began, method=name, code=code)
 
 
-def _authenticate(token: str | None, context: Context) -> None:
-    if not token:
-        return
-    given = _metadata(context, "authorization")
-    if not given:
-        raise Unauthenticated("the call brings no token; send metadata `authorization: Bearer TOKEN`")
-    if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
-        raise Unauthenticated("the token is wrong")
-
-
 def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> EmoFeedbackError:
     """Puts the error on the context, as a status that clients of every language can read; returns what they get."""
     if not isinstance(error, EmoFeedbackError):
@@ -127,18 +116,9 @@ def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> Emo
             "%s failed, reference %s, traceparent %s",
             method.__qualname__,
             reference,
-            _metadata(context, "traceparent") or "none",
+            metadata_value(context.invocation_metadata() or (), "traceparent") or "none",
             exc_info=error,
         )
         error = InternalError(f"the service failed; its log says more under reference {reference}")
-    context.set_code(grpc.StatusCode[error.code])
-    context.set_details(str(error)[:MAX_DETAILS])
-    context.set_trailing_metadata([(STATUS_KEY, status_from_error(error).SerializeToString())])
+    set_error(context, error)
     return error
-
-
-def _metadata(context: Context, name: str) -> str:
-    for key, value in context.invocation_metadata() or ():
-        if key == name:
-            return value if isinstance(value, str) else value.decode(errors="replace")
-    return ""

@@ -1,8 +1,9 @@
 """Ray on this machine, on loopback, for as long as a context lasts.
 
-Ray facts that shape this file. Serve's gRPC proxy binds every interface and has no setting for that, so local workers
-narrow the address before the proxy starts (`listen_on_loopback`: a private hook of Ray, hence Ray is pinned and a test
-looks at the sockets). Ray's own ports do the same and are guarded by Ray's token authentication instead.
+Ray facts that shape this file. Ray gives a node the machine's outside address even where it is told 127.0.0.1, but for
+systems on which it forms no clusters; called one of those, all its processes bind loopback. Serve's gRPC servers (the
+proxy's and each replica's own) bind every interface and have no setting for that, so local workers narrow the address
+before they start (`listen_on_loopback`: private places of Ray, hence Ray is pinned and a test looks at the sockets).
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
         Unavailable: Ray did not start.
     """
     _require_unicode()
-    # Ray reads these when it is imported: its usage reports off, its ports closed to whoever lacks the token.
+    # Ray reads these when it is imported. The token is for this machine's other users.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
@@ -59,13 +61,18 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
 
 
 def listen_on_loopback() -> None:
-    """Runs at the start of every local worker: Serve's gRPC proxy then binds 127.0.0.1 instead of every interface."""
+    """Runs at the start of every local worker: Serve's gRPC servers then bind 127.0.0.1 instead of every interface."""
+    from ray._common import tls_utils
     from ray.serve._private import default_impl
 
-    def add_loopback_address(server: Any, address: str) -> None:
-        server.add_insecure_port(address.replace("[::]", LOOPBACK))
+    def add_loopback_address(server: Any, address: str) -> int:
+        port: int = server.add_insecure_port(address.replace("[::]", LOOPBACK))
+        return port
 
     default_impl.add_grpc_address = add_loopback_address
+    tls_utils.add_port_to_grpc_server = add_loopback_address
+    if replica := sys.modules.get("ray.serve._private.replica"):  # it has taken the function by name already
+        replica.add_port_to_grpc_server = add_loopback_address  # type: ignore[attr-defined]
 
 
 def _require_unicode() -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest, ResourceExhausted
 
@@ -124,7 +124,7 @@ def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
 def held(folder: Path) -> Iterator[None]:
     """Keeps a folder, made where it is missing, for one command: a second one over it is refused at once.
 
-    The lock is the process's and ends with it, however it ends; its file `.lock` stays.
+    The lock is the process's and ends with it, however it ends. Its file `.lock` goes with it, but for a killed one's.
 
     Raises:
         FailedPrecondition: another process has the folder.
@@ -132,23 +132,36 @@ def held(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("ab")
+        lock = _locked(folder / LOCK)
+    except BlockingIOError as error:
+        raise FailedPrecondition(f"another process works in {folder}: wait for it, or name another folder") from error
     except OSError as error:
         raise InvalidRequest.of("out", f"{folder} can't be written: {error.strerror}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FailedPrecondition(
-                f"another process works in {folder}: wait for it, or name another folder"
-            ) from error
-        except OSError:  # a file system without locks
-            yield
-            return
-        try:
             yield
         finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)  # children that were forked share it
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink(missing_ok=True)
+                fcntl.flock(lock, fcntl.LOCK_UN)  # children that were forked share it
+
+
+def _locked(path: Path) -> BinaryIO:
+    """The lock's file, opened and locked where the file system has locks."""
+    while True:
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise
+        except OSError:  # a file system without locks
+            return lock
+        # Whoever had it before may have taken the file away since it was opened here.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                return lock
+        lock.close()
 
 
 def explained(error: OSError, path: Path) -> EmoFeedbackError:

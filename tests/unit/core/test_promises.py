@@ -10,6 +10,7 @@ import pytest
 
 from emofeedback.domain.errors import Unavailable
 from emofeedback.observability.consoles import PlainConsole
+from emofeedback_trainer.core.run_files import CONFIG
 from emofeedback_trainer.flow_grpo import cli as flow_grpo
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.judge import sft_cli
@@ -27,12 +28,13 @@ def test_a_cut_training_of_the_judge_goes_on_by_the_command_that_it_names(
     checkpoint = out / "checkpoints" / "checkpoint-10"
     checkpoint.mkdir(parents=True)
     (checkpoint / "trainer_state.json").write_text("{}")
+    (out / CONFIG).touch()
 
     def cut(_: object) -> None:
         raise Unavailable("the machine is gone")
 
     with pytest.raises(Unavailable):
-        run_training(argparse.Namespace(out=out, data=tmp_path / "a folder"), "judge-sft", cut)  # type: ignore[arg-type]
+        run_training(argparse.Namespace(out=out, data=tmp_path / "a folder", resume=True), "judge-sft", cut)  # type: ignore[arg-type]
     program, command, *words = promised(capsys.readouterr().out)
     assert (program, command) == ("emofeedback-train", "judge-sft")
     parser = argparse.ArgumentParser()

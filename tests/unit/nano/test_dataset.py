@@ -9,7 +9,6 @@ import datasets
 import numpy as np
 import pytest
 
-from emofeedback.storage.files import LOCK
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.storage import data_digest, read_split
 from emofeedback_trainer.nano.dataset import SceneData, build_scenes, scene_sample
@@ -24,7 +23,7 @@ def build(*argv: str | Path) -> int:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -52,7 +52,7 @@ from support.telemetry import Page
 from support.tiny_checkpoints import save_tiny_policy, save_tiny_sd3
 
 TARGET = AffectPoint(7.0, 3.0)
-SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
+SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2, rewrites=1)
 
 
 class Recorded:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
-from emofeedback.serving.ray_local import local_cluster
+from emofeedback.serving.ray_local import LOOPBACK, local_cluster
 
 
 @contextmanager
@@ -32,3 +35,37 @@ def ray_cluster() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def torch_on_loopback() -> Any:
+    """How Ray Train's torch workers on this machine find each other: as `TorchConfig()`, but at a port of loopback.
+
+    Torch's own store binds every interface and has no setting for that.
+    """
+    from ray.train.torch import TorchConfig
+    from ray.train.torch.config import _TorchBackend
+
+    class LoopbackBackend(_TorchBackend):  # type: ignore[misc]
+        def on_start(self, worker_group: Any, backend_config: Any) -> None:
+            worker_group.execute(_meet_on_loopback)
+            super().on_start(worker_group, backend_config)
+
+    class LoopbackConfig(TorchConfig):  # type: ignore[misc]
+        @property
+        def backend_cls(self) -> type:
+            return LoopbackBackend
+
+    return LoopbackConfig()
+
+
+def _meet_on_loopback() -> None:
+    """In a worker: the store that the first worker opens for all gets a socket that is bound already."""
+    rendezvous: Any = import_module("torch.distributed.rendezvous")  # a function of this name stands before the module
+    open_store = rendezvous.TCPStore
+
+    def open_on_loopback(*, port: int, is_master: bool, **options: Any) -> Any:
+        if is_master:
+            options["master_listen_fd"] = socket.create_server((LOOPBACK, port)).detach()
+        return open_store(port=port, is_master=is_master, **options)
+
+    rendezvous.TCPStore = open_on_loopback

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from emofeedback.domain.errors import Unavailable
-from emofeedback_trainer.core.ray_cluster import ray_cluster
+from emofeedback_trainer.core.ray_cluster import ray_cluster, torch_on_loopback
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout
@@ -33,8 +33,7 @@ def distributed_learner(
     load: Callable[[], Learner], *, workers: int, gpus: bool = False
 ) -> Iterator[DistributedLearner]:
     """A learner in `workers` processes for as long as the context lasts: on the Ray cluster that the environment's
-    RAY_ADDRESS names, or on this machine. (There the workers speak through loopback; only the port at which torch lets
-    them find each other is on every interface, which it has no setting for.)
+    RAY_ADDRESS names, or on this machine, through loopback only.
 
     Args:
         load: makes a worker's learner; it is sent to the workers, so it must not hold what can't travel.
@@ -145,6 +144,7 @@ class DistributedLearner:
         with tempfile.TemporaryDirectory(prefix="emofeedback-learners-") as folder:
             trainer = TorchTrainer(
                 _work,
+                torch_config=None if os.environ.get("RAY_ADDRESS") else torch_on_loopback(),
                 train_loop_config={"load": load, "calls": self._calls, "replies": self._replies},
                 scaling_config=ScalingConfig(num_workers=len(self._calls), use_gpu=gpus),
                 run_config=RunConfig(storage_path=folder, name="learners"),
