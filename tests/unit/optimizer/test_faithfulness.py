@@ -1,5 +1,6 @@
 """What the agent writes agrees with the numbers, with what was seen and with the user's words."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -27,7 +28,7 @@ SEEN = (
 )
 
 
-def faithful(analysis, target=TARGET, seen=SEEN):
+def faithful(analysis: str, target: AffectPoint = TARGET, seen: Sequence[str] = SEEN) -> str:
     return faithful_analysis(analysis, target=target, best=BEST, worst=WORST, seen=seen)
 
 
@@ -44,17 +45,17 @@ def faithful(analysis, target=TARGET, seen=SEEN):
         (AffectPoint(3.31, 6.0), "the same"),
     ],
 )
-def test_the_direction_is_told_from_the_numbers(target, way):
+def test_the_direction_is_told_from_the_numbers(target: AffectPoint, way: str) -> None:
     assert direction(BEST, target) == way
 
 
 @pytest.mark.parametrize("guess", ["more pleasant and more stirring", "more pleasant, calmer", "the same"])
-def test_the_aim_of_an_analysis_is_computed(guess):
+def test_the_aim_of_an_analysis_is_computed(guess: str) -> None:
     said = faithful(f"To be {guess}, add a stormy sky; take out crows.")
     assert said == "To be calmer, add a stormy sky; take out crows."
 
 
-def test_an_analysis_without_an_aim_gets_one():
+def test_an_analysis_without_an_aim_gets_one() -> None:
     assert faithful("Add soft light.") == "Add soft light. The next picture should be calmer."
     assert faithful("To come nearer to the target, add soft light.") == "To be calmer, add soft light."
 
@@ -70,7 +71,7 @@ def test_an_analysis_without_an_aim_gets_one():
         "The first picture is calmer than the target.",
     ],
 )
-def test_a_sentence_against_the_numbers_goes(sentence):
+def test_a_sentence_against_the_numbers_goes(sentence: str) -> None:
     assert faithful(f"{sentence} To be calmer, add soft light.") == "To be calmer, add soft light."
 
 
@@ -83,16 +84,16 @@ def test_a_sentence_against_the_numbers_goes(sentence):
         "Lower the arousal with soft light.",
     ],
 )
-def test_a_sentence_that_the_numbers_bear_out_stays(sentence):
+def test_a_sentence_that_the_numbers_bear_out_stays(sentence: str) -> None:
     assert sentence in faithful(f"{sentence} To be calmer, add soft light.")
 
 
-def test_how_the_pictures_feel_is_said_by_their_numbers():
+def test_how_the_pictures_feel_is_said_by_their_numbers() -> None:
     said = faithful("The first picture is very pleasant, calm because of crows. To be calmer, add soft light.")
     assert said.startswith("The first picture is unpleasant, stirring because of crows.")
 
 
-def test_reasons_and_things_to_take_out_that_nobody_saw_go():
+def test_reasons_and_things_to_take_out_that_nobody_saw_go() -> None:
     said = faithful(
         "The first picture is unpleasant, stirring because of crows and slime. The second is grey due to fog. "
         "To be calmer, add candles, a smiling dog; take out a stormy sky, tombstones, a smiling dog, a red light and "
@@ -104,17 +105,17 @@ def test_reasons_and_things_to_take_out_that_nobody_saw_go():
     )
 
 
-def test_taking_out_only_what_was_never_there_leaves_the_rest_of_the_sentence():
+def test_taking_out_only_what_was_never_there_leaves_the_rest_of_the_sentence() -> None:
     assert faithful("To be calmer, add candles; take out slime.") == "To be calmer, add candles."
     assert faithful("To be calmer, add candles. Remove the slime to calm it.") == "To be calmer, add candles."
     assert faithful("Take out slime.") == ""
 
 
-def test_where_it_is_not_known_what_was_seen_nothing_is_missed():
+def test_where_it_is_not_known_what_was_seen_nothing_is_missed() -> None:
     assert "slime" in faithful("To be calmer, take out slime.", seen=())
 
 
-def test_other_forms_of_a_word_are_the_same_thing():
+def test_other_forms_of_a_word_are_the_same_thing() -> None:
     assert faithful("To be calmer, take out the crow.") == "To be calmer, take out the crow."
 
 
@@ -129,7 +130,9 @@ points = st.builds(AffectPoint, scale, scale)
         "The first picture is more pleasant than the second.", "The second is more stirring.", "Add light.",
     ]), min_size=1, max_size=4),
 )  # fmt: skip
-def test_whatever_an_analysis_says_of_more_and_less_agrees_with_the_numbers(target, best, worst, sentences):
+def test_whatever_an_analysis_says_of_more_and_less_agrees_with_the_numbers(
+    target: AffectPoint, best: AffectPoint, worst: AffectPoint, sentences: list[str]
+) -> None:
     said = faithful_analysis(" ".join(sentences), target=target, best=best, worst=worst)
     for sentence in said.split(". "):
         now, then = best, target
@@ -143,7 +146,7 @@ def test_whatever_an_analysis_says_of_more_and_less_agrees_with_the_numbers(targ
         assert "calmer" not in sentence or then.arousal < now.arousal
 
 
-async def test_the_loop_holds_the_analysis_against_what_the_judge_said_aloud():
+async def test_the_loop_holds_the_analysis_against_what_the_judge_said_aloud() -> None:
     analysis = "To be happier, add candles; take out slime and valence."
     events = await run(
         replace(REQUEST, rounds=2),
@@ -153,7 +156,7 @@ async def test_the_loop_holds_the_analysis_against_what_the_judge_said_aloud():
     assert gradient.analysis == "To be calmer, add candles; take out valence."
 
 
-async def test_an_analysis_that_nothing_is_left_of_is_asked_for_again():
+async def test_an_analysis_that_nothing_is_left_of_is_asked_for_again() -> None:
     events = await run(
         replace(REQUEST, rounds=2), judge=ScriptedJudge(analyses=["Take out slime.", "Take out the slime.", "Add sun."])
     )
@@ -176,16 +179,16 @@ async def test_an_analysis_that_nothing_is_left_of_is_asked_for_again():
         ("a house by a lake, no lake", "a house, no lake", "excludes: lake"),
     ],
 )
-def test_a_rewrite_of_other_words_is_refused(rewrite, original, reason):
+def test_a_rewrite_of_other_words_is_refused(rewrite: str, original: str, reason: str) -> None:
     assert reason in (objection(rewrite, original, KNOWN) or "")
 
 
-def test_the_words_of_prompt_and_vocabulary_are_free():
+def test_the_words_of_prompt_and_vocabulary_are_free() -> None:
     assert objection("a Spaceship over tokyo under a stormy sky", "a spaceship over Tokyo", KNOWN) is None
     assert objection("a gothic castle at dusk", "a castle", OPEN) is None
 
 
-def test_what_the_prompt_excludes_is_not_added_with_any_vocabulary():
+def test_what_the_prompt_excludes_is_not_added_with_any_vocabulary() -> None:
     assert objection("a house on a lake at dusk", "a house without any lakes in sight", OPEN) is not None
     assert objection("a city at dusk", "a street with no people in the city", OPEN) is None
 
@@ -201,11 +204,11 @@ def test_what_the_prompt_excludes_is_not_added_with_any_vocabulary():
         ("a knot in a notebook", []),
     ],
 )
-def test_negations_are_found(prompt, found):
+def test_negations_are_found(prompt: str, found: list[str]) -> None:
     assert negations(prompt) == found
 
 
-async def test_what_a_prompt_excludes_is_written_behind_a_rewrite_that_lost_it():
+async def test_what_a_prompt_excludes_is_written_behind_a_rewrite_that_lost_it() -> None:
     prompt = "a house without any trees, no lake"
     judge = ScriptedJudge(rewrites=["<prompt>a house on a plain, no lake</prompt>"])
     [update] = of(PromptUpdated, await run(replace(REQUEST, prompt=prompt, rounds=2), judge=judge))
@@ -221,7 +224,9 @@ written = st.one_of(vocabulary, own, st.text(max_size=8))
 
 
 @given(st.lists(own, min_size=1, max_size=8), st.lists(written, min_size=1, max_size=12))
-async def test_no_rewrite_brings_a_foreign_word_or_loses_a_negation(tmp_path_factory, prompt, rewrite):
+async def test_no_rewrite_brings_a_foreign_word_or_loses_a_negation(
+    tmp_path_factory: pytest.TempPathFactory, prompt: list[str], rewrite: list[str]
+) -> None:
     file = tmp_path_factory.getbasetemp() / "words.txt"
     file.write_text("\n".join(VOCABULARY), encoding="utf-8")
     original = f"a {' '.join(prompt)}"
@@ -234,7 +239,7 @@ async def test_no_rewrite_brings_a_foreign_word_or_loses_a_negation(tmp_path_fac
 
 
 @given(st.integers(12, 40))
-async def test_a_rewrite_keeps_its_negations_where_it_is_shortened(limit):
+async def test_a_rewrite_keeps_its_negations_where_it_is_shortened(limit: int) -> None:
     prompt = "a house without any trees"
     judge = ScriptedJudge(rewrites=["<prompt>a house, warm light, a long road, soft clouds, birds far away</prompt>"])
     events = await run(
