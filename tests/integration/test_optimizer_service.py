@@ -26,7 +26,7 @@ from emofeedback.v1 import optimizer_pb2 as pb
 from support.fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment, paint
 from support.scripted_loop import answer_of, compared
 
-SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2)
+SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2, rewrites=1)
 POINT = affect_pb2.Target(point=affect_pb2.AffectPoint(valence=7, arousal=3))
 
 
