@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
-from emofeedback.client import Client, Deadlines
+from emofeedback.client import Client, Deadlines, RetryPolicy
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.domain.training import (
@@ -79,7 +80,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Asks the service. The bearer token is in `EMOFEEDBACK_TOKEN`."""
     token = os.environ.get(TOKEN_VARIABLE, "")
     deadlines = Deadlines(total=None, attempt=None)
-    with Client(arguments.address, token=token, deadlines=deadlines) as client:
+    retry = RetryPolicy(on_wait=lambda waiting: say(f"note: {waiting}", sys.stderr))
+    with Client(arguments.address, token=token, deadlines=deadlines, retry=retry) as client:
         arguments.act(client, arguments)
 
 
