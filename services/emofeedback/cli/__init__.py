@@ -1,1 +1,1 @@
-"""The commands behind `emofeedback`, one a module; `cli.py` reads their options."""
+"""The commands behind `emofeedback`, one a module; `main.py` runs them, `options.py` reads their options."""
