@@ -132,7 +132,7 @@ def test_a_judge_that_is_fine_tuned_already_is_compared_as_it_is(
     embedded = Path(NANO_PROFILE.judge.checkpoint)
     assert (models["sft"]["name"], models["sft"]["digest"]) == (str(embedded), digest(embedded))
     assert models["sft-longer"]["digest"] != digest(embedded)
-    assert JudgeRunFolder(tmp_path / "out" / "sft").result() is None
+    assert JudgeRunFolder(tmp_path / "out" / "sft").result() == {}
 
 
 def test_commands_refuse_bad_input_before_anything_is_loaded(
