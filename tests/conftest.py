@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Ray reads these once, when it is imported, as some tests do long before others start a cluster.
+os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
 os.environ["XDG_CONFIG_HOME"] = os.devnull  # whoever runs the tests may have defaults of their own
 sys.path.insert(0, str(Path(__file__).parent))
 # A test run in the background of a script ignores Ctrl-C, and so would every command that the tests interrupt.

@@ -185,7 +185,7 @@ def test_create_against_the_services_writes_a_whole_run(services: Services, out:
     assert process.returncode == 0, stderr
     assert "report.html" in stdout
     result = json.loads((out / "result.json").read_text())
-    assert result["target"] == {"valence": 2.40, "arousal": 2.81}
+    assert result["request"]["target"] == {"valence": 2.40, "arousal": 2.81}
     assert all((out / image["path"]).is_file() for turn in result["rounds"] for image in turn["candidates"])
     assert (out / "report.html").stat().st_size > 10_000
 

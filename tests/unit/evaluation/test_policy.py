@@ -150,7 +150,9 @@ async def ablate(folder: Path, generator: ScriptedGenerator) -> dict[str, list[D
     judge = ScriptedJudge(
         feeling=feeling, rewrites=iter(lambda: "<prompt>a bright girl</prompt>", None), similarity=lambda a, b: 0.9
     )
-    profile = replace(NANO_PROFILE, optimizer=replace(NANO_PROFILE.optimizer, image_floor=2.0))
+    profile = replace(
+        NANO_PROFILE, optimizer=replace(NANO_PROFILE.optimizer, image_floor=2.0, rewrites=1, memory="", vocabulary="")
+    )
     return await deliver(PAIRS[:4], "calm", folder, profile=profile, generator=generator, judge=judge)
 
 

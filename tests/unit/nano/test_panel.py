@@ -37,8 +37,12 @@ class FirstPixel:
         return [Seen(1 + red / 32, 1 + green / 32) for red, green in pixels]
 
 
+PROFILE = replace(NANO_PROFILE, optimizer=replace(NANO_PROFILE.optimizer, vocabulary=""))
+"""The nano profile, whose agent may write any words."""
+
+
 def scripted() -> dict[str, Any]:
-    return {"generator": ScriptedGenerator(steps=1), "judge": ScriptedJudge(), "profile": NANO_PROFILE}
+    return {"generator": ScriptedGenerator(steps=1), "judge": ScriptedJudge(), "profile": PROFILE}
 
 
 # --- the pairs ---------------------------------------------------------------------------------------------------
