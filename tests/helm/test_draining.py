@@ -75,6 +75,7 @@ def ray_of_our_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`ray start` leaves a note where it was started, for the next Ray that is asked to join one."""
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # sockets' paths must be short
         monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # else on loopback, where no node can join
         yield
 
 

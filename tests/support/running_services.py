@@ -113,9 +113,7 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """Of a process that may speak to their Ray."""
-        # Without the last one Ray asks for its ports at this machine's address instead of 127.0.0.1.
-        ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-        return {**os.environ, **ray}
+        return {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
 
     def replicas(self, application: str) -> set[int]:
         """Process ids of an application's replicas on the first node."""

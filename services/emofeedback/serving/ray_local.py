@@ -38,9 +38,10 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
         Unavailable: Ray did not start.
     """
     _require_unicode()
-    # Ray reads these when it is imported. The token is for this machine's other users.
+    # Ray reads these when it is imported. The token is for this machine's other users; without clusters of several
+    # machines (its name for it is of other systems) all ports are on loopback.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
