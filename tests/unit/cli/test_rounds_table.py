@@ -1,0 +1,42 @@
+"""The table of rounds shows by what the loop chose."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from emofeedback.cli.display import rounds_table
+from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.optimization import Answer, Candidate, OptimizationRequest, Round
+from emofeedback.runs.run import OptimizationRun
+from support.fakes import assessment
+
+
+def written(likely: float | None) -> str:
+    candidate = Candidate(
+        index=0,
+        seed=1,
+        outcome=assessment(7.0, 4.0),
+        loss=0.62,
+        alignment=1.0,
+        on_subject=True,
+        likely_loss=likely,
+    )
+    run = OptimizationRun(
+        request=OptimizationRequest(prompt="a boat", target=AffectPoint(7.0, 3.0)),
+        profile="nano",
+        rounds=(Round(index=0, prompt="a boat", candidates=(candidate,), best=0, worst=0, seconds=1.0),),
+        best=Answer(round=0, index=0, loss=0.62),
+    )
+    page = io.StringIO()
+    Console(file=page, width=100).print(rounds_table(run))
+    return page.getvalue()
+
+
+@pytest.mark.parametrize(("likely", "shown"), [(0.41, True), (None, False)])
+def test_the_likely_error_stands_beside_the_judges_where_the_loop_remembers(likely: float | None, shown: bool) -> None:
+    assert ("likely" in written(likely)) is shown
+    assert ("0.41" in written(likely)) is shown
+    assert "0.62" in written(likely)
