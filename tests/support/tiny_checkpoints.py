@@ -78,6 +78,25 @@ def t5_encoder(tokenizer: T5TokenizerFast) -> T5EncoderModel:
     )
 
 
+def tiny_transformer(joint_width: int) -> SD3Transformer2DModel:
+    """With random weights, of torch's generator as it stands."""
+    return SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=2,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        caption_projection_dim=32,
+        joint_attention_dim=joint_width,
+        pooled_projection_dim=2 * CLIP_WIDTH,
+        pos_embed_max_size=16,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+
+
 def save_tiny_sd3(
     folder: Path, *, with_t5: bool = True, joint_width: int | None = None, tiny_autoencoder: bool = False
 ) -> Path:
@@ -110,21 +129,7 @@ def save_tiny_sd3(
             scaling_factor=1.5,
             shift_factor=0.06,
         )
-    transformer = SD3Transformer2DModel(
-        sample_size=8,
-        patch_size=2,
-        in_channels=4,
-        out_channels=4,
-        num_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=4,
-        caption_projection_dim=32,
-        joint_attention_dim=joint_width or (T5_WIDTH if with_t5 else 2 * CLIP_WIDTH),
-        pooled_projection_dim=2 * CLIP_WIDTH,
-        pos_embed_max_size=16,
-        dual_attention_layers=(0,),
-        qk_norm="rms_norm",
-    )
+    transformer = tiny_transformer(joint_width or (T5_WIDTH if with_t5 else 2 * CLIP_WIDTH))
     StableDiffusion3Pipeline(
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),

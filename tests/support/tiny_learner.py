@@ -24,6 +24,7 @@ from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import LearnerConfig
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
+from support import tiny_checkpoints
 
 TOKENS = 7
 
@@ -31,21 +32,7 @@ TOKENS = 7
 def tiny_transformer(*, joint_width: int = 48, seed: int = 7) -> SD3Transformer2DModel:
     """The transformer of `tiny_checkpoints.save_tiny_sd3`; by default as wide as its T5."""
     torch.manual_seed(seed)
-    return SD3Transformer2DModel(
-        sample_size=8,
-        patch_size=2,
-        in_channels=4,
-        out_channels=4,
-        num_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=4,
-        caption_projection_dim=32,
-        joint_attention_dim=joint_width,
-        pooled_projection_dim=32,
-        pos_embed_max_size=16,
-        dual_attention_layers=(0,),
-        qk_norm="rms_norm",
-    )
+    return tiny_checkpoints.tiny_transformer(joint_width)
 
 
 def tiny_rollout(

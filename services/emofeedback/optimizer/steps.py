@@ -188,7 +188,7 @@ def _fitting(rewrite: str, original_prompt: str, limit: int) -> str:
     negated = lost_negations(rewrite, original_prompt)
     whole = shorten(rewrite, lambda text: estimated_tokens(text + negated) <= limit) + negated
     # What was cut may have held a negation itself, so the whole is asked again.
-    return whole if not lost_negations(whole, original_prompt) else whole + lost_negations(whole, original_prompt)
+    return whole + lost_negations(whole, original_prompt)
 
 
 def _too_long(rewrite: str, settings: OptimizerSettings) -> str:
