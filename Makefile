@@ -77,6 +77,7 @@ chaos: $(STAMP) ## Commands and services killed, filled and flooded for minutes;
 bench: $(STAMP) ## The ratios of the README's speed tables
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/reinforcement.py
+	$(BIN)/python tests/benchmarks/doors.py
 
 traffic: $(STAMP) ## Load test: replicas follow the work (docs/traffic.png and a table)
 	$(BIN)/python tests/benchmarks/traffic.py
