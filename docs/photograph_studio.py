@@ -1,7 +1,7 @@
 """Photographs the studio at three widths, over the embedded models: `.venv/bin/python docs/photograph_studio.py`.
 
-Needs chromium (`apt-get install chromium`) and takes some minutes on two cores. Leaves docs/studio-360.webp, docs/studio-1280.webp and
-docs/studio-2560.webp; the widest is in the dark.
+Needs chromium (`apt-get install chromium`) and takes some minutes on two cores. Leaves docs/studio-360.webp,
+docs/studio-1280.webp and docs/studio-2560.webp; the widest is in the dark.
 """
 
 from __future__ import annotations
