@@ -49,10 +49,7 @@ def main() -> int:
                 page.set_viewport_size({"width": width, "height": height})
                 page.reload()
                 page.get_by_role("heading", name="The answer").wait_for()
-                page.locator("#main" if width < 900 else "header").first.scroll_into_view_if_needed()
-                if width < 900:
-                    page.evaluate("document.getElementById('main').scrollIntoView()")
-                    page.evaluate("scrollBy(0, -70)")
+                page.evaluate("innerWidth < 900 ? document.getElementById('main').scrollIntoView() : scrollTo(0, 0)")
                 page.wait_for_timeout(1500)
                 _keep(page.screenshot(), kept, DOCS / f"studio-{width}.webp")
         finally:

@@ -104,7 +104,7 @@ def test_openais_client_lists_models_and_hears_that_pictures_cannot_be_edited(cl
 )
 def test_a_refused_field_is_named(client: openai.OpenAI, extra: dict[str, Any], field: str) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        client.images.generate(**{"prompt": "a harbor", "extra_body": extra})
+        client.images.generate(prompt="a harbor", extra_body=extra)
     assert refused.value.param == field
     assert refused.value.code == "INVALID_ARGUMENT" and refused.value.type == "invalid_request_error"
 
