@@ -174,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="counted turns of each comparison (default %(default)s)")
     parser.add_argument("--groups", type=int, default=4, help="of a rollout (default %(default)s)")
-    parser.add_argument("--group-size", type=int, default=8, help="trajectories of a group (default %(default)s)")
+    parser.add_argument("--num-generations", type=int, default=8, help="trajectories of a group (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     silence_libraries()
