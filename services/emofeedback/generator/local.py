@@ -99,9 +99,7 @@ class LocalGenerator:
             Unavailable: the engine is closed, or the policies can't be read.
         """
         check_generation_request(request)
-        steps = self._settings.steps if request.steps is None else request.steps
-        guidance = self._settings.guidance if request.guidance is None else request.guidance
-        async with aclosing(self._serve(request, steps, guidance)) as events:
+        async with aclosing(self._serve(request)) as events:
             async for event in events:
                 yield event
 
@@ -116,7 +114,7 @@ class LocalGenerator:
         """
         check_trajectory_request(request)
         self._check_size(request)
-        async with aclosing(self._serve(request, request.steps, request.guidance)) as events:
+        async with aclosing(self._serve(request)) as events:
             async for event in events:
                 yield event
 
@@ -147,14 +145,13 @@ class LocalGenerator:
 
     # --- on the event loops ---------------------------------------------------------------------------------------
 
-    async def _serve(
-        self, request: GenerationRequest | TrajectoryRequest, steps: int, guidance: float
-    ) -> AsyncGenerator[Any, None]:
+    async def _serve(self, request: GenerationRequest | TrajectoryRequest) -> AsyncGenerator[Any, None]:
         """The events of a call, of the kind that its request asks for."""
         if self._closed:
             raise Unavailable(_SHUTTING_DOWN)
         policy = self._policies.resolve(request.policy)
         await asyncio.to_thread(self._policies.fetch, policy)
+        steps, guidance, levels = self._sampling(request, policy)
         events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         call = Call(
@@ -162,6 +159,7 @@ class LocalGenerator:
             policy=policy,
             steps=steps,
             guidance=guidance,
+            levels=levels,
             deliver=lambda event: _call_soon(loop, events, event),
             waiting=deque(range(len(request.seeds))),
             unfinished=len(request.seeds),
@@ -178,6 +176,23 @@ class LocalGenerator:
                 yield event
         finally:
             self._abandon(call)
+
+    def _sampling(
+        self, request: GenerationRequest | TrajectoryRequest, policy: str
+    ) -> tuple[int, float, tuple[float, ...]]:
+        """Steps, guidance and the steps' noise levels: the request's, else a distilled policy's own, else the
+        profile's."""
+        if isinstance(request, TrajectoryRequest):
+            return request.steps, request.guidance, ()
+        own = self._policies.sampling(policy)
+        levels = own.levels if own and request.steps in (None, len(own.levels)) else ()
+        guidance = request.guidance or (own.guidance if own else self._settings.guidance)
+        if own and request.negative_prompt and guidance == 1:
+            raise InvalidRequest.of(
+                "negative_prompt",
+                f"policy {policy!r} paints without guidance and can't heed one: name a guidance or another policy",
+            )
+        return request.steps or len(levels) or self._settings.steps, guidance, levels
 
     def _check_size(self, request: TrajectoryRequest) -> None:
         """A trajectory has to fit into one message, wherever it is sampled."""
@@ -284,6 +299,7 @@ class LocalGenerator:
             negative_prompt=call.request.negative_prompt,
             steps=call.steps,
             guidance=call.guidance,
+            levels=call.levels,
             window=call.window,
             start_seed=call.start_seed,
         )

@@ -14,6 +14,7 @@ from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.preflight import INDEX, KINDS, WEIGHTED, check_folder
 from emofeedback.generator.prompts import PromptEncoder
 from emofeedback.generator.rows import fewest_samples, keep_rows_steady
+from emofeedback.generator.upsampling import double_in_one
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_device, digest, fetch, model_name
 
@@ -79,8 +80,12 @@ def load_models(settings: GeneratorSettings) -> Models:
 
     transformer = model(SD3Transformer2DModel, "transformer")
     latent_shape = (transformer.config.in_channels, settings.height // layout.scale, settings.width // layout.scale)
+    autoencoder = model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae")
     samples = 1
     if device.type == "cpu":
+        autoencoder.to(memory_format=torch.channels_last)
+        if isinstance(autoencoder, AutoencoderTiny):
+            double_in_one(autoencoder)
         keep_rows_steady(transformer)
         samples = fewest_samples(transformer, latent_shape)
     t5 = None
@@ -96,7 +101,7 @@ def load_models(settings: GeneratorSettings) -> Models:
             max_t5_tokens=settings.max_text_tokens,
         ),
         transformer=transformer,
-        autoencoder=model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae"),
+        autoencoder=autoencoder,
         shift=layout.shift,
         latent_shape=latent_shape,
         device=device,

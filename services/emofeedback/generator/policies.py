@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
-from emofeedback.generator.policy_store import Manifest, PolicyStore
+from emofeedback.generator.policy_store import Manifest, PolicyStore, Sampling
 from emofeedback.storage.scratch import scratch_folder
 
 _LOADED = 4
@@ -78,6 +78,10 @@ class Policies:
     def digest(self, name: str) -> str:
         """`sha256:` and 64 hex digits over a fetched policy's weights; empty for the base weights."""
         return self._manifests[name].digest if name else ""
+
+    def sampling(self, name: str) -> Sampling | None:
+        """How a fetched policy wants to be painted with; None: as the profile says."""
+        return self._manifests[name].sampling if name else None
 
     def use(self, name: str) -> None:
         """Switch the transformer to a resolved policy.

@@ -39,6 +39,8 @@ class Call:
     """The adapter that all of it is generated with; empty for the base weights."""
     steps: int
     guidance: float
+    levels: tuple[float, ...]
+    """Noise levels of the steps, where the policy has its own; else empty."""
     deliver: Callable[[Event | Exception], None]
     """Hands something to the caller's event loop; from any thread."""
     waiting: deque[int]

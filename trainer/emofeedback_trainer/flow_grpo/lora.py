@@ -55,6 +55,11 @@ class AdaptedTransformer:
         """float32, by PEFT's names without the adapter's: `transformer_blocks.0.attn.to_q.lora_A.weight`."""
 
     @property
+    def device(self) -> torch.device:
+        """Where the transformer computes."""
+        return self._device
+
+    @property
     def modules(self) -> int:
         """Linear layers that the adapter changes."""
         return len(_bound_layers(self.weights))
