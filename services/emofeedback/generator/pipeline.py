@@ -83,7 +83,6 @@ def load_models(settings: GeneratorSettings) -> Models:
     autoencoder = model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae")
     samples = 1
     if device.type == "cpu":
-        autoencoder.to(memory_format=torch.channels_last)
         if isinstance(autoencoder, AutoencoderTiny):
             double_in_one(autoencoder)
         keep_rows_steady(transformer)
