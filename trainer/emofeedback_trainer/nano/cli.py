@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
-from emofeedback_trainer.nano import memory
+from emofeedback_trainer.nano import memory, reinforced
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
@@ -112,6 +112,18 @@ def _export(out: Path, device: torch.device, steps: int | None) -> None:
     scorer.export_scorer(out / "scorer", _SERVICES / "scorer")
 
 
+def _judge_grpo(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.reinforce_judge(out / "judge-grpo", _SERVICES / "judge")
+
+
+def _policy(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.reinforce_generator(out / "policy", _SERVICES / "policies")
+
+
+def _fast(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.distill_generator(out / "fast", _SERVICES / "policies")
+
+
 def _judge_domain(out: Path, device: torch.device, steps: int | None) -> None:
     judge_domain.fit_domain(out / "judge-domain", _SERVICES / "judge")
 
@@ -137,6 +149,9 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "judge": _judge,
     "scorer": _scorer,
     "export": _export,
+    "judge-grpo": _judge_grpo,
+    "policy": _policy,
+    "fast": _fast,
     "judge-domain": _judge_domain,
     "memory": _memory,
 }
@@ -155,6 +170,9 @@ _PURPOSES = {
     "judge": "the vision-language model that assesses and rewrites",
     "scorer": "how well a picture fits a text",
     "export": "write the trained weights into the packages",
+    "judge-grpo": "GRPO of the exported judge on drawn scenes",
+    "policy": "the default policy, rewarded by the judge and the scorer",
+    "fast": "the same in four steps, without guidance",
     "judge-domain": "what the exported judge takes for a picture of its world",
     "memory": "what words do to pictures, for the loop",
     "all": "everything in this order; every stage resumes where it was cut",
