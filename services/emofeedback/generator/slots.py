@@ -103,7 +103,8 @@ def finished(slot: Slot, pixels: Tensor, base: ModelInfo) -> GeneratedImage | Tr
         FloatingPointError: NaN or infinity among a trajectory's log-probabilities.
     """
     png = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(png, "PNG")
+    # zlib's fastest level: a quarter of the time, files an eighth larger.
+    Image.fromarray(pixels.numpy()).save(png, "PNG", compress_level=1)
     sample = slot.sample
     if slot.call.window is None:
         height, width, _ = pixels.shape
