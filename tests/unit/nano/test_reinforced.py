@@ -1,4 +1,4 @@
-"""The last stages of `make nano`: each goes on where it was cut, and what comes of it takes its place in the package."""
+"""The last stages of `make nano`: each goes on where it was cut, and its outcome replaces what was in the package."""
 
 import argparse
 from pathlib import Path
