@@ -94,7 +94,7 @@ class DistillationConfig:
 
 
 CONFIGS: Mapping[str, DistillationConfig] = {
-    "nano": DistillationConfig(),
+    "nano": DistillationConfig(policy="nano-final"),
     "sd35-medium": DistillationConfig(
         name="sd35-medium-fast", profile="sd35-medium", guidance=4.5, steps=5, teacher_steps=25, rank=64, lora_alpha=64
     ),
