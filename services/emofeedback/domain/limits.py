@@ -13,6 +13,8 @@ class Limits:
     images_per_call: int = 64
     """Also the most images a round of the loop may have."""
     rounds: int = 20
+    rejections: int = 1000
+    """Rejected replies in one round of a run that is resumed."""
     steps: int = 200
     guidance: float = 50.0
     smallest_noise_level: float = 0.001
