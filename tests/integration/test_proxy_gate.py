@@ -22,6 +22,7 @@ from emofeedback import AsyncClient, InternalError, NothingAnswers, ResourceExha
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
 from emofeedback.rpc.gate import APPLICATIONS, HEALTH_VARIABLE
 from emofeedback.rpc.proxy import add_services
+from emofeedback.rpc.silence import first_of
 from emofeedback.v1 import judge_pb2
 from emofeedback.v1.judge_pb2_grpc import JudgeServiceStub
 
@@ -153,6 +154,22 @@ async def test_a_call_without_its_application_is_told_which_metadata_it_lacks(ro
         assert error.code() is grpc.StatusCode.NOT_FOUND
         assert "'generator'" in (error.details() or "") and "'judge'" in (error.details() or "")
     assert not routing.reached
+
+
+async def test_a_stream_on_which_nothing_is_sent_takes_no_place_in_a_replica(
+    routing: Routing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(first_of.__kwdefaults__, "seconds", 0.2)
+    metadata = (BEARER, ("application", "judge"))
+    async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
+        error = await failure(JudgeServiceStub(channel).AssessStream(metadata=metadata).read())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "nothing was sent for 0.2 s" in (error.details() or "")
+        assert not routing.reached
+        call = JudgeServiceStub(channel).AssessStream(metadata=metadata)
+        await call.write(judge_pb2.AssessStreamRequest())
+        await call.read()
+        assert routing.reached
 
 
 async def test_a_method_that_is_none_is_unimplemented(routing: Routing) -> None:

@@ -16,6 +16,7 @@ from emofeedback.cli.deploy import command as deploy
 from emofeedback.cli.options import command_parser
 from emofeedback.cli.parsing import parse_with, reported
 from emofeedback.domain.affect import Emotion, emotion_named
+from emofeedback.domain.callers import at_priority
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.observability.console import escape_what_has_no_code
 
@@ -94,7 +95,8 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
                 images=options.images,
                 seed=options.seed,
             )
-            sweep(asked, out=_out(options), resume=options.resume, engines=engines, consoles=consoles)
+            with at_priority("batch"):
+                sweep(asked, out=_out(options), resume=options.resume, engines=engines, consoles=consoles)
     return True
 
 
@@ -110,15 +112,16 @@ def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -
         raise InvalidRequest.of("prompts", "has no effect beside PROMPT: give one of the two")
     with _drawing("create --prompts"):
         from emofeedback.cli.batch import batch
-    batch(
-        options.prompts,
-        lambda row: _request(argparse.Namespace(**{**vars(options), **row}), consoles),
-        out=_out(options, options.prompts.stem),
-        resume=options.resume,
-        strict=options.strict,
-        engines=engines,
-        consoles=consoles,
-    )
+    with at_priority("batch"):
+        batch(
+            options.prompts,
+            lambda row: _request(argparse.Namespace(**{**vars(options), **row}), consoles),
+            out=_out(options, options.prompts.stem),
+            resume=options.resume,
+            strict=options.strict,
+            engines=engines,
+            consoles=consoles,
+        )
     return True
 
 

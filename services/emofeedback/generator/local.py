@@ -1,8 +1,8 @@
 """The generator in process: calls come in on an event loop, one thread samples, pictures leave as they are finished.
 
 Continuous batching: between two denoising steps finished samples leave, those of abandoned calls are dropped, and
-waiting ones take the free slots, first come, first served. So the images of a call that is larger than the batch
-finish one batch after another, and the first ones are judged while the next are generated.
+`turns` says whose go on. So the images of a call that is larger than the batch finish one after another, the first
+ones are judged while the next are generated, and a single picture doesn't wait for all of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from emofeedback.domain.callers import Priority, calling
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFinite, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import (
     GeneratedImage,
@@ -45,10 +46,12 @@ from emofeedback.generator.slots import Call, Event, Slot, finished, group_start
 from emofeedback.observability.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.vocabulary import Vocabulary
+from emofeedback.turns import Pace, Turns
 
 log = logging.getLogger(__name__)
 
 _SHUTTING_DOWN = "the generator is shutting down"
+_AWAITED_IMAGES = 8
 _PROGRESS_SECONDS = 0.1
 """A call hears of its steps at most this often: every step of every image would cost more than it says."""
 
@@ -72,6 +75,8 @@ class LocalGenerator:
         self._closed = False
         # The sampler thread's own:
         self._slots: list[Slot] = []
+        self._turns = Turns(settings.max_batch)
+        self._pace = Pace()
         self._seconds_per_image = 1.0
         self._policies_in_use: set[str] = set()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
@@ -157,6 +162,8 @@ class LocalGenerator:
         call = Call(
             request=request,
             policy=policy,
+            caller=calling().name,
+            priority=calling().priority or _usual_priority(request),
             steps=steps,
             guidance=guidance,
             levels=levels,
@@ -249,9 +256,8 @@ class LocalGenerator:
     def _sample(self) -> None:
         while self._wait_for_calls():
             self._drop_abandoned()
-            self._fill_slots()
+            by_policy = sorted(self._next_slots(), key=_policy)
             self._record_policies()
-            by_policy = sorted(self._slots, key=_policy)
             for policy, slots in groupby(by_policy, key=_policy):
                 self._step(policy, list(slots))
         for call in [call for call in self._calls if call.unfinished]:
@@ -269,17 +275,31 @@ class LocalGenerator:
             self._calls = [call for call in self._calls if call.unfinished and not call.abandoned]
             self._record_queue()
 
-    def _fill_slots(self) -> None:
+    def _next_slots(self) -> list[Slot]:
+        """Whose step is next: begun samples first, the oldest first; those that begin now get a slot."""
         with self._changed:
             calls = list(self._calls)
-        for call in calls:
-            while call.waiting and not call.held_up and len(self._slots) < self._settings.max_batch:
-                try:
-                    sample = self._next_sample(call)
-                except Exception as error:
-                    self._fail(call, error)
-                    break
-                self._slots.append(Slot(call=call, index=call.waiting.popleft(), sample=sample))
+        begun: dict[Call, list[Slot]] = {call: [] for call in calls}
+        for slot in self._slots:
+            begun[slot.call].append(slot)
+        demands = [call.demand(len(begun[call])) for call in calls]
+        chosen: list[Slot] = []
+        for call, count in self._turns.next([d for d in demands if d.samples], self._pace.seconds).items():
+            chosen += begun[call][:count]
+            chosen += self._begin(call, count - len(begun[call]))
+        return chosen
+
+    def _begin(self, call: Call, count: int) -> list[Slot]:
+        slots: list[Slot] = []
+        for _ in range(count):
+            try:
+                sample = self._next_sample(call)
+            except Exception as error:
+                self._fail(call, error)
+                return []
+            slots.append(Slot(call=call, index=call.waiting.popleft(), sample=sample))
+        self._slots += slots
+        return slots
 
     def _next_sample(self, call: Call) -> Sample:
         seed = call.request.seeds[call.waiting[0]]
@@ -330,6 +350,8 @@ class LocalGenerator:
             return
         now = time.monotonic()
         STEP_SECONDS.record(now - began)
+        if not any(slot.sample.finished for slot in slots):  # a picture that is finished is decoded as well
+            self._pace.record(len(slots), now - began)
         IMAGE_STEPS.record(len(slots))
         self._seconds_per_image = (now - began) / len(slots) * slots[0].call.steps
         for call, of_call in groupby(slots, key=lambda slot: slot.call):
@@ -376,6 +398,13 @@ class LocalGenerator:
             IMAGES.record(1, kind=slot.call.kind)
         except Exception as error:
             self._fail(slot.call, error)
+
+
+def _usual_priority(request: GenerationRequest | TrajectoryRequest) -> Priority:
+    """Of a call that says nothing: for more pictures than a few, nobody sits and waits."""
+    if isinstance(request, TrajectoryRequest):
+        return "trajectories"
+    return "interactive" if len(request.seeds) <= _AWAITED_IMAGES else "batch"
 
 
 def _policy(slot: Slot) -> str:

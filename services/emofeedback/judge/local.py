@@ -27,14 +27,16 @@ from emofeedback.domain.validation import (
 )
 from emofeedback.judge.calibration import Calibration
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.judge.decoding import read_in_turn
 from emofeedback.judge.domain import weighed
 from emofeedback.judge.engines.base import (
     CHECKPOINT_FILES,
     CHECKPOINT_MARKER,
     Chat,
     VisionLanguageEngine,
+    chat,
     expected_tokens,
-    prepare,
+    pictures,
 )
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
@@ -225,8 +227,11 @@ class LocalJudge:
         return replies
 
     async def _prepared(self, conversation: Conversation, image_fields: Sequence[str]) -> Chat:
-        # In a thread: a picture of 40 megapixels takes half a second to decode.
-        return await asyncio.to_thread(prepare, conversation, image_fields, self._max_pixels)
+        images = [
+            await read_in_turn(data, field=field, max_pixels=self._max_pixels, then=lambda image: image)
+            for data, field in zip(pictures(conversation), image_fields, strict=True)
+        ]
+        return chat(conversation, images)
 
 
 def _image_fields(conversation: Conversation, field: str) -> list[str]:

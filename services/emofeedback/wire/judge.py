@@ -15,6 +15,7 @@ from emofeedback.domain.assessment import (
     Message,
 )
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import LIMITS
 from emofeedback.v1 import judge_pb2 as pb
 from emofeedback.wire.affect import emotion_from_proto, emotion_to_proto
 
@@ -75,6 +76,7 @@ def outcome_from_proto(message: pb.AssessmentOutcome, field: str = "outcome") ->
 
 def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[bytes, ...], bool, str]:
     """The images, whether to reason aloud, and whose calibration to apply. Raises `InvalidRequest`."""
+    checks.check_most("images", message.images, LIMITS.images_per_call)
     images = tuple(message.images)
     checks.check_assessment(images, message.user)
     return images, message.reasoning, message.user
@@ -88,6 +90,7 @@ def streamed_image_from_proto(message: pb.AssessStreamRequest, first_user: str) 
 
 def score_request_from_proto(message: pb.ScoreImagesRequest) -> tuple[tuple[bytes, ...], str]:
     """The images and the prompt. Raises `InvalidRequest`."""
+    checks.check_most("images", message.images, LIMITS.images_per_call)
     images = tuple(message.images)
     checks.check_scoring(images, message.prompt)
     return images, message.prompt
@@ -95,6 +98,7 @@ def score_request_from_proto(message: pb.ScoreImagesRequest) -> tuple[tuple[byte
 
 def compare_request_from_proto(message: pb.CompareTextsRequest) -> tuple[str, tuple[str, ...]]:
     """The text and the candidates. Raises `InvalidRequest`."""
+    checks.check_most("candidates", message.candidates, LIMITS.images_per_call)
     candidates = tuple(message.candidates)
     checks.check_comparison(message.text, candidates)
     return message.text, candidates
@@ -102,6 +106,11 @@ def compare_request_from_proto(message: pb.CompareTextsRequest) -> tuple[str, tu
 
 def converse_request_from_proto(message: pb.ConverseRequest) -> tuple[tuple[Conversation, ...], Decoding]:
     """The conversations, and how to sample the replies. Raises `InvalidRequest`."""
+    checks.check_most("conversations", message.conversations, LIMITS.conversations_per_call)
+    for i, conversation in enumerate(message.conversations):
+        checks.check_most(f"conversations[{i}].messages", conversation.messages, LIMITS.conversation_messages)
+        for j, turn in enumerate(conversation.messages):
+            checks.check_most(f"conversations[{i}].messages[{j}].parts", turn.parts, LIMITS.message_parts)
     conversations = conversations_from_proto(message.conversations)
     decoding = decoding_from_proto(message.decoding)
     checks.check_conversations(conversations, decoding)
