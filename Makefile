@@ -62,9 +62,11 @@ protos-check: protos ## The committed stubs are those of the protos
 architecture: $(STAMP) ## Draw docs/architecture.md from the code's own imports
 	$(BIN)/python docs/draw_architecture.py
 
-schemas: $(STAMP) ## Keep the JSON Schema of `result.json` as it is now
+schemas: $(STAMP) ## Keep the JSON Schemas of `result.json` and of a picture's recipe as they are now
 	$(BIN)/python -c 'import json; from emofeedback.runs.run import json_schema; print(json.dumps(json_schema(), indent=2))' \
 	  > docs/result.schema.json
+	$(BIN)/python -c 'import json; from emofeedback.runs.run import recipe_schema; print(json.dumps(recipe_schema(), indent=2))' \
+	  > docs/recipe.schema.json
 
 nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 	$(BIN)/emofeedback-train nano all --out nano-build

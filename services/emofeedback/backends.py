@@ -45,6 +45,10 @@ class Engines(Protocol):
         """The loop, for as long as the context lasts."""
         ...
 
+    def services(self) -> AbstractAsyncContextManager[AsyncServices]:
+        """Generator, judge and loop, for as long as the context lasts."""
+        ...
+
 
 Connect = Callable[[str | None, str | None, str, str, str, Sequence[str]], Engines]
 """From profile, address, token, stores of policies and calibrations, and changes to engines; see `connect`."""
@@ -105,10 +109,13 @@ class InProcess:
         return _judging(load_judge(self._profile))
 
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
+        return _optimizing(self.services())
+
+    def services(self) -> AbstractAsyncContextManager[AsyncServices]:
         from emofeedback.in_process import local, silence_libraries
 
         silence_libraries()
-        return _optimizing(local(self._profile))
+        return local(self._profile)
 
 
 class AtAddress:
@@ -127,6 +134,9 @@ class AtAddress:
 
     def optimizer(self) -> AbstractAsyncContextManager[Optimize]:
         return _optimizing(self._client())
+
+    def services(self) -> AbstractAsyncContextManager[AsyncServices]:
+        return self._client()
 
     def _client(self) -> AsyncClient:
         """Says on standard error what it waits for: who reads it may start the services, and the command goes on."""

@@ -30,6 +30,7 @@ from emofeedback.domain.generation import (
     TrajectoryRequest,
 )
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.domain.recipe import PictureRecipe, with_recipe
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
 from emofeedback.judge.calibration import AxisCalibration, Calibration
 
@@ -68,6 +69,26 @@ def look(image: bytes) -> Picture:
     return Picture(notes.get("prompt", ""), int(notes.get("seed", -1)))
 
 
+def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: ModelInfo) -> PictureRecipe:
+    """How a scripted generator says that it made a picture."""
+    with Image.open(io.BytesIO(png)) as picture:
+        pixels = picture.convert("RGB").tobytes()
+        width, height = picture.size
+    return PictureRecipe(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        seed=seed,
+        steps=request.steps or 2,
+        guidance=request.guidance or 1.0,
+        width=width,
+        height=height,
+        generator=model,
+        policy_digest=POLICY_DIGEST if model.policy else "",
+        pixels="sha256:" + hashlib.sha256(pixels).hexdigest(),
+        version="0",
+    )
+
+
 def assessment(valence: float, arousal: float, reasoning: str = "") -> Assessment:
     """An assessment at a point, with the emotion whose word lies nearest."""
     point = AffectPoint(valence, arousal)
@@ -98,6 +119,8 @@ class ScriptedGenerator:
     longest_prompt: int = 1000
     """Words that it can read."""
     known_policies: tuple[str, ...] = ()
+    recipes: bool = False
+    """Whether its pictures carry how they were made."""
     failures: Mapping[tuple[int, int], Exception] = field(default_factory=dict)
     """What is raised instead of painting: by call, counted from 0 among its kind, and position of the image in it."""
     backwards: bool = False
@@ -125,6 +148,8 @@ class ScriptedGenerator:
                     yield GenerationStep(index=index, step=step, steps=self.steps)
                 seed = request.seeds[index]
                 data = paint(request.prompt, seed)
+                if self.recipes:
+                    data = with_recipe(data, scripted_recipe(request, seed, data, model))
                 self.images_done += 1
                 yield GeneratedImage(index=index, seed=seed, data=data, width=16, height=16, model=model)
             finished = True

@@ -7,7 +7,7 @@ import inspect
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,10 +17,11 @@ import grpc
 
 from emofeedback import AffectPoint, RetryPolicy
 from emofeedback.backends import Optimize, connect
+from emofeedback.client import AsyncServices
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import GenerationRequest, NoiseWindow, TrajectoryRequest
 from emofeedback.domain.limits import LIMITS
-from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.optimization import OptimizationEvent, OptimizationRequest
 from emofeedback.domain.training import RunEvent, RunStateChanged
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.judge.servicer import JudgeServicer
@@ -151,6 +152,22 @@ class Faulty:
         return faults.pop(0) if faults else None
 
 
+class ScriptedServices(AsyncServices):
+    """What every door offers, over a scripted generator and judge behind the real loop."""
+
+    def __init__(self, generator: ScriptedGenerator, judge: ScriptedJudge) -> None:
+        self.generator: ScriptedGenerator = generator
+        self.judge: ScriptedJudge = judge
+
+    def optimize(self, request: OptimizationRequest) -> AsyncGenerator[OptimizationEvent, None]:
+        # Without the numbers that a trained policy reads behind every prompt, one prompt a round, of any words.
+        settings = replace(NANO_PROFILE.optimizer, numeric_target=False, rewrites=1, memory="", vocabulary="")
+        return optimize(request, generator=self.generator, judge=self.judge, settings=settings)
+
+    async def close(self) -> None:
+        pass
+
+
 @dataclass
 class ScriptedEngines:
     """The command's engines, whose models follow a script behind the real loop; `opened` counts how often they were
@@ -181,15 +198,17 @@ class ScriptedEngines:
         self.opened += 1
         return self._give_optimizer()
 
+    def services(self) -> AbstractAsyncContextManager[AsyncServices]:
+        self.opened += 1
+        return ScriptedServices(self.generator, self.scripted_judge)
+
     @asynccontextmanager
     async def _give_judge(self) -> AsyncIterator[Judge]:
         yield self.scripted_judge
 
     @asynccontextmanager
     async def _give_optimizer(self) -> AsyncIterator[Optimize]:
-        # Without the numbers that a trained policy reads behind every prompt, one prompt a round, of any words.
-        settings = replace(NANO_PROFILE.optimizer, numeric_target=False, rewrites=1, memory="", vocabulary="")
-        yield partial(optimize, generator=self.generator, judge=self.scripted_judge, settings=settings)
+        yield ScriptedServices(self.generator, self.scripted_judge).optimize
 
 
 class Threaded:

@@ -68,6 +68,11 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
         return True
     if options.command == "deploy":
         return deploy.deploy(options, consoles)
+    if options.command == "show":
+        from emofeedback.cli.recipes import show
+
+        show(options.picture, consoles)
+        return True
     if options.command == "profile":
         return profile.run(options, consoles)
     if connect is None:
@@ -85,6 +90,21 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
             from emofeedback.cli.assess import assess
 
             return assess(options.image, explain=options.explain, user=options.user, engines=engines, consoles=consoles)
+        case "reproduce":
+            from emofeedback.cli.recipes import reproduce
+
+            reproduce(options.picture, out=options.again, engines=engines, consoles=consoles)
+        case "studio":
+            from emofeedback.cli.studio import studio
+
+            studio(
+                Path(options.out or options.out_root),
+                port=options.port,
+                token=options.token,
+                browser=not options.no_browser,
+                engines=engines,
+                consoles=consoles,
+            )
         case "sweep":
             with _drawing("sweep"):
                 from emofeedback.cli.sweep import Sweep, sweep

@@ -70,6 +70,21 @@ _SERVE_EXAMPLES = """examples:
 """
 
 
+_STUDIO_EXAMPLES = """examples:
+  emofeedback studio
+  emofeedback studio --runs pictures --port 8100
+  emofeedback studio --address 127.0.0.1:9000
+"""
+_SHOW_EXAMPLES = """examples:
+  emofeedback show runs/lake/round-1/image-1.png
+  emofeedback show picture.png --json
+"""
+_REPRODUCE_EXAMPLES = """examples:
+  emofeedback reproduce runs/lake/round-1/image-1.png
+  emofeedback reproduce picture.png --out again.png --address 127.0.0.1:9000
+"""
+
+
 def command_parser() -> tuple[Parser, dict[str, Parser]]:
     """The parser, and those of the commands by name."""
     parser = Parser(
@@ -87,6 +102,11 @@ def command_parser() -> tuple[Parser, dict[str, Parser]]:
     _add_serve(
         _command(commands, "serve", "run the three services until Ctrl-C; SIGTERM lets calls finish", _SERVE_EXAMPLES)
     )
+    _add_studio(_command(commands, "studio", "open all of it in the browser, until Ctrl-C", _STUDIO_EXAMPLES))
+    show = _command(commands, "show", "print how a picture was made, as it says itself", _SHOW_EXAMPLES)
+    show.add_argument("picture", type=Path, metavar="PICTURE", help="a PNG that EmoFeedback wrote")
+    show.add_argument("--json", action="store_true", help="as one JSON object")
+    _add_reproduce(_command(commands, "reproduce", "paint the same pixels again", _REPRODUCE_EXAMPLES))
     profile.add_arguments(_command(commands, "profile", "show or check a profile", profile.EXAMPLES))
     deploy.add_arguments(
         _command(commands, "deploy", "what would run on a cluster, what does, and what is missing", deploy.EXAMPLES)
@@ -174,6 +194,26 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=9000, help="gRPC port on loopback (default %(default)s)")
     parser.add_argument("--http-port", type=int, default=8000, help="Ray Serve's HTTP port (default %(default)s)")
     _add_token(parser, "what every call must bring")
+
+
+def _add_studio(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8000, help="on loopback (default %(default)s)")
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", dest="out", help="folder of the gallery, and of new runs (default: runs)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print where it is, open nothing")
+    _add_engines(parser)
+    parser.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
+    parser.add_argument("--calibrations", default="", metavar="URI", help=_CALIBRATIONS_HELP)
+
+
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("picture", type=Path, metavar="PICTURE", help="a PNG that EmoFeedback wrote")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", dest="again", help="where it goes (default: NAME-again.png beside it)"
+    )
+    _add_engines(parser)
+    parser.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
 
 
 _POLICY_HELP = f"a trained policy; {BASE_POLICY!r}: the base weights (default: the profile's own)"

@@ -28,6 +28,7 @@ from emofeedback.domain.optimization import (
     RoundFinished,
     StopReason,
 )
+from emofeedback.domain.recipe import Reading, Wish, with_whole_recipe
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -127,8 +128,9 @@ class Progress:
         candidate = next(c for c in round.candidates if c.index == answer.index)
         if not isinstance(candidate.outcome, Assessment) or not self._best_image:
             raise InternalError("the run ended with an answer that it never showed")
+        wish = Wish(prompt=self._original.prompt, target=self._original.target)
         return Creation(
-            image=self._best_image,
+            image=with_whole_recipe(self._best_image, wish, Reading.of(candidate.outcome, finished.judge)),
             assessment=candidate.outcome,
             loss=answer.loss,
             prompt=round.prompt,

@@ -394,7 +394,9 @@ class LocalGenerator:
         if slot.call.abandoned:
             return
         try:
-            slot.call.deliver(finished(slot, pixels, self._models.info))
+            digest = self._policies.digest(slot.call.policy)
+            image = finished(slot, pixels, self._models.info, policy_digest=digest, recipes=self._settings.recipes)
+            slot.call.deliver(image)
             IMAGES.record(1, kind=slot.call.kind)
         except Exception as error:
             self._fail(slot.call, error)

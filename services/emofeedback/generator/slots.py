@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
 
 import torch
 from PIL import Image
@@ -25,6 +28,7 @@ from emofeedback.domain.generation import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
+from emofeedback.domain.recipe import PictureRecipe, with_recipe
 from emofeedback.generator.prompts import Embedding
 from emofeedback.generator.sampler import Recipe, Sample
 from emofeedback.turns import Demand
@@ -108,8 +112,14 @@ def group_started(recipe: Recipe, model: ModelInfo, policy_digest: str) -> Group
     )
 
 
-def finished(slot: Slot, pixels: Tensor, base: ModelInfo) -> GeneratedImage | Trajectory:
+def finished(
+    slot: Slot, pixels: Tensor, base: ModelInfo, *, policy_digest: str = "", recipes: bool = False
+) -> GeneratedImage | Trajectory:
     """What a caller gets of a finished sample; `pixels` is uint8 RGB, shape (height, width, 3).
+
+    Args:
+        policy_digest: of the adapter that it was painted with; empty for the base weights.
+        recipes: a picture carries how it was made. A trajectory's never does: a learner reads it once.
 
     Raises:
         FloatingPointError: NaN or infinity among a trajectory's log-probabilities.
@@ -119,15 +129,17 @@ def finished(slot: Slot, pixels: Tensor, base: ModelInfo) -> GeneratedImage | Tr
     Image.fromarray(pixels.numpy()).save(png, "PNG", compress_level=1)
     sample = slot.sample
     if slot.call.window is None:
-        height, width, _ = pixels.shape
-        return GeneratedImage(
+        image = GeneratedImage(
             index=slot.index,
             seed=sample.seed,
             data=png.getvalue(),
-            width=width,
-            height=height,
+            width=pixels.shape[1],
+            height=pixels.shape[0],
             model=replace(base, policy=slot.call.policy),
         )
+        if not recipes:
+            return image
+        return replace(image, data=with_recipe(image.data, _recipe(slot.call, image, pixels, policy_digest)))
     log_probabilities = torch.cat([torch.empty(0), *map(Tensor.cpu, sample.log_probabilities)])
     if not log_probabilities.isfinite().all():
         raise FloatingPointError("log-probabilities of NaN or infinity")
@@ -139,6 +151,27 @@ def finished(slot: Slot, pixels: Tensor, base: ModelInfo) -> GeneratedImage | Tr
         final=tensors.from_torch(sample.latent),
         image=png.getvalue(),
     )
+
+
+def _recipe(call: Call, image: GeneratedImage, pixels: Tensor, policy_digest: str) -> PictureRecipe:
+    return PictureRecipe(
+        prompt=call.request.prompt,
+        negative_prompt=call.request.negative_prompt,
+        seed=image.seed,
+        steps=call.steps,
+        guidance=call.guidance,
+        width=image.width,
+        height=image.height,
+        generator=image.model,
+        policy_digest=policy_digest,
+        pixels="sha256:" + hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest(),
+        version=_version(),
+    )
+
+
+@cache
+def _version() -> str:
+    return version("emofeedback")
 
 
 def _conditioning(embedding: Embedding) -> Conditioning:

@@ -219,6 +219,22 @@ def export_through_ray() -> None:
     export(record)
 
 
+def export_to_page() -> Callable[[], bytes]:
+    """From now on this process's metrics stand on a page, beside where they went before; returns what gives it."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry, before = CollectorRegistry(), _exporter
+    to_registry = _into(registry)
+
+    def record(metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        to_registry(metric, value, labels)
+        if before is not None:
+            before(metric, value, labels)
+
+    export(record)
+    return lambda: generate_latest(registry)
+
+
 @contextmanager
 def export_over_http(host: str, port: int) -> Iterator[int]:
     """A page of this process's metrics for as long as the context lasts; yields its port, of which 0 takes a free one.
@@ -226,21 +242,10 @@ def export_over_http(host: str, port: int) -> Iterator[int]:
     Raises:
         FailedPrecondition: the port is taken.
     """
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+    from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    kinds = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
-    made: dict[str, Any] = {}
-    for metric in METRICS:
-        bounds: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
-        made[metric.name] = kinds[metric.kind](
-            metric.full_name, metric.description, metric.labels, registry=registry, **bounds
-        )
-
-    def record(metric: Metric, value: float, labels: Mapping[str, str]) -> None:
-        series = made[metric.name].labels(**labels) if metric.labels else made[metric.name]
-        getattr(series, _VERBS[metric.kind])(value)
-
+    record = _into(registry)
     try:
         server, thread = start_http_server(port, addr=host, registry=registry)
     except OSError as error:
@@ -253,3 +258,22 @@ def export_over_http(host: str, port: int) -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _into(registry: Any) -> Exporter:
+    """Records into a `prometheus_client.CollectorRegistry`."""
+    from prometheus_client import Counter, Gauge, Histogram
+
+    kinds = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+    made: dict[str, Any] = {}
+    for metric in METRICS:
+        bounds: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
+        made[metric.name] = kinds[metric.kind](
+            metric.full_name, metric.description, metric.labels, registry=registry, **bounds
+        )
+
+    def record(metric: Metric, value: float, labels: Mapping[str, str]) -> None:
+        series = made[metric.name].labels(**labels) if metric.labels else made[metric.name]
+        getattr(series, _VERBS[metric.kind])(value)
+
+    return record

@@ -63,6 +63,8 @@ class GeneratorSettings:
     """Name of the adapter that paints where a request names none; empty: the base weights."""
     vocabulary: str = ""
     """File of all words that a closed-vocabulary checkpoint knows, one a line; empty: open vocabulary."""
+    recipes: bool = True
+    """Every picture carries how it was made, and IPTC's mark of a synthetic one (`domain.recipe`)."""
     subjects: str = ""
     """What such a checkpoint can paint, as people are told it where they ask for something else."""
 

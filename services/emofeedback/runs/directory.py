@@ -1,7 +1,8 @@
 """The run directory: the images and `result.json` of one run of the loop, kept safe against a cut.
 
     DIR/result.json          written whole at the start and after every round, so a reader never sees half of one
-    DIR/round-1/image-1.png  written as soon as it is painted
+    DIR/round-1/image-1.png  written as soon as it is painted, with its recipe; at the run's end with what was wished
+                             for and what the judge read
     DIR/report.html          `report.write_report`
 
 A cut run is continued from its last finished round by `RunDirectory.open(..., resume=True)`.
@@ -17,6 +18,7 @@ import re
 from itertools import count
 from pathlib import Path
 
+from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.optimization import (
     Answer,
@@ -27,6 +29,7 @@ from emofeedback.domain.optimization import (
     RoundFinished,
     RoundStarted,
 )
+from emofeedback.domain.recipe import Reading, Wish, with_whole_recipe
 from emofeedback.runs.run import OptimizationRun, advance, from_json, image_path, to_json
 from emofeedback.storage.files import LOCK, write_json, write_whole
 
@@ -103,6 +106,20 @@ class RunDirectory:
         self.run = advance(self.run, event)
         if isinstance(event, RoundStarted | RoundFinished | OptimizationFinished):
             write_json(self.path / RESULT, to_json(self.run))
+        if isinstance(event, OptimizationFinished):
+            self._finish_recipes()
+
+    def _finish_recipes(self) -> None:
+        """Every picture that carries a recipe carries all of it, now that the judge is known."""
+        wish = Wish(prompt=self.run.request.prompt, target=self.run.request.target)
+        for painted in self.run.rounds:
+            for candidate in painted.candidates:
+                path = self.path / image_path(painted.index, candidate.index)
+                reading = None
+                if isinstance(candidate.outcome, Assessment) and self.run.judge is not None:
+                    reading = Reading.of(candidate.outcome, self.run.judge)
+                if path.exists() and (whole := with_whole_recipe(before := path.read_bytes(), wish, reading)) != before:
+                    write_whole(path, whole)
 
 
 def claim(path: Path, *, resume: bool) -> None:

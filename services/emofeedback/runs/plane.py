@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
+from emofeedback.domain.png import is_marked_synthetic, marked_synthetic
 from emofeedback.runs.lettering import letters
 
 _TILE = 160
@@ -81,7 +82,8 @@ def draw_plane(prompt: str, grid: int, cells: Mapping[tuple[int, int], Cell]) ->
     _write_axes(picture, pen, side, height)
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
-    return file.getvalue()
+    painted = any(is_marked_synthetic(cell.image) for cell in cells.values())
+    return marked_synthetic(file.getvalue()) if painted else file.getvalue()
 
 
 def _paste_cell(picture: Image.Image, pen: ImageDraw.ImageDraw, corner: tuple[int, int], cell: Cell | None) -> None:

@@ -29,6 +29,8 @@ from emofeedback.domain.optimization import (
     StopReason,
     WordsUnknown,
 )
+from emofeedback.domain.recipe import FORMAT as RECIPE_FORMAT
+from emofeedback.domain.recipe import PictureRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +181,14 @@ def json_schema() -> dict[str, Any]:
     for record in ("Candidate", "Answer"):
         records[record]["properties"]["path"] = {"type": "string", "title": "Path in the run's folder"}
     schema["properties"] = {"format": {"const": FORMAT}, **schema["properties"]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON Schema of the recipe that a picture carries."""
+    schema = TypeAdapter(PictureRecipe).json_schema(mode="serialization")
+    schema["properties"] = {"format": {"const": RECIPE_FORMAT}, **schema["properties"]}
+    schema["required"] = ["format", *schema["required"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -16,6 +16,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_availa
 from accelerate.utils import LoggerType
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.png import marked_synthetic
 from emofeedback.domain.training import IterationDone, PanelMeasured
 from emofeedback.storage.files import write_whole
 from emofeedback_trainer.flow_grpo.events import RolloutPainted, RunEvent, RunStarted
@@ -106,7 +107,7 @@ class Trackers:
     def _log_grid(self, iteration: int, rollout: Rollout) -> None:
         grid, png = sample_grid(rollout), io.BytesIO()
         grid.save(png, "PNG", optimize=True)
-        write_whole(self._folder / SAMPLES / f"{iteration:06d}.png", png.getvalue())
+        write_whole(self._folder / SAMPLES / f"{iteration:06d}.png", marked_synthetic(png.getvalue()))
         for tracker in self._trackers:
             form = {"dataformats": "NHWC"} if tracker.name == TENSORBOARD else {}
             tracker.log_images({"samples": np.asarray(grid)[None]}, step=iteration, **form)

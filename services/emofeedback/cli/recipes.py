@@ -1,0 +1,128 @@
+"""`emofeedback show` and `emofeedback reproduce`: what a picture says of itself, and the same pixels again."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from emofeedback.backends import Engines
+from emofeedback.cli.display import loading
+from emofeedback.client.aio import AsyncServices
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.generation import GeneratedImage, GenerationRequest
+from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.domain.recipe import PictureRecipe, read_recipe
+from emofeedback.observability.consoles import Consoles
+from emofeedback.storage.files import write_whole
+
+
+def show(path: Path, consoles: Consoles) -> None:
+    """Prints the recipe that a picture carries, for programs as JSON.
+
+    Raises:
+        InvalidRequest: there is no such file, or it carries none that can be read.
+    """
+    recipe = _recipe_in(path)
+    if consoles.for_programs:
+        consoles.say(json.dumps(dataclasses.asdict(recipe), ensure_ascii=False))
+        return
+    table = Table(box=SIMPLE, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in _lines(recipe):
+        table.add_row(name, value)
+    consoles.out.print(table)
+
+
+def reproduce(path: Path, *, out: Path | None, engines: Engines, consoles: Consoles) -> None:
+    """Paints the same pixels again from a picture's recipe alone.
+
+    Args:
+        out: where the picture goes; None: beside the first, as `NAME-again.png`.
+
+    Raises:
+        InvalidRequest: the picture carries no recipe.
+        FailedPrecondition: the generator is another one, its policy has changed, or other pixels came out; the digest
+            that is missing is named.
+    """
+    recipe = _recipe_in(path)
+    out = out or path.with_name(f"{path.stem}-again.png")
+    with loading(consoles, engines.profile):
+        opened = engines.services()
+
+    async def paint() -> GeneratedImage:
+        async with opened as services:
+            return await painted_again(recipe, services)
+
+    image = asyncio.run(paint())
+    write_whole(out, image.data)
+    consoles.say(f"The same pixels ({recipe.pixels}): {out}")
+
+
+async def painted_again(recipe: PictureRecipe, services: AsyncServices) -> GeneratedImage:
+    """The picture of a recipe, painted by these services; raises as `reproduce`."""
+    wanted = recipe.generator
+    have = await services.generator.model()
+    if have.digest != wanted.digest:
+        raise FailedPrecondition(
+            f"the picture was painted by {wanted.name} ({wanted.digest}), this generator is {have.name} ({have.digest})"
+        )
+    request = GenerationRequest(
+        prompt=recipe.prompt,
+        negative_prompt=recipe.negative_prompt,
+        seeds=(recipe.seed,),
+        steps=recipe.steps,
+        guidance=recipe.guidance,
+        policy=wanted.policy or BASE_POLICY,
+    )
+    images = [event async for event in services.generator.generate(request) if isinstance(event, GeneratedImage)]
+    again = read_recipe(images[0].data)
+    if again is None:
+        raise FailedPrecondition("the generator writes no recipes, so its pixels can't be compared: generator.recipes")
+    for name in ("policy_digest", "width", "height", "pixels"):
+        before, now = getattr(recipe, name), getattr(again, name)
+        if before != now:
+            raise FailedPrecondition(f"the picture's {name} is {before or 'none'}, painted again it is {now or 'none'}")
+    return images[0]
+
+
+def _recipe_in(path: Path) -> PictureRecipe:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest.of("picture", f"{path} can't be read: {error.strerror}") from error
+    recipe = read_recipe(data, field=str(path))
+    if recipe is None:
+        raise InvalidRequest.of("picture", f"{path} carries no recipe")
+    return recipe
+
+
+def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
+    model, wish, reading = recipe.generator, recipe.wish, recipe.reading
+    policy = f"{model.policy} ({recipe.policy_digest})" if model.policy else "base weights"
+    lines = [("prompt", recipe.prompt)]
+    if recipe.negative_prompt:
+        lines.append(("not", recipe.negative_prompt))
+    if wish:
+        target = wish.target
+        lines.append(("wished", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}"))
+    if reading:
+        felt = f"valence {reading.valence:.2f}, arousal {reading.arousal:.2f}"
+        lines.append(("read", f"{felt}, {reading.emotion} {reading.confidence:.0%}"))
+        if reading.domain_score is not None:
+            lines.append(("surprise", f"{reading.domain_score:.2f} bits"))
+        lines.append(("by", f"{reading.judge.name} ({reading.judge.digest})"))
+    return [
+        *lines,
+        ("painted", f"seed {recipe.seed}, {recipe.steps} steps, guidance {recipe.guidance:g}"),
+        ("size", f"{recipe.width} x {recipe.height}"),
+        ("generator", f"{model.name} ({model.digest})"),
+        ("policy", policy),
+        ("pixels", recipe.pixels),
+        ("version", f"emofeedback {recipe.version}"),
+    ]

@@ -1,0 +1,137 @@
+"""How a picture was made, written into the picture itself (docs/recipe.schema.json).
+
+The generator writes what it knows; whoever keeps the picture of a run adds what was wished for and what the judge read.
+A picture without a recipe never gets one on the way: whoever paints decides (`generator.recipes` of the profile). There
+is nothing in it of the machine, the person or the time, so the same work gives the same file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from emofeedback.domain.affect import AffectPoint, Emotion
+from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.png import marked_synthetic, read_text, with_texts
+
+KEYWORD = "emofeedback"
+"""Of the PNG's text."""
+FORMAT = "emofeedback.recipe/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the person asked for."""
+
+    prompt: str
+    target: AffectPoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a judge read in the picture, and how sure it was."""
+
+    judge: ModelInfo
+    valence: float
+    arousal: float
+    emotion: Emotion
+    confidence: float
+    """Probability of `emotion`, in [0, 1]."""
+    domain_score: float | None
+    """As `Assessment.domain_score`, in bits."""
+
+    @classmethod
+    def of(cls, assessment: Assessment, judge: ModelInfo) -> Reading:
+        """An assessment and whose it is."""
+        return cls(
+            judge=judge,
+            valence=assessment.valence,
+            arousal=assessment.arousal,
+            emotion=assessment.emotion,
+            confidence=assessment.confidence,
+            domain_score=assessment.domain_score,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRecipe:
+    """All that the same pixels need again, and what is known of them."""
+
+    prompt: str
+    """What the generator painted."""
+    negative_prompt: str
+    seed: int
+    steps: int
+    guidance: float
+    width: int
+    height: int
+    generator: ModelInfo
+    """The base model and the policy's name."""
+    policy_digest: str
+    """`sha256:` and 64 hex digits over the adapter's file; empty for the base weights."""
+    pixels: str
+    """`sha256:` and 64 hex digits over the pixels, 8-bit RGB, row by row."""
+    version: str
+    """Of EmoFeedback."""
+    wish: Wish | None = None
+    """None for a picture that is of no run of the loop."""
+    reading: Reading | None = None
+    """None where no judge was asked, or its reply could not be read."""
+
+
+def with_recipe(png: bytes, recipe: PictureRecipe) -> bytes:
+    """The picture with its recipe, and marked as synthetic.
+
+    Raises:
+        ValueError: it is no PNG.
+    """
+    content = {"format": FORMAT, **dataclasses.asdict(recipe)}
+    return with_texts(marked_synthetic(png), {KEYWORD: json.dumps(content, ensure_ascii=False, allow_nan=False)})
+
+
+def read_recipe(png: bytes, *, field: str = "image") -> PictureRecipe | None:
+    """The recipe that a picture carries; None where it has none.
+
+    Raises:
+        InvalidRequest: what it carries is no recipe of this version; `field` is the picture's name.
+    """
+    text = read_text(png, KEYWORD)
+    if text is None:
+        return None
+    try:
+        return _from_json(json.loads(text))
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest.of(field, f"carries a recipe that can't be read: {error!r}") from error
+
+
+def with_whole_recipe(png: bytes, wish: Wish, reading: Reading | None) -> bytes:
+    """A picture of a run with its whole recipe; one that carries none stays as it is."""
+    recipe = read_recipe(png)
+    return png if recipe is None else with_recipe(png, dataclasses.replace(recipe, wish=wish, reading=reading))
+
+
+def _from_json(content: Mapping[str, Any]) -> PictureRecipe:
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {content['format']!r}, this version reads {FORMAT!r}")
+    wish, reading = content["wish"], content["reading"]
+    plain: dict[str, type] = {
+        **dict.fromkeys(("prompt", "negative_prompt", "policy_digest", "pixels", "version"), str),
+        **dict.fromkeys(("seed", "steps", "width", "height"), int),
+        "guidance": float,
+    }
+    return PictureRecipe(
+        **{name: kind(content[name]) for name, kind in plain.items()},
+        generator=_model(content["generator"]),
+        wish=wish and Wish(prompt=str(wish["prompt"]), target=AffectPoint(**wish["target"])),
+        reading=reading
+        and Reading(**{**reading, "judge": _model(reading["judge"]), "emotion": Emotion(reading["emotion"])}),
+    )
+
+
+def _model(content: Mapping[str, Any]) -> ModelInfo:
+    return ModelInfo(name=str(content["name"]), digest=str(content["digest"]), policy=str(content["policy"]))

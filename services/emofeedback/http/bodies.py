@@ -1,0 +1,178 @@
+"""What requests carry, as JSON. Types are checked here; limits are the domain's (`domain.validation`)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.generation import GenerationRequest
+from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.validation import check_optimization_request, target_from
+
+_BODY = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Feeling(BaseModel):
+    """A point on the plane, or one of the eight emotions."""
+
+    model_config = _BODY
+
+    valence: float | None = None
+    """Unpleasant (1) to pleasant (9)."""
+    arousal: float | None = None
+    """Calm (1) to stirred (9)."""
+    emotion: str | None = None
+    """Instead of both, one of the eight."""
+
+
+class LoopBody(Feeling):
+    """One run of the loop."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"prompt": "a dog in a meadow", "valence": 8, "arousal": 6, "rounds": 2}]}
+    )
+
+    prompt: str
+    """What the picture shows."""
+    rounds: int = 3
+    """At most."""
+    images: int = 8
+    """A round."""
+    seed: int = 0
+    """Of the first picture of a round."""
+    tolerance: float | None = None
+    """Stop once the error |dV| + |dA| is at most this."""
+    time_budget: float | None = None
+    """Seconds after which no new round starts."""
+    policy: str = ""
+    """A trained policy, or `base`; empty: the profile's own."""
+    person: str = ""
+    """By whose calibration valence and arousal are corrected; empty: uncorrected."""
+
+    def request(self) -> OptimizationRequest:
+        """The run that is asked for.
+
+        Raises:
+            InvalidRequest: a field is out of its limits.
+        """
+        asked = OptimizationRequest(
+            prompt=self.prompt,
+            target=target_from(self.valence, self.arousal, self.emotion),
+            rounds=self.rounds,
+            images=self.images,
+            seed=self.seed,
+            tolerance=self.tolerance,
+            time_budget=self.time_budget,
+            policy=self.policy,
+            user=self.person,
+        )
+        check_optimization_request(asked)
+        return asked
+
+
+class ImagesBody(LoopBody):
+    """Pictures, as OpenAI's clients ask for them; with a feeling, the best of a run of the loop."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"prompt": "a castle at night", "n": 2},
+                {"prompt": "a dog in a meadow", "valence": 8, "arousal": 6, "rounds": 2, "images": 4},
+            ]
+        }
+    )
+
+    n: int = 1
+    """Pictures in the reply: one seed each, or the best of the run."""
+    size: str = "auto"
+    """`auto`, or the size that the generator paints, as `512x512`."""
+    response_format: Literal["b64_json", "url"] = "b64_json"
+    """`url` is a data URL: the picture itself."""
+    output_format: Literal["png"] = "png"
+    model: str = ""
+    """The generator's name, or empty: there is one."""
+    negative_prompt: str = ""
+    """What should not be in the picture; without a feeling only."""
+    steps: int | None = None
+    """Denoising steps; without a feeling only. None: the profile's."""
+    guidance: float | None = None
+    """Guidance scale; without a feeling only. None: the profile's."""
+    quality: str | None = Field(default=None, deprecated=True)
+    """Of OpenAI's; without effect."""
+    style: str | None = Field(default=None, deprecated=True)
+    """Of OpenAI's; without effect."""
+    user: str | None = Field(default=None, deprecated=True)
+    """Of OpenAI's; without effect. For whose eyes to use see `person`."""
+    moderation: str | None = Field(default=None, deprecated=True)
+    """Of OpenAI's; without effect."""
+    background: str | None = Field(default=None, deprecated=True)
+    """Of OpenAI's; without effect."""
+
+    @property
+    def has_feeling(self) -> bool:
+        return any(value is not None for value in (self.valence, self.arousal, self.emotion))
+
+    def generation(self) -> GenerationRequest:
+        """What is asked of the generator where no feeling is named."""
+        return GenerationRequest(
+            prompt=self.prompt,
+            seeds=tuple(range(self.seed, self.seed + self.n)),
+            negative_prompt=self.negative_prompt,
+            steps=self.steps,
+            guidance=self.guidance,
+            policy=self.policy,
+        )
+
+
+class AssessmentsBody(BaseModel):
+    """Pictures to be judged."""
+
+    model_config = _BODY
+
+    images: Annotated[list[str], Field(max_length=LIMITS.images_per_call)]
+    """PNG, JPEG or WebP files in base64, or data URLs of such."""
+    reasoning: bool = False
+    """Ask for reasons as well; slower. The numbers then are those of the reasoned reply."""
+    person: str = ""
+    """By whose calibration valence and arousal are corrected; empty: uncorrected."""
+
+    def decoded(self) -> list[bytes]:
+        """The files.
+
+        Raises:
+            InvalidRequest: one is no base64.
+        """
+        return [_decoded(f"images[{i}]", text) for i, text in enumerate(self.images)]
+
+
+class StartBody(LoopBody):
+    """A run that is kept: it goes on when its caller leaves."""
+
+    pause: bool = False
+    """Wait after every round, so that a person can take over."""
+
+
+class ContinueBody(BaseModel):
+    """A cut or paused run that goes on."""
+
+    model_config = _BODY
+
+    prompt: str | None = None
+    """What the next round paints; None: what the loop had written."""
+    rounds: int | None = None
+    """At most, all together; None: one more where all are done, else as it was asked for."""
+    pause: bool = False
+    """Wait after every round."""
+
+
+def _decoded(field: str, text: str) -> bytes:
+    start, comma, rest = text.partition(",")
+    try:
+        return base64.b64decode(rest if comma and start.startswith("data:") else text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest.of(field, "is no base64") from error
