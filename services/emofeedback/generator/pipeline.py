@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,27 +37,59 @@ class Models:
     fewest_samples: int
     """Samples of the smallest forward; fewer are filled up with copies (`generator.rows`)."""
 
+    decode_batch: int
+    """Latents that are decoded together."""
+
     @torch.inference_mode()
-    def decode(self, latent: Tensor) -> Tensor:
-        """The picture of a finished latent.
+    def decode(self, latents: Sequence[Tensor]) -> Decoded:
+        """The pictures of finished latents; on a GPU it returns before they are there.
 
         Args:
-            latent: float32, shape `latent_shape`.
+            latents: float32, shape `latent_shape` each.
+        """
+        config, stacked = self.autoencoder.config, torch.stack(list(latents))
+        scaled = stacked / config.scaling_factor + (config.shift_factor or 0.0)
+        images: Tensor = self.autoencoder.decode(scaled.to(self.dtype), return_dict=False)[0].float()
+        # Both: an AutoencoderTiny squashes an infinite latent, a KL in half precision may overflow by itself.
+        finite = _all_finite(stacked) & _all_finite(images)
+        levels = (images / 2 + 0.5).clamp(0, 1) * 255
+        pixels = levels.round().to(torch.uint8).permute(0, 2, 3, 1)
+        if self.device.type == "cpu":
+            return Decoded(pixels=pixels, finite=finite, arrived=None)
+        # Into pinned memory, where the copy goes on while the next step is launched.
+        arriving = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in (pixels, finite)]
+        for place, one in zip(arriving, (pixels, finite), strict=True):
+            place.copy_(one, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        return Decoded(pixels=arriving[0], finite=arriving[1], arrived=arrived)
 
-        Returns:
-            uint8 RGB on the CPU, shape (height, width, 3).
+
+def _all_finite(rows: Tensor) -> Tensor:
+    return rows.isfinite().flatten(1).all(dim=1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Decoded:
+    """Pictures that were decoded together, which may still be on their way from a GPU."""
+
+    pixels: Tensor
+    """uint8 RGB on the CPU, shape (pictures, height, width, 3)."""
+    finite: Tensor
+    """Whether latent and picture are, shape (pictures,)."""
+    arrived: torch.cuda.Event | None
+
+    def picture(self, place: int) -> Tensor:
+        """One of them, shape (height, width, 3), once it is there.
 
         Raises:
             FloatingPointError: NaN or infinity in the latent or in the picture, which would be black there.
         """
-        config = self.autoencoder.config
-        scaled = latent[None] / config.scaling_factor + (config.shift_factor or 0.0)
-        image: Tensor = self.autoencoder.decode(scaled.to(self.dtype), return_dict=False)[0][0].float()
-        # Both: an AutoencoderTiny squashes an infinite latent, a KL in half precision may overflow by itself.
-        if not latent.isfinite().all() & image.isfinite().all():
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        if not self.finite[place]:
             raise FloatingPointError("a picture of NaN or infinity")
-        levels = (image / 2 + 0.5).clamp(0, 1) * 255
-        return levels.round().to(torch.uint8).permute(1, 2, 0).cpu()
+        return self.pixels[place]
 
 
 def load_models(settings: GeneratorSettings) -> Models:
@@ -106,6 +139,8 @@ def load_models(settings: GeneratorSettings) -> Models:
         device=device,
         dtype=dtype,
         fewest_samples=samples,
+        # One by one on a CPU, where a picture's bits must not depend on its company.
+        decode_batch=1 if device.type == "cpu" else settings.decode_batch,
     )
 
 

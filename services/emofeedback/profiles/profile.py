@@ -53,6 +53,9 @@ class GeneratorSettings:
     """Number format of the weights."""
     max_text_tokens: Annotated[int, Field(ge=0)]
     """Tokens of the T5 encoder, where the checkpoint has one."""
+    decode_batch: Count = 4
+    """Finished pictures that are decoded together on a GPU: more are a little faster and take more memory, half a GiB
+    each at 512 pixels. On a CPU it is one, so that a picture's bits don't depend on its company."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Torch threads of the process on a CPU; 0 leaves torch's own choice."""
     minimum_gpu_memory_gib: NotNegative = 0.0
