@@ -38,6 +38,7 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
+from emofeedback.generator.budget import StepBudget
 from emofeedback.generator.pipeline import Decoded, Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.preflight import preflight
@@ -71,6 +72,7 @@ class LocalGenerator:
         self._settings = settings
         self._policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
         self._vocabulary = Vocabulary.read(settings.vocabulary)
+        self._budget = StepBudget(settings.image_steps_per_minute)
         self._changed = threading.Condition()
         # Shared with the event loops, under the condition's lock:
         self._calls: list[Call] = []
@@ -104,6 +106,7 @@ class LocalGenerator:
             FailedPrecondition: the policy is no adapter of this model.
             NotFinite: what was painted is NaN or infinity; the message names the policy and the checkpoint.
             Unavailable: the engine is closed, or the policies can't be read.
+            ResourceExhausted: as many images wait as may, or the caller has used up its image-steps of a minute.
         """
         check_generation_request(request)
         async with aclosing(self._serve(request)) as events:
@@ -159,6 +162,7 @@ class LocalGenerator:
         policy = self._policies.resolve(request.policy)
         await asyncio.to_thread(self._policies.fetch, policy)
         steps, guidance, levels = self._sampling(request, policy)
+        self._budget.take(calling().name, steps * len(request.seeds))
         events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         call = Call(

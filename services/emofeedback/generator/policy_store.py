@@ -10,7 +10,6 @@ changes. The trainer writes, replicas read.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -24,6 +23,7 @@ from fsspec import AbstractFileSystem
 from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.limits import LIMITS
 from emofeedback.storage.fsspec_store import opened
+from emofeedback.storage.texts import parse_json
 
 MANIFEST = "policy.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -157,7 +157,7 @@ class PolicyStore:
         except FileNotFoundError as error:
             raise FailedPrecondition(f"policy {name!r} has no {MANIFEST}: publish it to say what it is") from error
         try:
-            return Manifest.from_json(json.loads(content))
+            return Manifest.from_json(parse_json(content))
         except (LookupError, TypeError, ValueError) as error:
             raise FailedPrecondition(f"the {MANIFEST} of policy {name!r} can't be read: {error!r}") from error
 

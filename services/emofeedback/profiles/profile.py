@@ -51,6 +51,8 @@ class GeneratorSettings:
     """What the models run on."""
     dtype: Literal["float32", "bfloat16", "float16"]
     """Number format of the weights."""
+    image_steps_per_minute: Annotated[int, Field(ge=0)] = 0
+    """Denoising steps, of all its images together, that one caller may ask of a replica in a minute; 0 is no limit."""
     max_text_tokens: Annotated[int, Field(ge=0)]
     """Tokens of the T5 encoder, where the checkpoint has one."""
     decode_batch: Count = 4

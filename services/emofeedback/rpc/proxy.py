@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import random
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Set
@@ -73,16 +72,7 @@ def _put_behind(gate: Gate, server: Any) -> None:
     """Guards what the server has (Serve's own API) and what is added later (ours, health, reflection)."""
     for (added,) in server.generic_rpc_handlers:
         gate.guard(added)
-    add: Handler = server.add_generic_rpc_handlers
-
-    def add_guarded(handlers: Any) -> None:
-        add(handlers)
-        for handler in handlers:
-            gate.guard(handler)
-
-    server.add_generic_rpc_handlers = add_guarded
-    # gRPC's other table of the same methods is looked at first, by name alone: the gate would never be asked.
-    server.add_registered_method_handlers = lambda service, handlers: None
+    gate.stand_before(server)
 
 
 def _running_applications(make_handler: Handler) -> Callable[[Any], Any]:
@@ -150,8 +140,7 @@ def _reword(context: Any, application: str) -> None:
         case grpc.StatusCode.NOT_FOUND:
             error = NothingAnswers(f"the {application} is not up here, or not yet")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            pause = random.uniform(0.5, 1.5)  # so that the refused don't all come back at once
-            error = ResourceExhausted(f"as many calls as may wait for the {application} are waiting", retry_after=pause)
+            error = ResourceExhausted(f"as many calls as may wait for the {application} are waiting")
         case grpc.StatusCode.UNAVAILABLE:
             error = Unavailable(f"no replica of the {application} takes calls just now")
         case grpc.StatusCode.CANCELLED | grpc.StatusCode.DEADLINE_EXCEEDED:

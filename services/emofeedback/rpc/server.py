@@ -25,6 +25,7 @@ from emofeedback.domain.errors import EmoFeedbackError, InternalError
 from emofeedback.observability import tracing
 from emofeedback.observability.metrics import CALL_SECONDS
 from emofeedback.rpc.gate import check_token, metadata_value, set_error
+from emofeedback.rpc.places import peer_name
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +121,7 @@ def _admit(servicer: Guarded, context: Context) -> None:
     metadata = context.invocation_metadata() or ()
     check_token(servicer.token, metadata)
     priority = priority_from(metadata_value(metadata, PRIORITY_KEY))
-    name = str(context.peer() or "").rpartition(":")[0]
-    called_by(Caller(name=name, call=secrets.token_hex(8), priority=priority))
+    called_by(Caller(name=peer_name(context), call=secrets.token_hex(8), priority=priority))
 
 
 def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> EmoFeedbackError:
