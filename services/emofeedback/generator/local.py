@@ -70,7 +70,9 @@ class LocalGenerator:
     def __init__(self, models: Models, settings: GeneratorSettings) -> None:
         self._models = models
         self._settings = settings
-        self._policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
+        self._policies = Policies(
+            settings.policies, models.transformer, models.info, default=settings.policy, blocks=models.blocks
+        )
         self._vocabulary = Vocabulary.read(settings.vocabulary)
         self._budget = StepBudget(settings.image_steps_per_minute)
         self._changed = threading.Condition()
