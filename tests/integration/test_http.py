@@ -172,11 +172,15 @@ def test_a_run_that_fails_says_so_in_its_last_event(door: str, services: Scripte
 @pytest.mark.parametrize("path", ["optimizations", "images/generations"])
 def test_whoever_hangs_up_stops_the_painting(door: str, services: ScriptedServices, path: str) -> None:
     services.generator.delay = 0.05
-    with httpx2.Client() as caller, pytest.raises(httpx2.TimeoutException):
-        with caller.stream("POST", f"{door}/v1/{path}", json={**LOOP, "images": 64}, timeout=0.5) as reply:
-            for _ in reply.iter_bytes():
-                time.sleep(0.3)
-                raise httpx2.ReadTimeout("gone")
+    asked = {**LOOP, "images": 64}
+    with (
+        httpx2.Client(timeout=0.5) as caller,
+        pytest.raises(httpx2.TimeoutException),
+        caller.stream("POST", f"{door}/v1/{path}", json=asked) as reply,
+    ):
+        for _ in reply.iter_bytes():
+            time.sleep(0.3)
+            raise httpx2.ReadTimeout("gone")
     within_5_s(lambda: services.generator.closed_early == 1)
     assert services.generator.images_done < 64
 
@@ -244,10 +248,13 @@ def test_a_bucket_fills_again_evenly() -> None:
 
 
 def test_of_a_hundred_generations_at_once_none_is_lost(door: str) -> None:
-    def paint_one(seed: int) -> int:
-        body = {"prompt": "a harbor", "seed": seed}
-        reply = httpx2.post(f"{door}/v1/images/generations", json=body, timeout=60).json()
-        return look(base64.b64decode(reply["data"][0]["b64_json"])).seed
+    with (
+        httpx2.Client(timeout=60, limits=httpx2.Limits(max_connections=100)) as client,
+        ThreadPoolExecutor(100) as callers,
+    ):
 
-    with ThreadPoolExecutor(20) as callers:
+        def paint_one(seed: int) -> int:
+            reply = client.post(f"{door}/v1/images/generations", json={"prompt": "a harbor", "seed": seed}).json()
+            return look(base64.b64decode(reply["data"][0]["b64_json"])).seed
+
         assert list(callers.map(paint_one, range(100))) == list(range(100))

@@ -62,6 +62,7 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
             policies=options.policies,
             port=options.port,
             http_port=options.http_port,
+            http=options.http,
             token=options.token,
             consoles=consoles,
         )

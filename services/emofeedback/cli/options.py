@@ -66,6 +66,7 @@ _SERVE_EXAMPLES = """examples:
   emofeedback serve
   emofeedback serve --profile sd35-medium --port 9100
   emofeedback serve --policies runs/nano/policies
+  emofeedback serve --http                           and OpenAI's images API at http://127.0.0.1:8000/v1
   EMOFEEDBACK_TOKEN=secret emofeedback serve
 """
 
@@ -193,6 +194,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
     parser.add_argument("--port", type=int, default=9000, help="gRPC port on loopback (default %(default)s)")
     parser.add_argument("--http-port", type=int, default=8000, help="Ray Serve's HTTP port (default %(default)s)")
+    parser.add_argument("--http", action="store_true", help="the HTTP API as well, at that port")
     _add_token(parser, "what every call must bring")
 
 

@@ -13,11 +13,14 @@ from emofeedback.observability.consoles import Consoles
 _PORTS = (1, 65535)
 
 
-def serve(profile: str, *, policies: str, port: int, http_port: int, token: str, consoles: Consoles) -> None:
+def serve(
+    profile: str, *, policies: str, port: int, http_port: int, http: bool, token: str, consoles: Consoles
+) -> None:
     """Runs the services and says where they are.
 
     Args:
         policies: folder or fsspec URI of a store of policies; empty: the profile's own.
+        http: the HTTP API as well, at `http_port`.
 
     Raises:
         InvalidRequest: no such profile, or no such port.
@@ -42,7 +45,16 @@ def serve(profile: str, *, policies: str, port: int, http_port: int, token: str,
         def ready(address: str) -> None:
             starting.close()
             consoles.say(f"Generator, judge and optimizer answer at {address} (profile {profile}). Ctrl-C ends them.")
+            if http:
+                consoles.say(f"The HTTP API answers at http://127.0.0.1:{http_port}/v1.")
 
         serve_until_stopped(
-            profile, policies=policies, port=port, http_port=http_port, token=token, progress=progress, ready=ready
+            profile,
+            policies=policies,
+            port=port,
+            http_port=http_port,
+            http=http,
+            token=token,
+            progress=progress,
+            ready=ready,
         )

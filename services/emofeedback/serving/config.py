@@ -8,6 +8,7 @@ the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from emofeedback.domain.limits import LIMITS
@@ -20,17 +21,24 @@ SERVICER_FUNCTIONS = ["emofeedback.rpc.proxy.add_services"]
 ENVIRONMENT = {"RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(LIMITS.message_bytes)}
 """What Serve has no key for: every Ray process must have it in its environment."""
 
+HTTP = "http"
+"""The application that may stand beside the three."""
+
 ADDRESS = "127.0.0.1:9000"
 """Where the optimizer finds the other two: the proxy on its own node."""
 
 
-def serve_config(profile: str, *, policies: str = "", address: str = ADDRESS) -> dict[str, Any]:
-    """The three applications as Serve deploys them; plain values, ready for YAML or JSON.
+def serve_config(
+    profile: str, *, policies: str = "", address: str = ADDRESS, http: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The applications as Serve deploys them; plain values, ready for YAML or JSON.
 
     Args:
         profile: a built-in profile's name or a TOML file's path; the file must lie at that path on every node.
         policies: fsspec URI of a store of policies that the generator takes instead of the profile's.
         address: HOST:PORT at which the optimizer calls the other two; gRPC is served at its port.
+        http: arguments of the HTTP API (`serving.http_app.HttpArgs`) but for the address; None: there is no such
+            application.
 
     Raises:
         InvalidRequest: no such profile, a key of it is wrong, or Serve would refuse it; the dotted key is named.
@@ -46,6 +54,15 @@ def serve_config(profile: str, *, policies: str = "", address: str = ADDRESS) ->
         }
         for name in get_args(Application)
     ]
+    if http is not None:
+        applications.append(
+            {
+                "name": HTTP,
+                "route_prefix": "/",
+                "import_path": "emofeedback.serving.http_app:http_app",
+                "args": {"address": address, **http},
+            }
+        )
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": 8000},

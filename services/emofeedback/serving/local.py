@@ -21,7 +21,7 @@ from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.generator.preflight import preflight as preflight_generator
 from emofeedback.judge.local import preflight as preflight_judge
 from emofeedback.profiles.overrides import load_profile
-from emofeedback.serving.config import ENVIRONMENT, serve_config
+from emofeedback.serving.config import ENVIRONMENT, HTTP, serve_config
 from emofeedback.serving.ray_local import LOOPBACK, listen_on_loopback, local_cluster
 
 _START_SECONDS = 900.0
@@ -41,6 +41,7 @@ def local_services(
     policies: str = "",
     port: int = 9000,
     http_port: int = 8000,
+    http: bool = False,
     token: str = "",
     progress: Callable[[str], None] = _in_silence,
 ) -> Iterator[str]:
@@ -48,6 +49,7 @@ def local_services(
 
     Args:
         policies: fsspec URI of a store of policies; empty: the profile's own.
+        http: the HTTP API as well, at `http_port`.
         progress: told what is being waited for, whenever that changes.
 
     Raises:
@@ -67,7 +69,8 @@ def local_services(
     address = f"{LOOPBACK}:{port}"
     progress("starting Ray")
     with local_cluster(setup=listen_on_loopback):
-        config = serve_config(profile, policies=policies, address=address)
+        door = {"hosts": [LOOPBACK, "localhost"]} if http else None
+        config = serve_config(profile, policies=policies, address=address, http=door)
         deploy(config | {"http_options": {"host": LOOPBACK, "port": http_port}}, progress)
         yield address
 
@@ -104,16 +107,17 @@ def deploy(config: Mapping[str, Any], progress: Callable[[str], None] = _in_sile
 def drain(profile: str) -> None:
     """Ends the applications; returns once they have finished every call, or had the time that the profile gives.
 
-    The optimizer goes first: its calls need the other two. Whoever calls from now on finds no such application.
+    The optimizer and the HTTP API go first: their calls need the other two. Whoever calls from now on finds no such
+    application.
     """
     from ray import serve
 
     serving = load_profile(profile).serving
     for names, seconds in (
-        (["optimizer"], serving.optimizer.drain_seconds),
+        ([HTTP, "optimizer"], serving.optimizer.drain_seconds),
         (["generator", "judge"], max(serving.generator.drain_seconds, serving.judge.drain_seconds)),
     ):
-        for name in names:
+        for name in set(names) & serve.status().applications.keys():
             serve.delete(name, _blocking=False)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not set(names).isdisjoint(serve.status().applications):
@@ -126,6 +130,7 @@ def serve_until_stopped(
     policies: str = "",
     port: int = 9000,
     http_port: int = 8000,
+    http: bool = False,
     token: str = "",
     progress: Callable[[str], None] = _in_silence,
     ready: Callable[[str], None],
@@ -137,7 +142,7 @@ def serve_until_stopped(
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
     ports = {"port": port, "http_port": http_port}
-    with local_services(profile, policies=policies, token=token, progress=progress, **ports) as address:
+    with local_services(profile, policies=policies, http=http, token=token, progress=progress, **ports) as address:
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # only now: Ray sets one of its own when it starts
         try:
             ready(address)
