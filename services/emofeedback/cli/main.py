@@ -90,7 +90,14 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
         case "assess":
             from emofeedback.cli.assess import assess
 
-            return assess(options.image, explain=options.explain, user=options.user, engines=engines, consoles=consoles)
+            return assess(
+                options.image,
+                explain=options.explain,
+                taxonomy=options.taxonomy,
+                user=options.user,
+                engines=engines,
+                consoles=consoles,
+            )
         case "reproduce":
             from emofeedback.cli.recipes import reproduce
 

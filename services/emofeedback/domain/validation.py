@@ -13,7 +13,14 @@ from itertools import chain, islice
 from typing import TypeVar, get_args
 
 from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
-from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Conversation, Decoding, Message
+from emofeedback.domain.assessment import (
+    Assessment,
+    AssessmentOutcome,
+    Conversation,
+    Decoding,
+    Distribution,
+    Message,
+)
 from emofeedback.domain.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest, NoiseKind, NoiseWindow, TrajectoryRequest
 from emofeedback.domain.limits import LIMITS
@@ -320,6 +327,24 @@ def _assessment(field: str, assessment: Assessment) -> Violations:
     yield from _number(f"{field}.arousal", assessment.arousal, SCALE_MIN, SCALE_MAX)
     yield from _number(f"{field}.confidence", assessment.confidence, 0, 1)
     yield from _optional(f"{field}.domain_score", assessment.domain_score, 0, math.inf)
+    yield from _optional(f"{field}.dominance", assessment.dominance, SCALE_MIN, SCALE_MAX)
+    for name in ("valence_distribution", "arousal_distribution"):
+        if (axis := getattr(assessment, name)) is not None:
+            yield from _distribution(f"{field}.{name}", axis)
+    for i, felt in enumerate(assessment.emotions):
+        yield from _number(f"{field}.emotions[{i}].share", felt.share, 0, 1)
+    if len({felt.emotion for felt in assessment.emotions}) < len(assessment.emotions):
+        yield FieldViolation(f"{field}.emotions", "names an emotion twice")
+
+
+def _distribution(field: str, axis: Distribution) -> Violations:
+    steps = int(SCALE_MAX - SCALE_MIN) + 1
+    if len(axis.shares) != steps:
+        yield FieldViolation(f"{field}.shares", f"has {len(axis.shares)} entries, it must have {steps}")
+    for i, share in enumerate(axis.shares):
+        yield from _number(f"{field}.shares[{i}]", share, 0, 1)
+    for end, value in (("low", axis.low), ("high", axis.high)):
+        yield from _number(f"{field}.{end}", value, SCALE_MIN, SCALE_MAX)
 
 
 def _conversation(field: str, turns: Conversation) -> Violations:

@@ -12,6 +12,8 @@ from emofeedback.domain.assessment import (
     AssessmentOutcome,
     Conversation,
     Decoding,
+    Distribution,
+    EmotionShare,
     Message,
 )
 from emofeedback.domain.errors import InvalidRequest
@@ -39,6 +41,12 @@ def assessment_to_proto(assessment: Assessment) -> pb.Assessment:
         reasoning=assessment.reasoning,
         in_domain=assessment.in_domain,
         domain_score=assessment.domain_score,
+        dominance=assessment.dominance,
+        valence_distribution=_distribution_to_proto(assessment.valence_distribution),
+        arousal_distribution=_distribution_to_proto(assessment.arousal_distribution),
+        emotions=[
+            pb.EmotionShare(emotion=emotion_to_proto(felt.emotion), share=felt.share) for felt in assessment.emotions
+        ],
     )
 
 
@@ -51,7 +59,27 @@ def assessment_from_proto(message: pb.Assessment, field: str = "assessment") -> 
         confidence=message.confidence,
         reasoning=message.reasoning,
         domain_score=message.domain_score if message.HasField("domain_score") else None,
+        dominance=message.dominance if message.HasField("dominance") else None,
+        valence_distribution=_distribution_from_proto(message, "valence_distribution"),
+        arousal_distribution=_distribution_from_proto(message, "arousal_distribution"),
+        emotions=tuple(
+            EmotionShare(emotion=emotion_from_proto(felt.emotion, f"{field}.emotions[{i}].emotion"), share=felt.share)
+            for i, felt in enumerate(message.emotions)
+        ),
     )
+
+
+def _distribution_to_proto(axis: Distribution | None) -> pb.Distribution | None:
+    return None if axis is None else pb.Distribution(shares=axis.shares, low=axis.low, high=axis.high)
+
+
+def _distribution_from_proto(
+    message: pb.Assessment, name: Literal["valence_distribution", "arousal_distribution"]
+) -> Distribution | None:
+    if not message.HasField(name):
+        return None
+    axis: pb.Distribution = getattr(message, name)
+    return Distribution(shares=tuple(axis.shares), low=axis.low, high=axis.high)
 
 
 def outcome_to_proto(outcome: AssessmentOutcome) -> pb.AssessmentOutcome:

@@ -16,7 +16,15 @@ from emofeedback_trainer.nano import memory, reinforced
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
-from emofeedback_trainer.nano.models import autoencoder, eyes, generator_parts, judge, judge_domain, scorer
+from emofeedback_trainer.nano.models import (
+    autoencoder,
+    eyes,
+    generator_parts,
+    judge,
+    judge_certainty,
+    judge_domain,
+    scorer,
+)
 from emofeedback_trainer.nano.models import generator as base_generator
 from emofeedback_trainer.nano.models import independent_judge as independent
 from emofeedback_trainer.nano.world.plane import world_picture
@@ -128,6 +136,10 @@ def _judge_domain(out: Path, device: torch.device, steps: int | None) -> None:
     judge_domain.fit_domain(out / "judge-domain", _SERVICES / "judge")
 
 
+def _judge_certainty(out: Path, device: torch.device, steps: int | None) -> None:
+    say(judge_certainty.fit_certainty(_SERVICES / "judge"))
+
+
 def _memory(out: Path, device: torch.device, steps: int | None) -> None:
     memory.remember(_SERVICES / "memory.json")
 
@@ -153,6 +165,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "policy": _policy,
     "fast": _fast,
     "judge-domain": _judge_domain,
+    "judge-certainty": _judge_certainty,
     "memory": _memory,
 }
 """The stages in the order in which they are made."""
@@ -174,6 +187,7 @@ _PURPOSES = {
     "policy": "the default policy, rewarded by the judge and the scorer",
     "fast": "the same in four steps, without guidance",
     "judge-domain": "what the exported judge takes for a picture of its world",
+    "judge-certainty": "how sure the exported judge may be; tells the ECE before and after",
     "memory": "what words do to pictures, for the loop",
     "all": "everything in this order; every stage resumes where it was cut",
     "evaluate": "how good the exported models are, on scenes never trained on",
