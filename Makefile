@@ -72,7 +72,7 @@ nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 	$(BIN)/emofeedback-train nano all --out nano-build
 
 chaos: $(STAMP) ## Commands and services killed, filled and flooded for minutes; prints what was counted
-	$(BIN)/python -m pytest -s -m "chaos or not chaos" tests/chaos
+	$(BIN)/python -m pytest -s -m "chaos or not chaos" tests/chaos tests/fuzz
 
 bench: $(STAMP) ## The ratios of the README's speed tables
 	$(BIN)/python tests/benchmarks/speed.py

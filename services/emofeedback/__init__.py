@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
         AssessmentOutcome as AssessmentOutcome,
         Conversation as Conversation,
         Decoding as Decoding,
+        Distribution as Distribution,
+        EmotionShare as EmotionShare,
         Judge as Judge,
         Message as Message,
     )
@@ -120,7 +122,9 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
 _NAMES = {
     "client": "AsyncClient AsyncServices Client Creation Deadlines Keepalive RetryPolicy Services TLS Waiting",
     "domain.affect": "AffectPoint Emotion",
-    "domain.assessment": "Assessment AssessmentFailure AssessmentOutcome Conversation Decoding Judge Message",
+    "domain.assessment": (
+        "Assessment AssessmentFailure AssessmentOutcome Conversation Decoding Distribution EmotionShare Judge Message"
+    ),
     "domain.errors": (
         "Cancelled DeadlineExceeded EmoFeedbackError FailedPrecondition FieldViolation InternalError "
         "InvalidRequest MessageTooLarge NotFound NothingAnswers ResourceExhausted Unauthenticated Unavailable"

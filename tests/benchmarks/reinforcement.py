@@ -2,18 +2,23 @@
 
 Rollouts are those of a run: trajectories from the engine, judged and scored. Windows against the paper's mode (all
 steps noisy and trained, every sample from a noise of its own), rewards streamed against all at the end, one learning
-process against two. As in `speed.py` the two sides of a comparison take turns, so trust the ratios.
+process against two; and the update against that of flow_grpo's own code, where `EMOFEEDBACK_FLOW_GRPO` names a clone of
+it (`reference_learner`). As in `speed.py` the two sides of a comparison take turns, so trust the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
+import torch
+from reference_learner import CLONE, ReferenceLearner, flow_grpo_clone
 from speed import Row, alternate, show
 
 from emofeedback.domain.assessment import Judge
@@ -146,6 +151,44 @@ async def learning_in_two(rollout: Rollout, config: FlowGrpoConfig, runs: int) -
     )
 
 
+def reference_configs(config: FlowGrpoConfig) -> tuple[FlowGrpoConfig, FlowGrpoConfig]:
+    """Two groups of eight pictures, guidance, rank 32, two steps of the optimizer: all steps noisy, and a window."""
+    full = replace(
+        config,
+        groups=2,
+        num_generations=8,
+        sampling=replace(config.sampling, guidance=4.5, mode="full", common_start=False),
+        learner=replace(config.learner, rank=32, lora_alpha=64, optimizer_steps=2),
+    )
+    return full, replace(full, sampling=replace(full.sampling, mode="window"))
+
+
+async def against_flow_grpo(
+    clone: Path, configs: Sequence[FlowGrpoConfig], rollouts: Sequence[Rollout], threads: int, runs: int
+) -> list[Row]:
+    """The update on the rollouts of `reference_configs`, the peer always on the first."""
+    reference, images = ReferenceLearner(clone, configs[0]), configs[0].groups * configs[0].num_generations
+
+    def peer() -> None:
+        torch.set_num_threads(threads)  # as the learner's own
+        reference.update(rollouts[0])
+
+    rows = []
+    for what, config, rollout in zip(("all steps", "window of 2"), configs, rollouts, strict=True):
+        torch.set_num_threads(threads)
+        ours = partial(update, load_learner(config), rollout, config)
+        fast, slow = await alternate(ours, partial(asyncio.to_thread, peer), runs)
+        rows.append(
+            Row(
+                what=f"learning, images/s: {what} / flow_grpo, all steps",
+                ours=f"{images / fast:.2f}",
+                peer=f"{images / slow:.2f}",
+                ratio=f"{slow / fast:.2f}",
+            )
+        )
+    return rows
+
+
 async def update(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfig) -> None:
     advantages = rollout_advantages(rollout, config.rewards.weights, over=config.rewards.scale_rewards)
     await asyncio.to_thread(learner.update, rollout, advantages)
@@ -154,6 +197,8 @@ async def update(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfi
 async def measure(runs: int, groups: int, num_generations: int) -> list[Row]:
     windowed = replace(CONFIGS["nano-window"], groups=groups, num_generations=num_generations)
     full = replace(windowed, sampling=replace(windowed.sampling, mode="full", common_start=False))
+    threads = torch.get_num_threads()  # before an engine has set them
+    clone, compared = flow_grpo_clone(), reference_configs(windowed)
     with tempfile.TemporaryDirectory(prefix="emofeedback-bench-") as store:
         async with engines(windowed, store) as (generator, judge):
             versions = Versions(config=windowed, store=store, base=await generator.model())
@@ -163,9 +208,15 @@ async def measure(runs: int, groups: int, num_generations: int) -> list[Row]:
             )
             rows = [await rolling_out(bench, windowed, full, runs), await streaming_rewards(bench, windowed, runs)]
             rollouts = await bench.roll_out(windowed), await bench.roll_out(full)
+            of_peer = [await bench.roll_out(config) for config in compared] if clone else []
     # The engines are gone: learning has the machine for itself.
+    torch.set_num_threads(threads)
     rows.append(await learning(*rollouts, windowed, full, runs))
     rows.append(await learning_in_two(rollouts[0], windowed, runs))
+    if clone:
+        rows += await against_flow_grpo(clone, compared, of_peer, threads, runs)
+    else:
+        print(f"skipped: the update of flow_grpo's own code; {CLONE} names the folder of a clone", file=sys.stderr)
     return rows
 
 
@@ -174,11 +225,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="counted turns of each comparison (default %(default)s)")
     parser.add_argument("--groups", type=int, default=4, help="of a rollout (default %(default)s)")
-    parser.add_argument("--group-size", type=int, default=8, help="trajectories of a group (default %(default)s)")
+    parser.add_argument("--num-generations", type=int, default=8, help="trajectories of a group (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     silence_libraries()
-    show(asyncio.run(measure(options.runs, options.groups, options.num_generations)), as_json=options.json)
+    show(asyncio.run(measure(options.runs, options.groups, options.group_size)), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -102,6 +102,22 @@ async def test_every_image_gets_an_assessment_on_the_scale(any_judge: Judge) -> 
         assert 0 <= outcome.confidence <= 1
 
 
+@pytest.mark.parametrize("reasoning", [False, True])
+async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning: bool) -> None:
+    for outcome in await any_judge.assess(IMAGES, reasoning=reasoning):
+        assert isinstance(outcome, Assessment)
+        for axis in ("valence", "arousal"):
+            over = getattr(outcome, f"{axis}_distribution")
+            assert SCALE_MIN <= over.low <= getattr(outcome, axis) <= over.high <= SCALE_MAX
+            assert len(over.shares) == 9 and min(over.shares) >= 0 and sum(over.shares) == pytest.approx(1)
+        shares = [felt.share for felt in outcome.emotions]
+        assert {felt.emotion for felt in outcome.emotions} == set(Emotion)
+        assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
+        assert outcome.ranking()[outcome.emotion] == pytest.approx(outcome.confidence, abs=1e-6)
+        assert sum(outcome.ranking("ekman").values()) == pytest.approx(1)
+        assert outcome.dominance is None or SCALE_MIN <= outcome.dominance <= SCALE_MAX
+
+
 async def test_the_reasons_come_where_they_are_asked_for(any_judge: Judge) -> None:
     (silent,) = await any_judge.assess(IMAGES[:1])
     (aloud,) = await any_judge.assess(IMAGES[:1], reasoning=True)
@@ -125,8 +141,12 @@ async def test_a_persons_calibration_corrects_what_it_knows_of_and_nothing_else(
     assert await any_judge.assess(IMAGES) == plain
     for before, after in zip(plain, await any_judge.assess(IMAGES, user="ada"), strict=True):
         assert isinstance(before, Assessment)
-        assert isinstance(after, Assessment) and after == dataclasses.replace(before, valence=after.valence)
+        assert isinstance(after, Assessment) and after == dataclasses.replace(
+            before, valence=after.valence, valence_distribution=after.valence_distribution
+        )
         assert after.valence == pytest.approx(3 + (before.valence - 1) / 4)
+        assert after.valence_distribution is not None
+        assert 3 <= after.valence_distribution.low <= after.valence <= after.valence_distribution.high <= 5
     (aloud,) = await any_judge.assess(IMAGES[:1], reasoning=True, user="ada")
     assert isinstance(aloud, Assessment) and aloud.reasoning and 3 <= aloud.valence <= 5
 

@@ -17,6 +17,7 @@ from PIL import Image
 from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.errors import Unauthenticated, Unavailable
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback.judge.calibration_store import CalibrationStore
 from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, assessment, known_of, look, paint
 from support.scripted_services import ScriptedEngines
@@ -317,6 +318,40 @@ def test_assess_as_json_is_one_object_a_line(
     assert [line["path"] for line in lines] == photos
     assert all({"valence", "arousal", "emotion", "confidence"} < line.keys() for line in lines)
     assert all(line["reasoning"].startswith("It feels like") for line in lines)
+
+
+def test_assess_draws_what_one_picture_makes_people_feel(
+    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("assess", photos[0]) == 0
+    said = capsys.readouterr().out
+    assert "█" * 18 in said and said.count(" to ") == 2 and said.count("4%") == 7
+    assert run("assess", photos[0], "--explain") == 0
+    assert "█" * 18 in capsys.readouterr().out
+    assert run("assess", *photos) == 0
+    assert "█" * 18 not in capsys.readouterr().out
+
+
+def test_assess_as_json_says_how_sure_the_judge_is(
+    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("assess", photos[0], "--json") == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["dominance"] is None
+    for axis in ("valence", "arousal"):
+        over = line[f"{axis}_distribution"]
+        assert over["low"] <= line[axis] <= over["high"] and sum(over["shares"]) == pytest.approx(1, abs=1e-3)
+    assert next(iter(line["emotions"].items())) == (line["emotion"], line["confidence"])
+    assert run("assess", photos[0], "--json", "--taxonomy", "ekman") == 0
+    assert set(json.loads(capsys.readouterr().out)["emotions"]) == set(EKMAN)
+
+
+def test_an_unknown_taxonomy_is_refused_before_a_judge_is_loaded(
+    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("assess", *photos, "--taxonomy", "plutchik") == 2
+    assert capsys.readouterr().err == "error: --taxonomy: is 'plutchik', it must be one of mikels, ekman\n"
+    assert engines.opened == 0
 
 
 def test_the_numbers_of_an_explained_picture_are_those_of_the_rating(

@@ -12,12 +12,14 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from emofeedback import AsyncClient
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.engines.base import Chat
 from emofeedback.judge.engines.completion import Completion
+from emofeedback.judge.image_stream import ImageStream
 from emofeedback.judge.local import LocalJudge
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
@@ -92,7 +94,9 @@ async def served(
     options = [("grpc.max_send_message_length", 2 * LIMITS.message_bytes)]
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
-            yield judge_pb2_grpc.JudgeServiceStub(channel)
+            stub = judge_pb2_grpc.JudgeServiceStub(channel)
+            stub.address = f"127.0.0.1:{port}"  # type: ignore[attr-defined]
+            yield stub
     finally:
         await server.stop(grace=None)
 
@@ -276,6 +280,28 @@ async def test_a_stream_for_a_person_that_nothing_is_known_of_is_refused_before_
     assert of_a_stream == of_a_call
     assert of_a_call.code is (grpc.StatusCode.NOT_FOUND if has_store else grpc.StatusCode.FAILED_PRECONDITION)
     assert not engine.chats
+
+
+async def test_the_sdk_opens_another_stream_where_the_service_has_ended_a_silent_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = []
+
+    def impatient(messages: Any) -> ImageStream:
+        opened.append(messages)
+        return ImageStream(messages, idle_seconds=0.05)
+
+    monkeypatch.setattr("emofeedback.judge.servicer.ImageStream", impatient)
+
+    async def painted_slowly() -> AsyncIterator[tuple[int, bytes]]:
+        for key in range(3):
+            await asyncio.sleep(0.4)
+            yield key, PICTURE
+
+    async with served() as stub, AsyncClient(stub.address) as client:
+        outcomes = [key async for key, _ in client.judge.assess_stream(painted_slowly())]
+    assert outcomes == [0, 1, 2]
+    assert len(opened) == 3
 
 
 async def test_a_client_that_leaves_mid_stream_stops_the_work() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
+from emofeedback.rpc import proxy
 from emofeedback.rpc.proxy import ending_with_its_call
 
 BIG = bytes(64 * 1024)
@@ -82,3 +83,45 @@ async def test_a_handler_that_fails_fails_its_call() -> None:
         return caught.value.code()
 
     assert await serving(handler, read_all) is grpc.StatusCode.UNKNOWN
+
+
+async def test_a_caller_who_reads_nothing_costs_a_few_messages_and_after_a_while_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proxy, "UNREAD_SECONDS", 0.3)
+    made, ended = 0, asyncio.Event()
+
+    async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        nonlocal made
+        try:
+            for _ in range(1000):
+                made += 1
+                await asyncio.sleep(0)
+                yield bytes(2**20)
+        finally:
+            ended.set()
+
+    async def read_nothing(call: Any) -> None:
+        await asyncio.wait_for(ended.wait(), 10)
+        call.cancel()
+
+    await serving(handler, read_nothing)
+    assert made * 2**20 < 2 * proxy.UNREAD_BYTES + 2**20
+
+
+async def test_a_caller_who_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxy, "UNREAD_BYTES", 2 * len(BIG))
+
+    async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        for index in range(30):
+            yield BIG + b"%d" % index
+
+    async def read_slowly(call: Any) -> int:
+        count = 0
+        async for message in call:
+            assert message.endswith(b"%d" % count)
+            count += 1
+            await asyncio.sleep(0.005)
+        return count
+
+    assert await serving(handler, read_slowly) == 30

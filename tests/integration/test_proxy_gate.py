@@ -19,11 +19,15 @@ from ray.serve.generated.serve_pb2 import ListApplicationsRequest, ListApplicati
 from ray.serve.generated.serve_pb2_grpc import RayServeAPIServiceStub, add_RayServeAPIServiceServicer_to_server
 
 from emofeedback import AsyncClient, InternalError, NothingAnswers, ResourceExhausted, RetryPolicy, Unavailable
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
 from emofeedback.rpc.gate import APPLICATIONS, HEALTH_VARIABLE
+from emofeedback.rpc.places import CALLS_VARIABLE, MEBIBYTES_VARIABLE, CallerLimits, Places
 from emofeedback.rpc.proxy import add_services
+from emofeedback.rpc.silence import first_of
 from emofeedback.v1 import judge_pb2
 from emofeedback.v1.judge_pb2_grpc import JudgeServiceStub
+from emofeedback.wire.status import STATUS_KEY, error_from_status
 
 TOKEN = "let-me-in"
 BEARER = ("authorization", f"Bearer {TOKEN}")
@@ -40,6 +44,8 @@ class Routing:
         self.running = ["generator", "judge", "optimizer"]
         self.code: grpc.StatusCode | None = None
         self.raises = False
+        self.go_on = asyncio.Event()
+        self.go_on.set()
 
     def make(self, service_method: str, streaming_type: gRPCStreamingType) -> Callable[..., Any]:
         async def unary(request: Any, context: Any) -> bytes:
@@ -48,6 +54,7 @@ class Routing:
                 set_grpc_code_and_details(context, ResponseStatus(code=code, message="as Ray says it"))
                 return bytes(ListApplicationsResponse(application_names=self.running).SerializeToString())
             self._reach(service_method, context)
+            await self.go_on.wait()
             return judge_pb2.JudgeServiceGetModelResponse().SerializeToString() if self.code is None else b""
 
         async def stream(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -153,6 +160,121 @@ async def test_a_call_without_its_application_is_told_which_metadata_it_lacks(ro
         assert error.code() is grpc.StatusCode.NOT_FOUND
         assert "'generator'" in (error.details() or "") and "'judge'" in (error.details() or "")
     assert not routing.reached
+
+
+async def test_a_stream_on_which_nothing_is_sent_takes_no_place_in_a_replica(
+    routing: Routing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(first_of.__kwdefaults__, "seconds", 0.2)
+    metadata = (BEARER, ("application", "judge"))
+    async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
+        error = await failure(JudgeServiceStub(channel).AssessStream(metadata=metadata).read())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert "nothing was sent for 0.2 s" in (error.details() or "")
+        assert not routing.reached
+        call = JudgeServiceStub(channel).AssessStream(metadata=metadata)
+        await call.write(judge_pb2.AssessStreamRequest())
+        await call.read()
+        assert routing.reached
+
+
+JUDGE = (BEARER, ("application", "judge"))
+
+
+async def until_reached(routing: Routing, calls: int) -> None:
+    while len(routing.reached) < calls:
+        await asyncio.sleep(0.01)
+
+
+def told_to_wait(error: grpc.aio.AioRpcError) -> float:
+    """Seconds until the next try, by RetryInfo."""
+    trailers: Any = error.trailing_metadata()
+    found = error_from_status(dict(trailers)[STATUS_KEY])
+    assert found is not None and found.retry_after is not None
+    return found.retry_after
+
+
+async def test_a_caller_has_so_many_calls_under_way_and_the_next_is_told_when_to_come_back(
+    routing: Routing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CALLS_VARIABLE, "2")
+    routing.go_on.clear()
+    async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
+        model = JudgeServiceStub(channel).GetModel
+        under_way = [model(judge_pb2.JudgeServiceGetModelRequest(), metadata=JUDGE) for _ in range(2)]
+        await until_reached(routing, 2)
+        pauses = set()
+        for _ in range(5):
+            error = await failure(model(judge_pb2.JudgeServiceGetModelRequest(), metadata=JUDGE))
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert error.details() == "2 calls of this caller are under way, as many as may be"
+            pauses.add(told_to_wait(error))
+        assert len(pauses) == 5 and all(0.5 <= pause <= 1.5 for pause in pauses)
+        assert (await HealthStub(channel).Check(health_pb2.HealthCheckRequest())).status
+        routing.go_on.set()
+        await asyncio.gather(*under_way)
+
+
+async def test_a_call_that_is_over_gives_its_place_back() -> None:
+    places = Places(CallerLimits(calls=1, message_bytes=10))
+    for _ in range(3):
+        with places.taken("ada"), places.taken("bob"), places.weighed("ada", 100):
+            with pytest.raises(ResourceExhausted), places.taken("ada"):
+                pass
+            with pytest.raises(ResourceExhausted), places.weighed("ada", 1):
+                pass
+
+
+async def test_a_caller_has_so_many_bytes_under_way(routing: Routing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MEBIBYTES_VARIABLE, "1")
+    routing.go_on.clear()
+    large = judge_pb2.AssessImagesRequest(images=[bytes(2**21)])
+    small = judge_pb2.AssessImagesRequest(images=[bytes(2**19)])
+    async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
+        assess = JudgeServiceStub(channel).AssessImages
+        alone = assess(large, metadata=JUDGE)
+        await until_reached(routing, 1)
+        error = await failure(assess(small, metadata=JUDGE))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "bytes of this caller's requests are under way, 1,048,576 may be" in (error.details() or "")
+        assert told_to_wait(error) > 0
+        routing.go_on.set()
+        await alone
+
+
+async def test_a_caller_who_leaves_gives_its_place_back(routing: Routing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CALLS_VARIABLE, "1")
+    async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
+        stub = JudgeServiceStub(channel)
+        call = stub.AssessStream(metadata=JUDGE)
+        await call.write(judge_pb2.AssessStreamRequest())
+        await until_reached(routing, 1)
+        call.cancel()
+        while True:  # until the server has heard of it
+            try:
+                await stub.GetModel(judge_pb2.JudgeServiceGetModelRequest(), metadata=JUDGE)
+                break
+            except grpc.aio.AioRpcError as error:
+                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("method", ["AssessImages", "AssessStream", "GetModel"])
+async def test_bytes_that_are_no_message_are_the_caller_s_error(routing: Routing, method: str) -> None:
+    path = f"/emofeedback.v1.JudgeService/{method}"
+    async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
+        if method == "AssessStream":
+            error = await failure(channel.stream_stream(path, None, None)(iter([b"\xff\xff"]), metadata=JUDGE).read())
+        else:
+            error = await failure(channel.unary_unary(path, None, None)(b"\xff\xff", metadata=JUDGE))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "request: can't be read as a message of this method"
+    assert not routing.reached
+
+
+def test_limits_that_are_no_numbers_are_named() -> None:
+    with pytest.raises(FailedPrecondition, match=rf"^{CALLS_VARIABLE} is 'many' in the environment, it must be a w"):
+        CallerLimits.of({CALLS_VARIABLE: "many"})
+    assert CallerLimits.of({MEBIBYTES_VARIABLE: "3"}) == CallerLimits(message_bytes=3 * 2**20)
 
 
 async def test_a_method_that_is_none_is_unimplemented(routing: Routing) -> None:

@@ -202,6 +202,8 @@ async def test_a_retry_creates_no_second_run(tmp_path: Path) -> None:
         (lambda t: t.create(RunRequest(name="a/b", config="seed = 1")), InvalidRequest, "name: is 'a/b'"),
         (lambda t: t.create(RunRequest(name="calm")), InvalidRequest, "config: is empty"),
         (lambda t: t.create(RunRequest(name="calm", config="x = [")), InvalidRequest, "config: is not TOML"),
+        (lambda t: t.create(RunRequest(name="calm", config=9000 * "a." + "b=1")), InvalidRequest, "is nested too dee"),
+        (lambda t: t.create(RunRequest(name="calm", config="seed = " + 5000 * "9")), InvalidRequest, "is not TOML"),
         (lambda t: t.create(RunRequest(name="calm", config="colour = 1")), InvalidRequest, "config.colour"),
         (
             lambda t: t.create(RunRequest(name="calm", config="num_generations = 1")),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, PngImagePlugin
 
-from emofeedback.domain.affect import LEXICON, AffectPoint, distance
+from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion, distance
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Conversation, Decoding
 from emofeedback.domain.errors import NotFound
 from emofeedback.domain.generation import (
@@ -33,6 +33,7 @@ from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.recipe import PictureRecipe, with_recipe
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
 from emofeedback.judge.calibration import AxisCalibration, Calibration
+from emofeedback.judge.certainty import distribution, ranked
 
 if TYPE_CHECKING:
     from emofeedback.judge.calibration_store import CalibrationStore
@@ -90,10 +91,19 @@ def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: Mo
 
 
 def assessment(valence: float, arousal: float, reasoning: str = "") -> Assessment:
-    """An assessment at a point, with the emotion whose word lies nearest."""
+    """An assessment at a point, with the emotion whose word lies nearest, the others alike, and exact ratings."""
     point = AffectPoint(valence, arousal)
     emotion = min(LEXICON, key=lambda emotion: distance(LEXICON[emotion].point, point))
-    return Assessment(valence=valence, arousal=arousal, emotion=emotion, confidence=0.75, reasoning=reasoning)
+    return Assessment(
+        valence=valence,
+        arousal=arousal,
+        emotion=emotion,
+        confidence=0.75,
+        reasoning=reasoning,
+        valence_distribution=distribution({valence: 1.0}, valence),
+        arousal_distribution=distribution({arousal: 1.0}, arousal),
+        emotions=ranked({**dict.fromkeys(Emotion, 0.25 / 7), emotion: 0.75}),
+    )
 
 
 def arbitrary_feeling(picture: Picture) -> AssessmentOutcome:

@@ -54,6 +54,27 @@ def carrying(kind: bytes, length: int, *, behind: bool = False) -> bytes:
     return plain[:place] + chunk + plain[place:]
 
 
+def chunked(kind: bytes, body: bytes, count: int) -> bytes:
+    """A PNG with so many chunks of a kind before its picture."""
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    plain = encoded(red())
+    place = plain.index(b"IDAT") - 4
+    return plain[:place] + count * chunk + plain[place:]
+
+
+def commented(count: int) -> bytes:
+    """A JPEG with so many comments before its picture."""
+    plain = encoded(red(), "JPEG")
+    return plain[:2] + count * b"\xff\xfe\x00\x02" + plain[2:]
+
+
+def scanned(count: int, size: tuple[int, int] = (16, 12)) -> bytes:
+    """A progressive JPEG of ten scans, whose last one is there so many more times."""
+    plain = encoded(red(size=size), "JPEG", progressive=True)
+    last = plain.rindex(b"\xff\xda")
+    return plain[:-2] + count * plain[last:-2] + plain[-2:]
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is empty"),
     "text": (lambda: b"not a picture at all", "is not a readable PNG, JPEG or WebP"),
@@ -71,6 +92,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "endless text": (lambda: carrying(b"zTXt", 17 * 2**20), "carries a text or a color profile of over 16,777,216 by"),
     "endless text behind": (lambda: carrying(b"iTXt", 17 * 2**20, behind=True), "carries a text or a color profile"),
     "an endless profile": (lambda: carrying(b"iCCP", 17 * 2**20), "carries a text or a color profile of over"),
+    "too many scans": (lambda: scanned(200, (2000, 2000)), "2000 x 2000 pixels in 210 scans, all scans together may"),
+    "too many comments": (lambda: commented(20_001), "is made of over 20,000 parts"),
+    "too many chunks": (lambda: chunked(b"prIv", b"", 20_001), "is made of over 20,000 parts"),
+    "two profiles": (lambda: chunked(b"iCCP", b"printer\0\0" + zlib.compress(b"a"), 2), "carries 2 color profiles"),
     "a line": (
         lambda: encoded(red(size=(2020, 20))),
         "2020 x 20 pixels, its longer side may be at most 100 times",
@@ -99,6 +124,9 @@ WHITE = (255, 255, 255)
 ACCEPTED: dict[str, tuple[Callable[[], bytes], tuple[int, int, int], tuple[int, int, int]]] = {
     "PNG": (lambda: encoded(red()), RED, RED),
     "JPEG": (lambda: encoded(red(), "JPEG", quality=95), RED, RED),
+    "progressive JPEG": (lambda: encoded(red(), "JPEG", quality=95, progressive=True), RED, RED),
+    "JPEG of many small scans": (lambda: scanned(200), RED, RED),
+    "JPEG of many comments": (lambda: commented(1000), RED, RED),
     "WebP": (lambda: encoded(red(), "WEBP", lossless=True), RED, RED),
     "a long text": (lambda: carrying(b"tEXt", 3 * 2**20), RED, RED),
     "a long packed text": (lambda: carrying(b"zTXt", 3 * 2**20), RED, RED),

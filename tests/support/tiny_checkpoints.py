@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from emofeedback.domain.generation import ModelInfo
-from emofeedback.generator.policy_store import MANIFEST, Manifest, weights_digest
+from emofeedback.generator.policy_store import MANIFEST, Manifest, Sampling, weights_digest
 from emofeedback.generator.policy_store import WEIGHTS as POLICY_WEIGHTS
 from emofeedback.generator.preflight import WEIGHTED
 from emofeedback.profiles.builtin import SD35_MEDIUM_PROFILE
@@ -153,12 +153,13 @@ def tiny_sd3_settings(folder: Path, **changes: Any) -> GeneratorSettings:
         "device": "cpu",
         "dtype": "float32",
         "max_text_tokens": 24,
+        "compile_blocks": False,
         "minimum_gpu_memory_gib": 0.0,
     }
     return replace(SD35_MEDIUM_PROFILE.generator, **{**tiny, **changes})
 
 
-def save_tiny_policy(folder: Path, base: Path, *, seed: int = 1) -> Path:
+def save_tiny_policy(folder: Path, base: Path, *, seed: int = 1, sampling: Sampling | None = None) -> Path:
     """A policy of rank 2 on the attention of a tiny SD3, strong enough to change its pictures."""
     transformer = SD3Transformer2DModel.from_pretrained(base / "transformer")
     transformer.add_adapter(LoraConfig(r=2, lora_alpha=16, target_modules=["to_q", "to_v"], init_lora_weights=False))
@@ -166,7 +167,17 @@ def save_tiny_policy(folder: Path, base: Path, *, seed: int = 1) -> Path:
     weights = get_peft_model_state_dict(transformer)
     weights = {name: torch.randn(weight.shape, generator=generator) for name, weight in weights.items()}
     model = ModelInfo(name=base.name, digest=digest(base, WEIGHTED))
-    publish(str(folder.parent), folder.name, weights, rank=2, alpha=16, base=model, run="tiny", step=seed)
+    publish(
+        str(folder.parent),
+        folder.name,
+        weights,
+        rank=2,
+        alpha=16,
+        base=model,
+        run="tiny",
+        step=seed,
+        sampling=sampling,
+    )
     return folder
 
 

@@ -21,6 +21,10 @@ COMMANDS = {
     "judge-grpo": ("emofeedback_trainer.judge.grpo_cli", "train the judge by GRPO on a data folder"),
     "judge-compare": ("emofeedback_trainer.judge.comparison_cli", "what each part of the judge's training is worth"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to make what a target asks for"),
+    "distill-steps": (
+        "emofeedback_trainer.distillation.cli",
+        "make a policy that paints in a few steps what another paints in many",
+    ),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
     "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),

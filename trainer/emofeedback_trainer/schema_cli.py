@@ -9,11 +9,13 @@ from typing import Any
 
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import schema
+from emofeedback_trainer.distillation.config import CONFIGS as DISTILLATIONS
 from emofeedback_trainer.flow_grpo.config import CONFIGS
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS
 
 _CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "flow-grpo": CONFIGS,
+    "distill-steps": DISTILLATIONS,
     "judge-sft": SFT_CONFIGS,
     "judge-grpo": GRPO_CONFIGS,
 }

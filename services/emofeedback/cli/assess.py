@@ -19,9 +19,11 @@ from rich.table import Table
 
 from emofeedback.backends import Engines
 from emofeedback.cli.display import loading
+from emofeedback.cli.feeling import drawing
 from emofeedback.cli.pictures import pictures_in, read_picture
-from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution, Judge
 from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
+from emofeedback.domain.taxonomies import check_taxonomy
 from emofeedback.domain.validation import check_user
 from emofeedback.observability.consoles import Consoles
 
@@ -30,35 +32,43 @@ _BATCH = 16
 _UNFAMILIAR = "not a picture of this judge's world: its reading means little"
 
 
-def assess(paths: Sequence[Path], *, explain: bool, user: str, engines: Engines, consoles: Consoles) -> bool:
-    """Prints a table, with `explain` a paragraph for each image, or for programs one JSON object a line.
+def assess(
+    paths: Sequence[Path], *, explain: bool, taxonomy: str, user: str, engines: Engines, consoles: Consoles
+) -> bool:
+    """Prints a table, with `explain` a paragraph for each image, or for programs one JSON object a line. Of one image,
+    and in paragraphs, the distributions and the emotions' shares are drawn as well.
 
     A picture that is not of the judge's world is judged all the same, and said to be one.
 
     Args:
         explain: ask for reasons as well; valence, arousal, emotion and confidence stay those of the short rating.
         paths: pictures, folders of some, `-` for standard input.
+        taxonomy: the names for the emotions' shares, as for `Assessment.ranking`.
         user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
     Returns:
         True where all images could be judged; the others are named as errors.
 
     Raises:
+        InvalidRequest: there is no such taxonomy, or no person can have such an id.
         EmoFeedbackError: the judge could not be reached or loaded.
     """
+    check_taxonomy(taxonomy)
     check_user(user, required=False)
     files, all_judged = pictures_in(paths, consoles)
     if not files:
         return False
     table = _table()
     unfamiliar: list[Path] = []
+    seen: list[Assessment] = []
 
     def show(path: Path, assessment: Assessment) -> None:
         if consoles.for_programs:
-            consoles.say(json.dumps(_record(path, assessment, explain)))
+            consoles.say(json.dumps(_record(path, assessment, explain, taxonomy)))
         elif explain:
-            _explain(path, assessment, consoles)
+            _explain(path, assessment, taxonomy, consoles)
         else:
+            seen.append(assessment)
             table.add_row(str(path), *_values(assessment), style=_style(assessment))
             if assessment.in_domain is False:
                 unfamiliar.append(path)
@@ -84,6 +94,8 @@ def assess(paths: Sequence[Path], *, explain: bool, user: str, engines: Engines,
     all_judged &= asyncio.run(judge_all())
     if table.row_count:
         consoles.out.print(table)
+    if len(files) == len(seen) == 1 and (drawn := drawing(seen[0], taxonomy)):
+        consoles.out.print(drawn)
     for path in unfamiliar:
         consoles.say(f"{path}: {_UNFAMILIAR}")
     return all_judged
@@ -109,7 +121,7 @@ def _explained(outcome: AssessmentOutcome, words: AssessmentOutcome) -> Assessme
     return replace(outcome, reasoning=words.reasoning if isinstance(words, Assessment) else "")
 
 
-def _record(path: Path, assessment: Assessment, explain: bool) -> dict[str, Any]:
+def _record(path: Path, assessment: Assessment, explain: bool, taxonomy: str) -> dict[str, Any]:
     record = {
         "path": str(path),
         "valence": round(assessment.valence, 4),
@@ -118,17 +130,30 @@ def _record(path: Path, assessment: Assessment, explain: bool) -> dict[str, Any]
         "confidence": round(assessment.confidence, 4),
         "in_domain": assessment.in_domain,
         "domain_score": None if assessment.domain_score is None else round(assessment.domain_score, 4),
+        "dominance": None if assessment.dominance is None else round(assessment.dominance, 4),
+        "valence_distribution": _distribution(assessment.valence_distribution),
+        "arousal_distribution": _distribution(assessment.arousal_distribution),
+        "emotions": {name: round(share, 4) for name, share in assessment.ranking(taxonomy).items()},
     }
     return {**record, "reasoning": assessment.reasoning} if explain else record
 
 
-def _explain(path: Path, assessment: Assessment, consoles: Consoles) -> None:
+def _distribution(over: Distribution | None) -> dict[str, Any] | None:
+    if over is None:
+        return None
+    shares = [round(share, 4) for share in over.shares]
+    return {"shares": shares, "low": round(over.low, 4), "high": round(over.high, 4)}
+
+
+def _explain(path: Path, assessment: Assessment, taxonomy: str, consoles: Consoles) -> None:
     """The image's name, its numbers, and the judge's words under them."""
     valence, arousal, emotion, confidence = _values(assessment)
     consoles.out.print(str(path), style="bold", soft_wrap=True)
     consoles.say(f"  valence {valence}, arousal {arousal}, {emotion} {confidence}")
     if assessment.in_domain is False:
         consoles.say(f"  {_UNFAMILIAR}")
+    if drawn := drawing(assessment, taxonomy):
+        consoles.out.print(drawn)
     consoles.out.print(Padding(assessment.reasoning or "No reason given.", (0, 0, 1, 2)))
 
 

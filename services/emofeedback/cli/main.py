@@ -16,6 +16,7 @@ from emofeedback.cli.deploy import command as deploy
 from emofeedback.cli.options import command_parser
 from emofeedback.cli.parsing import parse_with, reported
 from emofeedback.domain.affect import Emotion, emotion_named
+from emofeedback.domain.callers import at_priority
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.observability.console import escape_what_has_no_code
 
@@ -89,7 +90,14 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
         case "assess":
             from emofeedback.cli.assess import assess
 
-            return assess(options.image, explain=options.explain, user=options.user, engines=engines, consoles=consoles)
+            return assess(
+                options.image,
+                explain=options.explain,
+                taxonomy=options.taxonomy,
+                user=options.user,
+                engines=engines,
+                consoles=consoles,
+            )
         case "reproduce":
             from emofeedback.cli.recipes import reproduce
 
@@ -115,7 +123,8 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
                 images=options.images,
                 seed=options.seed,
             )
-            sweep(asked, out=_out(options), resume=options.resume, engines=engines, consoles=consoles)
+            with at_priority("batch"):
+                sweep(asked, out=_out(options), resume=options.resume, engines=engines, consoles=consoles)
     return True
 
 
@@ -131,15 +140,16 @@ def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -
         raise InvalidRequest.of("prompts", "has no effect beside PROMPT: give one of the two")
     with _drawing("create --prompts"):
         from emofeedback.cli.batch import batch
-    batch(
-        options.prompts,
-        lambda row: _request(argparse.Namespace(**{**vars(options), **row}), consoles),
-        out=_out(options, options.prompts.stem),
-        resume=options.resume,
-        strict=options.strict,
-        engines=engines,
-        consoles=consoles,
-    )
+    with at_priority("batch"):
+        batch(
+            options.prompts,
+            lambda row: _request(argparse.Namespace(**{**vars(options), **row}), consoles),
+            out=_out(options, options.prompts.stem),
+            resume=options.resume,
+            strict=options.strict,
+            engines=engines,
+            consoles=consoles,
+        )
     return True
 
 

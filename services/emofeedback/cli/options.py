@@ -11,6 +11,7 @@ from emofeedback.cli.deploy import command as deploy
 from emofeedback.cli.parsing import Parser
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
+from emofeedback.domain.taxonomies import TAXONOMIES
 
 _EXAMPLES = """examples:
   emofeedback create "a house by the lake" --emotion contentment
@@ -39,6 +40,7 @@ _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
   emofeedback assess runs/lake/round-*/*.png --json | sort
   emofeedback assess photo.jpg --explain
+  emofeedback assess photo.jpg --taxonomy ekman      shares of Ekman's six emotions instead of Mikels' eight
   emofeedback assess holidays/ --json                all pictures in a folder and below it
   curl --silent https://example.org/a.jpg | emofeedback assess -
   emofeedback assess photo.jpg --user ada --calibrations runs/people     as ada would rate it
@@ -167,6 +169,12 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
         "--explain",
         action="store_true",
         help="add the judge's reasons, thought aloud after the rating; slower. The numbers stay those of the rating",
+    )
+    parser.add_argument(
+        "--taxonomy",
+        default="mikels",
+        metavar="NAME",
+        help=f"names for the emotions' shares: {' or '.join(TAXONOMIES)} (default %(default)s)",
     )
     _add_engines(parser)
     _add_person(parser)

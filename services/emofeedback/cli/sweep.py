@@ -26,6 +26,7 @@ from emofeedback.runs.directory import RESULT, RunDirectory, claim
 from emofeedback.runs.plane import Cell, draw_plane, grid_targets, share_out
 from emofeedback.runs.run import image_path
 from emofeedback.storage.files import held, write_json, write_whole
+from emofeedback.storage.texts import parse_json
 
 PICTURE = "plane.png"
 MIN_GRID, MAX_GRID = 2, 9
@@ -187,7 +188,7 @@ def _require_same(asked: Sweep, out: Path, engines: Engines) -> None:
     if not path.exists():
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
         for name, now in _asked_to_json(asked, engines).items():
             if found[name] != now:
                 raise InvalidRequest.of(name, f"the sweep in {out} was started with {found[name]!r}, not {now!r}")

@@ -1,4 +1,7 @@
-"""Assessing images as they come, over breaks: what was sent and not answered is sent again."""
+"""Assessing images as they come, over breaks: what was sent and not answered is sent again.
+
+No call is open while there is nothing to send: a service ends those that are silent.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ async def assess_stream(
     effort = connection.effort()
     unanswered: dict[int, bytes] = {}
     async with _Source.of(images) as source:
-        while True:
+        while unanswered or await _take(source, unanswered) is not None:
             sending = _requests(unanswered, source, user)
             try:
                 async with aclosing(connection.events(JUDGE, "AssessStream", sending, effort)) as responses:
@@ -42,18 +45,28 @@ async def assess_stream(
                     raise ended_early("AssessStream", connection.address)
                 return
             except EmoFeedbackError as error:
+                source.release()
                 source.raise_failure()
-                await effort.pause_after(error)
+                if unanswered or not error.retryable:
+                    await effort.pause_after(error)
+        source.raise_failure()
 
 
 async def _requests(unanswered: dict[int, bytes], source: _Source, user: str) -> AsyncIterator[pb.AssessStreamRequest]:
     """What one try sends: first again what is unanswered, then what comes."""
     for key, image in list(unanswered.items()):
         yield pb.AssessStreamRequest(key=key, image=image, user=user)
-    while (keyed := await source.next()) is not None:
-        key, image = keyed
-        unanswered[key] = image
-        yield pb.AssessStreamRequest(key=key, image=image, user=user)
+    while (key := await _take(source, unanswered)) is not None:
+        yield pb.AssessStreamRequest(key=key, image=unanswered[key], user=user)
+
+
+async def _take(source: _Source, unanswered: dict[int, bytes]) -> int | None:
+    """Waits for the next image, which is unanswered from then on; returns its key, None at the end."""
+    keyed = await source.next()
+    if keyed is None:
+        return None
+    key, unanswered[key] = keyed
+    return key
 
 
 class _Source:
@@ -63,6 +76,7 @@ class _Source:
         self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue(_SENT_AHEAD)
         self._failure: Exception | None = None
         self._ended = False
+        self._waiting: asyncio.Future[tuple[int, bytes] | None] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -86,11 +100,21 @@ class _Source:
     async def next(self) -> tuple[int, bytes] | None:
         """The next image; None at the end, every time it is asked."""
         if not self._ended:
-            keyed = await self._queue.get()
+            self._waiting = asyncio.ensure_future(self._queue.get())
+            try:
+                keyed = await self._waiting
+            finally:
+                self._waiting = None
             if keyed is not None:
                 return keyed
             self._ended = True
         return None
+
+    def release(self) -> None:
+        """Ends the wait of a call that is over: gRPC goes on reading for one that the server ended, and would take
+        the next image for nobody."""
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def raise_failure(self) -> None:
         """Raises what the caller's iterator raised."""

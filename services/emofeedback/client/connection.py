@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from emofeedback.client.channel import TLS, open_channel, parse_address, require_no_fork
 from emofeedback.client.failures import ended_early, error_from_rpc, timed_out, too_large
 from emofeedback.client.retries import Deadlines, Keepalive, RetryBucket, RetryPolicy, Waiting
+from emofeedback.domain.callers import PRIORITY_KEY, Priority, calling
 from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest, NothingAnswers
 from emofeedback.domain.limits import LIMITS
 from emofeedback.observability.tracing import outgoing
@@ -50,6 +51,7 @@ class Connection:
         retry: RetryPolicy,
         deadlines: Deadlines,
         keepalive: Keepalive,
+        priority: Priority | None,
     ) -> None:
         if not (token.isascii() and token.isprintable()):
             raise InvalidRequest.of("token", "holds characters other than printable ASCII, no metadata can carry it")
@@ -57,6 +59,7 @@ class Connection:
         self._target, secure = parse_address(address)
         self._tls = tls or (TLS() if secure else None)
         self._token = token
+        self._priority = priority
         self._retry = retry
         self._retries = RetryBucket(retry.retries_per_second)
         self._deadlines = deadlines
@@ -168,6 +171,8 @@ class Connection:
         if self._channel is None:
             self._channel = open_channel(self._target, self._tls, self._options)
         metadata = [("application", service.application), *carrier]
+        if priority := calling().priority or self._priority:
+            metadata.append((PRIORITY_KEY, priority))
         if self._token:
             metadata.append(("authorization", f"Bearer {self._token}"))
         call = getattr(service.stub(self._channel), method)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from emofeedback.domain.errors import EmoFeedbackError, NothingAnswers
 
+_LONGEST_TOLD = 600.0
+"""Seconds; a server that says a later time than that from now is not believed."""
+
 log = logging.getLogger("emofeedback.client")
 
 
@@ -74,7 +77,7 @@ class RetryPolicy:
     def pause(self, failures: int, error: EmoFeedbackError) -> float:
         """Seconds to wait after so many failures in a row, of whichever kind."""
         if error.retry_after is not None:
-            return error.retry_after
+            return min(max(error.retry_after, 0.0), _LONGEST_TOLD)
         longest = self.maximum_backoff
         # Past this many the pause is the longest anyway, and the power may be too large for a float.
         backoff = min(self.initial_backoff * self.multiplier ** min(failures - 1, 64), longest)

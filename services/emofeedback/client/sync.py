@@ -16,6 +16,7 @@ from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.trainer import TrainerClient
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding, Judge
+from emofeedback.domain.callers import Priority
 from emofeedback.domain.generation import (
     GenerationEvent,
     GenerationRequest,
@@ -121,14 +122,19 @@ class Client(Services):
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         deadlines: Deadlines = Deadlines(),  # noqa: B008
         keepalive: Keepalive = Keepalive(),  # noqa: B008
+        priority: Priority | None = None,
     ) -> None:
         """`address` is HOST:PORT, or https://HOST[:PORT], which is TLS with the usual authorities; with `tls` both are
-        TLS on its terms. The bearer `token` goes with every call. Nothing is sent before the first call.
+        TLS on its terms. The bearer `token` goes with every call. `priority` says how urgent its calls are where the
+        services have more to do than they can; None: a call for a few pictures is interactive, one for many is a batch,
+        one for trajectories comes last. Nothing is sent before the first call.
 
         Raises:
             InvalidRequest: the address is neither, or the token is not printable ASCII.
         """
-        self._client = AsyncClient(address, token=token, tls=tls, retry=retry, deadlines=deadlines, keepalive=keepalive)
+        self._client = AsyncClient(
+            address, token=token, tls=tls, retry=retry, deadlines=deadlines, keepalive=keepalive, priority=priority
+        )
         super().__init__(self._client)
         self.trainer = SyncTrainer(self._client.trainer)
 

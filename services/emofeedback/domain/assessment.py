@@ -11,6 +11,32 @@ from typing import Literal, Protocol
 
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.taxonomies import told_in
+
+INTERVAL = 0.8
+"""How often a rating should lie within its `Distribution.low` to `high`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """How sure a judge is of one rating."""
+
+    shares: tuple[float, ...]
+    """Probability of each whole rating, 1 to 9: nine numbers that sum to 1."""
+    low: float
+    """From here, on 1-9, ..."""
+    high: float
+    """... to here it lies with a probability of `INTERVAL`, by the judge's own word or, where that was measured
+    (`judge.certainty`), in truth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmotionShare:
+    """How much of one emotion there is in what a picture makes people feel."""
+
+    emotion: Emotion
+    share: float
+    """Its probability among the eight, in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +53,14 @@ class Assessment:
     domain_score: float | None = None
     """How surprising the picture is to a judge that learned one small world: minus the binary logarithm of the
     probability that it is of that world, in bits. 0: it is; 1: even odds; 3: one in eight. None: it can't tell."""
+    dominance: float | None = None
+    """In [1, 9], helpless to in control; None for a judge that didn't say it, such as one that hasn't learned it."""
+    valence_distribution: Distribution | None = None
+    """None where the judge's probabilities aren't known."""
+    arousal_distribution: Distribution | None = None
+    """Likewise."""
+    emotions: tuple[EmotionShare, ...] = ()
+    """All eight, most felt first, shares summing to 1; empty where the judge's probabilities aren't known."""
 
     @property
     def in_domain(self) -> bool | None:
@@ -38,6 +72,15 @@ class Assessment:
     def point(self) -> AffectPoint:
         """Its place on the plane."""
         return AffectPoint(self.valence, self.arousal)
+
+    def ranking(self, taxonomy: str = "mikels") -> dict[str, float]:
+        """The emotions' shares, most felt first, by the names of a taxonomy: `mikels`' eight, or `ekman`'s six and
+        neutral (`taxonomies.told_in`). Empty where the judge's probabilities aren't known.
+
+        Raises:
+            InvalidRequest: there is no such taxonomy.
+        """
+        return told_in(taxonomy, {felt.emotion: felt.share for felt in self.emotions})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_VIOLATIONS = 8
+"""So many of a request's violations are told: with more, a call's trailers would be over gRPC's 8 KiB."""
+
 
 @dataclass(frozen=True)
 class FieldViolation:

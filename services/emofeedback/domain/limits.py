@@ -13,6 +13,8 @@ class Limits:
     images_per_call: int = 64
     """Also the most images a round of the loop may have."""
     rounds: int = 20
+    rejections: int = 1000
+    """Rejected replies in one round of a run that is resumed."""
     steps: int = 200
     guidance: float = 50.0
     smallest_noise_level: float = 0.001
@@ -23,6 +25,9 @@ class Limits:
     seed: int = 2**63 - 1
     image_pixels: int = 40_000_000
     """Refused from the header alone, before anything is decoded."""
+    image_scan_pixels: int = 500_000_000
+    """Pixels of a JPEG times its scans, which are 10 in what libjpeg writes: the decoder's work, however few its bytes.
+    Told from its structure alone."""
     image_aspect: float = 100.0
     """Longer side by shorter side; Qwen2.5-VL's own limit is 200, scaling down rounds the shorter side."""
     conversations_per_call: int = 64

@@ -1,34 +1,57 @@
 """Are requests within their limits? The same questions on the wire, in process and in the command.
 
-Each function raises `InvalidRequest` with every violation it finds: the field under its dotted proto name, what is
-wrong with it, and the limit.
+Each function raises `InvalidRequest` with what it finds, `MAX_VIOLATIONS` at most: the field under its dotted proto
+name, what is wrong with it, and the limit. The entries of a list are looked at only where there may be so many.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import get_args
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import TypeVar, get_args
 
 from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
-from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Conversation, Decoding
-from emofeedback.domain.errors import FieldViolation, InvalidRequest
+from emofeedback.domain.assessment import (
+    Assessment,
+    AssessmentOutcome,
+    Conversation,
+    Decoding,
+    Distribution,
+    Message,
+)
+from emofeedback.domain.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest, NoiseKind, NoiseWindow, TrajectoryRequest
 from emofeedback.domain.limits import LIMITS
-from emofeedback.domain.optimization import GradientRequest, LossRequest, OptimizationRequest, Resume, UpdateRequest
+from emofeedback.domain.optimization import (
+    Candidate,
+    GradientRequest,
+    LossRequest,
+    OptimizationRequest,
+    Proposal,
+    Resume,
+    Round,
+    UpdateRequest,
+)
 from emofeedback.domain.text import did_you_mean
 from emofeedback.domain.training import RunRequest
 
+Item = TypeVar("Item")
 Violations = Iterator[FieldViolation]
+
+
+def check_most(field: str, items: Sequence[object], limit: int) -> None:
+    """A list, before anything is made of its entries: 64 MiB may hold millions."""
+    if len(items) > limit:
+        _raise(_count(field, len(items), limit))
 
 
 def check_generation_request(request: GenerationRequest) -> None:
     """One call of the generator."""
     _raise(
         _text("prompt", request.prompt),
-        _count("seeds", len(request.seeds), LIMITS.images_per_call),
-        *(_number(f"seeds[{i}]", seed, 0, LIMITS.seed) for i, seed in enumerate(request.seeds)),
+        _seeds(request.seeds),
         _text("negative_prompt", request.negative_prompt, required=False),
         _optional("steps", request.steps, 1, LIMITS.steps),
         _optional("guidance", request.guidance, 1, LIMITS.guidance),
@@ -41,8 +64,7 @@ def check_trajectory_request(request: TrajectoryRequest) -> None:
     """One group of trajectories."""
     _raise(
         _text("prompt", request.prompt),
-        _count("seeds", len(request.seeds), LIMITS.images_per_call),
-        *(_number(f"seeds[{i}]", seed, 0, LIMITS.seed) for i, seed in enumerate(request.seeds)),
+        _seeds(request.seeds),
         _number("steps", request.steps, 1, LIMITS.steps),
         _optional("start_seed", request.start_seed, 0, LIMITS.seed),
         _window("window", request.window, request.steps),
@@ -93,16 +115,14 @@ def check_comparison(text: str, candidates: Sequence[str]) -> None:
     """A text and the texts to compare with it."""
     _raise(
         _text("text", text),
-        _count("candidates", len(candidates), LIMITS.images_per_call),
-        *(_text(f"candidates[{i}]", candidate) for i, candidate in enumerate(candidates)),
+        _each("candidates", candidates, LIMITS.images_per_call, _text),
     )
 
 
 def check_conversations(conversations: Sequence[Conversation], decoding: Decoding) -> None:
     """Conversations with images, and how their replies are sampled."""
     _raise(
-        _count("conversations", len(conversations), LIMITS.conversations_per_call),
-        *(_conversation(f"conversations[{i}]", turns) for i, turns in enumerate(conversations)),
+        _each("conversations", conversations, LIMITS.conversations_per_call, _conversation),
         _number("decoding.max_new_tokens", decoding.max_new_tokens, 1, LIMITS.new_tokens),
         _number("decoding.temperature", decoding.temperature, 0, LIMITS.temperature),
         _number("decoding.seed", decoding.seed, 0, LIMITS.seed),
@@ -112,8 +132,7 @@ def check_conversations(conversations: Sequence[Conversation], decoding: Decodin
 def check_loss_request(request: LossRequest) -> None:
     """Step 1 of the loop."""
     _raise(
-        _count("assessments", len(request.assessments), LIMITS.images_per_call),
-        *(_assessment(f"assessments[{i}]", a) for i, a in enumerate(request.assessments)),
+        _each("assessments", request.assessments, LIMITS.images_per_call, _assessment),
     )
 
 
@@ -198,7 +217,7 @@ def target_from(valence: float | None, arousal: float | None, emotion: str | Non
 
 
 def _raise(*checks: Iterable[FieldViolation]) -> None:
-    violations = [violation for check in checks for violation in check]
+    violations = list(islice(chain.from_iterable(checks), MAX_VIOLATIONS))
     if violations:
         raise InvalidRequest(*violations)
 
@@ -223,6 +242,18 @@ def _count(field: str, count: int, limit: int) -> Violations:
         yield FieldViolation(field, f"is empty, 1 to {limit} are needed")
     elif count > limit:
         yield FieldViolation(field, f"has {count} entries, at most {limit} are allowed")
+
+
+def _each(field: str, items: Sequence[Item], limit: int, check: Callable[[str, Item], Violations]) -> Violations:
+    """How many there are; where there may be so many, each of them."""
+    yield from _count(field, len(items), limit)
+    if len(items) <= limit:
+        for i, item in enumerate(items):
+            yield from check(f"{field}[{i}]", item)
+
+
+def _seeds(seeds: Sequence[int]) -> Violations:
+    yield from _each("seeds", seeds, LIMITS.images_per_call, lambda field, seed: _number(field, seed, 0, LIMITS.seed))
 
 
 def _text(field: str, text: str, *, required: bool = True, limit: int = LIMITS.prompt_characters) -> Violations:
@@ -288,9 +319,7 @@ def _image(field: str, image: bytes) -> Violations:
 
 
 def _images(field: str, images: Sequence[bytes]) -> Violations:
-    yield from _count(field, len(images), LIMITS.images_per_call)
-    for i, image in enumerate(images):
-        yield from _image(f"{field}[{i}]", image)
+    yield from _each(field, images, LIMITS.images_per_call, _image)
 
 
 def _assessment(field: str, assessment: Assessment) -> Violations:
@@ -298,18 +327,39 @@ def _assessment(field: str, assessment: Assessment) -> Violations:
     yield from _number(f"{field}.arousal", assessment.arousal, SCALE_MIN, SCALE_MAX)
     yield from _number(f"{field}.confidence", assessment.confidence, 0, 1)
     yield from _optional(f"{field}.domain_score", assessment.domain_score, 0, math.inf)
+    yield from _optional(f"{field}.dominance", assessment.dominance, SCALE_MIN, SCALE_MAX)
+    for name in ("valence_distribution", "arousal_distribution"):
+        if (axis := getattr(assessment, name)) is not None:
+            yield from _distribution(f"{field}.{name}", axis)
+    for i, felt in enumerate(assessment.emotions):
+        yield from _number(f"{field}.emotions[{i}].share", felt.share, 0, 1)
+    if len({felt.emotion for felt in assessment.emotions}) < len(assessment.emotions):
+        yield FieldViolation(f"{field}.emotions", "names an emotion twice")
+
+
+def _distribution(field: str, axis: Distribution) -> Violations:
+    steps = int(SCALE_MAX - SCALE_MIN) + 1
+    if len(axis.shares) != steps:
+        yield FieldViolation(f"{field}.shares", f"has {len(axis.shares)} entries, it must have {steps}")
+    for i, share in enumerate(axis.shares):
+        yield from _number(f"{field}.shares[{i}]", share, 0, 1)
+    for end, value in (("low", axis.low), ("high", axis.high)):
+        yield from _number(f"{field}.{end}", value, SCALE_MIN, SCALE_MAX)
 
 
 def _conversation(field: str, turns: Conversation) -> Violations:
-    yield from _count(f"{field}.messages", len(turns), LIMITS.conversation_messages)
-    for i, message in enumerate(turns):
-        yield from _count(f"{field}.messages[{i}].parts", len(message.parts), LIMITS.message_parts)
-        for j, part in enumerate(message.parts):
-            where = f"{field}.messages[{i}].parts[{j}]"
-            if isinstance(part, bytes):
-                yield from _image(f"{where}.image", part)
-            else:
-                yield from _text(f"{where}.text", part, required=False, limit=LIMITS.text_characters)
+    yield from _each(f"{field}.messages", turns, LIMITS.conversation_messages, _message)
+
+
+def _message(field: str, message: Message) -> Violations:
+    yield from _each(f"{field}.parts", message.parts, LIMITS.message_parts, _part)
+
+
+def _part(field: str, part: str | bytes) -> Violations:
+    if isinstance(part, bytes):
+        yield from _image(f"{field}.image", part)
+    else:
+        yield from _text(f"{field}.text", part, required=False, limit=LIMITS.text_characters)
 
 
 def _outcome(field: str, outcome: AssessmentOutcome) -> Violations:
@@ -326,15 +376,23 @@ def _resume(resume: Resume, request: OptimizationRequest) -> Violations:
         field = f"resume.rounds[{i}]"
         if done.index != i:
             yield FieldViolation(f"{field}.index", f"is {done.index}, the rounds must be in order from 0")
-        yield from _text(f"{field}.prompt", done.prompt)
-        yield from _text(f"{field}.optimized_prompt", done.optimized_prompt, required=False)
-        for k, proposal in enumerate(done.further):
-            yield from _text(f"{field}.further[{k}].prompt", proposal.prompt)
-        if done.further:
-            yield from _count(f"{field}.further", len(done.further), LIMITS.images_per_call)
-        yield from _count(f"{field}.candidates", len(done.candidates), LIMITS.images_per_call)
-        for name, index in (("best", done.best), ("worst", done.worst)):
-            if index is not None and index not in {candidate.index for candidate in done.candidates}:
-                yield FieldViolation(f"{field}.{name}", f"is {index}, no candidate has this index")
-        for j, candidate in enumerate(done.candidates):
-            yield from _outcome(f"{field}.candidates[{j}].outcome", candidate.outcome)
+        yield from _round(field, done)
+
+
+def _round(field: str, done: Round) -> Violations:
+    yield from _text(f"{field}.prompt", done.prompt)
+    yield from _text(f"{field}.optimized_prompt", done.optimized_prompt, required=False)
+    if done.further:
+        yield from _each(f"{field}.further", done.further, LIMITS.images_per_call, _proposal)
+    yield from _each(f"{field}.candidates", done.candidates, LIMITS.images_per_call, _candidate)
+    for name, index in (("best", done.best), ("worst", done.worst)):
+        if index is not None and index not in {candidate.index for candidate in done.candidates}:
+            yield FieldViolation(f"{field}.{name}", f"is {index}, no candidate has this index")
+
+
+def _proposal(field: str, proposal: Proposal) -> Violations:
+    yield from _text(f"{field}.prompt", proposal.prompt)
+
+
+def _candidate(field: str, candidate: Candidate) -> Violations:
+    yield from _outcome(f"{field}.outcome", candidate.outcome)

@@ -7,6 +7,8 @@ following the velocity from sigma 1 to sigma 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,20 @@ def sigma_schedule(steps: int, shift: float) -> Tensor:
     lowest = _shifted(torch.tensor(1 / TRAIN_STEPS), shift).item()
     levels = torch.linspace(1.0, lowest, steps, dtype=torch.float64)
     return torch.cat([_shifted(levels, shift).float(), torch.zeros(1)])
+
+
+def level_schedule(levels: Sequence[float], shift: float) -> Tensor:
+    """The noise levels of a sampling that stops at given ones, each shifted as in `sigma_schedule`, and at 0.
+
+    Equal to diffusers' `pipeline(..., sigmas=levels)`.
+
+    Args:
+        levels: before the shift, strictly falling, the first 1, the last above 0.
+
+    Returns:
+        float32, shape (len(levels) + 1,).
+    """
+    return torch.cat([_shifted(torch.tensor(levels, dtype=torch.float64), shift).float(), torch.zeros(1)])
 
 
 def _shifted(sigmas: Tensor, shift: float) -> Tensor:

@@ -1,8 +1,8 @@
 """The generator in process: calls come in on an event loop, one thread samples, pictures leave as they are finished.
 
 Continuous batching: between two denoising steps finished samples leave, those of abandoned calls are dropped, and
-waiting ones take the free slots, first come, first served. So the images of a call that is larger than the batch
-finish one batch after another, and the first ones are judged while the next are generated.
+`turns` says whose go on. So the images of a call that is larger than the batch finish one after another, the first
+ones are judged while the next are generated, and a single picture doesn't wait for all of them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from emofeedback.domain.callers import Priority, calling
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFinite, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import (
     GeneratedImage,
@@ -37,7 +38,8 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
-from emofeedback.generator.pipeline import Models, load_models
+from emofeedback.generator.budget import StepBudget
+from emofeedback.generator.pipeline import Decoded, Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.preflight import preflight
 from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
@@ -45,10 +47,14 @@ from emofeedback.generator.slots import Call, Event, Slot, finished, group_start
 from emofeedback.observability.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.vocabulary import Vocabulary
+from emofeedback.turns import Pace, Turns
 
 log = logging.getLogger(__name__)
 
 _SHUTTING_DOWN = "the generator is shutting down"
+_AWAITED_IMAGES = 8
+_PNG_THREADS = {"cpu": 1, "cuda": 8}
+"""Painting on a CPU needs its cores; beside a GPU they are idle, and a PNG of 512 pixels takes one some 60 ms."""
 _PROGRESS_SECONDS = 0.1
 """A call hears of its steps at most this often: every step of every image would cost more than it says."""
 
@@ -64,17 +70,22 @@ class LocalGenerator:
     def __init__(self, models: Models, settings: GeneratorSettings) -> None:
         self._models = models
         self._settings = settings
-        self._policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
+        self._policies = Policies(
+            settings.policies, models.transformer, models.info, default=settings.policy, blocks=models.blocks
+        )
         self._vocabulary = Vocabulary.read(settings.vocabulary)
+        self._budget = StepBudget(settings.image_steps_per_minute)
         self._changed = threading.Condition()
         # Shared with the event loops, under the condition's lock:
         self._calls: list[Call] = []
         self._closed = False
         # The sampler thread's own:
         self._slots: list[Slot] = []
+        self._turns = Turns(settings.max_batch)
+        self._pace = Pace()
         self._seconds_per_image = 1.0
         self._policies_in_use: set[str] = set()
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="png")
+        self._encoders = ThreadPoolExecutor(_PNG_THREADS[settings.device], thread_name_prefix="png")
         self._sampler = threading.Thread(target=self._sample, name="sampler", daemon=True)
         self._sampler.start()
 
@@ -97,11 +108,10 @@ class LocalGenerator:
             FailedPrecondition: the policy is no adapter of this model.
             NotFinite: what was painted is NaN or infinity; the message names the policy and the checkpoint.
             Unavailable: the engine is closed, or the policies can't be read.
+            ResourceExhausted: as many images wait as may, or the caller has used up its image-steps of a minute.
         """
         check_generation_request(request)
-        steps = self._settings.steps if request.steps is None else request.steps
-        guidance = self._settings.guidance if request.guidance is None else request.guidance
-        async with aclosing(self._serve(request, steps, guidance)) as events:
+        async with aclosing(self._serve(request)) as events:
             async for event in events:
                 yield event
 
@@ -116,7 +126,7 @@ class LocalGenerator:
         """
         check_trajectory_request(request)
         self._check_size(request)
-        async with aclosing(self._serve(request, request.steps, request.guidance)) as events:
+        async with aclosing(self._serve(request)) as events:
             async for event in events:
                 yield event
 
@@ -142,26 +152,29 @@ class LocalGenerator:
             self._closed = True
             self._changed.notify()
         self._sampler.join()
-        self._encoder.shutdown()
+        self._encoders.shutdown()
         self._policies.close()
 
     # --- on the event loops ---------------------------------------------------------------------------------------
 
-    async def _serve(
-        self, request: GenerationRequest | TrajectoryRequest, steps: int, guidance: float
-    ) -> AsyncGenerator[Any, None]:
+    async def _serve(self, request: GenerationRequest | TrajectoryRequest) -> AsyncGenerator[Any, None]:
         """The events of a call, of the kind that its request asks for."""
         if self._closed:
             raise Unavailable(_SHUTTING_DOWN)
         policy = self._policies.resolve(request.policy)
         await asyncio.to_thread(self._policies.fetch, policy)
+        steps, guidance, levels = self._sampling(request, policy)
+        self._budget.take(calling().name, steps * len(request.seeds))
         events: asyncio.Queue[Event | Exception] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         call = Call(
             request=request,
             policy=policy,
+            caller=calling().name,
+            priority=calling().priority or _usual_priority(request),
             steps=steps,
             guidance=guidance,
+            levels=levels,
             deliver=lambda event: _call_soon(loop, events, event),
             waiting=deque(range(len(request.seeds))),
             unfinished=len(request.seeds),
@@ -178,6 +191,23 @@ class LocalGenerator:
                 yield event
         finally:
             self._abandon(call)
+
+    def _sampling(
+        self, request: GenerationRequest | TrajectoryRequest, policy: str
+    ) -> tuple[int, float, tuple[float, ...]]:
+        """Steps, guidance and the steps' noise levels: the request's, else a distilled policy's own, else the
+        profile's."""
+        if isinstance(request, TrajectoryRequest):
+            return request.steps, request.guidance, ()
+        own = self._policies.sampling(policy)
+        levels = own.levels if own and request.steps in (None, len(own.levels)) else ()
+        guidance = request.guidance or (own.guidance if own else self._settings.guidance)
+        if own and request.negative_prompt and guidance == 1:
+            raise InvalidRequest.of(
+                "negative_prompt",
+                f"policy {policy!r} paints without guidance and can't heed one: name a guidance or another policy",
+            )
+        return request.steps or len(levels) or self._settings.steps, guidance, levels
 
     def _check_size(self, request: TrajectoryRequest) -> None:
         """A trajectory has to fit into one message, wherever it is sampled."""
@@ -234,9 +264,8 @@ class LocalGenerator:
     def _sample(self) -> None:
         while self._wait_for_calls():
             self._drop_abandoned()
-            self._fill_slots()
+            by_policy = sorted(self._next_slots(), key=_policy)
             self._record_policies()
-            by_policy = sorted(self._slots, key=_policy)
             for policy, slots in groupby(by_policy, key=_policy):
                 self._step(policy, list(slots))
         for call in [call for call in self._calls if call.unfinished]:
@@ -254,17 +283,31 @@ class LocalGenerator:
             self._calls = [call for call in self._calls if call.unfinished and not call.abandoned]
             self._record_queue()
 
-    def _fill_slots(self) -> None:
+    def _next_slots(self) -> list[Slot]:
+        """Whose step is next: begun samples first, the oldest first; those that begin now get a slot."""
         with self._changed:
             calls = list(self._calls)
-        for call in calls:
-            while call.waiting and not call.held_up and len(self._slots) < self._settings.max_batch:
-                try:
-                    sample = self._next_sample(call)
-                except Exception as error:
-                    self._fail(call, error)
-                    break
-                self._slots.append(Slot(call=call, index=call.waiting.popleft(), sample=sample))
+        begun: dict[Call, list[Slot]] = {call: [] for call in calls}
+        for slot in self._slots:
+            begun[slot.call].append(slot)
+        demands = [call.demand(len(begun[call])) for call in calls]
+        chosen: list[Slot] = []
+        for call, count in self._turns.next([d for d in demands if d.samples], self._pace.seconds).items():
+            chosen += begun[call][:count]
+            chosen += self._begin(call, count - len(begun[call]))
+        return chosen
+
+    def _begin(self, call: Call, count: int) -> list[Slot]:
+        slots: list[Slot] = []
+        for _ in range(count):
+            try:
+                sample = self._next_sample(call)
+            except Exception as error:
+                self._fail(call, error)
+                return []
+            slots.append(Slot(call=call, index=call.waiting.popleft(), sample=sample))
+        self._slots += slots
+        return slots
 
     def _next_sample(self, call: Call) -> Sample:
         seed = call.request.seeds[call.waiting[0]]
@@ -284,6 +327,7 @@ class LocalGenerator:
             negative_prompt=call.request.negative_prompt,
             steps=call.steps,
             guidance=call.guidance,
+            levels=call.levels,
             window=call.window,
             start_seed=call.start_seed,
         )
@@ -305,15 +349,15 @@ class LocalGenerator:
         try:
             self._policies.use(policy)
             advance(self._models, [slot.sample for slot in slots])
-            for slot in slots:
-                if slot.sample.finished:
-                    self._hand_over(slot)
+            self._hand_over([slot for slot in slots if slot.sample.finished])
         except Exception as error:
             for call in {slot.call for slot in slots}:
                 self._fail(call, error)
             return
         now = time.monotonic()
         STEP_SECONDS.record(now - began)
+        if not any(slot.sample.finished for slot in slots):  # a picture that is finished is decoded as well
+            self._pace.record(len(slots), now - began)
         IMAGE_STEPS.record(len(slots))
         self._seconds_per_image = (now - began) / len(slots) * slots[0].call.steps
         for call, of_call in groupby(slots, key=lambda slot: slot.call):
@@ -322,14 +366,26 @@ class LocalGenerator:
             slot.call.unfinished -= slot.sample.finished
         self._slots = [slot for slot in self._slots if not slot.sample.finished]
 
-    def _hand_over(self, slot: Slot) -> None:
-        """Decode a finished sample for the encoder; one that isn't finite ends its own call only."""
+    def _hand_over(self, slots: list[Slot]) -> None:
+        """Finished samples go to the encoders, so many together as are decoded at once: a GPU has been told to decode
+        them by then, a CPU does it on the encoder's core while the next step is computed on this one's."""
+        size = self._models.decode_batch
+        for together in (slots[i : i + size] for i in range(0, len(slots), size)):
+            if self._models.device.type == "cpu":
+                self._encoders.submit(self._decode, together, self._deliver)
+            else:
+                self._decode(together, partial(self._encoders.submit, self._deliver))
+
+    def _decode(self, slots: list[Slot], deliver: Callable[[Slot, Decoded, int], object]) -> None:
+        """Each of the decoded pictures is handed to `deliver`, with its place among them."""
         try:
-            pixels = self._models.decode(slot.sample.latent)
-        except FloatingPointError as error:
-            self._fail(slot.call, error)
-        else:
-            self._encoder.submit(self._deliver, slot, pixels)
+            decoded = self._models.decode([slot.sample.latent for slot in slots])
+        except Exception as error:
+            for call in {slot.call for slot in slots}:
+                self._fail(call, error)
+            return
+        for place, slot in enumerate(slots):
+            deliver(slot, decoded, place)
 
     @staticmethod
     def _report_steps(call: Call, slots: list[Slot], now: float) -> None:
@@ -350,18 +406,26 @@ class LocalGenerator:
         call.abandoned = True
         call.deliver(error)
 
-    # --- on the encoder's thread ----------------------------------------------------------------------------------
+    # --- on the encoders' threads ---------------------------------------------------------------------------------
 
-    def _deliver(self, slot: Slot, pixels: Tensor) -> None:
+    def _deliver(self, slot: Slot, decoded: Decoded, place: int) -> None:
+        """One that isn't finite ends its own call only."""
         if slot.call.abandoned:
             return
         try:
-            digest = self._policies.digest(slot.call.policy)
+            pixels, digest = decoded.picture(place), self._policies.digest(slot.call.policy)
             image = finished(slot, pixels, self._models.info, policy_digest=digest, recipes=self._settings.recipes)
             slot.call.deliver(image)
             IMAGES.record(1, kind=slot.call.kind)
         except Exception as error:
             self._fail(slot.call, error)
+
+
+def _usual_priority(request: GenerationRequest | TrajectoryRequest) -> Priority:
+    """Of a call that says nothing: for more pictures than a few, nobody sits and waits."""
+    if isinstance(request, TrajectoryRequest):
+        return "trajectories"
+    return "interactive" if len(request.seeds) <= _AWAITED_IMAGES else "batch"
 
 
 def _policy(slot: Slot) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +13,11 @@ from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.generator.compiled import CompiledBlocks
 from emofeedback.generator.preflight import INDEX, KINDS, WEIGHTED, check_folder
 from emofeedback.generator.prompts import PromptEncoder
 from emofeedback.generator.rows import fewest_samples, keep_rows_steady
+from emofeedback.generator.upsampling import double_in_one
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_device, digest, fetch, model_name
 
@@ -35,27 +39,61 @@ class Models:
     fewest_samples: int
     """Samples of the smallest forward; fewer are filled up with copies (`generator.rows`)."""
 
+    decode_batch: int
+    """Latents that are decoded together."""
+    blocks: CompiledBlocks | None = None
+    """The transformer's, where they are compiled."""
+
     @torch.inference_mode()
-    def decode(self, latent: Tensor) -> Tensor:
-        """The picture of a finished latent.
+    def decode(self, latents: Sequence[Tensor]) -> Decoded:
+        """The pictures of finished latents; on a GPU it returns before they are there.
 
         Args:
-            latent: float32, shape `latent_shape`.
+            latents: float32, shape `latent_shape` each.
+        """
+        config, stacked = self.autoencoder.config, torch.stack(list(latents))
+        scaled = stacked / config.scaling_factor + (config.shift_factor or 0.0)
+        images: Tensor = self.autoencoder.decode(scaled.to(self.dtype), return_dict=False)[0].float()
+        # Both: an AutoencoderTiny squashes an infinite latent, a KL in half precision may overflow by itself.
+        finite = _all_finite(stacked) & _all_finite(images)
+        levels = (images / 2 + 0.5).clamp(0, 1) * 255
+        pixels = levels.round().to(torch.uint8).permute(0, 2, 3, 1)
+        if self.device.type == "cpu":
+            return Decoded(pixels=pixels, finite=finite, arrived=None)
+        # Into pinned memory, where the copy goes on while the next step is launched.
+        arriving = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in (pixels, finite)]
+        for place, one in zip(arriving, (pixels, finite), strict=True):
+            place.copy_(one, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        return Decoded(pixels=arriving[0], finite=arriving[1], arrived=arrived)
 
-        Returns:
-            uint8 RGB on the CPU, shape (height, width, 3).
+
+def _all_finite(rows: Tensor) -> Tensor:
+    return rows.isfinite().flatten(1).all(dim=1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Decoded:
+    """Pictures that were decoded together, which may still be on their way from a GPU."""
+
+    pixels: Tensor
+    """uint8 RGB on the CPU, shape (pictures, height, width, 3)."""
+    finite: Tensor
+    """Whether latent and picture are, shape (pictures,)."""
+    arrived: torch.cuda.Event | None
+
+    def picture(self, place: int) -> Tensor:
+        """One of them, shape (height, width, 3), once it is there.
 
         Raises:
             FloatingPointError: NaN or infinity in the latent or in the picture, which would be black there.
         """
-        config = self.autoencoder.config
-        scaled = latent[None] / config.scaling_factor + (config.shift_factor or 0.0)
-        image: Tensor = self.autoencoder.decode(scaled.to(self.dtype), return_dict=False)[0][0].float()
-        # Both: an AutoencoderTiny squashes an infinite latent, a KL in half precision may overflow by itself.
-        if not latent.isfinite().all() & image.isfinite().all():
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        if not self.finite[place]:
             raise FloatingPointError("a picture of NaN or infinity")
-        levels = (image / 2 + 0.5).clamp(0, 1) * 255
-        return levels.round().to(torch.uint8).permute(1, 2, 0).cpu()
+        return self.pixels[place]
 
 
 def load_models(settings: GeneratorSettings) -> Models:
@@ -79,30 +117,61 @@ def load_models(settings: GeneratorSettings) -> Models:
 
     transformer = model(SD3Transformer2DModel, "transformer")
     latent_shape = (transformer.config.in_channels, settings.height // layout.scale, settings.width // layout.scale)
+    autoencoder = model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae")
     samples = 1
     if device.type == "cpu":
+        if isinstance(autoencoder, AutoencoderTiny):
+            double_in_one(autoencoder)
         keep_rows_steady(transformer)
         samples = fewest_samples(transformer, latent_shape)
     t5 = None
     if layout.has_t5:
         tokenizer = T5TokenizerFast.from_pretrained(folder / "tokenizer_3", local_files_only=True)
         t5 = (tokenizer, model(T5EncoderModel, "text_encoder_3"))
+    prompts = PromptEncoder(
+        clips=(clip(""), clip("_2")),
+        t5=t5,
+        context_width=transformer.config.joint_attention_dim,
+        max_t5_tokens=settings.max_text_tokens,
+    )
+    blocks = None
+    if settings.compile_blocks:
+        # A row alone is compiled apart from all other numbers of rows.
+        sizes = (1, 2, 2 * settings.max_batch)
+        blocks = CompiledBlocks(transformer, partial(_try_out, transformer, prompts, latent_shape, sizes))
     return Models(
         info=ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder, WEIGHTED)),
-        prompts=PromptEncoder(
-            clips=(clip(""), clip("_2")),
-            t5=t5,
-            context_width=transformer.config.joint_attention_dim,
-            max_t5_tokens=settings.max_text_tokens,
-        ),
+        prompts=prompts,
         transformer=transformer,
-        autoencoder=model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae"),
+        autoencoder=autoencoder,
         shift=layout.shift,
         latent_shape=latent_shape,
         device=device,
         dtype=dtype,
         fewest_samples=samples,
+        # One by one on a CPU, where a picture's bits must not depend on its company.
+        decode_batch=1 if device.type == "cpu" else settings.decode_batch,
+        blocks=blocks,
     )
+
+
+@torch.inference_mode()
+def _try_out(
+    transformer: SD3Transformer2DModel,
+    prompts: PromptEncoder,
+    latent_shape: tuple[int, int, int],
+    sizes: Sequence[int],
+) -> None:
+    """A forward of each number of rows."""
+    prompt = prompts.encode("")
+    for rows in sizes:
+        transformer(
+            hidden_states=prompt.tokens.new_zeros(rows, *latent_shape),
+            timestep=torch.full((rows,), 500.0, device=prompt.tokens.device),
+            encoder_hidden_states=torch.stack([prompt.tokens] * rows),
+            pooled_projections=torch.stack([prompt.pooled] * rows),
+            return_dict=False,
+        )
 
 
 def _wanted_files() -> list[str]:

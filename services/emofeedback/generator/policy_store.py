@@ -10,24 +10,44 @@ changes. The trainer writes, replicas read.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
 from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.domain.limits import LIMITS
 from emofeedback.storage.fsspec_store import opened
+from emofeedback.storage.texts import parse_json
 
 MANIFEST = "policy.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"
 
 POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 """What a policy may be called; it is a folder's name, so it can't lead out of the store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a distilled policy paints: it has learned to go from each of these noise levels to the next in one step."""
+
+    levels: tuple[float, ...]
+    """Before the shift, strictly falling from 1 to above 0: what diffusers' pipeline takes as `sigmas`."""
+    guidance: float
+    """The scale that is still to be added, 1 where the guidance is in the weights."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for values out of their ranges."""
+        falling = all(here > there for here, there in pairwise((*self.levels, 0.0)))
+        if not (falling and self.levels and self.levels[0] == 1 and len(self.levels) <= LIMITS.steps):
+            raise ValueError(f"levels must fall from 1 to above 0, at most {LIMITS.steps} of them")
+        if not 1 <= self.guidance <= LIMITS.guidance:
+            raise ValueError(f"guidance is {self.guidance}, it must be from 1 to {LIMITS.guidance}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +69,12 @@ class Manifest:
     """Updates that its weights have seen."""
     created: str
     """UTC, ISO 8601."""
+    sampling: Sampling | None = None
+    """None: as the profile says."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of `policy.json`."""
-        return {
+        content = {
             "name": self.name,
             "digest": self.digest,
             "base": {"name": self.base_name, "digest": self.base_digest},
@@ -62,6 +84,7 @@ class Manifest:
             "step": self.step,
             "created": self.created,
         }
+        return content if self.sampling is None else {**content, "sampling": asdict(self.sampling)}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Manifest:
@@ -80,7 +103,12 @@ class Manifest:
             run=str(content["run"]),
             step=int(content["step"]),
             created=str(content["created"]),
+            sampling=_sampling(content["sampling"]) if "sampling" in content else None,
         )
+
+
+def _sampling(content: Mapping[str, Any]) -> Sampling:
+    return Sampling(levels=tuple(map(float, content["levels"])), guidance=float(content["guidance"]))
 
 
 class PolicyStore:
@@ -129,7 +157,7 @@ class PolicyStore:
         except FileNotFoundError as error:
             raise FailedPrecondition(f"policy {name!r} has no {MANIFEST}: publish it to say what it is") from error
         try:
-            return Manifest.from_json(json.loads(content))
+            return Manifest.from_json(parse_json(content))
         except (LookupError, TypeError, ValueError) as error:
             raise FailedPrecondition(f"the {MANIFEST} of policy {name!r} can't be read: {error!r}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_available, check_device
-from emofeedback.storage.texts import read_text
+from emofeedback.storage.texts import parse_json, read_text
 from emofeedback.storage.vocabulary import Vocabulary
 
 INDEX = "model_index.json"
@@ -120,7 +119,7 @@ def _check_size(settings: GeneratorSettings, patch_pixels: int, most_patches: in
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(read_text(file))
+        content = parse_json(read_text(file))
     except (OSError, ValueError) as error:
         raise FailedPrecondition(f"{file} can't be read as JSON") from error
     if not isinstance(content, dict):

@@ -11,8 +11,8 @@ The same numbers as diffusers' StableDiffusion3Pipeline.encode_prompt, with two 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from functools import lru_cache
 from threading import Lock
 
 import torch
@@ -28,6 +28,9 @@ from transformers import (
 
 from emofeedback.domain.affect import split_target
 from emofeedback.domain.text import shorten
+
+_KEPT = 32
+"""Encoded prompts that are kept: those of the calls in hand."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,6 +54,8 @@ class PromptEncoder:
     max_t5_tokens: int
     _tokenizing: Lock = field(default_factory=Lock)
     """A tokenizer keeps truncation and padding as state, so two threads must not use it at once."""
+    _encoded: OrderedDict[str, Embedding] = field(default_factory=OrderedDict)
+    """The last prompts, the latest one at the end; gone with the encoder."""
 
     @property
     def _clip_limit(self) -> int:
@@ -64,9 +69,17 @@ class PromptEncoder:
             parts.append(self._fitting(prompt, self.t5[0], self.max_t5_tokens))
         return max(parts, key=len)
 
-    @lru_cache(maxsize=32)  # noqa: B019 -- an encoder lives as long as its process
     def encode(self, prompt: str) -> Embedding:
-        """Encode one prompt. Always one at a time, so that a prompt's numbers never depend on its company."""
+        """Encode one prompt; from one thread only. Always one at a time, so that a prompt's numbers never depend on its
+        company."""
+        if prompt not in self._encoded:
+            self._encoded[prompt] = self._encode(prompt)
+            if len(self._encoded) > _KEPT:
+                self._encoded.popitem(last=False)
+        self._encoded.move_to_end(prompt)
+        return self._encoded[prompt]
+
+    def _encode(self, prompt: str) -> Embedding:
         with torch.inference_mode():
             read = [self._read_clip(prompt, *clip) for clip in self.clips]
             tokens = torch.cat([hidden for hidden, _ in read], dim=-1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from emofeedback.domain.generation import NoiseWindow
-from emofeedback.generator.flow import TRAIN_STEPS, guided, ode_step, sigma_schedule
+from emofeedback.generator.flow import TRAIN_STEPS, guided, level_schedule, ode_step, sigma_schedule
 from emofeedback.generator.pipeline import Models
 from emofeedback.generator.prompts import Embedding
 from emofeedback.generator.stochastic import cps_step, sde_step
@@ -80,15 +80,20 @@ def recipe(
     negative_prompt: str,
     steps: int,
     guidance: float,
+    levels: Sequence[float] = (),
     window: NoiseWindow | None = None,
     start_seed: int | None = None,
 ) -> Recipe:
-    """Encode the prompts of a request, once for all its images."""
+    """Encode the prompts of a request, once for all its images.
+
+    Args:
+        levels: the noise level of each of the steps, before the shift; empty: the usual ones.
+    """
     return Recipe(
         prompt=models.prompts.encode(prompt),
         negative=models.prompts.encode(negative_prompt) if guidance > 1 else None,
         guidance=guidance,
-        sigmas=sigma_schedule(steps, models.shift),
+        sigmas=level_schedule(levels, models.shift) if levels else sigma_schedule(steps, models.shift),
         window=window,
         start_seed=start_seed,
     )

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIDDLE, SCALE_MIN, clip_to_scale
-from emofeedback.domain.assessment import Assessment, AssessmentOutcome
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.judge.certainty import distribution
 
 MINIMUM_IMAGES = 10
 """Fewer ratings can't tell a person's way of rating from chance."""
@@ -80,14 +81,19 @@ class Calibration:
     """UTC, ISO 8601."""
 
     def apply(self, outcome: AssessmentOutcome) -> AssessmentOutcome:
-        """The outcome with this person's valence and arousal; the emotion and its confidence stay the judge's."""
+        """The outcome with this person's valence and arousal, distributions and intervals of both included; dominance
+        and the emotions with their shares stay the judge's."""
         if not isinstance(outcome, Assessment):
             return outcome
-        return replace(
-            outcome,
-            valence=self.valence.apply(outcome.valence) if self.valence else outcome.valence,
-            arousal=self.arousal.apply(outcome.arousal) if self.arousal else outcome.arousal,
-        )
+        if self.valence:
+            valence = self.valence.apply(outcome.valence)
+            over = _mapped_distribution(self.valence, outcome.valence_distribution, valence)
+            outcome = replace(outcome, valence=valence, valence_distribution=over)
+        if self.arousal:
+            arousal = self.arousal.apply(outcome.arousal)
+            over = _mapped_distribution(self.arousal, outcome.arousal_distribution, arousal)
+            outcome = replace(outcome, arousal=arousal, arousal_distribution=over)
+        return outcome
 
     def to_json(self) -> dict[str, Any]:
         """The content of the person's file."""
@@ -185,6 +191,18 @@ def fit_values(judged: Ratings, rated: Ratings) -> Ratings:
 
 def _mapped(values: Ratings, rating: float) -> float:
     return clip_to_scale(float(np.interp(rating, KNOTS, values)))
+
+
+def _mapped_distribution(axis: AxisCalibration, judged: Distribution | None, rating: float) -> Distribution | None:
+    """The distribution of the person's ratings; its interval holds `rating`, as the judge's held what became it."""
+    if judged is None:
+        return None
+    shares: dict[float, float] = {}
+    for step, share in enumerate(judged.shares):
+        place = axis.apply(SCALE_MIN + step)
+        shares[place] = shares.get(place, 0.0) + share
+    over = distribution(shares, rating)
+    return replace(over, low=axis.apply(judged.low), high=axis.apply(judged.high))
 
 
 def _axis_from_json(content: Mapping[str, Any] | None) -> AxisCalibration | None:

@@ -13,6 +13,7 @@ from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.calibration import Calibration
 from emofeedback.storage.fsspec_store import opened, write_whole
+from emofeedback.storage.texts import parse_json
 
 
 class CalibrationStore:
@@ -37,7 +38,7 @@ class CalibrationStore:
                 f"there is no calibration for user {user!r} in {self.uri}: `emofeedback calibrate` fits one"
             ) from error
         try:
-            calibration = Calibration.from_json(json.loads(content))
+            calibration = Calibration.from_json(parse_json(content))
         except (LookupError, TypeError, ValueError) as error:
             raise FailedPrecondition(f"the calibration of user {user!r} can't be read: {error!r}") from error
         if calibration.judge.digest != judge.digest:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome
+from emofeedback.judge.certainty import mixed
 
 DOMAIN_FILE = "domain.json"
 """JSON, not safetensors: a checkpoint's digest stands for the weights that its readings come from, and this changes
@@ -116,10 +117,10 @@ class Domain:
 
 
 def weighed(outcome: AssessmentOutcome, surprise: float | None) -> AssessmentOutcome:
-    """The outcome with its domain score, and its confidence at what it is then worth.
+    """The outcome with its domain score, and its confidence, shares and intervals at what they are then worth.
 
     Where the picture is of the judge's world, with probability 2 ** -surprise, the emotion is as likely as the judge
-    says; where it is not, it is a guess among the eight.
+    says; where it is not, it is a guess among the eight, as the ratings are among the nine.
 
     Args:
         surprise: in bits; None where it isn't known: the outcome stays as it is.
@@ -128,7 +129,7 @@ def weighed(outcome: AssessmentOutcome, surprise: float | None) -> AssessmentOut
         return outcome
     known = 2.0**-surprise
     confidence = min(outcome.confidence, known * outcome.confidence + (1 - known) * CHANCE)
-    return replace(outcome, domain_score=surprise, confidence=confidence)
+    return replace(mixed(known, outcome), domain_score=surprise, confidence=confidence)
 
 
 def _packed(array: Floats, kind: str) -> dict[str, Any]:

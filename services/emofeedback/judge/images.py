@@ -1,6 +1,7 @@
 """Encoded bytes from outside become RGB pictures here, or an error that says what is wrong with them.
 
-What a picture costs is judged from its header, before any pixel is decoded: a few bytes can claim gigabytes.
+What a picture costs is judged from its file's structure and its header, before any pixel is decoded: a few bytes can
+claim gigabytes, or minutes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
+from emofeedback.judge.structure import MAX_PARTS, Structure, structure
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 """What a request may carry."""
@@ -21,6 +23,8 @@ CONVERTED = ("GIF", "TIFF", "BMP", "AVIF", "HEIF")
 _PNG_EXTRAS = 16 * 1024 * 1024
 """Bytes that one text or color profile of a PNG may unpack to: workflows of painting programs have a few million."""
 PngImagePlugin.MAX_TEXT_CHUNK = _PNG_EXTRAS  # Pillow has it as a setting of the process, at 1 MiB
+_STRIP_PIXELS = 2**20
+"""So many are brought to RGB at a time: at once, a picture with transparency would be held five times."""
 
 
 def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Image.Image:
@@ -34,11 +38,18 @@ def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Ima
         max_pixels: area that the result must not exceed; None leaves its size alone.
 
     Raises:
-        InvalidRequest: empty, no picture, cut off, animated, over `LIMITS.image_pixels`, too thin, or a PNG
-            that carries far too long a text or color profile.
+        InvalidRequest: empty, no picture, cut off, animated, over `LIMITS.image_pixels`, too thin, a PNG that carries
+            far too long a text or color profile, or a JPEG whose scans go over far too many pixels.
     """
+    return decoded(opened(data, field=field), field=field, max_pixels=max_pixels)
+
+
+def opened(data: bytes, *, field: str) -> Image.Image:
+    """A picture whose header is read and within the limits, and nothing of it decoded. Raises as `read_image`."""
     if not data:
         raise InvalidRequest.of(field, "is empty, it must be a PNG, JPEG or WebP image")
+    found = structure(data)
+    _check_parts(found, field)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -46,12 +57,19 @@ def read_image(data: bytes, *, field: str, max_pixels: int | None = None) -> Ima
     except Exception as error:  # on hostile bytes Pillow's format plug-ins raise whatever their parsing runs into
         raise InvalidRequest.of(field, _extras(error) or "is not a readable PNG, JPEG or WebP image") from error
     _check_header(image, field)
+    _check_scans(image, found, field)
+    return image
+
+
+def decoded(image: Image.Image, *, field: str, max_pixels: int | None = None) -> Image.Image:
+    """What `read_image` makes of an opened picture. Raises as it."""
     try:
-        upright = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        image.load()
     except Exception as error:
         problem = _extras(error) or f"is cut off or damaged: its {image.format} data can't be decoded"
         raise InvalidRequest.of(field, problem) from error
-    return _scaled(_rgb(upright), max_pixels)
+    return _scaled(_rgb(image), max_pixels)
 
 
 def as_png(data: bytes, *, field: str) -> tuple[bytes, str]:
@@ -90,6 +108,24 @@ def as_png(data: bytes, *, field: str) -> tuple[bytes, str]:
     return file.getvalue(), f"has {frames} {kind}, the first is looked at" if frames > 1 else ""
 
 
+def _check_parts(found: Structure, field: str) -> None:
+    if found.parts > MAX_PARTS:
+        raise InvalidRequest.of(field, f"is made of over {MAX_PARTS:,} parts, save it anew")
+    if found.profiles > 1:
+        raise InvalidRequest.of(field, f"carries {found.profiles} color profiles, it may carry one")
+
+
+def _check_scans(image: Image.Image, found: Structure, field: str) -> None:
+    """Libjpeg goes over a whole picture in every scan, however few bytes that has."""
+    work = found.scans * image.width * image.height
+    if work > LIMITS.image_scan_pixels:
+        raise InvalidRequest.of(
+            field,
+            f"goes over its {image.width} x {image.height} pixels in {found.scans} scans, all scans together may have "
+            f"{LIMITS.image_scan_pixels:,}; save it anew, as a baseline JPEG",
+        )
+
+
 def _check_header(image: Image.Image, field: str) -> None:
     """What can be said of a picture before it is decoded."""
     _check_size(image, field)
@@ -122,6 +158,15 @@ def _too_large(field: str, size: str = "far") -> InvalidRequest:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Any of Pillow's modes as RGB."""
+    whole = Image.new("RGB", image.size)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_strip_as_rgb(strip), (0, top))
+    return whole
+
+
+def _strip_as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # Pillow's own conversion would clip 16 bits at 255 instead of scaling them
         return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
     if image.has_transparency_data:

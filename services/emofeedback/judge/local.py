@@ -27,14 +27,17 @@ from emofeedback.domain.validation import (
 )
 from emofeedback.judge.calibration import Calibration
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.judge.certainty import Certainty
+from emofeedback.judge.decoding import read_in_turn
 from emofeedback.judge.domain import weighed
 from emofeedback.judge.engines.base import (
     CHECKPOINT_FILES,
     CHECKPOINT_MARKER,
     Chat,
     VisionLanguageEngine,
+    chat,
     expected_tokens,
-    prepare,
+    pictures,
 )
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
@@ -85,10 +88,17 @@ class LocalJudge:
     """A `Judge` that runs in this process."""
 
     def __init__(
-        self, engine: VisionLanguageEngine, scorer: Scorer, *, info: ModelInfo, settings: JudgeSettings
+        self,
+        engine: VisionLanguageEngine,
+        scorer: Scorer,
+        *,
+        info: ModelInfo,
+        settings: JudgeSettings,
+        certainty: Certainty = Certainty(),  # noqa: B008
     ) -> None:
         self._engine = engine
         self._scorer = scorer
+        self._certainty = certainty
         self._info = info
         self._dtype = settings.dtype
         self._max_pixels = settings.max_pixels
@@ -112,7 +122,8 @@ class LocalJudge:
         engine = _load_engine(settings)
         from emofeedback.judge.scorers import ClipScorer
 
-        return cls(engine, ClipScorer.load(settings), info=info, settings=settings)
+        scorer = ClipScorer.load(settings)
+        return cls(engine, scorer, info=info, settings=settings, certainty=Certainty.load(folder))
 
     async def assess(
         self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
@@ -201,7 +212,7 @@ class LocalJudge:
         kind = "reasoning" if reasoning else "rating"
         chats = [await self._prepared(ask(image), [field]) for field, image in images.items()]
         replies = await self._complete(kind, chats, decoding, top_logprobs=True)
-        outcomes = [weighed(parse(reply), reply.surprise) for reply in replies]
+        outcomes = [weighed(self._certainty.apply(parse(reply)), reply.surprise) for reply in replies]
         REPLIES.record(len(outcomes), kind=kind)
         PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=kind)
         return [calibration.apply(outcome) for outcome in outcomes] if calibration else outcomes
@@ -225,8 +236,11 @@ class LocalJudge:
         return replies
 
     async def _prepared(self, conversation: Conversation, image_fields: Sequence[str]) -> Chat:
-        # In a thread: a picture of 40 megapixels takes half a second to decode.
-        return await asyncio.to_thread(prepare, conversation, image_fields, self._max_pixels)
+        images = [
+            await read_in_turn(data, field=field, max_pixels=self._max_pixels, then=lambda image: image)
+            for data, field in zip(pictures(conversation), image_fields, strict=True)
+        ]
+        return chat(conversation, images)
 
 
 def _image_fields(conversation: Conversation, field: str) -> list[str]:

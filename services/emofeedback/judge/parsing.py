@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
-from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome
+from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Distribution
 from emofeedback.domain.replies import plain, without_thoughts
+from emofeedback.judge.certainty import distribution, ranked
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.numbers import number, rating_in, value_span
 
@@ -25,6 +26,8 @@ _RATING_DIGITS = re.compile(rf"(?P<whole>[{_RATINGS}])(?:[.,](?P<fraction>\d)(?P
 _QUOTED_CHARACTERS = 80
 
 _AXES = ("valence", "arousal")
+_ASKED = (*_AXES, "emotion")
+"""What an answer must have."""
 _OF_NINE = r"(?:\s*+(?:/|out\s+of)\s*+9(?![\d.,]*\d))?+"
 _BETWEEN = r"(?:[\s,;|*]++|\s*+/\s*+(?!9))"
 _RATING_LINE = re.compile(
@@ -32,7 +35,8 @@ _RATING_LINE = re.compile(
     re.IGNORECASE,
 )
 _PART = re.compile(
-    r"(?P<open>\{)|(?P<close>\})|(?P<tag></?answer>)|\b(?P<name>valence|arousal|emotion)\b[\s\"'*]*+[:=]", re.IGNORECASE
+    r"(?P<open>\{)|(?P<close>\})|(?P<tag></?answer>)|\b(?P<name>valence|arousal|dominance|emotion)\b[\s\"'*]*+[:=]",
+    re.IGNORECASE,
 )
 _ANOTHER = re.compile(rf"[\"']?\s*+(?:,|/|\||\bor\b|\band\b)\s*+[\"']?(?:{'|'.join(Emotion)})\b", re.IGNORECASE)
 
@@ -42,7 +46,7 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
 
     Valence and arousal are the expected value over the rating tokens 1 to 9 where the reply wrote its digits,
     so they are continuous in [1, 9]; the confidence is the probability of the written emotion among the
-    eight, by the first tokens of their labels.
+    eight, by the first tokens of their labels. The same probabilities are its distributions and emotions.
     """
     if not completion.finite:
         return _not_finite(completion)
@@ -54,21 +58,15 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
     line = lines[-1]
     if line["emotion"].lower() not in set(Emotion):
         return _failure(f"{line['emotion'][:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
-    emotion = Emotion(line["emotion"].lower())
-    alternatives = {name: _alternatives(completion, line.start(name), line[name]) for name in (*_AXES, "emotion")}
-    return Assessment(
-        valence=expected_rating(alternatives["valence"]),
-        arousal=expected_rating(alternatives["arousal"]),
-        emotion=emotion,
-        confidence=emotion_shares(alternatives["emotion"]).get(emotion, 0.0),
-    )
+    return _assessment(completion, {name: (line.start(name), line[name]) for name in _ASKED})
 
 
 def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     """The reasoned reply, `<think>...</think><answer>{...}</answer>`, its numbers scored by probabilities.
 
-    What a reply writes must be on the scale, then each digit counts by its expected value (`_expected_number`). The
-    confidence is the share that the written emotion's first token had among the eight at its place.
+    What a reply writes must be on the scale, then each digit counts by its expected value (`_read`). The confidence is
+    the share that the written emotion's first token had among the eight at its place. Dominance, which nobody asks for,
+    is read where the answer has it, on the scale.
     """
     if not completion.finite:
         return _not_finite(completion)
@@ -83,25 +81,38 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
         return _failure(
             "what the reply says may be a thought: neither tag is in it, and its end is missing", completion
         )
-    ratings = {}
     for axis in _AXES:
-        field = fields[axis]
-        rating = field.value if isinstance(field.value, float) else math.nan
-        if not SCALE_MIN <= rating <= SCALE_MAX:
+        if not fields[axis].on_scale:
             return _failure(
-                f"{axis} {field.text[:_QUOTED_CHARACTERS]!r} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]", completion
+                f"{axis} {fields[axis].text[:_QUOTED_CHARACTERS]!r} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]",
+                completion,
             )
-        ratings[axis] = _expected_number(completion, field.start, field.text)
-    emotion = fields["emotion"].value
-    if not isinstance(emotion, Emotion):
+    if not isinstance(fields["emotion"].value, Emotion):
         return _failure(f"{fields['emotion'].text[:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
-    shares = emotion_shares(_alternatives(completion, fields["emotion"].start, emotion))
     thoughts = start if tag or start else max(text.find("{"), 0)
-    return Assessment(
-        **ratings,
-        emotion=emotion,
-        confidence=shares.get(emotion, 0.0),
+    dominance = fields.get("dominance")
+    return replace(
+        _assessment(completion, {name: (fields[name].start, fields[name].text) for name in _ASKED}),
+        dominance=_read(completion, dominance.start, dominance.text)[0] if dominance and dominance.on_scale else None,
         reasoning=_thoughts(completion.text[:thoughts]),
+    )
+
+
+def _assessment(completion: Completion, written: Mapping[str, tuple[int, str]]) -> Assessment:
+    """What a reply says by its probabilities, from where each of `_ASKED` begins and how it is written there."""
+    (valence, over_valence), (arousal, over_arousal) = (_read(completion, *written[axis]) for axis in _AXES)
+    place, word = written["emotion"]
+    emotion = Emotion(word.lower())
+    alternatives = _alternatives(completion, place, word)
+    shares = emotion_shares(alternatives or {})
+    return Assessment(
+        valence=valence,
+        arousal=arousal,
+        emotion=emotion,
+        confidence=shares.get(emotion, 0.0) if alternatives else 1.0,
+        valence_distribution=over_valence,
+        arousal_distribution=over_arousal,
+        emotions=ranked(shares),
     )
 
 
@@ -113,6 +124,10 @@ class _Field:
     start: int
     value: float | Emotion | None
     """None where nothing readable stands there."""
+
+    @property
+    def on_scale(self) -> bool:
+        return isinstance(self.value, float) and SCALE_MIN <= self.value <= SCALE_MAX
 
 
 def _last_answer(text: str, start: int) -> tuple[Mapping[str, _Field], str]:
@@ -129,9 +144,9 @@ def _last_answer(text: str, start: int) -> tuple[Mapping[str, _Field], str]:
 
     def settle(group: dict[str, _Field]) -> None:
         nonlocal last, corrected
-        if len(group) == len(_AXES) + 1:
+        if _complete(group):
             last, corrected = group, False
-        elif any(last and field.value not in (None, last[name].value) for name, field in group.items()):
+        elif any(name in last and field.value not in (None, last[name].value) for name, field in group.items()):
             corrected = True
 
     for part in _PART.finditer(text, start):
@@ -160,21 +175,26 @@ def _last_answer(text: str, start: int) -> tuple[Mapping[str, _Field], str]:
             if len(groups) == 1 or field.start + len(field.text) < len(text):
                 group[name] = field
     for group in reversed(groups[1:]):
-        if len(group) == len(_AXES) + 1:
+        if _complete(group):
             settle(group)
     settle(groups[0])
     if corrected:
         return {}, "the reply takes back a part of its answer"
-    missing = [name for name in (*_AXES, "emotion") if name not in seen]
+    missing = [name for name in _ASKED if name not in seen]
     if not last and missing:
         return {}, f"the reply has no {' and no '.join(missing)}"
     return last, "" if last else "the reply has valence, arousal and emotion, but not in one complete answer"
 
 
+def _complete(group: Mapping[str, _Field]) -> bool:
+    """Whether a group of fields is an answer."""
+    return group.keys() >= set(_ASKED)
+
+
 def _field(text: str, name: str, start: int) -> _Field:
     """What stands after a field's colon."""
     start, end = value_span(text, start)
-    if name in _AXES:
+    if name != "emotion":
         if span := rating_in(text, start, end):
             return _Field(text[slice(*span)], span[0], number(text[slice(*span)]))
         return _Field(text[start:end].strip(), start, None)
@@ -184,36 +204,35 @@ def _field(text: str, name: str, start: int) -> _Field:
     return _Field(said, start, Emotion(said.lower()) if known else None)
 
 
-def _expected_number(completion: Completion, offset: int, written: str) -> float:
-    """A written rating such as `6.4`, with the expected value of its digit before and of the first after the point.
+def _read(completion: Completion, offset: int, written: str) -> tuple[float, Distribution | None]:
+    """A written rating such as `7` or `6.4`, with the expected value of its digit before and of the first after the
+    point, and its distribution.
 
     A model that hesitates between 5 and 7 writes one of them; what it expects is 6. The digit after the point was
     chosen for the written one before it, and is taken for the others too. Where the engine doesn't say what else could
-    have stood there, the digits count as written.
+    have stood there, the digits count as written, and there is no distribution.
     """
     digits = _RATING_DIGITS.fullmatch(written)
-    if digits is None:
-        return number(written)
-    expected = expected_rating(_alternatives(completion, offset, digits["whole"]))
+    top = _alternatives(completion, offset, digits["whole"]) if digits else None
+    if digits is None or top is None:
+        return number(written), None
+    shares = digit_shares(top)
+    behind = 0.0
     if fraction := digits["fraction"]:
-        tenths = _alternatives(completion, offset + 2, fraction)
-        expected += _expected_digit(tenths, "0123456789") / 10 + float(f"0.0{digits['rest']}")
-    return min(expected, SCALE_MAX)
+        tenths = _alternatives(completion, offset + 2, fraction) or {fraction: 0.0}
+        behind = _mean(digit_shares(tenths, "0123456789")) / 10 + float(f"0.0{digits['rest']}")
+    rating = min(_mean(shares) + behind, SCALE_MAX)
+    return rating, distribution({min(digit + behind, SCALE_MAX): share for digit, share in shares.items()}, rating)
 
 
-def expected_rating(top: Mapping[str, float]) -> float:
-    """Expected value in [1, 9] of the rating at one position, from its alternatives' log-probabilities.
+def digit_shares(top: Mapping[str, float], digits: str = _RATINGS) -> dict[int, float]:
+    """Probability of each digit at one position, summing to 1, from its alternatives' log-probabilities.
 
-    Tokens that are not a digit 1 to 9 are left out and the rest renormalised.
+    Tokens that are none of `digits` are left out and the rest renormalised.
 
     Raises:
-        ValueError: none of the alternatives is a rating.
+        ValueError: none of the alternatives is one.
     """
-    return _expected_digit(top, _RATINGS)
-
-
-def _expected_digit(top: Mapping[str, float], digits: str) -> float:
-    """Expected value of the digit at one position, all tokens but `digits` left out."""
     mass = dict.fromkeys(digits, 0.0)
     for text, log_probability in top.items():
         if text.strip() in mass:
@@ -221,7 +240,11 @@ def _expected_digit(top: Mapping[str, float], digits: str) -> float:
     total = sum(mass.values())
     if total == 0:
         raise ValueError(f"no rating among {', '.join(map(repr, top))}")
-    return sum(int(digit) * share for digit, share in mass.items()) / total
+    return {int(digit): share / total for digit, share in mass.items() if share > 0}
+
+
+def _mean(shares: Mapping[int, float]) -> float:
+    return sum(digit * share for digit, share in shares.items())
 
 
 def emotion_shares(top: Mapping[str, float]) -> dict[Emotion, float]:
@@ -239,8 +262,8 @@ def emotion_shares(top: Mapping[str, float]) -> dict[Emotion, float]:
     return {label: share / total for label, share in mass.items() if share > 0} if total > 0 else {}
 
 
-def _alternatives(completion: Completion, offset: int, written: str) -> Mapping[str, float]:
-    """What could have stood where `written` begins; itself, for certain, where the engine didn't say."""
+def _alternatives(completion: Completion, offset: int, written: str) -> Mapping[str, float] | None:
+    """What could have stood where `written` begins; None where the engine didn't say."""
     end = 0
     for token in completion.tokens:
         end += len(token.text)
@@ -249,7 +272,7 @@ def _alternatives(completion: Completion, offset: int, written: str) -> Mapping[
             if beginning and written.lower().startswith(beginning) and token.text in token.top:
                 return token.top
             break
-    return {written: 0.0}
+    return None
 
 
 def _thoughts(text: str) -> str:

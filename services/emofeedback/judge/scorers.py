@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
 from emofeedback.domain.errors import NotFinite
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.judge.decoding import read_in_turn
 from emofeedback.judge.images import read_image
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import digest, fetch, model_name
@@ -61,9 +63,13 @@ class ClipScorer:
             NotFinite: the model gives NaN or infinity; `compare_texts` too.
         """
 
+        squares = [
+            await read_in_turn(data, field=f"images[{i}]", max_pixels=None, then=self._square)
+            for i, data in enumerate(images)
+        ]
+
         def work() -> list[float]:
-            pictures = self.embed_images(images)
-            return _cosines(self.embed_texts([prompt]), pictures)
+            return _cosines(self.embed_texts([prompt]), self._embed_squares(squares))
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
@@ -91,11 +97,15 @@ class ClipScorer:
         Raises:
             InvalidRequest: an image is not a good one; the field is `images[3]`.
         """
-        # One by one from bytes to the model's small square: a call may bring 64 images of 40 megapixels.
-        squares = [
-            self._image_processor(images=read_image(data, field=f"images[{i}]"), return_tensors="pt")["pixel_values"]
-            for i, data in enumerate(images)
-        ]
+        read = (read_image(data, field=f"images[{i}]") for i, data in enumerate(images))
+        return self._embed_squares([self._square(image) for image in read])
+
+    def _square(self, image: Image) -> Tensor:
+        """A picture as the model sees it, (1, 3, side, side)."""
+        pixels: Tensor = self._image_processor(images=image, return_tensors="pt")["pixel_values"]
+        return pixels
+
+    def _embed_squares(self, squares: Sequence[Tensor]) -> Tensor:
         model = self._model
         return self._embed(
             model.get_image_features(pixel_values=torch.cat(list(batch)).to(model.device, model.dtype))

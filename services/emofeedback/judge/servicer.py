@@ -9,6 +9,7 @@ from typing import Protocol
 from emofeedback import wire
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.judge.image_stream import ImageStream
 from emofeedback.rpc import RequestWindow, stream_rpc, unary_rpc
 from emofeedback.rpc.server import Context
 from emofeedback.v1 import judge_pb2 as pb
@@ -38,13 +39,14 @@ class JudgeServicer:
     async def AssessStream(
         self, requests: AsyncIterator[pb.AssessStreamRequest], context: Context
     ) -> AsyncIterator[pb.AssessStreamResponse]:
-        messages = aiter(requests)
-        first = await anext(messages, None)
-        if first is None:
+        stream = ImageStream(aiter(requests))
+        user = await stream.user()
+        if user is None:
             return
         model = wire.model_to_proto(await self._judge.model())
-        async with aclosing(self._judge.assess_stream(_images(first, messages), user=first.user)) as outcomes:
+        async with aclosing(self._judge.assess_stream(stream.images(), user=user)) as outcomes:
             async for key, outcome in outcomes:
+                stream.answered()
                 yield pb.AssessStreamResponse(key=key, outcome=wire.outcome_to_proto(outcome), model=model)
 
     @unary_rpc
@@ -83,12 +85,3 @@ class JudgeServicer:
         conversations, decoding = wire.converse_request_from_proto(request)
         replies = await self._judge.converse(conversations, decoding)
         return pb.ConverseResponse(replies=replies, model=wire.model_to_proto(await self._judge.model()))
-
-
-async def _images(
-    first: pb.AssessStreamRequest, further: AsyncIterator[pb.AssessStreamRequest]
-) -> AsyncIterator[tuple[int, bytes]]:
-    """The images of a stream under their keys. Raises `InvalidRequest`, also where they are for different people."""
-    yield wire.streamed_image_from_proto(first, first.user)
-    async for message in further:
-        yield wire.streamed_image_from_proto(message, first.user)

@@ -11,6 +11,7 @@ from emofeedback.concurrency import Channel, cancel, merge
 from emofeedback.domain.affect import split_target
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
+from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import (
     Candidate,
     ImageJudged,
@@ -48,9 +49,9 @@ def generate_and_judge(
 
     async def generate_from(first: int) -> AsyncGenerator[CandidateEvent, None]:
         """The images of one prompt: the first of them, then every `len(prompts)`-th."""
-        generation = GenerationRequest(
-            prompt=prompts[first] + suffix, seeds=tuple(seeds[first :: len(prompts)]), policy=request.policy
-        )
+        # A generator refuses what is over the limit; what is cut off then, no text encoder reads.
+        prompt = prompts[first][: LIMITS.prompt_characters - len(suffix)] + suffix
+        generation = GenerationRequest(prompt=prompt, seeds=tuple(seeds[first :: len(prompts)]), policy=request.policy)
         async with aclosing(generator.generate(generation)) as events:
             async for event in events:
                 match event:

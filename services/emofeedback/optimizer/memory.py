@@ -8,7 +8,6 @@ the judge's own error.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from emofeedback.domain.affect import AffectPoint, clip_to_scale
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.storage.texts import parse_json
 
 _NOISE = 0.5
 """Standard deviation of a reading around what the words do, in points."""
@@ -82,7 +82,7 @@ def remembered(path: str) -> WordEffects | None:
     if not path:
         return None
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        rows = parse_json(Path(path).read_text(encoding="utf-8"))
         return WordEffects.fitted([Observation(prompt=str(p), point=AffectPoint(v, a)) for p, v, a in rows])
     except (OSError, ValueError, TypeError) as error:
         raise FailedPrecondition(f"optimizer.memory: {path} is no memory of earlier runs: {error}") from error

@@ -86,7 +86,10 @@ def extended(source: str, built_in: Mapping[str, T], field: str) -> tuple[T, dic
     base = changes.pop("extends", "nano")
     if not isinstance(base, str) or base not in built_in:
         raise InvalidRequest.of(f"{field}.extends", f"{base!r} is not one of {known}")
-    return built_in[base], flat(changes)
+    try:
+        return built_in[base], flat(changes)
+    except RecursionError as error:
+        raise InvalidRequest.of(field, f"{path} is nested too deeply") from error
 
 
 def parse_changes(words: Iterable[str], option: str = "--set") -> dict[str, Any]:

@@ -1,22 +1,39 @@
-"""Who may call what, decided by a call's metadata alone: nothing of a refused call is read, parsed or passed on."""
+"""Who may call what, decided by a call's metadata and its peer alone: nothing of a refused call is read or passed on.
+
+So every method is served as a stream both ways, which on the wire is the same: a stream's messages are read on demand.
+What is read then is weighed before it is parsed, and what can't be parsed is the caller's error.
+"""
 
 from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import ExitStack, aclosing
 from typing import Any, TypeAlias
 
 import grpc
 
-from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFound, Unauthenticated
+from emofeedback.domain.errors import (
+    EmoFeedbackError,
+    InvalidRequest,
+    NotFound,
+    ResourceExhausted,
+    Unauthenticated,
+)
 from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.rpc.places import CallerLimits, Places, peer_name
 from emofeedback.v1 import generator_pb2, judge_pb2, optimizer_pb2
 from emofeedback.wire.status import MAX_DETAILS, STATUS_KEY, status_from_error
 
 HEALTH_VARIABLE = "EMOFEEDBACK_HEALTH"
 """Environment variable; `guarded`: health checks bring the token too. Else they may come without, as probes do."""
 HEALTH = "grpc.health.v1.Health"
+OURS = "/emofeedback."
+"""Beginning of the names of our methods; others (health, reflection, Serve's own) ask for next to nothing."""
+_LONGEST_PAUSE = 60.0
+"""Seconds; nobody is told to come back later than half as long again."""
 APPLICATIONS = {
     service.full_name: application
     for application, module in (("generator", generator_pb2), ("judge", judge_pb2), ("optimizer", optimizer_pb2))
@@ -31,16 +48,23 @@ MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Gate:
     """In front of the handlers of a `grpc.aio` server."""
 
-    def __init__(self, token: str, *, health_guarded: bool = False) -> None:
+    def __init__(
+        self,
+        token: str,
+        *,
+        health_guarded: bool = False,
+        limits: CallerLimits = CallerLimits(),  # noqa: B008 - frozen
+    ) -> None:
         """`token` empty: everybody may call."""
         self._token = token
         self._health_guarded = health_guarded
+        self._places = Places(limits)
 
     @classmethod
     def of_environment(cls) -> Gate:
-        """As this process's environment says."""
+        """As this process's environment says. Raises `FailedPrecondition` where it can't be understood."""
         guarded = os.environ.get(HEALTH_VARIABLE) == "guarded"
-        return cls(os.environ.get(TOKEN_VARIABLE, ""), health_guarded=guarded)
+        return cls(os.environ.get(TOKEN_VARIABLE, ""), health_guarded=guarded, limits=CallerLimits.of())
 
     def check(self, method: str, metadata: Metadata) -> None:
         """Looks at a call of `/SERVICE/METHOD`.
@@ -76,9 +100,47 @@ class Gate:
                 self.check(call.method, call.invocation_metadata or ())
             except EmoFeedbackError as error:
                 return _refusing(error)
-            return found
+            return self._admitting(found) if call.method.startswith(OURS) else found
 
         handler.service = find_behind_the_gate
+
+    def stand_before(self, server: Any) -> None:
+        """Guards all that is added to a server from now on."""
+        add: Callable[[Any], None] = server.add_generic_rpc_handlers
+
+        def add_guarded(handlers: Any) -> None:
+            add(handlers)
+            for handler in handlers:
+                self.guard(handler)
+
+        server.add_generic_rpc_handlers = add_guarded
+        # gRPC's other table of the same methods is looked at first, by name alone: the gate would never be asked.
+        server.add_registered_method_handlers = lambda service, handlers: None
+
+    def _admitting(self, method: MethodHandler) -> MethodHandler:
+        """Serves a method within the limits of its caller."""
+
+        async def serve(requests: Any, context: Any) -> AsyncIterator[Any]:
+            caller = peer_name(context)
+            try:
+                with self._places.taken(caller), ExitStack() as held:
+                    messages = self._messages(aiter(requests), method, caller)
+                    given: Any = messages
+                    if not method.request_streaming:
+                        given, size = await _only(aiter(requests), method)
+                        held.enter_context(self._places.weighed(caller, size))
+                    async with aclosing(_replies(method, given, context)) as replies:
+                        async for reply in replies:
+                            yield reply
+            except EmoFeedbackError as error:
+                set_error(context, error)
+
+        return grpc.stream_stream_rpc_method_handler(serve, None, method.response_serializer)
+
+    async def _messages(self, messages: AsyncIterator[bytes], method: MethodHandler, caller: str) -> AsyncIterator[Any]:
+        async for message in messages:
+            with self._places.weighed(caller, len(message)):
+                yield _parsed(message, method)
 
 
 def check_token(token: str | None, metadata: Metadata) -> None:
@@ -102,9 +164,48 @@ def metadata_value(metadata: Metadata, name: str) -> str:
 
 def set_error(context: Any, error: EmoFeedbackError) -> None:
     """Puts an error on a call's context, as a status that clients of every language can read."""
+    if isinstance(error, ResourceExhausted) and error.retryable:
+        error.retry_after = _when_to_return(error.retry_after)
     context.set_code(grpc.StatusCode[error.code])
     context.set_details(str(error)[:MAX_DETAILS])
     context.set_trailing_metadata([(STATUS_KEY, status_from_error(error).SerializeToString())])
+
+
+def _when_to_return(seconds: float | None) -> float:
+    """What a refused caller is told to wait: not the same for all, or they would all come back at once."""
+    return min(1.0 if seconds is None else seconds, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
+
+
+async def _only(messages: AsyncIterator[bytes], method: MethodHandler) -> tuple[Any, int]:
+    """The request of a call that has one, and its bytes."""
+    message = await anext(messages, None)
+    if message is None:
+        raise InvalidRequest.of("request", "is missing: the call ended without one")
+    return _parsed(message, method), len(message)
+
+
+def _parsed(message: bytes, method: MethodHandler) -> Any:
+    """Raises `InvalidRequest` for bytes that are no message of the method's kind."""
+    if method.request_deserializer is None:
+        return message
+    try:
+        return method.request_deserializer(message)
+    except Exception as error:  # protobuf's DecodeError has several homes, by implementation
+        raise InvalidRequest.of("request", "can't be read as a message of this method") from error
+
+
+async def _replies(method: MethodHandler, request: Any, context: Any) -> AsyncGenerator[Any, None]:
+    """What the method answers, whichever kind it is of."""
+    if not method.response_streaming:
+        call = method.stream_unary if method.request_streaming else method.unary_unary
+        reply = await call(request, context)
+        if not context.code():  # beside a status of failure, a message is of no use
+            yield reply
+        return
+    call = method.stream_stream if method.request_streaming else method.unary_stream
+    async with aclosing(call(request, context)) as replies:
+        async for reply in replies:
+            yield reply
 
 
 def _refusing(error: EmoFeedbackError) -> MethodHandler:

@@ -2,7 +2,7 @@
 
 Three things are put around Ray's handlers. The gate looks at a call's metadata before its message is read. What Ray
 itself says of a failed call (tracebacks, addresses, names of its own) stays in the log. And streams end when their
-caller leaves:
+caller leaves, or neither sends nor reads:
 
 Ray's handler of a stream hears of a caller who left only while it waits for the replica. While it sends (the caller
 reads slowly, or the machine is busy), gRPC ends the handler between two messages, and the replica works on for
@@ -14,17 +14,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import random
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Set
 from typing import Any
 
 import grpc
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from emofeedback.domain.errors import EmoFeedbackError, NothingAnswers, ResourceExhausted, Unavailable
+from emofeedback.domain.errors import DeadlineExceeded, EmoFeedbackError, NothingAnswers, ResourceExhausted, Unavailable
 from emofeedback.rpc.gate import APPLICATIONS, HEALTH, Gate, set_error
 from emofeedback.rpc.health import Health
+from emofeedback.rpc.silence import first_of
 from emofeedback.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from emofeedback.v1.optimizer_pb2_grpc import add_PromptOptimizerServiceServicer_to_server
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+UNREAD_BYTES = 4 * 1024 * 1024
+"""Of a call's messages that its caller has not read; with more, Ray's handler isn't asked for the next one."""
+UNREAD_SECONDS = 60.0
+"""So long a caller with as much unread may read nothing."""
 _UNSET: Any = 0
 """What a context says before a code is set: Ray sets its own only then."""
 
@@ -49,6 +54,8 @@ def add_services(servicer: Any, server: Any) -> None:
 
     def make(*, service_method: str, **kind: Any) -> Handler:
         handler = make_handler(service_method=service_method, **kind)
+        if kind["streaming_type"].name == "STREAM_STREAM":
+            handler = once_something_is_sent(handler)
         application = APPLICATIONS.get(service_method.strip("/").partition("/")[0], "service")
         return in_our_words(handler, application)
 
@@ -65,16 +72,7 @@ def _put_behind(gate: Gate, server: Any) -> None:
     """Guards what the server has (Serve's own API) and what is added later (ours, health, reflection)."""
     for (added,) in server.generic_rpc_handlers:
         gate.guard(added)
-    add: Handler = server.add_generic_rpc_handlers
-
-    def add_guarded(handlers: Any) -> None:
-        add(handlers)
-        for handler in handlers:
-            gate.guard(handler)
-
-    server.add_generic_rpc_handlers = add_guarded
-    # gRPC's other table of the same methods is looked at first, by name alone: the gate would never be asked.
-    server.add_registered_method_handlers = lambda service, handlers: None
+    gate.stand_before(server)
 
 
 def _running_applications(make_handler: Handler) -> Callable[[Any], Any]:
@@ -117,6 +115,8 @@ def in_our_words(handler: Handler, application: str) -> Handler:
         try:
             async for message in following(request, context):
                 yield message
+        except EmoFeedbackError as error:
+            set_error(context, error)
         except Exception:
             log.exception("Serve's proxy failed in a call of the %s", application)
             context.set_code(grpc.StatusCode.INTERNAL)
@@ -140,8 +140,7 @@ def _reword(context: Any, application: str) -> None:
         case grpc.StatusCode.NOT_FOUND:
             error = NothingAnswers(f"the {application} is not up here, or not yet")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            pause = random.uniform(0.5, 1.5)  # so that the refused don't all come back at once
-            error = ResourceExhausted(f"as many calls as may wait for the {application} are waiting", retry_after=pause)
+            error = ResourceExhausted(f"as many calls as may wait for the {application} are waiting")
         case grpc.StatusCode.UNAVAILABLE:
             error = Unavailable(f"no replica of the {application} takes calls just now")
         case grpc.StatusCode.CANCELLED | grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -157,25 +156,106 @@ def _reword(context: Any, application: str) -> None:
 def ending_with_its_call(handler: Handler) -> Handler:
     """A streaming handler `(request, context)` of `grpc.aio` that is cancelled where it waits, whenever the call ends.
 
-    What it has yielded and gRPC has not sent yet is kept: Ray has received it by then, and would keep it otherwise.
+    What it has yielded and gRPC has not sent yet is kept, up to `UNREAD_BYTES`.
     """
 
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
         remembered = _Context(context)
-        messages: asyncio.Queue[Any] = asyncio.Queue()
+        unread = _Unread()
+        loop = asyncio.get_running_loop()
 
         async def read() -> None:
             async for message in handler(request, remembered):
-                messages.put_nowait(message)
+                unread.add(message)
+                if not await unread.room():
+                    stop()
+
+        def stop() -> None:
+            if unread.wanted:
+                unread.forget()
+                loop.call_soon(reading.cancel)  # by then it waits for the handler again, which hears of it there
 
         reading = asyncio.create_task(read())
-        reading.add_done_callback(lambda _: messages.put_nowait(None))
-        context.add_done_callback(lambda _: reading.cancel())
-        while (message := await messages.get()) is not None:
+        reading.add_done_callback(lambda _: unread.end())
+        context.add_done_callback(lambda _: stop())
+        async for message in unread:
             yield message
+        if not unread.wanted:
+            raise DeadlineExceeded(f"nothing of the reply was read for {UNREAD_SECONDS:g} s")
         await reading  # its failure is the call's
 
     return stream
+
+
+def once_something_is_sent(handler: Handler) -> Handler:
+    """A handler of streams both ways that takes a place in a replica with the first message, and not before."""
+
+    async def stream(requests: Any, context: Any) -> AsyncIterator[Any]:
+        messages = aiter(requests)
+        first = await first_of(messages)
+
+        async def all_messages() -> AsyncIterator[Any]:
+            if first is not None:
+                yield first
+                async for message in messages:
+                    yield message
+
+        async for reply in handler(all_messages(), context):
+            yield reply
+
+    return stream
+
+
+class _Unread:
+    """Messages that a caller has not read yet; none where the caller is gone, or has read nothing for long."""
+
+    def __init__(self) -> None:
+        self.wanted = True
+        self._messages: deque[bytes] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def add(self, message: bytes) -> None:
+        """One more."""
+        if self.wanted:
+            self._messages.append(message)
+            self._bytes += len(message)
+            self._changed.set()
+
+    async def room(self) -> bool:
+        """Waits until there is room for another; False where no more are wanted, or none was read for too long."""
+        while self._bytes > UNREAD_BYTES:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(UNREAD_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                return False
+        return self.wanted
+
+    def forget(self) -> None:
+        """No more are wanted, nor those that are there."""
+        self.wanted = False
+        self._messages.clear()
+        self._bytes = 0
+        self._changed.set()
+
+    def end(self) -> None:
+        """No more will come."""
+        self._ended = True
+        self._changed.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self._messages or not self._ended:
+            if self._messages:
+                message = self._messages.popleft()
+                self._bytes -= len(message)
+                self._changed.set()
+                yield message
+            else:
+                self._changed.clear()
+                await self._changed.wait()
 
 
 class _Context:

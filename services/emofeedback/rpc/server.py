@@ -20,10 +20,12 @@ from typing import Any, Protocol, TypeVar, cast
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
+from emofeedback.domain.callers import PRIORITY_KEY, Caller, called_by, priority_from
 from emofeedback.domain.errors import EmoFeedbackError, InternalError
 from emofeedback.observability import tracing
 from emofeedback.observability.metrics import CALL_SECONDS
 from emofeedback.rpc.gate import check_token, metadata_value, set_error
+from emofeedback.rpc.places import peer_name
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Context(Protocol):
     """What the contexts of `grpc.aio` and of Ray Serve (`RayServegRPCContext`) have in common."""
 
     def invocation_metadata(self) -> Any: ...
+    def peer(self) -> str: ...
     def set_code(self, code: grpc.StatusCode) -> None: ...
     def set_details(self, details: str) -> None: ...
     def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str | bytes]]) -> None: ...
@@ -57,7 +60,7 @@ def unary_rpc(method: Method) -> Method:
 
     async def call(self: Guarded, request: Any, grpc_context: Context) -> Any:
         with _answering(method, grpc_context):
-            check_token(self.token, grpc_context.invocation_metadata() or ())
+            _admit(self, grpc_context)
             return await method(self, request, grpc_context)
         return Empty()
 
@@ -72,7 +75,7 @@ def stream_rpc(method: Method) -> Method:
 
     async def call(self: Guarded, request: Any, grpc_context: Context) -> AsyncIterator[Any]:
         with _answering(method, grpc_context):
-            check_token(self.token, grpc_context.invocation_metadata() or ())
+            _admit(self, grpc_context)
             async with aclosing(method(self, request, grpc_context)) as responses:
                 async for response in responses:
                     yield response
@@ -106,6 +109,19 @@ def _answering(method: Callable[..., Any], context: Context) -> Iterator[None]:
                 tracing.mark_failed(span, code, str(failure))
     finally:
         CALL_SECONDS.record(time.monotonic() - began, method=name, code=code)
+
+
+def _admit(servicer: Guarded, context: Context) -> None:
+    """Looks at the token, and remembers who calls: the peer without its port, of which one may have many.
+
+    Raises:
+        Unauthenticated: as `check_token`.
+        InvalidRequest: the metadata's priority is none.
+    """
+    metadata = context.invocation_metadata() or ()
+    check_token(servicer.token, metadata)
+    priority = priority_from(metadata_value(metadata, PRIORITY_KEY))
+    called_by(Caller(name=peer_name(context), call=secrets.token_hex(8), priority=priority))
 
 
 def _fail(context: Context, error: Exception, method: Callable[..., Any]) -> EmoFeedbackError:

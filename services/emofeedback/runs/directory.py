@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import re
 from itertools import count
@@ -32,6 +31,7 @@ from emofeedback.domain.optimization import (
 from emofeedback.domain.recipe import Reading, Wish, with_whole_recipe
 from emofeedback.runs.run import OptimizationRun, advance, from_json, image_path, to_json
 from emofeedback.storage.files import LOCK, write_json, write_whole
+from emofeedback.storage.texts import parse_json
 
 RESULT = "result.json"
 
@@ -174,7 +174,7 @@ def read_run(path: Path) -> OptimizationRun:
         FailedPrecondition: there is none, or its `result.json` can't be read; the message says why.
     """
     try:
-        return from_json(json.loads((path / RESULT).read_text(encoding="utf-8")))
+        return from_json(parse_json((path / RESULT).read_text(encoding="utf-8")))
     except OSError as error:
         raise FailedPrecondition(f"{path / RESULT} can't be read: {error.strerror}") from error
     except (LookupError, TypeError, ValueError) as error:

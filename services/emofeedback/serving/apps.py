@@ -74,7 +74,7 @@ class PromptOptimizerDeployment(PromptOptimizerServicer):
 
     def __init__(self, profile: Profile, address: str) -> None:
         watch_replica("optimizer")
-        client = AsyncClient(address, token=_token())
+        client = AsyncClient(address, token=_token(), priority="interactive")
         super().__init__(client.generator, client.judge, profile.optimizer, _token())
 
 

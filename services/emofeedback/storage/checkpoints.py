@@ -7,16 +7,28 @@ of its memory, each end in one sentence (FailedPrecondition) instead of a stack 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition
+from emofeedback.storage.files import write_json
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIB = 2**30
+
+DIGESTS = ".digests.json"
+"""What is remembered beside a checkpoint of the hashes of its files."""
+_WORTH_REMEMBERING = 2**28
+"""Bytes of the smallest such file: a smaller one is read faster than anybody notices."""
+_HASHING_THREADS = 8
+"""One reads about 1 GB a second; hashing gives up Python's lock."""
 
 
 def model_name(checkpoint: str) -> str:
@@ -98,16 +110,17 @@ def check_device(device: str, minimum_gpu_memory_gib: float = 0.0) -> None:
     if free < minimum_gpu_memory_gib * _GIB:
         raise FailedPrecondition(
             f"this model needs {minimum_gpu_memory_gib:g} GiB of GPU memory, {free / _GIB:.1f} of "
-            f"{total / _GIB:.1f} GiB are free"
+            f"{total / _GIB:.1f} GiB are free; the profile nano runs without a GPU"
         )
 
 
-@lru_cache(maxsize=64)
 def digest(folder: Path, parts: tuple[str, ...] = ("",)) -> str:
     """`sha256:` and 64 hex digits that stand for a checkpoint's weights.
 
     It is the SHA-256 of the lines that `sha256sum` prints for the `*.safetensors` files under `parts`
-    (subfolders; by default the whole folder) in the order of their relative names.
+    (subfolders; by default the whole folder) in the order of their relative names. Files are read in several threads;
+    one that has not changed, by its size and the time of its last change, is not read again by this process, nor by
+    another one where the folder can keep `DIGESTS`.
 
     Raises:
         FailedPrecondition: there are no such files.
@@ -117,14 +130,43 @@ def digest(folder: Path, parts: tuple[str, ...] = ("",)) -> str:
     )
     if not files:
         raise FailedPrecondition(f"{folder} holds no weights in the safetensors format")
-    listing = "".join(f"{_file_sha256(folder / name)}  {name}\n" for name in files)
+    remembered = _remembered(folder)
+    with ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="sha256") as threads:
+        facts = list(threads.map(lambda name: _facts(folder / name, remembered.get(name)), files))
+    large = {name: of_file for name, of_file in zip(files, facts, strict=True) if of_file[0] >= _WORTH_REMEMBERING}
+    if any(remembered.get(name) != of_file for name, of_file in large.items()):
+        with suppress(EmoFeedbackError):  # a folder that can't be written is read each time
+            write_json(folder / DIGESTS, remembered | large)
+    listing = "".join(f"{sha256}  {name}\n" for (_, _, sha256), name in zip(facts, files, strict=True))
     return "sha256:" + hashlib.sha256(listing.encode()).hexdigest()
 
 
-def _file_sha256(file: Path) -> str:
+_Facts = list[Any]
+"""Of a file: its size in bytes, the time of its last change in nanoseconds, its SHA-256."""
+
+
+def _remembered(folder: Path) -> dict[str, _Facts]:
+    try:
+        content = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _facts(file: Path, remembered: _Facts | None) -> _Facts:
     # The hub's cache keeps a weight file as a link to a blob named by its SHA-256: no need to read 20 GB.
     if file.is_symlink() and _SHA256.fullmatch(blob := file.readlink().name):
-        return blob
+        return [0, 0, blob]
+    about = file.stat()
+    now = [about.st_size, about.st_mtime_ns]
+    match remembered:
+        case [*before, str(sha256)] if before == now and _SHA256.fullmatch(sha256):
+            return [*now, sha256]
+    return [*now, _file_sha256(file, *now)]
+
+
+@lru_cache(maxsize=256)
+def _file_sha256(file: Path, size: int, changed: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 _NAMED = 80
 """Characters of a file's name that a message repeats."""
@@ -34,6 +36,14 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
         if line.strip():
             yield number, line
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What a JSON text says. Raises `ValueError` where it is none, or is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def file_within(folder: Path, name: str) -> Path:

@@ -40,6 +40,60 @@ ROLE_ASSISTANT: Role.ValueType  # 3
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
+class Distribution(_message.Message):
+    """How sure a judge is of one rating."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARES_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    low: _builtins.float
+    """The rating lies between these two, both in [1, 9], with a probability of 0.8."""
+    high: _builtins.float
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Probability of each whole rating, 1 to 9: nine numbers that sum to 1."""
+
+    def __init__(
+        self,
+        *,
+        shares: _abc.Iterable[_builtins.float] | None = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "shares", b"shares"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Distribution: _TypeAlias = Distribution  # noqa: Y015
+
+@_typing.final
+class EmotionShare(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMOTION_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    emotion: _affect_pb2.Emotion.ValueType
+    share: _builtins.float
+    """Probability of the emotion among the eight, in [0, 1]."""
+    def __init__(
+        self,
+        *,
+        emotion: _affect_pb2.Emotion.ValueType = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emotion", b"emotion", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmotionShare: _TypeAlias = EmotionShare  # noqa: Y015
+
+@_typing.final
 class Assessment(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -50,6 +104,10 @@ class Assessment(_message.Message):
     REASONING_FIELD_NUMBER: _builtins.int
     IN_DOMAIN_FIELD_NUMBER: _builtins.int
     DOMAIN_SCORE_FIELD_NUMBER: _builtins.int
+    DOMINANCE_FIELD_NUMBER: _builtins.int
+    VALENCE_DISTRIBUTION_FIELD_NUMBER: _builtins.int
+    AROUSAL_DISTRIBUTION_FIELD_NUMBER: _builtins.int
+    EMOTIONS_FIELD_NUMBER: _builtins.int
     valence: _builtins.float
     """In [1, 9]."""
     arousal: _builtins.float
@@ -67,6 +125,20 @@ class Assessment(_message.Message):
     """Minus the binary logarithm of the probability that the picture is of that world, in bits: 0 and more; above 1, even
     odds, `in_domain` is false. Unset: the judge can't tell.
     """
+    dominance: _builtins.float
+    """In [1, 9], helpless to in control. Unset: the judge didn't say it."""
+    @_builtins.property
+    def valence_distribution(self) -> Global___Distribution:
+        """Unset: the judge's probabilities aren't known."""
+
+    @_builtins.property
+    def arousal_distribution(self) -> Global___Distribution:
+        """Likewise."""
+
+    @_builtins.property
+    def emotions(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmotionShare]:
+        """All eight, most felt first, shares summing to 1; empty: the judge's probabilities aren't known."""
+
     def __init__(
         self,
         *,
@@ -77,17 +149,25 @@ class Assessment(_message.Message):
         reasoning: _builtins.str = ...,
         in_domain: _builtins.bool | None = ...,
         domain_score: _builtins.float | None = ...,
+        dominance: _builtins.float | None = ...,
+        valence_distribution: Global___Distribution | None = ...,
+        arousal_distribution: Global___Distribution | None = ...,
+        emotions: _abc.Iterable[Global___EmotionShare] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_in_domain", b"_in_domain", "domain_score", b"domain_score", "in_domain", b"in_domain"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_dominance", b"_dominance", "_in_domain", b"_in_domain", "arousal_distribution", b"arousal_distribution", "domain_score", b"domain_score", "dominance", b"dominance", "in_domain", b"in_domain", "valence_distribution", b"valence_distribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_in_domain", b"_in_domain", "arousal", b"arousal", "confidence", b"confidence", "domain_score", b"domain_score", "emotion", b"emotion", "in_domain", b"in_domain", "reasoning", b"reasoning", "valence", b"valence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_dominance", b"_dominance", "_in_domain", b"_in_domain", "arousal", b"arousal", "arousal_distribution", b"arousal_distribution", "confidence", b"confidence", "domain_score", b"domain_score", "dominance", b"dominance", "emotion", b"emotion", "emotions", b"emotions", "in_domain", b"in_domain", "reasoning", b"reasoning", "valence", b"valence", "valence_distribution", b"valence_distribution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__domain_score: _TypeAlias = _typing.Literal["domain_score"]  # noqa: Y015
     _WhichOneofArgType__domain_score: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score"]  # noqa: Y015
+    _WhichOneofReturnType__dominance: _TypeAlias = _typing.Literal["dominance"]  # noqa: Y015
+    _WhichOneofArgType__dominance: _TypeAlias = _typing.Literal["_dominance", b"_dominance"]  # noqa: Y015
     _WhichOneofReturnType__in_domain: _TypeAlias = _typing.Literal["in_domain"]  # noqa: Y015
     _WhichOneofArgType__in_domain: _TypeAlias = _typing.Literal["_in_domain", b"_in_domain"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__domain_score) -> _WhichOneofReturnType__domain_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dominance) -> _WhichOneofReturnType__dominance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__in_domain) -> _WhichOneofReturnType__in_domain | None: ...
 

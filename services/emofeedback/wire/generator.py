@@ -11,6 +11,7 @@ from emofeedback.domain.generation import (
     GenerationRequest,
     GenerationStep,
 )
+from emofeedback.domain.limits import LIMITS
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.wire.affect import model_from_proto, model_to_proto
 
@@ -29,6 +30,7 @@ def generation_request_to_proto(request: GenerationRequest) -> pb.GenerateReques
 
 def generation_request_from_proto(message: pb.GenerateRequest) -> GenerationRequest:
     """Raises `InvalidRequest` where a field is out of its limits."""
+    checks.check_most("seeds", message.seeds, LIMITS.images_per_call)
     request = GenerationRequest(
         prompt=message.prompt,
         seeds=tuple(message.seeds),

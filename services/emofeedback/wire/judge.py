@@ -12,9 +12,12 @@ from emofeedback.domain.assessment import (
     AssessmentOutcome,
     Conversation,
     Decoding,
+    Distribution,
+    EmotionShare,
     Message,
 )
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import LIMITS
 from emofeedback.v1 import judge_pb2 as pb
 from emofeedback.wire.affect import emotion_from_proto, emotion_to_proto
 
@@ -38,6 +41,12 @@ def assessment_to_proto(assessment: Assessment) -> pb.Assessment:
         reasoning=assessment.reasoning,
         in_domain=assessment.in_domain,
         domain_score=assessment.domain_score,
+        dominance=assessment.dominance,
+        valence_distribution=_distribution_to_proto(assessment.valence_distribution),
+        arousal_distribution=_distribution_to_proto(assessment.arousal_distribution),
+        emotions=[
+            pb.EmotionShare(emotion=emotion_to_proto(felt.emotion), share=felt.share) for felt in assessment.emotions
+        ],
     )
 
 
@@ -50,7 +59,27 @@ def assessment_from_proto(message: pb.Assessment, field: str = "assessment") -> 
         confidence=message.confidence,
         reasoning=message.reasoning,
         domain_score=message.domain_score if message.HasField("domain_score") else None,
+        dominance=message.dominance if message.HasField("dominance") else None,
+        valence_distribution=_distribution_from_proto(message, "valence_distribution"),
+        arousal_distribution=_distribution_from_proto(message, "arousal_distribution"),
+        emotions=tuple(
+            EmotionShare(emotion=emotion_from_proto(felt.emotion, f"{field}.emotions[{i}].emotion"), share=felt.share)
+            for i, felt in enumerate(message.emotions)
+        ),
     )
+
+
+def _distribution_to_proto(axis: Distribution | None) -> pb.Distribution | None:
+    return None if axis is None else pb.Distribution(shares=axis.shares, low=axis.low, high=axis.high)
+
+
+def _distribution_from_proto(
+    message: pb.Assessment, name: Literal["valence_distribution", "arousal_distribution"]
+) -> Distribution | None:
+    if not message.HasField(name):
+        return None
+    axis: pb.Distribution = getattr(message, name)
+    return Distribution(shares=tuple(axis.shares), low=axis.low, high=axis.high)
 
 
 def outcome_to_proto(outcome: AssessmentOutcome) -> pb.AssessmentOutcome:
@@ -75,6 +104,7 @@ def outcome_from_proto(message: pb.AssessmentOutcome, field: str = "outcome") ->
 
 def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[bytes, ...], bool, str]:
     """The images, whether to reason aloud, and whose calibration to apply. Raises `InvalidRequest`."""
+    checks.check_most("images", message.images, LIMITS.images_per_call)
     images = tuple(message.images)
     checks.check_assessment(images, message.user)
     return images, message.reasoning, message.user
@@ -88,6 +118,7 @@ def streamed_image_from_proto(message: pb.AssessStreamRequest, first_user: str) 
 
 def score_request_from_proto(message: pb.ScoreImagesRequest) -> tuple[tuple[bytes, ...], str]:
     """The images and the prompt. Raises `InvalidRequest`."""
+    checks.check_most("images", message.images, LIMITS.images_per_call)
     images = tuple(message.images)
     checks.check_scoring(images, message.prompt)
     return images, message.prompt
@@ -95,6 +126,7 @@ def score_request_from_proto(message: pb.ScoreImagesRequest) -> tuple[tuple[byte
 
 def compare_request_from_proto(message: pb.CompareTextsRequest) -> tuple[str, tuple[str, ...]]:
     """The text and the candidates. Raises `InvalidRequest`."""
+    checks.check_most("candidates", message.candidates, LIMITS.images_per_call)
     candidates = tuple(message.candidates)
     checks.check_comparison(message.text, candidates)
     return message.text, candidates
@@ -102,6 +134,11 @@ def compare_request_from_proto(message: pb.CompareTextsRequest) -> tuple[str, tu
 
 def converse_request_from_proto(message: pb.ConverseRequest) -> tuple[tuple[Conversation, ...], Decoding]:
     """The conversations, and how to sample the replies. Raises `InvalidRequest`."""
+    checks.check_most("conversations", message.conversations, LIMITS.conversations_per_call)
+    for i, conversation in enumerate(message.conversations):
+        checks.check_most(f"conversations[{i}].messages", conversation.messages, LIMITS.conversation_messages)
+        for j, turn in enumerate(conversation.messages):
+            checks.check_most(f"conversations[{i}].messages[{j}].parts", turn.parts, LIMITS.message_parts)
     conversations = conversations_from_proto(message.conversations)
     decoding = decoding_from_proto(message.decoding)
     checks.check_conversations(conversations, decoding)

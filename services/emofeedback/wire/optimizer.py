@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from emofeedback.domain import validation as checks
 from emofeedback.domain.assessment import AssessmentOutcome
+from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import (
     Answer,
     Candidate,
@@ -68,6 +69,12 @@ def _resume_to_proto(resume: Resume) -> pb.Resume:
 
 
 def _resume_from_proto(message: pb.Resume) -> Resume:
+    checks.check_most("resume.rounds", message.rounds, LIMITS.rounds)
+    for i, done in enumerate(message.rounds):
+        field = f"resume.rounds[{i}]"
+        checks.check_most(f"{field}.candidates", done.candidates, LIMITS.images_per_call)
+        checks.check_most(f"{field}.further", done.further, LIMITS.images_per_call)
+        checks.check_most(f"{field}.rejected", done.rejected, LIMITS.rejections)
     rounds = (round_from_proto(done, f"resume.rounds[{i}]") for i, done in enumerate(message.rounds))
     return Resume(rounds=tuple(rounds), best_image=message.best_image)
 
@@ -173,6 +180,7 @@ def loss_request_to_proto(request: LossRequest) -> pb.ComputeLossRequest:
 
 def loss_request_from_proto(message: pb.ComputeLossRequest) -> LossRequest:
     """Raises `InvalidRequest` where a field is out of its limits."""
+    checks.check_most("assessments", message.assessments, LIMITS.images_per_call)
     request = LossRequest(
         target=target_from_proto(message.target),
         assessments=tuple(

@@ -10,7 +10,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from emofeedback.domain import errors
-from emofeedback.domain.errors import EmoFeedbackError, FieldViolation, InternalError, InvalidRequest
+from emofeedback.domain.errors import MAX_VIOLATIONS, EmoFeedbackError, FieldViolation, InternalError, InvalidRequest
 
 STATUS_KEY = "grpc-status-details-bin"
 """The trailing metadata in which gRPC carries a `google.rpc.Status`."""
@@ -18,8 +18,6 @@ DOMAIN = "emofeedback"
 """Says in ErrorInfo that the reason is the name of one of our exceptions."""
 MAX_DETAILS = 1000
 """Characters of a message. Trailers together must stay under 8 KiB, or gRPC drops the whole status."""
-MAX_VIOLATIONS = 8
-"""Of this many fields the violations are listed one by one."""
 
 ERRORS: dict[str, type[EmoFeedbackError]] = {
     kind.__name__: kind

@@ -56,7 +56,7 @@ def run_to_proto(run: TrainingRun) -> pb.Run:
 
 
 def run_from_proto(message: pb.Run) -> TrainingRun:
-    """Raises `InvalidRequest` where the run is in a state that this version doesn't know."""
+    """Raises `InvalidRequest` where the run is in a state that this version doesn't know, or at a time that is none."""
     if message.state not in _KNOWN_STATES:
         raise InvalidRequest.of("run.state", f"is {message.state}, this version doesn't know it")
     return TrainingRun(
@@ -67,8 +67,8 @@ def run_from_proto(message: pb.Run) -> TrainingRun:
         iterations=message.iterations,
         metrics=dict(message.figures),
         panel=dict(message.panel),
-        created=message.created.ToDatetime(UTC),
-        updated=message.updated.ToDatetime(UTC),
+        created=_time_from_proto(message.created, "run.created"),
+        updated=_time_from_proto(message.updated, "run.updated"),
         message=message.message,
         folder=message.folder,
         policies=message.policies,
@@ -110,6 +110,13 @@ def run_event_from_proto(message: pb.WatchRunResponse) -> RunEvent:
             return Alarm(iteration=message.alarm.iteration, text=message.alarm.text)
         case _:
             raise InvalidRequest.of("event", "is missing or of an unknown kind")
+
+
+def _time_from_proto(stamp: Timestamp, field: str) -> datetime:
+    try:
+        return stamp.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequest.of(field, f"is {stamp.seconds} s after 1970, which is no time") from error
 
 
 def _time_to_proto(time: datetime) -> Timestamp:

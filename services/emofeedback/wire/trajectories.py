@@ -16,6 +16,7 @@ from emofeedback.domain.generation import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
+from emofeedback.domain.limits import LIMITS
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.wire.affect import model_from_proto, model_to_proto
 from emofeedback.wire.generator import queued_from_proto, queued_to_proto
@@ -53,6 +54,7 @@ def trajectory_request_from_proto(message: pb.SampleTrajectoriesRequest) -> Traj
     if window.kind not in _KINDS:
         what = "unspecified" if window.kind == pb.NOISE_KIND_UNSPECIFIED else str(window.kind)
         raise InvalidRequest.of("window.kind", f"is {what}, it must be one of {', '.join(_KINDS.values())}")
+    checks.check_most("seeds", message.seeds, LIMITS.images_per_call)
     request = TrajectoryRequest(
         prompt=message.prompt,
         seeds=tuple(message.seeds),

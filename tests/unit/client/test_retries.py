@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,11 @@ def test_pauses_grow_up_to_the_longest_and_part_of_them_is_chance(failures: int,
 
 def test_the_server_says_when() -> None:
     assert RetryPolicy().pause(9, ResourceExhausted("full", retry_after=0.75)) == 0.75
+
+
+@pytest.mark.parametrize(("told", "believed"), [(-3.0, 0.0), (1e12, 600.0)])
+def test_a_time_to_come_back_that_makes_no_sense_is_not_believed(told: float, believed: float) -> None:
+    assert RetryPolicy().pause(1, ResourceExhausted("full", retry_after=told)) == believed
 
 
 def test_silence_is_borne_for_two_minutes_and_failures_four_times() -> None:

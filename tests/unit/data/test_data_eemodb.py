@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.eemodb.build import relabeled
 from emofeedback_trainer.data.eemodb.clustering import ClusteringSettings, cluster_categories
@@ -24,7 +25,6 @@ from emofeedback_trainer.data.lexicon import read_lexicon
 from emofeedback_trainer.data.readers.emotic import CATEGORIES
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.storage import read_split
-from emofeedback_trainer.data.taxonomies import EKMAN
 from support import published_layouts as layouts
 
 # --- labels --------------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import pytest
 
 from emofeedback.domain.assessment import AssessmentFailure
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.cli import main
-from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.answering import answer
 from emofeedback_trainer.evaluation.eemo_bench import read_answers, score
 from support.fakes import ScriptedJudge, assessment, paint

@@ -14,7 +14,7 @@ from sklearn.metrics import brier_score_loss, f1_score
 from torch import tensor
 from torchmetrics.functional.classification import binary_calibration_error
 
-from emofeedback_trainer.data.taxonomies import EKMAN
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import (
     accuracy,
     bootstrap,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emofeedback_trainer.data.taxonomies import EKMAN
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, named_emotions
 
 YES_NO = {"A": "No.", "B": "Yes."}

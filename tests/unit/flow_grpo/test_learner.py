@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import NoiseWindow
 from emofeedback.domain.tensors import from_torch, to_torch
-from emofeedback_trainer.flow_grpo.batches import rollout_advantages
+from emofeedback_trainer.flow_grpo.batches import Inputs, rollout_advantages
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import LearnerConfig, TrainingIntegrityError, UpdateMetrics
-from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
+from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
 from support.tiny_learner import tiny_rollout, tiny_transformer
 
 SMALL = LearnerConfig(rank=4, lora_alpha=8, micro_batch=8, learning_rate=3e-3, beta=0.0)
@@ -117,7 +117,7 @@ def test_the_divergence_is_zero_at_first_and_is_told_of(rollout: Rollout) -> Non
 
 
 def test_micro_batches_of_any_size_give_the_same_update(rollout: Rollout) -> None:
-    """7 rows do not divide the rollout's 16, so the last micro-batch is filled up."""
+    """7 rows do not divide the rollout's 16: one micro-batch is smaller than the others."""
     whole, pieces = _learner(micro_batch=16), _learner(micro_batch=7)
     figures, others = _update(whole, rollout), _update(pieces, rollout)
     for name, weight in whole.adapter(averaged=False).items():
@@ -131,6 +131,101 @@ def test_several_steps_on_one_rollout_leave_its_policy_and_are_clipped(rollout: 
     assert learner.steps == 4
     assert figures.ratio_deviation == 0.0
     assert 0.0 < figures.clip_fraction < 1.0
+
+
+def _looking(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of every forward of the policy's velocities from now on."""
+    seen: list[int] = []
+    velocities = learner._policy.velocities
+
+    def counted(inputs: Inputs) -> Tensor:
+        seen.append(len(inputs.latents))
+        return velocities(inputs)
+
+    monkeypatch.setattr(learner._policy, "velocities", counted)
+    return seen
+
+
+def test_no_row_is_computed_only_to_fill_a_batch_up(rollout: Rollout, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = _learner(micro_batch=6)
+    seen = _looking(learner, monkeypatch)
+    _update(learner, rollout)
+    assert seen == [5, 5, 5, 6]  # 16 rows, the first micro-batch twice
+
+
+@pytest.mark.parametrize(("error", "forwards"), [(0.0, 3), (1e-3, 4)])
+def test_the_generator_is_believed_where_the_first_step_finds_its_log_probabilities(
+    rollout: Rollout, monkeypatch: pytest.MonkeyPatch, error: float, forwards: int
+) -> None:
+    """Of two steps; either way they are the same ones."""
+    learner, exact = _learner(optimizer_steps=2), _learner(optimizer_steps=2)
+    seen = _looking(learner, monkeypatch)
+    figures = _update(learner, _wrongly_recorded(rollout, error))
+    assert seen == [8] * forwards
+    assert figures.ratio_deviation == 0.0
+    assert figures.log_probability_drift == pytest.approx(error, abs=1e-6)
+    _update(exact, rollout)
+    for name, weight in learner.adapter(averaged=False).items():
+        assert torch.allclose(weight, exact.adapter(averaged=False)[name], atol=2e-5)
+
+
+def test_guidance_learns_through_its_conditional_half_only() -> None:
+    guided = tiny_rollout(tiny_transformer(), _brightness, guidance=3.0)
+    learner, seen = _learner(), []
+    policy = learner._policy
+
+    def forward(*inputs: Any, forward: Any = policy._forward) -> Tensor:
+        velocities: Tensor = forward(*inputs)
+        seen.append(velocities.requires_grad)
+        return velocities
+
+    policy._forward = forward  # type: ignore[method-assign]
+    _update(learner, guided)
+    probe, first_twice, micro_batches = [False], [False, False], [True, False, True, False]
+    assert seen == probe + first_twice + micro_batches + probe
+
+
+def _wrongly_recorded(rollout: Rollout, error: float) -> Rollout:
+    def spoiled(sample: ScoredTrajectory) -> ScoredTrajectory:
+        recorded = from_torch(to_torch(sample.trajectory.log_probabilities) + error)
+        return replace(sample, trajectory=replace(sample.trajectory, log_probabilities=recorded))
+
+    groups = (replace(group, samples=tuple(map(spoiled, group.samples))) for group in rollout.groups)
+    return replace(rollout, groups=tuple(groups))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_checkpointing_gives_the_same_gradient(rollout: Rollout, dtype: torch.dtype) -> None:
+    plain, saving = (
+        Learner(tiny_transformer(), replace(SMALL, gradient_checkpointing=checkpointing), device="cpu", dtype=dtype)
+        for checkpointing in (False, True)
+    )
+    figures = [_update(learner, rollout) for learner in (plain, saving)]
+    assert figures[0] == figures[1]
+    assert plain.digest() == saving.digest()
+
+
+def test_an_update_uses_the_threads_that_the_learner_was_made_with(
+    rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        learner = _learner()
+        torch.set_num_threads(1)
+        used: list[int] = []
+        step = learner._step
+
+        def watched(means: Tensor) -> float:
+            used.append(torch.get_num_threads())
+            return step(means)
+
+        monkeypatch.setattr(learner, "_step", watched)
+        _update(learner, rollout)
+        assert used == [2]
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

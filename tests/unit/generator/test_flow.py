@@ -4,7 +4,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emofeedback.generator.flow import guided, ode_step, sigma_schedule
+from emofeedback.generator.flow import guided, level_schedule, ode_step, sigma_schedule
 
 
 @pytest.mark.parametrize("shift", [1.0, 1.7, 3.0])
@@ -21,6 +21,13 @@ def test_every_schedule_falls_from_one_to_zero(steps: int, shift: float) -> None
     assert sigmas.shape == (steps + 1,) and sigmas.dtype == torch.float32
     assert sigmas[0] == 1 and sigmas[-1] == 0
     assert (sigmas.diff() < 0).all()
+
+
+@pytest.mark.parametrize("shift", [1.0, 1.5, 3.0])
+def test_levels_of_ones_own_are_those_of_diffusers_to_the_bit(shift: float) -> None:
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=shift)
+    scheduler.set_timesteps(sigmas=[1.0, 0.75, 0.5, 0.25])
+    assert torch.equal(level_schedule((1.0, 0.75, 0.5, 0.25), shift), scheduler.sigmas)
 
 
 def test_a_step_is_that_of_diffusers_to_the_bit() -> None:

@@ -36,7 +36,7 @@ def models(tiny_sd3: Path) -> Models:
 def paint(models: Models, *samples: Sample) -> list[NDArray[np.uint8]]:
     while rest := [sample for sample in samples if not sample.finished]:
         advance(models, rest)
-    return [models.decode(sample.latent).numpy() for sample in samples]
+    return [models.decode([sample.latent]).picture(0).numpy() for sample in samples]
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.5])

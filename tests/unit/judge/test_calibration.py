@@ -27,6 +27,7 @@ from emofeedback.judge.calibration import (
     fit_values,
 )
 from emofeedback.judge.calibration_store import CalibrationStore
+from support.fakes import assessment
 
 JUDGE = ModelInfo(name="judge", digest="sha256:" + "a" * 64)
 SEEN = np.linspace(1.5, 8.5, 20)
@@ -121,6 +122,19 @@ def test_only_what_was_learned_is_changed() -> None:
     assert isinstance(after, Assessment) and after.valence == pytest.approx(5, abs=0.4)
     assert dataclasses.replace(after, valence=8) == seen
     assert calibration().apply(AssessmentFailure(reason="no")) == AssessmentFailure(reason="no")
+
+
+@given(rating, rating)
+def test_a_persons_distribution_and_interval_go_with_the_rating(valence: float, arousal: float) -> None:
+    seen = assessment(valence, arousal)
+    after = calibration().apply(seen)
+    assert isinstance(after, Assessment) and after.valence_distribution is not None
+    over = after.valence_distribution
+    assert over.low <= after.valence <= over.high
+    assert sum(over.shares) == pytest.approx(1)
+    mean = sum(step * share for step, share in enumerate(over.shares, 1))
+    assert mean == pytest.approx(after.valence, abs=0.15)  # the map has knots; a mean of what it maps isn't its value
+    assert (after.arousal_distribution, after.emotions) == (seen.arousal_distribution, seen.emotions)
 
 
 def test_nothing_learned_is_said_with_the_reasons() -> None:

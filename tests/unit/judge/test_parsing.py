@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emofeedback.domain.affect import Emotion
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentFailure
 from emofeedback.judge.engines.completion import Completion, TokenChoice
-from emofeedback.judge.parsing import emotion_shares, expected_rating, parse_rating, parse_reasoning
+from emofeedback.judge.parsing import digit_shares, emotion_shares, parse_rating, parse_reasoning
 from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
 
 
@@ -69,7 +69,7 @@ def test_a_token_that_begins_several_labels_is_shared_among_them() -> None:
 
 def test_a_place_without_any_digit_has_no_rating() -> None:
     with pytest.raises(ValueError, match="no rating"):
-        expected_rating(log({"the": 1.0}))
+        digit_shares(log({"the": 1.0}))
 
 
 @pytest.mark.parametrize("reply", ["7 3 awe", " 7 3 awe\n", "7, 3, awe", "```\n7 3 Awe\n```", "Sure: 7 3 awe."])
@@ -200,9 +200,60 @@ def test_every_assessment_that_is_written_is_read_back(
 
 
 @given(st.dictionaries(st.sampled_from("123456789"), st.floats(-20, 0), min_size=1))
-def test_an_expected_rating_lies_between_its_alternatives(top: dict[str, float]) -> None:
-    digits = [int(digit) for digit in top]
-    assert min(digits) - 1e-9 <= expected_rating(top) <= max(digits) + 1e-9
+def test_a_rating_lies_between_its_alternatives_and_within_its_interval(top: dict[str, float]) -> None:
+    outcome = parse_rating(rating({text: math.exp(odds) for text, odds in top.items()}, {"3": 1.0}, {" awe": 1.0}))
+    assert isinstance(outcome, Assessment) and outcome.valence_distribution is not None
+    digits, said = [int(digit) for digit in top], outcome.valence_distribution
+    assert min(digits) - 1e-9 <= outcome.valence <= max(digits) + 1e-9
+    assert SCALE_MIN <= said.low <= outcome.valence <= said.high <= SCALE_MAX
+    assert sum(said.shares) == pytest.approx(1)
+    assert sum(place * share for place, share in enumerate(said.shares, 1)) == pytest.approx(outcome.valence)
+
+
+def test_the_probabilities_behind_a_rating_are_its_distributions_and_its_emotions() -> None:
+    outcome = parse_rating(rating({"7": 0.5, "6": 0.25, "8": 0.25}, {"3": 1.0}, {" awe": 0.7, " fear": 0.2, "x": 0.1}))
+    assert isinstance(outcome, Assessment)
+    assert outcome.valence_distribution is not None and outcome.arousal_distribution is not None
+    assert outcome.valence_distribution.shares == pytest.approx((0, 0, 0, 0, 0, 0.25, 0.5, 0.25, 0))
+    assert (outcome.valence_distribution.low, outcome.valence_distribution.high) == pytest.approx((5.9, 8.1))
+    assert (outcome.arousal_distribution.low, outcome.arousal_distribution.high) == pytest.approx((2.6, 3.4))
+    first, second, *rest = outcome.emotions
+    assert (first.emotion, second.emotion) == (Emotion.AWE, Emotion.FEAR)
+    assert (first.share, second.share) == pytest.approx((7 / 9, 2 / 9)) and outcome.confidence == first.share
+    assert len(rest) == 6 and all(felt.share == 0 for felt in rest)
+
+
+def test_a_reasoned_rating_has_a_distribution_of_the_same_mean() -> None:
+    outcome = parse_reasoning(reasoned({"6": 0.75, "4": 0.25}, {"4": 1.0}))
+    assert isinstance(outcome, Assessment) and outcome.valence_distribution is not None
+    shares = outcome.valence_distribution.shares
+    assert shares == pytest.approx((0, 0, 0, 0.15, 0.1, 0.45, 0.3, 0, 0))
+    assert sum(place * share for place, share in enumerate(shares, 1)) == pytest.approx(outcome.valence)
+
+
+def test_where_the_engine_says_no_probabilities_there_are_none() -> None:
+    outcome = parse_reasoning(Completion(WELL_FORMED, (), True))
+    assert isinstance(outcome, Assessment)
+    assert outcome.valence_distribution is None and outcome.arousal_distribution is None
+    assert outcome.emotions == () and outcome.ranking() == {} and outcome.confidence == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "dominance"),
+    [
+        ('{"valence": 6.4, "arousal": 3.1, "dominance": 7.2, "emotion": "awe"}', 7.2),
+        ('{"valence": 6.4, "arousal": 3.1, "emotion": "awe", "dominance": 2}', 2.0),
+        ("valence: 6.4, arousal: 3.1, emotion: awe, dominance: 5 out of 9", 5.0),
+        ('{"valence": 6.4, "arousal": 3.1, "emotion": "awe", "dominance": 12}', None),
+        ('{"valence": 6.4, "arousal": 3.1, "emotion": "awe", "dominance": "high"}', None),
+        ('{"valence": 6.4, "arousal": 3.1, "emotion": "awe"}', None),
+    ],
+)
+def test_dominance_is_read_where_the_answer_has_it(answer: str, dominance: float | None) -> None:
+    outcome = parse_reasoning(certain(f"<think>A calm lake.</think><answer>{answer}</answer>"))
+    assert isinstance(outcome, Assessment)
+    assert (outcome.valence, outcome.arousal, outcome.emotion) == (6.4, 3.1, Emotion.AWE)
+    assert outcome.dominance == dominance
 
 
 @given(st.dictionaries(st.text(max_size=6), st.floats(-20, 0)))

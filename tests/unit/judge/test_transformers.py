@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from emofeedback.domain.assessment import Decoding
+from emofeedback.domain.callers import Caller, called_by
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import Chat
 from emofeedback.judge.engines.completion import Completion
@@ -88,6 +89,24 @@ async def test_calls_that_wait_while_one_is_decoded_share_the_next_batch(
     qwen.allowed.release(3)
     await asyncio.gather(first, *others)
     assert qwen.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_one_chat_does_not_wait_for_all_of_somebody_s_many(
+    engine: TransformersEngine, qwen: ScriptedQwen
+) -> None:
+    def asked_by(call: str, *names: str) -> asyncio.Task[list[Completion]]:
+        called_by(Caller(name=call, call=call))
+        return ask(engine, *names)
+
+    many = asked_by("many", *"abcdefghi")
+    await begun(qwen)
+    one = asked_by("one", "z")
+    streamed = [asked_by("stream", name) for name in "xyw"]
+    await asyncio.sleep(0.01)
+    qwen.allowed.release(9)
+    await asyncio.gather(many, one, *streamed)
+    assert "z" in qwen.batches[1] and "x" in qwen.batches[1]
+    assert [name for batch in qwen.batches for name in batch if name in "abcdefghi"] == list("abcdefghi")
 
 
 async def test_short_replies_are_not_decoded_with_long_ones(engine: TransformersEngine, qwen: ScriptedQwen) -> None:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import InvalidRequest, NotFound, ResourceExhausted
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback.judge.prompts import reasoning_conversation
 from emofeedback.profiles.overrides import flat, to_toml
 from emofeedback.storage.files import held
@@ -21,7 +22,6 @@ from emofeedback_trainer.core.config import RenamedKey
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import RankedEmotion, Sample
-from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS, load_config
 from emofeedback_trainer.judge.datasets import grpo_rows, sft_rows
 from emofeedback_trainer.judge.folder import JudgeRunFolder

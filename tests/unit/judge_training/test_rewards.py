@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofeedback.domain.affect import Emotion
-from emofeedback_trainer.data.taxonomies import EKMAN
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import ranking_score
 from emofeedback_trainer.judge.config import RewardWeights
 from emofeedback_trainer.judge.eemo_rewards import hybrid_reward, ranking_reward, similarity_reward, similarity_rewards

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from emofeedback_trainer.core.cpu_attention import PlainAttention
+from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, checkpoint_step, cosine
 from emofeedback_trainer.nano.models.autoencoder import fit_encoder, new_autoencoder, to_tensor
-from emofeedback_trainer.nano.models.checkpoints import TrainingState, averaged_weights, checkpoint_step, cosine
 from emofeedback_trainer.nano.models.generator import GeneratorRecipe, training_caption
 from emofeedback_trainer.nano.models.generator_parts import encode_prompts, generate, new_models, new_tokenizer
 from emofeedback_trainer.nano.models.independent_judge import (
@@ -74,11 +74,12 @@ def test_plain_attention_gives_what_the_fused_kernel_gives(options: dict[str, ob
 
 
 def test_the_encoder_keeps_nearly_all_of_a_picture() -> None:
-    images = to_tensor([pixels(scene_at("autoencoder", i)) for i in range(48)])
+    pictures = to_tensor([pixels(scene_at("autoencoder", i)) for i in range(48)])
+    images = F.avg_pool2d(pictures, 2)
     model = new_autoencoder()
     fit_encoder(model, images)
     with torch.no_grad():
-        latents = model.encode(images).latents
+        latents = model.encode(pictures).latents
     assert latents.shape == (48, 16, 16, 16)
     assert float((latents * model.config["scaling_factor"]).std()) == pytest.approx(1.0, abs=0.05)
     patches = F.unfold(images, 8, stride=8).transpose(1, 2).reshape(-1, 192)
@@ -113,13 +114,13 @@ def test_an_untrained_generator_paints_and_the_seed_decides(tokenizer: CLIPToken
         generate(models, tokenizer, new_autoencoder().eval(), ["a dog in a meadow"], seed=seed, steps=1)
         for seed in (1, 2)
     ]
-    assert pictures[0].shape == (1, 3, 128, 128)
+    assert pictures[0].shape == (1, 3, 256, 256)
     assert not torch.equal(*pictures)
 
 
 def test_spoiled_pictures_keep_their_size_and_differ() -> None:
     rng = np.random.default_rng(1)
-    image = render(scene_at("critic", 1))
+    image = render(scene_at("critic", 1), 128)
     spoiled = [degraded(image, rng) for _ in range(20)]
     assert all(picture.size == image.size and picture.mode == "RGB" for picture in spoiled)
     assert len({picture.tobytes() for picture in spoiled}) > 10

@@ -75,6 +75,9 @@ def recorded() -> Iterator[Recorded]:
 
 
 class Context:
+    def peer(self) -> str:
+        return "ipv4:10.1.2.3:4567"
+
     def invocation_metadata(self) -> list[tuple[str, str]]:
         return []
 

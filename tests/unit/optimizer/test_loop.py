@@ -1,6 +1,7 @@
 """The loop, with a scripted generator and judge: rounds, events, and step 1, the loss."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome
 from emofeedback.domain.errors import NotFound
-from emofeedback.domain.generation import GenerationQueued
+from emofeedback.domain.generation import GenerationEvent, GenerationQueued, GenerationRequest
 from emofeedback.domain.optimization import (
     Answer,
     GradientEstimated,
@@ -27,6 +28,7 @@ from emofeedback.domain.optimization import (
     RoundStarted,
     WordsUnknown,
 )
+from emofeedback.domain.validation import check_generation_request
 from emofeedback.judge.calibration_store import CalibrationStore
 from support.fakes import (
     GENERATOR_MODEL,
@@ -108,6 +110,21 @@ async def test_the_note_on_a_long_prompt_shows_the_users_words_without_the_targe
 
     events = await run(replace(REQUEST, rounds=1), Reading(), settings=replace(SETTINGS, numeric_target=True))
     assert of(PromptShortened, events) == [PromptShortened(round=0, prompt="a")]
+
+
+@pytest.mark.parametrize("length", [1978, 1979, 2000])
+async def test_a_prompt_up_to_the_limit_is_painted_with_the_numbers_behind_it(length: int) -> None:
+    asked: list[str] = []
+
+    class Strict(ScriptedGenerator):
+        def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationEvent, None]:
+            check_generation_request(request)
+            asked.append(request.prompt)
+            return super().generate(request)
+
+    request = replace(REQUEST, rounds=1, prompt="x" * length)
+    await run(request, Strict(), settings=replace(SETTINGS, numeric_target=True))
+    assert asked and all(prompt.endswith("x, valence 7, arousal 3") and len(prompt) <= 2000 for prompt in asked)
 
 
 async def test_the_last_round_asks_for_no_gradient_and_no_rewrite() -> None:

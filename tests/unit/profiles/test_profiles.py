@@ -118,6 +118,10 @@ def test_what_is_no_toml_is_refused(content: bytes, tmp_path: Path) -> None:
     assert "is not TOML" in refused(written(tmp_path, content))["profile"]
 
 
+def test_toml_of_any_depth_is_refused_in_words(tmp_path: Path) -> None:
+    assert "is nested too deeply" in refused(written(tmp_path, b"a." * 6000 + b"b = 1"))["profile"]
+
+
 @pytest.mark.parametrize("word", ["generator.steps", "=3", ""])
 def test_a_change_has_a_key_and_a_value(word: str) -> None:
     assert "is not of the form KEY=VALUE" in refused("nano", [word])["--set"]

@@ -14,6 +14,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from emofeedback.domain.callers import Caller, calling
 from emofeedback.domain.errors import (
     Cancelled,
     EmoFeedbackError,
@@ -38,6 +39,9 @@ class ServeContext:
 
     def invocation_metadata(self) -> list[tuple[str, str]]:
         return list(self.metadata.items())
+
+    def peer(self) -> str:
+        return "ipv4:10.1.2.3:4567"
 
     def set_code(self, code: grpc.StatusCode) -> None:
         self.code = code
@@ -79,6 +83,28 @@ class Servicer:
             yield _step(1)
         finally:
             self.closed = True
+
+
+async def test_who_calls_and_how_urgently_is_known_to_what_serves_the_call() -> None:
+    heard: list[Caller] = []
+
+    class Listening(Servicer):
+        @unary_rpc
+        async def Unary(self, request: Any, context: Any) -> Any:
+            heard.append(calling())
+
+    for metadata in ({}, {"priority": "batch"}):
+        await asyncio.create_task(Listening().Unary(None, ServeContext(**metadata)))
+    assert [(caller.name, caller.priority) for caller in heard] == [("ipv4:10.1.2.3", None), ("ipv4:10.1.2.3", "batch")]
+    assert heard[0].call != heard[1].call
+    assert calling() == Caller()
+
+
+async def test_a_priority_that_is_none_is_refused() -> None:
+    context = ServeContext(priority="first please")
+    await asyncio.create_task(Servicer().Unary(None, context))
+    assert context.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert context.details == ("priority: is 'first please', it must be one of interactive, batch, trajectories")
 
 
 def _step(index: int) -> pb.GenerateResponse:

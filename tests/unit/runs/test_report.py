@@ -85,6 +85,11 @@ def test_it_tells_what_was_judged_and_why(report: str) -> None:
     assert "The generator has never seen <b>fog</b>" in report
 
 
+def test_it_tells_how_sure_the_judge_was(report: str) -> None:
+    assert report.count('<div class="shares"') == report.count('title="80% within: valence ')
+    assert 'class="shares" title="awe 75%, ' in report or 'class="shares" title="contentment 75%, ' in report
+
+
 def test_a_picture_that_the_judge_does_not_know_wears_a_badge(tmp_path: Path) -> None:
     directory = RunDirectory.open(tmp_path, new_run())
     for event in staged_events():

@@ -147,9 +147,11 @@ def test_records_outlive_the_store_and_come_in_the_order_of_the_queue(tmp_path: 
 
 NEWER = json.dumps({**asdict(Record(name="calm", policies="", request_id="", created=1, queued=1)), "mood": "new"})
 
+LATER = json.dumps(asdict(Record(name="calm", policies="", request_id="", created=1e300, queued=1)))
+
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "[" * 100_000, '{"name": "other"}', NEWER, b"\xff\xfe".decode("latin1")]
+    "content", ["", "{", "[]", "[" * 100_000, '{"name": "other"}', NEWER, LATER, b"\xff\xfe".decode("latin1")]
 )
 def test_a_record_that_cant_be_read_costs_its_own_run_only(tmp_path: Path, content: str) -> None:
     store = RunStore(tmp_path)

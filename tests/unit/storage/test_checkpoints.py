@@ -1,4 +1,6 @@
 import hashlib
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -68,7 +70,9 @@ def test_too_little_gpu_memory_names_both_figures(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 * 2**30, 12 * 2**30))
     checkpoints.check_device("cuda", 8.0)
-    with pytest.raises(FailedPrecondition, match=r"needs 20 GiB of GPU memory, 8\.0 of 12\.0 GiB are free"):
+    with pytest.raises(
+        FailedPrecondition, match=r"needs 20 GiB of GPU memory, 8\.0 of 12\.0 GiB are free; the profile nano runs"
+    ):
         checkpoints.check_device("cuda", 20.0)
 
 
@@ -98,3 +102,51 @@ def test_a_folder_without_safetensors_has_no_digest(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(FailedPrecondition, match="no weights in the safetensors format"):
         checkpoints.digest(tmp_path)
+
+
+def _weights(folder: Path, name: str, content: bytes) -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+def test_a_large_file_is_hashed_once_and_remembered_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_WORTH_REMEMBERING", 4)
+    _weights(tmp_path, "a/model.safetensors", b"large")
+    _weights(tmp_path, "b/model.safetensors", b"1")
+    whole = checkpoints.digest(tmp_path)
+    lines = "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {name}/model.safetensors\n"
+        for name, content in (("a", b"large"), ("b", b"1"))
+    )
+    assert whole == "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
+    assert list(json.loads((tmp_path / checkpoints.DIGESTS).read_text())) == ["a/model.safetensors"]
+    monkeypatch.setattr(checkpoints, "_file_sha256", lambda file, *_: hashlib.sha256(b"1").hexdigest())
+    assert checkpoints.digest(tmp_path) == whole
+
+
+def test_a_file_that_has_changed_is_hashed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_WORTH_REMEMBERING", 4)
+    file = _weights(tmp_path, "model.safetensors", b"large")
+    before = checkpoints.digest(tmp_path)
+    file.write_bytes(b"other")
+    os.utime(file, ns=(0, 1))
+    assert checkpoints.digest(tmp_path) != before
+
+
+@pytest.mark.parametrize("memory", ["", "[]", "{", '{"model.safetensors": 3}', '{"model.safetensors": [5, 0, "x"]}'])
+def test_a_memory_that_says_nothing_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str
+) -> None:
+    monkeypatch.setattr(checkpoints, "_WORTH_REMEMBERING", 4)
+    _weights(tmp_path, "model.safetensors", b"large")
+    right = checkpoints.digest(tmp_path)
+    (tmp_path / checkpoints.DIGESTS).write_text(memory)
+    assert checkpoints.digest(tmp_path) == right
+
+
+def test_a_small_checkpoint_gets_no_memory(tmp_path: Path) -> None:
+    _weights(tmp_path, "model.safetensors", b"small")
+    checkpoints.digest(tmp_path)
+    assert not (tmp_path / checkpoints.DIGESTS).exists()

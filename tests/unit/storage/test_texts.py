@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from emofeedback.cli.deploy.command import _text as manifests
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.overrides import load_profile
-from emofeedback.storage.texts import file_within, read_lines, read_text
+from emofeedback.storage.texts import file_within, parse_json, read_lines, read_text
 from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
@@ -114,6 +114,13 @@ def test_no_name_is_opened_that_leads_out_of_the_folder_and_none_ends_in_a_trace
 def test_a_profile_by_an_over_long_name_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="profile: "):
         load_profile("a" * 5000 + ".toml")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "{", "1" * 5000, b"\xff"])
+def test_what_is_no_json_of_a_sane_depth_is_one_kind_of_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError):
+        parse_json(text)
+    assert parse_json('{"a": [1]}') == {"a": [1]}
 
 
 def test_another_encoding_is_an_error_that_callers_know(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from emofeedback import wire
 from emofeedback.domain import validation as checks
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, Decoding, Message
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import MAX_VIOLATIONS, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import (
@@ -122,6 +122,76 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         "prompt",
         "seeds",
         "steps",
+    ]
+
+
+def test_of_many_things_that_are_wrong_the_first_are_told() -> None:
+    request = GenerationRequest(prompt="", seeds=tuple(range(-20, 0)))
+    told = complaints(checks.check_generation_request, request)
+    assert len(told) == MAX_VIOLATIONS
+    assert told[:2] == ["prompt: is empty", "seeds[0]: is -20, it must lie in [0, 9223372036854775807]"]
+
+
+MANY = 2_000_000
+"""Entries: four megabytes or less on the wire, and minutes where each of them were looked at."""
+
+
+class Untouched:
+    """A list of a message whose entries nobody may look at."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: object) -> object:
+        raise AssertionError("an entry was looked at")
+
+
+@pytest.mark.parametrize(
+    ("read", "kind", "field"),
+    [
+        (wire.generation_request_from_proto, generator_pb2.GenerateRequest, "seeds"),
+        (wire.trajectory_request_from_proto, generator_pb2.SampleTrajectoriesRequest, "seeds"),
+        (wire.assess_request_from_proto, judge_pb2.AssessImagesRequest, "images"),
+        (wire.score_request_from_proto, judge_pb2.ScoreImagesRequest, "images"),
+        (wire.compare_request_from_proto, judge_pb2.CompareTextsRequest, "candidates"),
+        (wire.converse_request_from_proto, judge_pb2.ConverseRequest, "conversations"),
+        (wire.loss_request_from_proto, optimizer_pb2.ComputeLossRequest, "assessments"),
+    ],
+)
+def test_a_list_that_is_too_long_is_refused_before_its_entries_are_read(
+    read: Callable[[Any], object], kind: type[Any], field: str
+) -> None:
+    message = kind()
+    if kind is generator_pb2.SampleTrajectoriesRequest:
+        message.window.kind = generator_pb2.NOISE_KIND_SDE
+    told = complaints(read, _with(message, field, Untouched(MANY)))
+    assert told == [f"{field}: has {MANY} entries, at most 64 are allowed"]
+
+
+def _with(message: Any, field: str, items: object) -> Any:
+    """The message with another list in the place of one of its own."""
+
+    class Changed:
+        def __getattr__(self, name: str) -> object:
+            return items if name == field else getattr(message, name)
+
+    return Changed()
+
+
+def test_inner_lists_are_counted_before_they_are_read_too() -> None:
+    said = judge_pb2.Message(role=judge_pb2.ROLE_USER, parts=[judge_pb2.MessagePart()] * 33)
+    request = judge_pb2.ConverseRequest(conversations=[judge_pb2.Conversation(messages=[said])])
+    assert complaints(wire.converse_request_from_proto, request) == [
+        "conversations[0].messages[0].parts: has 33 entries, at most 32 are allowed"
+    ]
+    done = optimizer_pb2.Round(prompt="a park", candidates=[optimizer_pb2.Candidate()] * 65)
+    message = wire.optimization_request_to_proto(RUN)
+    message.resume.CopyFrom(optimizer_pb2.Resume(rounds=[done]))
+    assert complaints(wire.optimization_request_from_proto, message) == [
+        "resume.rounds[0].candidates: has 65 entries, at most 64 are allowed"
     ]
 
 

@@ -97,3 +97,26 @@ def test_what_this_version_does_not_know_is_said() -> None:
         wire.run_from_proto(pb.Run(name="calm", state=77))  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="event: is missing or of an unknown kind"):
         wire.run_event_from_proto(pb.WatchRunResponse())
+
+
+@pytest.mark.parametrize("seconds", [-(2**62), 253_402_300_800, 2**62])
+def test_a_time_that_is_none_is_not_read_as_one(seconds: int) -> None:
+    message = wire.run_to_proto(
+        TrainingRun(
+            name="calm",
+            config="",
+            state=RunState.RUNNING,
+            iteration=0,
+            iterations=1,
+            metrics={},
+            panel={},
+            created=datetime(2026, 1, 1, tzinfo=UTC),
+            updated=datetime(2026, 1, 1, tzinfo=UTC),
+            message="",
+            folder="",
+            policies="",
+        )
+    )
+    message.updated.seconds = seconds
+    with pytest.raises(InvalidRequest, match=rf"^run\.updated: is {seconds} s after 1970, which is no time$"):
+        wire.run_from_proto(message)

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from emofeedback import wire
 from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion
-from emofeedback.domain.assessment import Assessment, AssessmentFailure, Decoding, Message
+from emofeedback.domain.assessment import (
+    Assessment,
+    AssessmentFailure,
+    Decoding,
+    Distribution,
+    EmotionShare,
+    Message,
+)
 from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
@@ -47,7 +54,7 @@ from emofeedback.domain.optimization import (
     UpdateRequest,
     WordsUnknown,
 )
-from emofeedback.v1 import judge_pb2
+from emofeedback.v1 import affect_pb2, judge_pb2
 
 examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Enough for conversions without branches on values; a busy machine is no failure."""
@@ -61,6 +68,10 @@ people = st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}", fullmat
 scale = st.floats(1, 9)
 points = st.builds(AffectPoint, scale, scale)
 models = st.builds(ModelInfo, name=texts, digest=texts, policy=texts)
+shares = st.floats(0, 1)
+distributions = st.builds(
+    Distribution, shares=st.lists(shares, min_size=9, max_size=9).map(tuple), low=scale, high=scale
+)
 assessments = st.builds(
     Assessment,
     valence=scale,
@@ -69,6 +80,12 @@ assessments = st.builds(
     confidence=st.floats(0, 1),
     reasoning=texts,
     domain_score=st.none() | st.floats(0, 1e6),
+    dominance=st.none() | scale,
+    valence_distribution=st.none() | distributions,
+    arousal_distribution=st.none() | distributions,
+    emotions=st.lists(
+        st.builds(EmotionShare, emotion=st.sampled_from(Emotion), share=shares), unique_by=lambda felt: felt.emotion
+    ).map(tuple),
 )
 outcomes = assessments | st.builds(AssessmentFailure, reason=texts)
 steps = st.builds(GenerationStep, index=counts, step=counts, steps=counts)
@@ -218,6 +235,21 @@ def test_an_emotion_stands_for_its_lexicon_mean(emotion: Emotion) -> None:
 @given(outcomes)
 def test_outcomes_arrive_unchanged(outcome: Assessment | AssessmentFailure) -> None:
     assert wire.outcome_from_proto(wire.outcome_to_proto(outcome)) == outcome
+
+
+def test_a_server_of_an_earlier_version_says_less_and_a_client_of_one_reads_what_it_knows() -> None:
+    said = judge_pb2.Assessment(valence=7, arousal=3, emotion=affect_pb2.EMOTION_AWE, confidence=0.5)
+    assert wire.assessment_from_proto(said) == Assessment(valence=7, arousal=3, emotion=Emotion.AWE, confidence=0.5)
+    fields = {field.name: field.number for field in judge_pb2.Assessment.DESCRIPTOR.fields}
+    assert list(fields.items())[:7] == [
+        ("valence", 1),
+        ("arousal", 2),
+        ("emotion", 3),
+        ("confidence", 4),
+        ("reasoning", 5),
+        ("in_domain", 6),
+        ("domain_score", 7),
+    ]
 
 
 @examples

@@ -19,7 +19,7 @@ from torch import Tensor
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
-from emofeedback.generator.policy_store import MANIFEST, POLICY_NAME, WEIGHTS, Manifest, PolicyStore
+from emofeedback.generator.policy_store import MANIFEST, POLICY_NAME, WEIGHTS, Manifest, PolicyStore, Sampling
 from emofeedback.storage.fsspec_store import write_new, write_whole
 
 _PART = "transformer"
@@ -49,6 +49,7 @@ def publish(
     base: ModelInfo,
     run: str,
     step: int,
+    sampling: Sampling | None = None,
 ) -> Published:
     """Write an adapter of a transformer to the store at `uri`, manifest first, each file whole or not at all.
 
@@ -59,6 +60,7 @@ def publish(
     Args:
         adapter: PEFT's state, `<module>.lora_A.weight` of shape (rank, in) and `<module>.lora_B.weight` (out, rank).
         base: the model that it was trained on.
+        sampling: how it wants to be painted with; None: as the profile says.
 
     Raises:
         InvalidRequest: the name is no folder's name or reserved, or the weights are no LoRA of this rank,
@@ -84,6 +86,7 @@ def publish(
         run=run,
         step=step,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sampling=sampling,
     )
     store = PolicyStore(uri)
     try:
@@ -125,7 +128,7 @@ def _file(adapter: Mapping[str, Tensor], modules: list[str], *, rank: int, alpha
 
 
 def _require_same(found: Manifest, new: Manifest) -> None:
-    if (found.digest, found.base_digest) != (new.digest, new.base_digest):
+    if (found.digest, found.base_digest, found.sampling) != (new.digest, new.base_digest, new.sampling):
         raise NameTakenError(
             f"policy {new.name!r} is published already with other weights ({found.digest} by the run {found.run!r}, "
             f"now {new.digest}): names are immutable, take another one"

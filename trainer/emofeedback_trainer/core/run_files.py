@@ -12,7 +12,6 @@ they are read, and renamed where such a run goes on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.training import RunState
+from emofeedback.storage.texts import parse_json
 
 CONFIG, STATUS, METRICS, EVAL, RESULT = "config.toml", "status.json", "metrics.jsonl", "eval.jsonl", "result.json"
 CHECKPOINT = "checkpoint"
@@ -63,7 +63,7 @@ def read_status(folder: Path) -> Status | None:
     """
     path = folder / STATUS
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         return Status(
             state=RunState(content["state"]),
             iteration=int(content["iteration"]),
@@ -85,7 +85,7 @@ def read_result(folder: Path) -> dict[str, Any]:
     """
     path = folder / RESULT
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("not an object")
         return content

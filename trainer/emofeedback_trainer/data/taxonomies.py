@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from emofeedback.domain.affect import Emotion
 
-EKMAN = ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral")
-"""Ekman's six and neutral, in the order of Emotion6's columns."""
-
 _MIKELS_AS_WRITTEN = {
     **{emotion.value: emotion for emotion in Emotion},
     "content": Emotion.CONTENTMENT,

@@ -14,10 +14,10 @@ from typing import Any
 
 from emofeedback.domain.assessment import Assessment, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback.observability.console import say
 from emofeedback.storage.files import write_json
 from emofeedback.storage.texts import file_within
-from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.eemo_bench import KINDS, options_of, read_rows
 from emofeedback_trainer.evaluation.prompts import closed_question, dominance_question, ranking_question
 

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback.judge.numbers import stated_number
 from emofeedback.storage.texts import read_text
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import AXES
-from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import Estimate, correlation, estimate, ranking_score, srcc
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
 from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, named_emotions

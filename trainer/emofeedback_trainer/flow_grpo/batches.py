@@ -1,18 +1,19 @@
-"""What a learner reads of a rollout: micro-batches of rows, all of one size.
+"""What a learner reads of a rollout: micro-batches of rows.
 
-A row is one noisy step of one sample (Flow-GRPO) or one noise level of its final latent (DiffusionNFT). A short
-micro-batch is filled up with copies that weigh nothing: matrix kernels, and so the last bits of a log-probability,
-depend on a batch's size.
+A row is one noisy step of one sample (Flow-GRPO) or one noise level of its final latent (DiffusionNFT).
 
-They are made once an update and read two to four times. A prompt's encoding is the largest part of a row by far, so
-rows point at their group's instead of holding a copy.
+They are made once an update and read one to four times. Matrix kernels, and so the last bits of a log-probability,
+depend on a batch's size; so whatever is compared with each other is computed from the same micro-batch. A prompt's
+encoding is the largest part of a row by far, so rows point at their group's instead of holding a copy.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -81,8 +82,6 @@ class StepRows:
     log_probabilities: Tensor
     """As the generator recorded them."""
     advantages: Tensor
-    weights: Tensor
-    """1, or 0 for a row that only fills the batch up."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,7 +91,6 @@ class NoisedRows:
     inputs: Inputs
     finals: Tensor
     advantages: Tensor
-    weights: Tensor
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,11 +152,11 @@ def learnable_groups(rollout: Rollout, advantages: Sequence[Sequence[float]]) ->
 def step_batches(
     groups: Sequence[LearnableGroup], *, parts: int, size: int, device: torch.device
 ) -> list[list[StepRows]]:
-    """The noisy steps of the groups' samples in micro-batches of `size` rows; a list for each part, which holds every
-    `parts`-th sample of each group."""
+    """The noisy steps of the groups' samples in as few micro-batches of at most `size` rows as hold them, all about as
+    large; a list for each part, which holds every `parts`-th sample of each group."""
     encodings = _encodings(groups, device)
 
-    def batch(chosen: Sequence[_Row], weights: Tensor) -> StepRows:
+    def batch(chosen: Sequence[_Row]) -> StepRows:
         of_groups = [groups[row.group] for row in chosen]
         levels = [group.group.window.first + row.step for group, row in zip(of_groups, chosen, strict=True)]
         latents = [group.latents[row.sample] for group, row in zip(of_groups, chosen, strict=True)]
@@ -180,11 +178,10 @@ def step_batches(
             first_sigmas=_stacked([group.sigmas[1] for group in of_groups], device),
             log_probabilities=_stacked([one[row.step] for one, row in zip(recorded, chosen, strict=True)], device),
             advantages=_advantages(groups, chosen, device),
-            weights=weights.to(device),
         )
 
     lengths = [group.group.window.length for group in groups]
-    return [[batch(*filled) for filled in _filled(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
+    return [[batch(some) for some in _shares(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
 
 
 def noised_batches(
@@ -200,7 +197,7 @@ def noised_batches(
     parts are those of `step_batches`. What is drawn depends on `seed` and the sample's own seed alone."""
     encodings = _encodings(groups, device)
 
-    def batch(chosen: Sequence[_Row], weights: Tensor) -> NoisedRows:
+    def batch(chosen: Sequence[_Row]) -> NoisedRows:
         finals, noisy, sigmas = [], [], []
         for row in chosen:
             group = groups[row.group]
@@ -215,11 +212,10 @@ def noised_batches(
             inputs=_inputs(groups, chosen, noisy, sigmas, encodings, device),
             finals=_stacked(finals, device),
             advantages=_advantages(groups, chosen, device),
-            weights=weights.to(device),
         )
 
     lengths = [levels] * len(groups)
-    return [[batch(*filled) for filled in _filled(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
+    return [[batch(some) for some in _shares(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
 
 
 class _Row(NamedTuple):
@@ -240,12 +236,11 @@ def _rows(groups: Sequence[LearnableGroup], lengths: Sequence[int], part: int, p
     ]
 
 
-def _filled(rows: Sequence[_Row], size: int) -> Iterator[tuple[list[_Row], Tensor]]:
-    """`rows` in batches of exactly `size`, with the weight of each."""
-    for start in range(0, len(rows), size):
-        chosen = list(rows[start : start + size])
-        weights = (torch.arange(size) < len(chosen)).float()
-        yield chosen + chosen[:1] * (size - len(chosen)), weights
+def _shares(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
+    """`rows` in as few batches of at most `size` as hold them, which differ by one row at most."""
+    number = math.ceil(len(rows) / size)
+    ends = [len(rows) * part // number for part in range(number + 1)]
+    yield from (rows[start:end] for start, end in pairwise(ends))
 
 
 def _encodings(groups: Sequence[LearnableGroup], device: torch.device) -> Encodings:

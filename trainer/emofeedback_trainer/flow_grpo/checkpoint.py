@@ -27,6 +27,7 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.profiles.overrides import flat
 from emofeedback.storage.files import explained, write_json, write_whole
+from emofeedback.storage.texts import parse_json
 from emofeedback_trainer.flow_grpo.config import MAY_CHANGE, FlowGrpoConfig, present_keys
 
 _STATE, _RECORD = "state.safetensors", "checkpoint.json"
@@ -92,7 +93,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         return None
     place = finished[-1]
     try:
-        record = json.loads((place / _RECORD).read_text(encoding="utf-8"))
+        record = parse_json((place / _RECORD).read_text(encoding="utf-8"))
         data = (place / _STATE).read_bytes()
         if hashlib.sha256(data).hexdigest() != record["state_sha256"]:
             raise ValueError(f"{_STATE} has changed since it was written")

@@ -87,7 +87,8 @@ def engines(config: FlowGrpoConfig, store: str) -> AbstractAsyncContextManager[t
         FailedPrecondition: the profile's models can't be had, or don't run here.
     """
     if config.address:
-        return _parts(AsyncClient(config.address, token=os.environ.get(TOKEN_VARIABLE, "")))
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        return _parts(AsyncClient(config.address, token=token, priority="trajectories"))
     profile = load_profile(config.profile)
     # The run names every policy that it generates with: the profile's own default one is not in its store.
     generator = replace(profile.generator, policies=store, policy="")

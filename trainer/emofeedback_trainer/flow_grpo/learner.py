@@ -4,7 +4,8 @@ It needs the transformer alone, since prompts arrive encoded. The reference poli
 adapter switched off. The old policy is the adapter as it is when a rollout arrives: its velocities are computed here,
 by the kernels and in the batches of the update itself, so that the first ratio is exactly 1. How far that is from what
 the generator recorded is measured, not corrected. Rows of the first step take their own velocities for the old ones,
-which they are; only its first micro-batch is computed twice, to show that they are.
+which they are; only its first micro-batch is computed twice, to show that they are. Where the generator's
+log-probabilities are then seen to be those of the learner, later steps take them instead of computing them again.
 
 Under `torch.distributed` every process learns from its share of the groups and gradients are summed, so N processes
 take the same step as one.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -40,6 +42,17 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 """Of AdamW, for every weight."""
 
 
+class _StepFigures(NamedTuple):
+    """What accumulating a step's gradients has shown, over all processes."""
+
+    means: Tensor
+    """Of loss, divergence and clipped rows, shape (3,) on the CPU."""
+    drift: float
+    """Mean; see `Terms`."""
+    largest_deviation: float
+    largest_drift: float
+
+
 class Learner:
     """Owns the adapter, its average and the optimizer. Not thread-safe.
 
@@ -47,6 +60,9 @@ class Learner:
         transformer: its weights are frozen, moved to `device` and converted to `dtype`, in which it computes; the
             adapter, latents and all that follows from velocities are float32.
         dtype: bfloat16 or float16 on a GPU, float32 on a CPU.
+
+    On a CPU an update uses as many threads as torch has when the learner is made, whatever an engine in the same
+    process, which then has nothing to do, is given: the next weights are the same to the bit for the same number.
 
     Raises:
         As `AdaptedTransformer`.
@@ -62,6 +78,7 @@ class Learner:
     ) -> None:
         self.config = config
         self._device, self._dtype = torch.device(device), dtype
+        self._threads = torch.get_num_threads()
         self._policy = AdaptedTransformer(
             transformer,
             rank=config.rank,
@@ -70,6 +87,7 @@ class Learner:
             seed=config.seed,
             device=self._device,
             dtype=dtype,
+            gradient_checkpointing=config.gradient_checkpointing,
         )
         self._weights = self._policy.weights
         self._averages = {name: weight.detach().clone() for name, weight in self._weights.items()}
@@ -111,6 +129,14 @@ class Learner:
             InvalidRequest: groups have fewer samples than there are optimizer steps, or no noisy steps; or see
                 `learnable_groups`.
         """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            return self._update(rollout, advantages)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _update(self, rollout: Rollout, advantages: Sequence[Sequence[float]]) -> UpdateMetrics:
         groups = learnable_groups(rollout, advantages)
         dropped = len(rollout.groups) - len(groups)
         if not groups:
@@ -124,18 +150,21 @@ class Learner:
         share = groups[self._rank :: self._world]
         batches = self._batches(share, rollout.iteration)
         before = self._before(batches)
-        sums, norms, deviation = torch.zeros(4), [], 0.0
+        sums, norms, deviation, drift = torch.zeros(3), [], 0.0, 0.0
         for step in range(self.config.optimizer_steps * self.config.num_inner_epochs):
             part = step % self.config.optimizer_steps
             rows = sum(self._rows(group, part) for group in groups)
-            of_step, largest = self._accumulate(batches[part], before[part], rows)
+            of_step = self._accumulate(batches[part], before[part], rows, first=step == 0)
             if step == 0:
-                deviation = largest
-                self._require_ratio_one(largest)
-            norms.append(self._step(of_step))
-            sums += of_step * rows
+                deviation, drift = of_step.largest_deviation, of_step.drift
+                self._require_ratio_one(deviation)
+                if not self._trusted(of_step.largest_drift):
+                    for later in range(1, self.config.optimizer_steps):
+                        self._remember_old(batches[later], before[later])
+            norms.append(self._step(of_step.means))
+            sums += of_step.means * rows
         self._require_moved(digest, probe)
-        loss, kl, clipped, drift = (sums / (count * self.config.num_inner_epochs)).tolist()
+        loss, kl, clipped = (sums / (count * self.config.num_inner_epochs)).tolist()
         return UpdateMetrics(
             loss=loss,
             kl=kl,
@@ -204,14 +233,9 @@ class Learner:
 
     @torch.no_grad()
     def _before(self, batches: Sequence[Sequence[StepRows | NoisedRows]]) -> list[list[Before]]:
-        """What must be known of every micro-batch of every part before the weights change."""
-        before = [
-            [
-                Before(old=self._policy.velocities(batch.inputs) if part or not number else None, reference=None)
-                for number, batch in enumerate(of_part)
-            ]
-            for part, of_part in enumerate(batches)
-        ]
+        """What must be known of every micro-batch of every part before the first step is tried."""
+        before = [[Before(old=None, reference=None) for _ in of_part] for of_part in batches]
+        self._remember_old(batches[0][:1], before[0][:1])
         if self.config.beta:
             with self._policy.reference():
                 for of_part, known_of_part in zip(batches, before, strict=True):
@@ -219,36 +243,44 @@ class Learner:
                         known.reference = self._policy.velocities(batch.inputs)
         return before
 
-    def _accumulate(
-        self, batches: Sequence[StepRows | NoisedRows], before: Sequence[Before], rows: int
-    ) -> tuple[Tensor, float]:
-        """Gradients of one step, averaged over all `rows` of all processes.
+    @torch.no_grad()
+    def _remember_old(self, batches: Sequence[StepRows | NoisedRows], before: Sequence[Before]) -> None:
+        """Fills in what the policy, as it is, says of the micro-batches."""
+        for batch, known in zip(batches, before, strict=True):
+            known.old = self._policy.velocities(batch.inputs)
 
-        Returns:
-            Means of loss, divergence, clipped rows and drift, shape (4,) on the CPU; and the largest deviation.
-        """
-        sums, largest = torch.zeros(4, device=self._device), torch.zeros(1, device=self._device)
+    def _trusted(self, largest_drift: float) -> bool:
+        """Whether the log-probabilities that the generator recorded can stand for the old policy's own."""
+        of_log_probabilities = self.config.objective == "flow-grpo" and not self.config.ratio_normalization
+        return of_log_probabilities and largest_drift <= self.config.ratio_tolerance
+
+    def _accumulate(
+        self, batches: Sequence[StepRows | NoisedRows], before: Sequence[Before], rows: int, *, first: bool
+    ) -> _StepFigures:
+        """Gradients of one step, averaged over all `rows` of all processes; the `first` is that of the old policy."""
+        sums, largest = torch.zeros(4, device=self._device), torch.zeros(2, device=self._device)
         self._optimizer.zero_grad(set_to_none=False)
         scale = 1.0
         for batch, known in zip(batches, before, strict=True):
             velocities = self._policy.velocities(batch.inputs)
-            if known.old is None:
+            if first and known.old is None:
                 known.old = velocities.detach()
             terms = self._terms(batch, velocities, known.old, known.reference)
             losses = terms.loss + self.config.beta * terms.kl
             if self._dtype == torch.float16:
                 # Two means make a velocity's gradient tiny, too small for float16; without them it is about 1.
                 scale = float(rows * velocities[0].numel())
-            share = batch.weights / rows
-            ((losses * share).sum() * scale).backward()  # type: ignore[no-untyped-call]
+            (losses.sum() / rows * scale).backward()  # type: ignore[no-untyped-call]
             metrics = (losses, terms.kl, terms.clipped, terms.drift)
-            sums += torch.stack([(metric.detach() * share).sum() for metric in metrics])
-            largest = torch.maximum(largest, terms.deviation.max())
+            sums += torch.stack([metric.detach().sum() / rows for metric in metrics])
+            largest = torch.maximum(largest, torch.stack([terms.deviation.max(), terms.drift.max()]))
         gradients = [self._gradient(weight) for weight in self._weights.values()]
         flat = self._over_all(torch.cat([gradient.flatten() for gradient in gradients]) / scale)
         for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
-        return self._over_all(sums).cpu(), self._over_all(largest, dist.ReduceOp.MAX).item()
+        *means, drift = self._over_all(sums).tolist()
+        largest_deviation, largest_drift = self._over_all(largest, dist.ReduceOp.MAX).tolist()
+        return _StepFigures(torch.tensor(means), drift, largest_deviation, largest_drift)
 
     def _step(self, means: Tensor) -> float:
         """One step of optimizer and average along the accumulated gradients; returns their norm."""
@@ -261,8 +293,11 @@ class Learner:
             self._averages[name].lerp_(weight.detach(), 1 - self.config.ema_decay)
         return norm
 
-    def _terms(self, batch: StepRows | NoisedRows, velocities: Tensor, old: Tensor, reference: Tensor | None) -> Terms:
+    def _terms(
+        self, batch: StepRows | NoisedRows, velocities: Tensor, old: Tensor | None, reference: Tensor | None
+    ) -> Terms:
         if isinstance(batch, NoisedRows):
+            assert old is not None
             return diffusion_nft_terms(batch, velocities, old, reference, strength=self.config.nft_beta)
         return grpo_terms(
             batch,

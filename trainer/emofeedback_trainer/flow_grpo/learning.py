@@ -71,13 +71,17 @@ class LearnerConfig:
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """Decay of the averaged adapter, per optimizer step: about the last twenty of a run's few hundred."""
     micro_batch: Count = 32
-    """Rows of one forward. More need more memory; on a CPU they are no faster."""
+    """Most rows of one forward. More need more memory; on a CPU they are no faster."""
+    gradient_checkpointing: bool = False
+    """Keep only what goes in and out of each transformer block and compute the rest again on the way back: a tenth of
+    the memory or less, for one more forward."""
     optimizer_steps: Count = 1
     """Steps in a pass over a rollout, each on its share of every group's samples; 1 is strictly on policy."""
     num_inner_epochs: Count = 1
     """Passes over a rollout."""
     ratio_tolerance: NotNegative = 1e-6
-    """Largest |ratio - 1| at the first step: a tenth of the clip range. The same kernels give 0."""
+    """Largest |ratio - 1| at the first step: a tenth of the clip range. The same kernels give 0. Where the first step's
+    log-probabilities are no further from the generator's, later steps take the generator's as they are."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the adapter's first weights and of DiffusionNFT's noise."""
 
@@ -96,7 +100,7 @@ class UpdateMetrics:
     """Largest |ratio - 1| at the first step; with DiffusionNFT the largest difference of a velocity
     from the old one."""
     log_probability_drift: float = 0.0
-    """Mean |log p here - log p as the generator recorded it|, before the first step; 0 with DiffusionNFT."""
+    """Mean |log p here - log p as the generator recorded it| of the first step's rows; 0 with DiffusionNFT."""
     gradient_norm: float = 0.0
     """Norm of the gradient before clipping, mean over the steps."""
     groups: int

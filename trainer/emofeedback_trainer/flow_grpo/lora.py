@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from diffusers import SD3Transformer2DModel
 from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.tensors import from_torch
@@ -28,6 +31,7 @@ class AdaptedTransformer:
         transformer: moved to `device` and converted to `dtype`, in which it computes.
         modules: endings of the names of the linear layers that the adapter changes.
         seed: of the first factor's random weights.
+        gradient_checkpointing: keep only what goes in and out of the blocks, and compute the rest again backwards.
 
     Raises:
         InvalidRequest: the transformer has no layer of one of the names.
@@ -44,6 +48,7 @@ class AdaptedTransformer:
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
+        gradient_checkpointing: bool = False,
     ) -> None:
         self._transformer = transformer.to(device).eval()
         if device.type == "cpu":
@@ -51,8 +56,15 @@ class AdaptedTransformer:
         if transformer.dtype != dtype:
             transformer.to(dtype)
         self._device, self._dtype = device, dtype
+        if gradient_checkpointing:
+            transformer.enable_gradient_checkpointing(self._checkpointed)
         self.weights: dict[str, nn.Parameter] = _bind(transformer, rank, alpha, modules, seed)
         """float32, by PEFT's names without the adapter's: `transformer_blocks.0.attn.to_q.lora_A.weight`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the transformer computes."""
+        return self._device
 
     @property
     def modules(self) -> int:
@@ -68,12 +80,16 @@ class AdaptedTransformer:
         return f"sha256:{digest.hexdigest()}"
 
     def velocities(self, inputs: Inputs) -> Tensor:
-        """The policy's velocities for every row, float32, shape of the latents."""
+        """The policy's velocities for every row, float32, shape of the latents.
+
+        Where there is guidance no gradient flows into the unconditional half, as in Flow-GRPO's own code: what is
+        learned is how to follow a prompt, and half of the way back need not be computed or remembered.
+        """
+        conditional = self._forward(inputs.latents, inputs.sigmas, inputs.prompt)
         if inputs.negative is None:
-            return self._forward(inputs.latents, inputs.sigmas, inputs.prompt)
-        both = (torch.cat(pair) for pair in zip(inputs.prompt, inputs.negative, strict=True))
-        twice = self._forward(inputs.latents.repeat(2, 1, 1, 1), inputs.sigmas.repeat(2), tuple(both))
-        conditional, unconditional = twice.chunk(2)
+            return conditional
+        with torch.no_grad():
+            unconditional = self._forward(inputs.latents, inputs.sigmas, inputs.negative)
         return guided(unconditional, conditional, inputs.guidance)
 
     @contextmanager
@@ -102,14 +118,20 @@ class AdaptedTransformer:
         prompt = drawn(8, config.joint_attention_dim), drawn(config.pooled_projection_dim)
         return self._forward(drawn(config.in_channels, side, side), sigmas, prompt)
 
+    @property
+    def _low(self) -> bool:
+        return self._dtype != torch.float32
+
+    def _attention(self) -> AbstractContextManager[Any]:
+        return PlainAttention() if self._low and self._device.type == "cpu" else nullcontext()
+
+    def _checkpointed(self, block: nn.Module, *inputs: Any) -> Any:
+        # What is computed again must be computed in the same way.
+        return checkpoint(block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), self._attention()))
+
     def _forward(self, latents: Tensor, sigmas: Tensor, prompt: tuple[Tensor, ...]) -> Tensor:
         tokens, pooled = prompt
-        low = self._dtype != torch.float32
-        on_cpu = self._device.type == "cpu"
-        with (
-            torch.autocast(self._device.type, self._dtype, enabled=low),
-            PlainAttention() if low and on_cpu else nullcontext(),
-        ):
+        with torch.autocast(self._device.type, self._dtype, enabled=self._low), self._attention():
             velocities: Tensor = self._transformer(
                 hidden_states=latents.to(self._dtype),
                 timestep=sigmas * TRAIN_STEPS,
@@ -140,6 +162,9 @@ def _bind(
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
             weights[name.replace(f".{_NAME}.", ".")] = parameter
+    for module in transformer.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False  # to the factors' float32, whence autocast would bring it back
     bound = _bound_layers(weights)
     if bound != expected:
         raise FailedPrecondition(f"the adapter is bound to {len(bound)} layers of the transformer, not {len(expected)}")

@@ -17,8 +17,8 @@ class Before:
     """Velocities for a micro-batch as they were before the update, shape (rows, channels, height, width)."""
 
     old: Tensor | None
-    """Terms of the policy that generated the rollout. None: not computed yet; the first step will do it, since it
-    begins with that very policy."""
+    """Terms of the policy that generated the rollout. None: not computed. The first step does it by the way, since it
+    begins with that very policy; at later ones the generator is believed (`grpo_terms`)."""
     reference: Tensor | None
     """Terms of the base; None where nothing holds the policy to it."""
 
@@ -34,7 +34,7 @@ class Terms:
     clipped: Tensor
     """bool."""
     drift: Tensor
-    """|log-probability under the old policy here - as the generator recorded it|; 0 where there is none."""
+    """|log-probability under the old policy here - as the generator recorded it|; 0 where either is not known."""
     deviation: Tensor
     """How far the policy is from the old one: |ratio - 1|, or the largest difference of a velocity."""
 
@@ -42,7 +42,7 @@ class Terms:
 def grpo_terms(
     rows: StepRows,
     velocities: Tensor,
-    old: Tensor,
+    old: Tensor | None,
     reference: Tensor | None,
     *,
     clip_range: float,
@@ -52,13 +52,17 @@ def grpo_terms(
 
     Args:
         velocities: of the policy.
-        old: as in `Before`.
+        old: as in `Before`; None takes the log-probabilities that the generator recorded, which the normalized ratio
+            can't be made of.
         reference: as in `Before`.
     """
     means, scales = _moments(rows, velocities)
-    old_means, _ = _moments(rows, old)
-    old_log_probabilities = log_probability(rows.window.kind, rows.next_latents, old_means, scales)
+    old_log_probabilities = rows.log_probabilities
+    if old is not None:
+        old_means, _ = _moments(rows, old)
+        old_log_probabilities = log_probability(rows.window.kind, rows.next_latents, old_means, scales)
     if ratio_normalization:
+        assert old is not None
         log_ratios = normalized_log_ratios(means, old_means, rows.next_latents, scales)
     else:
         log_ratios = log_probability(rows.window.kind, rows.next_latents, means, scales) - old_log_probabilities

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.data.eemodb.ekman import EKMAN_FILE, affect_distance
-from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.metrics import ranking_score
 
 _BY_AFFECT, _BY_WORDS = 0.6, 0.4

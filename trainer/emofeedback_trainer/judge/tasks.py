@@ -13,9 +13,9 @@ from typing import Literal, get_args
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Conversation, Message
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback.judge.prompts import reasoning_conversation
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.data.taxonomies import EKMAN
 from emofeedback_trainer.evaluation.prompts import dominance_question, ranking_question
 
 TaskName = Literal["assessment", "ranking", "dominance", "emotion"]

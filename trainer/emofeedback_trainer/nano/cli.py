@@ -12,11 +12,19 @@ import torch.distributed as dist
 
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
-from emofeedback_trainer.nano import memory
+from emofeedback_trainer.nano import memory, reinforced
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
-from emofeedback_trainer.nano.models import autoencoder, eyes, generator_parts, judge, judge_domain, scorer
+from emofeedback_trainer.nano.models import (
+    autoencoder,
+    eyes,
+    generator_parts,
+    judge,
+    judge_certainty,
+    judge_domain,
+    scorer,
+)
 from emofeedback_trainer.nano.models import generator as base_generator
 from emofeedback_trainer.nano.models import independent_judge as independent
 from emofeedback_trainer.nano.world.plane import world_picture
@@ -112,8 +120,24 @@ def _export(out: Path, device: torch.device, steps: int | None) -> None:
     scorer.export_scorer(out / "scorer", _SERVICES / "scorer")
 
 
+def _judge_grpo(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.reinforce_judge(out / "judge-grpo", _SERVICES / "judge")
+
+
+def _policy(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.reinforce_generator(out / "policy", _SERVICES / "policies")
+
+
+def _fast(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.distill_generator(out / "fast", _SERVICES / "policies")
+
+
 def _judge_domain(out: Path, device: torch.device, steps: int | None) -> None:
     judge_domain.fit_domain(out / "judge-domain", _SERVICES / "judge")
+
+
+def _judge_certainty(out: Path, device: torch.device, steps: int | None) -> None:
+    say(judge_certainty.fit_certainty(_SERVICES / "judge"))
 
 
 def _memory(out: Path, device: torch.device, steps: int | None) -> None:
@@ -137,7 +161,11 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "judge": _judge,
     "scorer": _scorer,
     "export": _export,
+    "judge-grpo": _judge_grpo,
+    "policy": _policy,
+    "fast": _fast,
     "judge-domain": _judge_domain,
+    "judge-certainty": _judge_certainty,
     "memory": _memory,
 }
 """The stages in the order in which they are made."""
@@ -155,7 +183,11 @@ _PURPOSES = {
     "judge": "the vision-language model that assesses and rewrites",
     "scorer": "how well a picture fits a text",
     "export": "write the trained weights into the packages",
+    "judge-grpo": "GRPO of the exported judge on drawn scenes",
+    "policy": "the default policy, rewarded by the judge and the scorer",
+    "fast": "the same in four steps, without guidance",
     "judge-domain": "what the exported judge takes for a picture of its world",
+    "judge-certainty": "how sure the exported judge may be; tells the ECE before and after",
     "memory": "what words do to pictures, for the loop",
     "all": "everything in this order; every stage resumes where it was cut",
     "evaluate": "how good the exported models are, on scenes never trained on",

@@ -17,6 +17,8 @@ from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
 from emofeedback.observability.console import say
 from emofeedback.observability.metrics import export_over_http
 from emofeedback.observability.tracing import export_traces
+from emofeedback.rpc.gate import Gate
+from emofeedback.rpc.places import CallerLimits
 from emofeedback.serving.kubernetes import connect
 from emofeedback.storage.files import held
 from emofeedback.v1.trainer_pb2_grpc import add_TrainerServiceServicer_to_server
@@ -154,6 +156,7 @@ async def serving(
         supervisor = Supervisor(store, backend, parallel=parallel, allowance=allowance, grace=grace, interval=interval)
         options = [("grpc.max_receive_message_length", LIMITS.message_bytes), ("grpc.so_reuseport", 0)]
         server = grpc.aio.server(options=options)
+        Gate(token, limits=CallerLimits.of()).stand_before(server)
         add_TrainerServiceServicer_to_server(TrainerServicer(supervisor, token), server)  # type: ignore[arg-type]
         try:
             port = server.add_insecure_port(f"{host}:{port}")

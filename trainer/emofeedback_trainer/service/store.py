@@ -31,6 +31,10 @@ _SILENT_SECONDS, _SILENT_ITERATIONS = 1800.0, 10.0
 iteration, with the models to load and the panel to measure, takes longest."""
 
 
+_LAST_SECOND = 253_402_300_800
+"""Of the year 9999: what is later is no time that a message can carry."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """What the service decided about a run. Times are seconds since the epoch."""
@@ -87,9 +91,8 @@ class RunStore:
         path = self.service_directory(name) / _RECORD
         try:
             record = Record(**json.loads(path.read_text(encoding="utf-8")))
-            if record.name != name or not all(
-                isinstance(time, int | float) for time in (record.created, record.queued)
-            ):
+            times = [record.created, record.queued, *([] if record.canceled is None else [record.canceled])]
+            if record.name != name or not all(0 <= time < _LAST_SECOND for time in times):
                 raise ValueError(f"it is no record of {name}")
             return record
         except FileNotFoundError:

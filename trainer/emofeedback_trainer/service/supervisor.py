@@ -270,7 +270,7 @@ def checked(request: RunRequest, allowance: Allowance = ITS_OWN) -> tuple[str, s
     """
     try:
         content = tomllib.loads(request.config)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest.of("config", f"is not TOML: {error}") from error
     if content.get("name", request.name) != request.name:
         raise InvalidRequest.of("config.name", f"is {content['name']!r}, but the run is called {request.name!r}")

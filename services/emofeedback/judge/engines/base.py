@@ -67,19 +67,25 @@ def prepare(conversation: Conversation, image_fields: Sequence[str], max_pixels:
     Raises:
         InvalidRequest: an image is not a good one.
     """
-    fields = iter(image_fields)
-    messages: list[Mapping[str, Any]] = []
-    images: list[Image] = []
-    for message in conversation:
-        content: list[Mapping[str, str]] = []
-        for part in message.parts:
-            if isinstance(part, bytes):
-                images.append(read_image(part, field=next(fields), max_pixels=max_pixels))
-                content.append({"type": "image"})
-            else:
-                content.append({"type": "text", "text": _without_control_tokens(part)})
-        messages.append({"role": message.role, "content": content})
+    named = zip(pictures(conversation), image_fields, strict=False)
+    return chat(conversation, [read_image(data, field=field, max_pixels=max_pixels) for data, field in named])
+
+
+def pictures(conversation: Conversation) -> list[bytes]:
+    """The images of a conversation, encoded, in reading order."""
+    return [part for message in conversation for part in message.parts if isinstance(part, bytes)]
+
+
+def chat(conversation: Conversation, images: Sequence[Image]) -> Chat:
+    """A conversation as an engine takes it, its images already decoded."""
+    messages: list[Mapping[str, Any]] = [
+        {"role": message.role, "content": [_content(part) for part in message.parts]} for message in conversation
+    ]
     return Chat(tuple(messages), tuple(images))
+
+
+def _content(part: str | bytes) -> Mapping[str, str]:
+    return {"type": "image"} if isinstance(part, bytes) else {"type": "text", "text": _without_control_tokens(part)}
 
 
 def expected_tokens(chat: Chat, decoding: Decoding) -> int:

@@ -1,6 +1,7 @@
-"""The engine on transformers: one worker thread that decodes whatever waits when it gets free.
+"""The engine on transformers: one worker thread that decodes what waits when it gets free, every caller in turn.
 
-So images that arrive one by one while others are being judged share the next batch, whoever sent them.
+So images that arrive one by one while others are being judged share the next batch, whoever sent them, and one image
+doesn't wait for all of somebody's many.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from emofeedback.domain.assessment import Decoding
+from emofeedback.domain.callers import Caller, calling
 from emofeedback.judge.engines.base import Chat
 from emofeedback.judge.engines.completion import Completion
+from emofeedback.turns import Demand, Turns
 
 if TYPE_CHECKING:
     from emofeedback.judge.engines.qwen import Qwen
@@ -29,6 +32,7 @@ class _Job:
     chat: Chat
     decoding: Decoding
     top_logprobs: bool
+    caller: Caller
     reply: Future[Completion] = field(default_factory=Future)
 
     def goes_with(self, other: _Job) -> bool:
@@ -42,6 +46,7 @@ class TransformersEngine:
     def __init__(self, qwen: Qwen, *, max_batch: int) -> None:
         self._qwen = qwen
         self._max_batch = max_batch
+        self._turns = Turns(max_batch)
         self._closing = False
         self._inbox: queue.SimpleQueue[Sequence[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="judge", daemon=True)
@@ -51,7 +56,7 @@ class TransformersEngine:
         self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
     ) -> list[Completion]:
         """See `VisionLanguageEngine`. A cancelled chat is dropped, or ends at its next token."""
-        jobs = [_Job(chat, decoding, top_logprobs) for chat in chats]
+        jobs = [_Job(chat, decoding, top_logprobs, calling()) for chat in chats]
         self._inbox.put(jobs)
         try:
             return await asyncio.gather(*(asyncio.wrap_future(job.reply) for job in jobs))
@@ -83,9 +88,17 @@ class TransformersEngine:
         return True
 
     def _next_batch(self, waiting: deque[_Job]) -> list[_Job]:
-        """Takes the job that has waited longest, and those behind it that go with it."""
-        first = waiting[0]
-        batch = [job for job in waiting if job.goes_with(first)][: self._max_batch]
+        """Takes the job whose turn it is, and as many others that go with it as a batch holds, by turns."""
+        calls: dict[Caller, list[_Job]] = {}
+        for job in waiting:
+            calls.setdefault(job.caller, []).append(job)
+        due = self._turns.most_due([_demand(call, len(jobs)) for call, jobs in calls.items()])
+        first = calls[cast(Caller, due.call)][0]
+        matching = {call: [job for job in jobs if job.goes_with(first)] for call, jobs in calls.items()}
+        demands = [_demand(call, len(jobs)) for call, jobs in matching.items()]
+        given = self._turns.next(demands, _as_long_as_one)
+        taken = {job for call, count in given.items() for job in matching[cast(Caller, call)][:count]}
+        batch = [job for job in waiting if job in taken]
         for job in batch:
             waiting.remove(job)
         return batch
@@ -116,6 +129,15 @@ class TransformersEngine:
         else:
             for job, completion in zip(batch, completions, strict=True):
                 _settle(job, completion)
+
+
+def _demand(call: Caller, jobs: int) -> Demand:
+    return Demand(call=call, caller=call.name, priority=call.priority or "interactive", samples=jobs, steps=1)
+
+
+def _as_long_as_one(jobs: int) -> float:
+    """What a batch takes: places that are left are always filled, since a reply can't be put aside for another."""
+    return 1.0
 
 
 def _settle(job: _Job, outcome: Completion | Exception) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from emofeedback.domain.affect import describe
-from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.assessment import INTERVAL, Assessment
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.optimization import Answer, Candidate, Round
 from emofeedback.runs.directory import RunDirectory
@@ -55,6 +55,8 @@ def render_report(run: OptimizationRun, read_image: ImageReader) -> str:
         answer_of=_answer_of,
         place_of=_place_of,
         judgement=_judgement,
+        shares=_shares,
+        intervals=_intervals,
         marks_of=partial(_marks, run),
         changed_prompt=partial(_changed_prompt, run),
         color_of=lambda finished: round_color(finished.index, len(run.rounds)),
@@ -139,6 +141,18 @@ def _judgement(candidate: Candidate) -> str:
     assessment = candidate.outcome
     point = f"V {assessment.valence:.1f} · A {assessment.arousal:.1f} · {assessment.emotion}"
     return point if candidate.loss is None else f"{point} · error {candidate.loss:.2f}"
+
+
+def _shares(assessment: Assessment) -> str:
+    """`awe 71 %, contentment 20 %, ...`, as far as it isn't 0 %."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in assessment.ranking().items() if share >= 0.005)
+
+
+def _intervals(assessment: Assessment) -> str:
+    """`80 % within: valence 5.8 to 7.1, arousal 2.4 to 3.9`, as far as it is known."""
+    axes = {"valence": assessment.valence_distribution, "arousal": assessment.arousal_distribution}
+    known = [f"{axis} {over.low:.1f} to {over.high:.1f}" for axis, over in axes.items() if over is not None]
+    return f"{INTERVAL:.0%} within: {', '.join(known)}" if known else ""
 
 
 def _facts(run: OptimizationRun) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from emofeedback.domain.affect import clip_to_scale
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.card import Card, Show, begin, finish, is_finished
 from emofeedback_trainer.data.eemodb.clustering import Clustering, ClusteringSettings, cluster_categories
@@ -29,7 +30,6 @@ from emofeedback_trainer.data.lexicon import Lexicon, comment_affect
 from emofeedback_trainer.data.readers import emotic
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.data.storage import SPLITS, read_split, write_split
-from emofeedback_trainer.data.taxonomies import EKMAN
 
 
 @dataclass(frozen=True, kw_only=True)

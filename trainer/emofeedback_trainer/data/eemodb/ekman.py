@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emofeedback_trainer.data.taxonomies import EKMAN
+from emofeedback.domain.taxonomies import EKMAN
 
 _AXIS_WEIGHTS = np.array([0.5, 0.3, 0.2])
 """Of valence, arousal and dominance in the squared distance of two emotions."""

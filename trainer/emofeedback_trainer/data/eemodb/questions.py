@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.data.eemodb.ranking import PLACES
 from emofeedback_trainer.data.records import AXES, Sample
-from emofeedback_trainer.data.taxonomies import EKMAN
 
 Kind = Literal["Yes-or-No", "What/How", "Open"]
 Task = Literal["perception", "pair", "ranking", "description"]

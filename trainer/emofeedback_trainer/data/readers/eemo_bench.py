@@ -13,9 +13,10 @@ from pathlib import Path
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.data.rows import Row, json_file, listed
-from emofeedback_trainer.data.taxonomies import EKMAN, mikels
+from emofeedback_trainer.data.taxonomies import mikels
 
 SOURCE = "eemo-bench"
 LICENSE = "EEmo-Bench: as its authors state where they publish it; for evaluation"

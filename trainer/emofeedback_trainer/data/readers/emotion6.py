@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.rows import Row, table
-from emofeedback_trainer.data.taxonomies import EKMAN, mikels
+from emofeedback_trainer.data.taxonomies import mikels
 
 SOURCE = "emotion6"
 LICENSE = "Emotion6: research use, cite Peng et al. (2015); pictures belong to their photographers"

@@ -15,13 +15,14 @@ import numpy as np
 
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import Generator
+from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.vocabulary import Vocabulary
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
-from emofeedback_trainer.nano.measure.generator import generate, generator_metrics
+from emofeedback_trainer.nano.measure.generator import generate, generator_metrics, variety
 from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, labels, scorer_metrics
 from emofeedback_trainer.nano.models.independent_judge import load_independent_judge, measure_independent_judge
 from emofeedback_trainer.nano.models.judge_domain import domain_figures
@@ -30,8 +31,9 @@ from emofeedback_trainer.nano.world.language import Album, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
 
 _SEED = 6
-_SCENES, _GENERATED, _ALOUD, _SITUATIONS = 1000, 500, 300, 500
-"""Pictures judged, generated, judged aloud, and situations of the agent, where `--limit` doesn't ask for fewer."""
+_SCENES, _GENERATED, _ALOUD, _SITUATIONS, _GROUPS = 1000, 500, 300, 500, 40
+"""Pictures judged, generated, judged aloud, situations of the agent, and groups of one caption, where `--limit` doesn't
+ask for fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,17 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("generated.subject", "generator: subject recognised", 0.85, False),
     ("generated.weather", "generator: weather recognised", 0.85, False),
     ("generated.extra", "generator: extras recognised", 0.80, False),
+    ("generated.expression", "generator: expression recognised", None, False),
     ("generated.called_drawn", "generator: images that pass for drawn ones", 0.30, False),
+    ("generated.edges", "generator: edges, share of drawn scenes'", None, False),
+    ("varied.variety", "generator: variety within a caption, share of drawn scenes'", None, False),
+    ("taught.subject", "default policy: subject recognised", None, False),
+    ("taught.weather", "  weather recognised", None, False),
+    ("taught.extra", "  extras recognised", None, False),
+    ("taught.expression", "  expression recognised", None, False),
+    ("taught.called_drawn", "  images that pass for drawn ones", None, False),
+    ("taught.edges", "  edges, share of drawn scenes'", None, False),
+    ("taught_varied.variety", "  variety within a caption, share of drawn scenes'", None, False),
     ("scorer.prefers_the_right_caption", "scorer: prefers the right caption, one word changed", 0.95, False),
     ("scorer.text_kept_low", "scorer: rewrite that keeps the subject, cosine, 5th percentile", None, False),
     ("scorer.text_lost_high", "scorer: rewrite that lost it, cosine, 95th percentile", None, True),
@@ -120,7 +132,8 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
     scenes = [scene_at("evaluation", index) for index in range(min(n, _SCENES))]
     independent = load_independent_judge()
     some = scenes[:_GENERATED]
-    images = await generate(generator, some, _SEED)
+    images = {policy: await generate(generator, some, _SEED, policy) for policy in (BASE_POLICY, "")}
+    groups = scenes[: min(n, _GROUPS)]
     aloud = min(n, _ALOUD)
     judged = await judge_metrics(judge, scenes, aloud=aloud)
     rng = np.random.default_rng(_SEED)
@@ -134,8 +147,14 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
         "labels": (len(scenes), labels(scenes)),
         "generated": (
             len(some),
-            await generator_metrics(images, some, judge=judge, independent=independent, seed=_SEED),
+            await generator_metrics(images[BASE_POLICY], some, judge=judge, independent=independent, seed=_SEED),
         ),
+        "varied": (len(groups), {"variety": await variety(generator, groups, _SEED)}),
+        "taught": (
+            len(some),
+            await generator_metrics(images[""], some, judge=judge, independent=independent, seed=_SEED),
+        ),
+        "taught_varied": (len(groups), {"variety": await variety(generator, groups, _SEED, "")}),
         "scorer": (len(scenes), await scorer_metrics(judge, scenes, _SEED)),
         "agent": (
             len(situations),

@@ -1,10 +1,11 @@
-"""The generator's autoencoder: 128 x 128 pixels to 16 x 16 latents of 16 channels and back.
+"""The generator's autoencoder: 256 x 256 pixels to 16 x 16 latents of 16 channels and back.
 
-A diffusers `AutoencoderTiny`. Its encoder is not trained but computed: it has no blocks, so it is linear, and projects
-every patch of 8 x 8 pixels onto its 16 principal components, with their spread evened out by the square root. That
-keeps 96 % of the variance, at once, where a learned encoder of this size needs hours to come near. The decoder is
-trained, with a little noise on the latents, so that it forgives what the diffusion model gets slightly wrong. It is
-convolutional, so it trains on small crops: many cheap steps.
+A diffusers `AutoencoderTiny`. Its encoder is not trained but computed: it has no blocks, so it is linear. It halves the
+picture and projects every patch of 8 x 8 pixels of that onto its 16 principal components, with their spread evened out
+by the square root. That keeps 96 % of the half-sized picture's variance, at once, where a learned encoder of this size
+needs hours to come near. The decoder is trained, with a little noise on the latents, so that it forgives what the
+diffusion model gets slightly wrong. It is convolutional, so it trains on crops: many cheap steps. Absolute differences
+alone leave edges soft wherever the latents don't say where exactly an edge runs; a discriminator makes it decide.
 """
 
 import json
@@ -18,10 +19,13 @@ from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
 from PIL import Image
 from torch import Tensor, nn
 
-from emofeedback_trainer.nano.models.checkpoints import TrainingState, averaged_weights, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, cosine, set_rates
+from emofeedback_trainer.nano.models.discriminator import Discriminator, discriminator_loss, realism_losses
 from emofeedback_trainer.nano.world.numbered import pixels, scene_at
+from emofeedback_trainer.nano.world.rendering import PICTURE_SIZE
 
 _CHANNELS = 16
+_HEAD_START = 200  # steps in which the discriminator learns before the decoder hears of it
 _RAW_SCALE = 0.4  # of the encoder's latents: the decoder squashes what is far beyond 3
 
 
@@ -29,27 +33,31 @@ _RAW_SCALE = 0.4  # of the encoder's latents: the decoder squashes what is far b
 class AutoencoderRecipe:
     """How the autoencoder is trained."""
 
-    steps: int = 6500
-    renders: int = 8  # scenes in a step
-    crops: int = 16  # cut from them
-    crop_size: int = 64
+    steps: int = 7000
+    renders: int = 4  # scenes in a step
+    crops: int = 8  # cut from them
+    crop_size: int = 128
     muon_rate: float = 1.2e-3
     adam_rate: float = 1e-3
     latent_noise: float = 0.1  # standard deviation, relative to that of the latents
     edge_weight: float = 1.0
-    coarse_weight: float = 2.0  # on the mean color of blocks of 8 x 8 pixels
+    coarse_weight: float = 2.0  # on the mean color of blocks of 16 x 16 pixels
+    adversarial_from: int = 2500  # the step from which the discriminator has a say
+    adversarial_weight: float = 0.02
+    feature_weight: float = 0.2
+    discriminator_rate: float = 4e-4
     seed: int = 0
     save_every: int = 200
 
 
 def new_autoencoder(width: int = 48) -> AutoencoderTiny:
-    """Untrained, about 0.58 million parameters."""
+    """Untrained, about 0.66 million parameters; the encoder's 48 channels hold 4 x 4 pixels of three colors."""
     model = AutoencoderTiny(
-        encoder_block_out_channels=(width,) * 4,
-        decoder_block_out_channels=(width,) * 4,
+        encoder_block_out_channels=(48,) * 5,
+        decoder_block_out_channels=(width,) * 5,
         latent_channels=_CHANNELS,
-        num_encoder_blocks=(0, 0, 0, 0),
-        num_decoder_blocks=(3, 3, 1, 0),
+        num_encoder_blocks=(0,) * 5,
+        num_decoder_blocks=(3, 3, 2, 0, 0),
     )
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -65,22 +73,26 @@ def new_autoencoder(width: int = 48) -> AutoencoderTiny:
 
 @torch.no_grad()
 def fit_encoder(model: AutoencoderTiny, images: Tensor) -> None:
-    """Sets the encoder to the principal components of the images' 8 x 8 patches, and the model's scaling factor.
+    """Sets the encoder to the principal components of 8 x 8 patches, and the model's scaling factor.
 
-    The stride-2 convolutions collect 2 x 2 neighbors into channels (3 to 12 to 48), the third one takes the components
-    of what would be 192 channels, the last one centers them.
+    The first stride-2 convolution halves the picture, the next two collect 2 x 2 neighbors into channels (3 to 12 to
+    48), the fourth takes the components of what would be 192 channels, the last convolution centers them.
+
+    Args:
+        images: (N, 3, H, W) in [-1, 1], of half the size of the pictures that the model is for.
     """
     patches = nn.functional.unfold(images, 8, stride=8).transpose(1, 2).reshape(-1, 192)
     mean = patches.mean(0)
     variances, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))
     spread = variances.flip(0)[:_CHANNELS].sqrt()
     basis = vectors.flip(1)[:, :_CHANNELS] * (_RAW_SCALE / spread.sqrt())  # (192, channels), on inputs in [-1, 1]
-    first, *halving, last = [m for m in model.encoder.layers if isinstance(m, nn.Conv2d)]
+    first, mean_of_four, *halving, last = [m for m in model.encoder.layers if isinstance(m, nn.Conv2d)]
     assert first.bias is not None and last.bias is not None
-    for convolution in (first, *halving, last):
+    for convolution in (first, mean_of_four, *halving, last):
         convolution.weight.zero_()
     first.weight[range(3), range(3), 1, 1] = 2.0  # the model maps [-1, 1] to [0, 1] first; undo it, with the bias
     first.bias.copy_(torch.tensor([-1.0] * 3 + [0.0] * (len(first.bias) - 3)))
+    mean_of_four.weight[range(3), range(3), 1:, 1:] = 0.25
     for channels, convolution in zip((3, 12), halving[:2], strict=True):
         for y in (0, 1):
             for x in (0, 1):
@@ -113,33 +125,47 @@ def to_images(decoded: Tensor) -> list[Image.Image]:
 def train_autoencoder(folder: Path, recipe: AutoencoderRecipe, device: torch.device) -> None:
     """Trains, or goes on training, in `folder`; writes `samples.png` (originals above reconstructions)."""
     torch.manual_seed(recipe.seed)
-    model = new_autoencoder()
-    fit_encoder(model, to_tensor([pixels(scene_at("autoencoder", 10**6 + i)) for i in range(400)]))
-    scale = {"scaling_factor": model.config["scaling_factor"]}
+    model, discriminator = new_autoencoder(), Discriminator().to(device)
+    halves = [pixels(scene_at("autoencoder", 10**6 + i), PICTURE_SIZE // 2) for i in range(400)]
+    fit_encoder(model, to_tensor(halves))
     folder.mkdir(parents=True, exist_ok=True)
+    scale = {"scaling_factor": model.config["scaling_factor"]}
     (folder / "scale.json").write_text(json.dumps(scale), encoding="utf-8")
     model.encoder.requires_grad_(False)
-    model.to(device)
+    model.to(device, memory_format=torch.channels_last)
     kernels = [p for p in model.decoder.parameters() if p.ndim == 4]
-    matrices = [nn.Parameter(p.data.view(len(p), -1)) for p in kernels]  # Muon takes matrices: views of the kernels
+    # Muon takes matrices: views of the kernels.
+    matrices = [nn.Parameter(p.data.permute(0, 2, 3, 1).reshape(len(p), -1)) for p in kernels]
     biases = [p for p in model.decoder.parameters() if p.ndim != 4]
-    optimizers: dict[str, torch.optim.Optimizer] = {
+    decoding: dict[str, torch.optim.Optimizer] = {
         "muon": torch.optim.Muon(matrices, lr=recipe.muon_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
         "adamw": torch.optim.AdamW(biases, lr=recipe.adam_rate, betas=(0.9, 0.97), weight_decay=0.0),
     }
-    state = TrainingState(folder, {"vae": model}, optimizers, ema_decay=0.99)
+    telling = torch.optim.Adam(discriminator.parameters(), lr=recipe.discriminator_rate, betas=(0.0, 0.99))
+    optimizers = {**decoding, "discriminator": telling}
+    state = TrainingState(folder, {"vae": model, "discriminator": discriminator}, optimizers, ema_decay=0.995)
     for step in range(state.resume(), recipe.steps):
-        set_rates(optimizers.values(), cosine(step, recipe.steps, peak=1.0, floor=0.02, warmup=30))
-        losses = _losses(model, _crops(step, recipe).to(device, memory_format=torch.channels_last), recipe)
-        loss = losses["l1"] + recipe.coarse_weight * losses["coarse"]
-        loss = loss + recipe.edge_weight * losses["edge"]
+        set_rates(decoding.values(), cosine(step, recipe.steps, peak=1.0, floor=0.02, warmup=30))
+        drawn = _crops(step, recipe).to(device, memory_format=torch.channels_last)
+        decoded = _decoded(model, drawn, recipe)
+        losses = _differences(decoded, drawn)
+        loss = losses["l1"] + recipe.coarse_weight * losses["coarse"] + recipe.edge_weight * losses["edge"]
+        if step >= recipe.adversarial_from:
+            realism = realism_losses(discriminator, drawn, decoded)
+            losses |= realism._asdict()
+            loss = loss + recipe.adversarial_weight * realism.adversarial + recipe.feature_weight * realism.features
         model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for kernel, matrix in zip(kernels, matrices, strict=True):
             assert kernel.grad is not None
-            matrix.grad = kernel.grad.contiguous().view(len(kernel), -1)
-        for optimizer in optimizers.values():
+            matrix.grad = kernel.grad.permute(0, 2, 3, 1).reshape(len(kernel), -1)
+        for optimizer in decoding.values():
             optimizer.step()
+        if step >= recipe.adversarial_from - _HEAD_START:
+            discriminator.zero_grad(set_to_none=True)
+            losses["discriminator"] = discriminator_loss(discriminator, drawn, decoded)
+            torch.autograd.backward(losses["discriminator"])
+            telling.step()
         state.average()
         if state.step % 20 == 0:
             state.log(**{name: round(value.item(), 5) for name, value in losses.items()})
@@ -161,7 +187,9 @@ def _crops(step: int, recipe: AutoencoderRecipe) -> Tensor:
     """Crops of the scenes of one step, (crops, 3, crop size, crop size)."""
     scenes = range(step * recipe.renders, (step + 1) * recipe.renders)
     images = to_tensor([pixels(scene_at("autoencoder", i)) for i in scenes])
-    corners = np.random.default_rng((recipe.seed, step)).integers(129 - recipe.crop_size, size=(recipe.crops, 2))
+    corners = np.random.default_rng((recipe.seed, step)).integers(
+        PICTURE_SIZE + 1 - recipe.crop_size, size=(recipe.crops, 2)
+    )
     return torch.stack(
         [
             images[i % recipe.renders, :, y : y + recipe.crop_size, x : x + recipe.crop_size]
@@ -170,16 +198,19 @@ def _crops(step: int, recipe: AutoencoderRecipe) -> Tensor:
     )
 
 
-def _losses(model: AutoencoderTiny, images: Tensor, recipe: AutoencoderRecipe) -> dict[str, Tensor]:
+def _decoded(model: AutoencoderTiny, drawn: Tensor, recipe: AutoencoderRecipe) -> Tensor:
     with torch.no_grad():
-        latents = model.encode(images).latents
+        latents = model.encode(drawn).latents
         noise = recipe.latent_noise / model.config["scaling_factor"]
         latents = latents + noise * torch.randn_like(latents)
-    with torch.autocast(images.device.type, torch.bfloat16):
-        decoded = model.decode(latents).sample.float()
-    error = decoded - images
+    decoded: Tensor = model.decode(latents).sample
+    return decoded
+
+
+def _differences(decoded: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+    error = decoded - drawn
     edges = (error[..., 1:, :] - error[..., :-1, :]).abs().mean() + (error[..., 1:] - error[..., :-1]).abs().mean()
-    coarse = nn.functional.avg_pool2d(error, 8).abs().mean()
+    coarse = nn.functional.avg_pool2d(error, 16).abs().mean()
     return {"l1": error.abs().mean(), "coarse": coarse, "edge": edges}
 
 
@@ -188,8 +219,8 @@ def _draw_samples(folder: Path, device: torch.device) -> None:
     model = load_autoencoder(folder, device)
     originals = to_tensor([pixels(scene_at("evaluation", i)) for i in range(8)]).to(device)
     decoded = model.decode(model.encode(originals).latents).sample
-    sheet = Image.new("RGB", (8 * 128, 2 * 128))
+    sheet = Image.new("RGB", (8 * PICTURE_SIZE, 2 * PICTURE_SIZE))
     for row, pictures in enumerate((originals, decoded)):
         for column, picture in enumerate(to_images(pictures)):
-            sheet.paste(picture, (column * 128, row * 128))
+            sheet.paste(picture, (column * PICTURE_SIZE, row * PICTURE_SIZE))
     sheet.save(folder / "samples.png")

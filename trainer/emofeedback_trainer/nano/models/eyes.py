@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emofeedback_trainer.nano.models.checkpoints import TrainingState, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
 from emofeedback_trainer.nano.models.judge_model import VISUAL_TOKENS, WIDTH, build_model, grids, patches
 from emofeedback_trainer.nano.world.album import WORN, mirrored, pictures
 from emofeedback_trainer.nano.world.numbered import scene_at

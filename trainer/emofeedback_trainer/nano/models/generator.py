@@ -21,8 +21,8 @@ from transformers import CLIPTokenizer
 
 from emofeedback.observability.console import say
 from emofeedback_trainer.core.cpu_attention import PlainAttention
+from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
 from emofeedback_trainer.nano.models.autoencoder import load_autoencoder, to_images, to_tensor
-from emofeedback_trainer.nano.models.checkpoints import TrainingState, cosine, set_rates
 from emofeedback_trainer.nano.models.generator_parts import (
     SHIFT,
     encode_prompts,
@@ -33,6 +33,7 @@ from emofeedback_trainer.nano.models.generator_parts import (
 )
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption, with_target
 from emofeedback_trainer.nano.world.numbered import pixels, scene_at
+from emofeedback_trainer.nano.world.rendering import PICTURE_SIZE
 from emofeedback_trainer.nano.world.scenes import Scene
 
 _SHARD = 4096  # scenes in one file of latents
@@ -214,7 +215,7 @@ def _draw_samples(folder: Path, autoencoder: Path, step: int, device: torch.devi
     scenes = [scene_at("evaluation", 100 + i) for i in range(16)]
     prompts = [emotional_caption(scene, rng) for scene in scenes] + [neutral_caption(scene, rng) for scene in scenes]
     pictures = to_images(generate(models, tokenizer, vae, prompts, seed=1))
-    sheet = Image.new("RGB", (8 * 128, 4 * 128))
+    sheet = Image.new("RGB", (8 * PICTURE_SIZE, 4 * PICTURE_SIZE))
     for i, picture in enumerate(pictures):
-        sheet.paste(picture, ((i % 8) * 128, (i // 8) * 128))
+        sheet.paste(picture, ((i % 8) * PICTURE_SIZE, (i // 8) * PICTURE_SIZE))
     sheet.save(folder / f"samples-{step:06d}.png")

@@ -12,8 +12,8 @@ from tokenizers.models import BPE
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
+from emofeedback_trainer.core.training_state import averaged_weights
 from emofeedback_trainer.nano.models.autoencoder import load_autoencoder
-from emofeedback_trainer.nano.models.checkpoints import averaged_weights
 from emofeedback_trainer.nano.world.captions import WORDS, emotional_caption, neutral_caption, with_target
 from emofeedback_trainer.nano.world.scenes import sample_scene
 
@@ -135,7 +135,7 @@ def generate(
     guidance: float = 3.0,
     shift: float = SHIFT,
 ) -> Tensor:
-    """Pictures for prompts by Euler steps with classifier-free guidance: (N, 3, 128, 128) in [-1, 1]."""
+    """Pictures for prompts by Euler steps with classifier-free guidance: (N, 3, 256, 256) in [-1, 1]."""
     device = next(models["transformer"].parameters()).device
     noise = torch.randn(len(prompts), 16, 16, 16, generator=torch.Generator().manual_seed(seed))
     latents = noise.to(device)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.storage.checkpoints import digest
-from emofeedback_trainer.nano.models.checkpoints import TrainingState, averaged_weights, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import EXPRESSIONS, EXTRAS, LIGHTS, PLACES, SUBJECTS, WEATHERS, Scene, affect
@@ -32,6 +32,8 @@ _CHOICES = {
     "light": ("", *LIGHTS),
 }
 _FOLDER = Path(__file__).with_name("independent_judge_weights")
+_SIDE = 128
+"""Pixels a side that pictures are scaled to."""
 _WIDTHS = (24, 48, 96, 160)
 
 
@@ -151,7 +153,7 @@ def train_independent_judge(folder: Path, recipe: IndependentJudgeRecipe, device
         set_rates([optimizer], cosine(step, recipe.steps, peak=1.0, floor=0.01, warmup=50))
         rng = np.random.default_rng((recipe.seed, step))
         scenes = [scene_at("critic", step * recipe.batch + i) for i in range(recipe.batch)]
-        images = _to_tensor([degraded(render(scene), rng) for scene in scenes])
+        images = _to_tensor([degraded(render(scene, _SIDE), rng) for scene in scenes])
         loss = _loss(model, images.to(device, memory_format=torch.channels_last), scenes)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -168,7 +170,7 @@ def train_independent_judge(folder: Path, recipe: IndependentJudgeRecipe, device
 def measure_independent_judge(independent: IndependentJudge, *, scenes: int) -> dict[str, float]:
     """Mean absolute errors and accuracies on clean scenes never trained on."""
     truth = [scene_at("evaluation", i) for i in range(scenes)]
-    readings = independent.look([render(scene) for scene in truth])
+    readings = independent.look([render(scene, _SIDE) for scene in truth])
     points = [affect(scene) for scene in truth]
     pairs = list(zip(readings, truth, strict=True))
     metrics = {
@@ -187,7 +189,7 @@ def export_independent_judge(folder: Path, target: Path = _FOLDER) -> None:
     save_file({key: value.contiguous() for key, value in halves.items()}, target / "model.safetensors")
     config = {
         "architecture": "IndependentJudgeNetwork",
-        "image_size": 128,
+        "image_size": _SIDE,
         "widths": _WIDTHS,
         "extras": EXTRAS,
         **_CHOICES,
@@ -220,7 +222,7 @@ def _averaged(folder: Path) -> IndependentJudge:
 
 
 def _to_tensor(images: Sequence[Image.Image]) -> Tensor:
-    resized = [image if image.size == (128, 128) else image.resize((128, 128)) for image in images]
+    resized = [image if image.size == (_SIDE, _SIDE) else image.resize((_SIDE, _SIDE)) for image in images]
     array = np.stack([np.asarray(image.convert("RGB")) for image in resized])
     return torch.from_numpy(array).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 

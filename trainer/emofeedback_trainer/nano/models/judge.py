@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, GenerationConfig, Qwen2VLImageProcessorP
 
 from emofeedback.domain.assessment import Conversation
 from emofeedback.judge.engines.base import Chat, encode
-from emofeedback_trainer.nano.models.checkpoints import TrainingState, averaged_weights, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.models.eyes import PICTURES
 from emofeedback_trainer.nano.models.judge_model import VISUAL_TOKENS, build_model, grids, patches
 from emofeedback_trainer.nano.models.vocabulary import train_tokenizer

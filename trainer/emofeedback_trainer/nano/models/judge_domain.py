@@ -30,12 +30,12 @@ from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.prompts import rating_conversation
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.nano.measure.judge import judged, png
-from emofeedback_trainer.nano.world.album import weathered
+from emofeedback_trainer.nano.world.album import RENDERED_SIZE, weathered
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
 from emofeedback_trainer.nano.world.foreign_pictures import KINDS, made, photographs
 from emofeedback_trainer.nano.world.invention import invented_prompt
 from emofeedback_trainer.nano.world.numbered import scene_at
-from emofeedback_trainer.nano.world.rendering import render
+from emofeedback_trainer.nano.world.rendering import PICTURE_SIZE, render
 
 _SEEDS = {"calibration": 1, "test": 2}
 _DRAWN, _PAINTED, _MADE = 2500, 1600, 150
@@ -47,7 +47,7 @@ _STRENGTH = 0.03
 """Inverse of the penalty on the weights (scikit-learn's `C`)."""
 _FLAGGED = 0.002
 """Share of the held-out pictures of the world beyond the threshold; of painted ones, the hardest, more are."""
-_SIZES = (128, 128, 128, 112, 224, 512)
+_SIZES = (PICTURE_SIZE, PICTURE_SIZE, 128, 112, 224, 512)
 _TOGETHER = 32
 
 
@@ -129,7 +129,7 @@ def worn(split: str, count: int) -> Iterator[Image.Image]:
     name, first = _FIRST[split]
     rng = np.random.default_rng(_SEEDS[split])
     for index in range(count):
-        yield weathered(render(scene_at(name, first + 10_000 + index)), rng)
+        yield weathered(render(scene_at(name, first + 10_000 + index), RENDERED_SIZE), rng)
 
 
 async def painted(generator: Generator, split: str, count: int) -> list[Image.Image]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from emofeedback_trainer.nano.models.checkpoints import TrainingState, averaged_weights, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.models.eyes import PICTURES
 from emofeedback_trainer.nano.models.judge_model import CLIP_MEAN, CLIP_STD
 from emofeedback_trainer.nano.models.vocabulary import train_clip_tokenizer

@@ -13,7 +13,7 @@ from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.rendering import render
 
 RENDERED_SIZE = 128
-"""What the generator makes, and so what the judge is shown."""
+"""Half of what the generator paints: what is lost is lost at `SEEN_SIZE` too, and drawing costs a quarter."""
 WORN = 0.5
 """Share of the pictures to learn from that get the flaws of generated ones."""
 SEEN_SIZE = 112

@@ -17,6 +17,8 @@ from emofeedback_trainer.nano.world import subjects as figures
 from emofeedback_trainer.nano.world.brush import Brush, Color, shade
 from emofeedback_trainer.nano.world.scenes import Scene
 
+PICTURE_SIZE = 256
+"""Pixels a side of what the embedded generator paints."""
 _OVERSAMPLING = 2
 
 
@@ -64,7 +66,7 @@ _GRADES = {
 }
 
 
-def render(scene: Scene, size: int = 128) -> Image.Image:
+def render(scene: Scene, size: int = PICTURE_SIZE) -> Image.Image:
     """The picture of a scene, RGB, size x size pixels; the same scene gives the same pixels."""
     rng = random.Random(scene.layout)
     weather = ATMOSPHERES[scene.weather]

@@ -1,0 +1,26 @@
+from copy import deepcopy
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+from torch import nn
+
+from emofeedback.generator.upsampling import double_in_one
+
+
+@pytest.mark.parametrize("blocks", [(1, 1, 1), (2, 0, 0)])
+def test_a_decoder_decodes_as_before_and_doubles_nothing_twice(blocks: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    plain = AutoencoderTiny(
+        latent_channels=4,
+        encoder_block_out_channels=(8,) * 3,
+        decoder_block_out_channels=(8,) * 3,
+        num_encoder_blocks=(1, 1, 1),
+        num_decoder_blocks=blocks,
+    ).eval()
+    fused = deepcopy(plain)
+    double_in_one(fused)
+    assert not any(isinstance(layer, nn.Upsample) for layer in fused.decoder.modules())
+    latents = torch.randn(2, 4, 5, 7)
+    with torch.inference_mode():
+        torch.testing.assert_close(fused.decode(latents).sample, plain.decode(latents).sample, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,156 @@
+"""One distillation in a folder: the teacher paints, the student learns, the policy is published, a picture shows both.
+
+DIR/config.toml      the configuration
+DIR/trajectories/    what the teacher painted
+DIR/student/         the last checkpoint, and a line of the curve for each
+DIR/policies/NAME/   the policy
+DIR/samples.png      the teacher, the teacher in as few steps as the student, and the student, from the same noise
+DIR/result.json      what came of it
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.generator.flow import level_schedule
+from emofeedback.generator.pipeline import Models, load_models
+from emofeedback.generator.policies import Policies
+from emofeedback.generator.policy_store import Sampling
+from emofeedback.observability.console import say
+from emofeedback.profiles.overrides import flat, load_profile, to_toml
+from emofeedback.storage.files import held, write_json, write_whole
+from emofeedback_trainer.core.publish import publish
+from emofeedback_trainer.core.run_files import CONFIG, RESULT
+from emofeedback_trainer.core.task import load_task
+from emofeedback_trainer.distillation.config import MAY_CHANGE, DistillationConfig, load_config
+from emofeedback_trainer.distillation.objective import relative_error
+from emofeedback_trainer.distillation.student import Student
+from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, Trajectories, asked, collect, paint, read
+from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationResult:
+    """What came of a distillation."""
+
+    policy: str
+    digest: str
+    teacher: str
+    """The policy that painted what was learned from, `base` for none."""
+    updates: int
+    error: float
+    """How far the student's finished latents lie from the teacher's on held-out prompts, relative to their spread."""
+    teacher_in_as_many_steps: float
+    """The same of the teacher, were it simply asked for as few steps."""
+
+
+def prepare(config: DistillationConfig, folder: Path, *, resume: bool) -> None:
+    """Checks that the folder and the configuration go together.
+
+    Raises:
+        InvalidRequest: the folder holds a run and `resume` is off, holds none and it is on, or was begun with another
+            value of a key that may not change.
+    """
+    begun = (folder / CONFIG).exists()
+    if begun and not resume:
+        raise InvalidRequest.of("out", f"{folder} holds a run: name another folder, or --resume the run in it")
+    if resume and not begun:
+        raise InvalidRequest.of("out", f"{folder} holds no run to resume")
+    if begun:
+        before, now = flat(load_config(str(folder / CONFIG))), flat(config)
+        if other := [key for key in now if now[key] != before[key] and key not in MAY_CHANGE]:
+            raise InvalidRequest.of(other[0], f"is {now[other[0]]!r}, the run was begun with {before[other[0]]!r}")
+
+
+def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
+    """Runs to the end, from wherever the folder stands.
+
+    Raises:
+        FailedPrecondition: the profile's generator can't be had, or another process works in the folder.
+        InvalidRequest: the task can't be had, or the transformer has no layers of the configuration's names.
+        NameTakenError: another policy has the name.
+    """
+    task = load_task(config.prompts)
+    settings = load_profile(config.profile).generator
+    with held(folder):
+        write_whole(folder / CONFIG, to_toml(config).encode())
+        models = load_models(settings)
+        policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
+        teacher = policies.resolve(config.policy)
+        try:
+            policies.fetch(teacher)
+            policies.use(teacher)
+            collect(models, task.training, config, folder / "trajectories")
+            hasty = _paint_hastily(models, [asked(task.training, config, index) for index in range(HELD_OUT)], config)
+        finally:
+            policies.close()
+        trajectories = read(folder / "trajectories")
+        student = Student(
+            _adapted(models, config),
+            models.prompts,
+            trajectories,
+            config,
+            level_schedule(config.levels, models.shift),
+            folder / "student",
+        )
+        for error in student.learn():
+            say(f"{student.updates} of {config.updates} updates, error {error:.3f} on held-out prompts")
+        published = publish(
+            str(folder / "policies"),
+            config.name,
+            student.adapter(),
+            rank=config.rank,
+            alpha=config.lora_alpha,
+            base=models.info,
+            run=config.name,
+            step=student.updates,
+            sampling=Sampling(levels=config.levels, guidance=1.0),
+        )
+        _draw(models, trajectories, hasty, student, folder / "samples.png")
+        result = DistillationResult(
+            policy=published.name,
+            digest=published.digest,
+            teacher=teacher or "base",
+            updates=student.updates,
+            error=round(student.error(), 4),
+            teacher_in_as_many_steps=round(relative_error(hasty, trajectories.latents[:HELD_OUT, -1].float()), 4),
+        )
+        write_json(folder / RESULT, asdict(result))
+        return result
+
+
+def _adapted(models: Models, config: DistillationConfig) -> AdaptedTransformer:
+    """The base transformer with a fresh adapter, without what the teacher's policy had put on it."""
+    models.transformer.unload_lora()
+    return AdaptedTransformer(
+        models.transformer,
+        rank=config.rank,
+        alpha=config.lora_alpha,
+        modules=config.target_modules,
+        seed=config.seed,
+        device=models.device,
+        dtype=models.dtype,
+    )
+
+
+def _paint_hastily(models: Models, wanted: list[Asked], config: DistillationConfig) -> Tensor:
+    """What the teacher makes of pictures in the student's number of steps, finished latents on the CPU."""
+    return paint(models, wanted, replace(config, teacher_steps=config.steps))[:, -1].cpu()
+
+
+def _draw(models: Models, trajectories: Trajectories, hasty: Tensor, student: Student, path: Path) -> None:
+    """Three rows: the teacher, the teacher in a hurry, the student."""
+    captions, latents = trajectories.captions[:_SHOWN], trajectories.latents[:_SHOWN].float()
+    rows = (latents[:, -1], hasty[:_SHOWN], student.paint(captions, latents[:, 0]))
+    sheet = np.concatenate(
+        [np.concatenate([models.decode(latent.to(models.device)).numpy() for latent in row], axis=1) for row in rows]
+    )
+    Image.fromarray(sheet).save(path)

@@ -1,0 +1,115 @@
+"""What the teacher paints: its latents at the student's noise levels, kept in shards so that a cut run goes on.
+
+trajectories/000000.safetensors   latents, float16, (trajectories, steps + 1, channels, height, width); the captions
+                                  stand in the header
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
+from emofeedback.domain.limits import LIMITS
+from emofeedback.generator.pipeline import Models
+from emofeedback.generator.sampler import advance, recipe, start
+from emofeedback.observability.console import say
+from emofeedback.storage.files import write_whole
+from emofeedback_trainer.core.condition import Condition
+from emofeedback_trainer.core.task import TrainingPrompt
+from emofeedback_trainer.distillation.config import DistillationConfig
+
+_SHARD = 64
+HELD_OUT = 32
+"""Trajectories, the first ones, that the student is measured on and never learns from."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Trajectories:
+    """What a teacher painted."""
+
+    captions: tuple[str, ...]
+    latents: Tensor
+    """float16, shape (trajectories, steps + 1, channels, height, width): from noise to the finished latent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One picture that the teacher paints."""
+
+    caption: str
+    seed: int
+
+
+def asked(prompts: Sequence[TrainingPrompt], config: DistillationConfig, index: int) -> Asked:
+    """What picture number `index` is painted from; it follows from the seed and the number alone."""
+    rng = np.random.default_rng((config.seed, index))
+    chosen = prompts[int(rng.integers(len(prompts)))]
+    drawn = AffectPoint(*np.rint(rng.uniform(SCALE_MIN, SCALE_MAX, 2)).tolist())
+    target = chosen.target or (drawn if rng.random() < config.target_share else None)
+    caption = Condition(prompt=chosen.prompt, target=target).caption if target else chosen.prompt
+    return Asked(caption=caption, seed=int(rng.integers(LIMITS.seed)))
+
+
+def paint(models: Models, wanted: Sequence[Asked], config: DistillationConfig) -> Tensor:
+    """The teacher's latents at the student's noise levels, float32, (pictures, steps + 1, channels, height, width)."""
+    samples = [
+        start(
+            models,
+            recipe(
+                models,
+                prompt=one.caption,
+                negative_prompt="",
+                steps=config.teacher_steps,
+                guidance=config.guidance,
+                levels=config.teacher_levels,
+            ),
+            one.seed,
+        )
+        for one in wanted
+    ]
+    kept = [torch.stack([sample.latent for sample in samples])]
+    for step in range(1, config.teacher_steps + 1):
+        advance(models, samples)
+        if step % (config.teacher_steps // config.steps) == 0:
+            kept.append(torch.stack([sample.latent for sample in samples]))
+    return torch.stack(kept, dim=1)
+
+
+def collect(models: Models, prompts: Sequence[TrainingPrompt], config: DistillationConfig, folder: Path) -> None:
+    """Paints what is not in the folder yet.
+
+    Raises:
+        As `storage.files.write_whole`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    total = config.trajectories + HELD_OUT
+    for first in range(0, total, _SHARD):
+        path = folder / f"{first:06d}.safetensors"
+        if path.exists():
+            continue
+        wanted = [asked(prompts, config, index) for index in range(first, min(first + _SHARD, total))]
+        groups = [wanted[place : place + config.together] for place in range(0, len(wanted), config.together)]
+        latents = torch.cat([paint(models, group, config) for group in groups]).half().cpu()
+        captions = json.dumps([one.caption for one in wanted])
+        write_whole(path, save({"latents": latents.contiguous()}, {"captions": captions}))
+        say(f"the teacher has painted {min(first + _SHARD, total)} of {total} pictures")
+
+
+def read(folder: Path) -> Trajectories:
+    """All that `collect` has written."""
+    captions: list[str] = []
+    latents = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            captions += json.loads(file.metadata()["captions"])
+            latents.append(file.get_tensor("latents"))
+    return Trajectories(captions=tuple(captions), latents=torch.cat(latents))

@@ -1,0 +1,152 @@
+"""`emofeedback-train nano judge-certainty`: the exported judge's certainty is brought to what it is worth.
+
+On drawn scenes, worn ones among them, that no model has learned from: a temperature under which the emotions that are
+right are likeliest, and for each axis the width at which its interval holds as many ratings as it should. The figures
+before and after come from other scenes, which nothing was fitted on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from emofeedback.domain.assessment import INTERVAL, Assessment, AssessmentOutcome
+from emofeedback.judge.certainty import Certainty, tempered
+from emofeedback.judge.engines.qwen import Qwen
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback_trainer.core.tables import table
+from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.evaluation.metrics import expected_calibration_error
+from emofeedback_trainer.judge.judging import short
+from emofeedback_trainer.nano.dataset import SceneData, scene_sample
+from emofeedback_trainer.nano.world.numbered import scene_at
+
+AXES = ("valence", "arousal")
+_FITTED_ON, _MEASURED_ON = 800, 500
+_FIRST = {"judge": 60_000, "evaluation": 60_000}
+"""The scenes of a split of `numbered`, from this number on: to fit on, and to measure on."""
+_TEMPERATURES = (0.2, 5.0)
+_LEAST = 1e-4
+"""Of a share in the likelihood: an emotion that was not among the likeliest tokens has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertaintyFigures:
+    """Whether a judge's certainty can be believed; nothing is drawn, so a figure is exact for its pictures."""
+
+    n: int
+    """Pictures with a readable reply."""
+    ece: float
+    """Expected calibration error of the confidence in the emotion, in ten bins."""
+    accuracy: float
+    confidence: float
+    """Mean."""
+    valence_held: float
+    """Share of the pictures whose rating lies within the interval; it should be `INTERVAL`."""
+    arousal_held: float
+    valence_length: float
+    """Of the interval, in points of the 1-9 scale; mean."""
+    arousal_length: float
+
+
+def fit_certainty(folder: Path) -> str:
+    """Fits the certainty of the judge in a folder, writes it beside its weights, and tells what came of it."""
+    qwen = Qwen.load(replace(NANO_PROFILE.judge, checkpoint=str(folder)))
+    seen, fresh = scenes("judge", _FITTED_ON), scenes("evaluation", _MEASURED_ON)
+    fitted_on, measured_on = (short(qwen, some, max_pixels=NANO_PROFILE.judge.max_pixels) for some in (seen, fresh))
+    certainty = fitted(fitted_on, seen)
+    certainty.save(folder)
+    before, after = figures(measured_on, fresh), figures(list(map(certainty.apply, measured_on)), fresh)
+    rows = [(what, f"{getattr(before, name):.3f}", f"{getattr(after, name):.3f}") for name, what in _WHAT.items()]
+    return table((f"{after.n:,} scenes", "by its own word", "fitted"), rows)
+
+
+def scenes(split: str, count: int) -> list[Sample]:
+    """Drawn scenes that no model has learned from; as many of them worn as in a data set of scenes."""
+    rng = np.random.default_rng(_FIRST[split])
+    return [
+        scene_sample(
+            scene_at(split, _FIRST[split] + index),
+            rng,
+            id=f"{split}-{index}",
+            split=split,
+            worn=bool(rng.random() < SceneData().worn),
+        )
+        for index in range(count)
+    ]
+
+
+def fitted(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> Certainty:
+    """The certainty under which a judge's outcomes, by its own word, are worth what they say of these samples."""
+    pairs = _pairs(outcomes, samples)
+
+    def surprise(log_temperature: float) -> float:
+        temperature = math.exp(log_temperature)
+        return -sum(
+            math.log(max(tempered({f.emotion: f.share for f in said.emotions}, temperature)[sample.emotion], _LEAST))
+            for said, sample in pairs
+            if sample.emotion
+        )
+
+    low, high = map(math.log, _TEMPERATURES)
+    temperature = math.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x)
+    return Certainty(
+        temperature=round(temperature, 3),
+        valence_width=round(_width(pairs, "valence"), 3),
+        arousal_width=round(_width(pairs, "arousal"), 3),
+    )
+
+
+def figures(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> CertaintyFigures:
+    """What a judge's certainty is worth on samples whose ratings and emotions are known."""
+    pairs = _pairs(outcomes, samples)
+    right = [float(said.emotion is sample.emotion) for said, sample in pairs]
+    confidences = [said.confidence for said, _ in pairs]
+    ends = {axis: np.array([(getattr(s, axis), *_interval(said, axis)[1:]) for said, s in pairs]).T for axis in AXES}
+    held = {axis: float(np.mean((low <= true) & (true <= high))) for axis, (true, low, high) in ends.items()}
+    length = {axis: float(np.mean(high - low)) for axis, (_, low, high) in ends.items()}
+    return CertaintyFigures(
+        n=len(pairs),
+        ece=expected_calibration_error(confidences, right),
+        accuracy=float(np.mean(right)),
+        confidence=float(np.mean(confidences)),
+        valence_held=held["valence"],
+        arousal_held=held["arousal"],
+        valence_length=length["valence"],
+        arousal_length=length["arousal"],
+    )
+
+
+def _width(pairs: Sequence[tuple[Assessment, Sample]], axis: str) -> float:
+    """By how much the half of an interval that points to the truth has to grow to reach it, in `INTERVAL` of them."""
+    ratios = []
+    for said, sample in pairs:
+        rating, low, high = _interval(said, axis)
+        error = getattr(sample, axis) - rating
+        half = high - rating if error > 0 else rating - low
+        ratios.append(abs(error) / half if error else 0.0)
+    return float(np.quantile(ratios, min(1.0, INTERVAL * (1 + 1 / len(ratios)))))
+
+
+def _interval(said: Assessment, axis: str) -> tuple[float, float, float]:
+    """The rating, and the ends of its interval."""
+    over = getattr(said, f"{axis}_distribution")
+    return getattr(said, axis), over.low, over.high
+
+
+def _pairs(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> list[tuple[Assessment, Sample]]:
+    return [(o, s) for o, s in zip(outcomes, samples, strict=True) if isinstance(o, Assessment)]
+
+
+_WHAT = {
+    "accuracy": "emotion right",
+    "confidence": "confidence in it, mean",
+    "ece": "ECE of the confidence",
+    **{f"{axis}_held": f"{axis} within its {INTERVAL:.0%} interval" for axis in AXES},
+    **{f"{axis}_length": f"length of {axis}'s interval, mean" for axis in AXES},
+}
