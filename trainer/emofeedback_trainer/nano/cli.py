@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from emofeedback.cli.parsing import examples_of
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback_trainer.nano import memory, reinforced
@@ -57,7 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--profile", default="nano", help="panel: another profile, by name or as a .toml file")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for stage in (*STAGES, "all", *MEASUREMENTS):
-        stages.add_parser(stage, help=_PURPOSES[stage], parents=[common]).set_defaults(run=run)
+        purpose = _PURPOSES[stage]
+        stages.add_parser(
+            stage,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=examples_of(f"emofeedback-train nano {stage}", _EXAMPLES),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common],
+        ).set_defaults(run=run)
     add_dataset(stages)
 
 
