@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch.distributed as dist
 from emofeedback.cli.parsing import examples_of
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
+from emofeedback.storage.files import held
 from emofeedback_trainer.nano import memory, reinforced
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
@@ -77,9 +79,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.stage in MEASUREMENTS:
         MEASUREMENTS[arguments.stage](arguments)
         return
-    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        say(f"nano: {stage}")
-        STAGES[stage](arguments.out, torch.device(arguments.device), arguments.steps)
+    first = os.environ.get("RANK", "0") == "0"  # torchrun's other processes work in the folder of the first
+    with held(arguments.out) if first else nullcontext():
+        for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+            say(f"nano: {stage}")
+            STAGES[stage](arguments.out, torch.device(arguments.device), arguments.steps)
 
 
 def _world(out: Path, device: torch.device, steps: int | None) -> None:
