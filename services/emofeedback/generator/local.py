@@ -65,7 +65,9 @@ class LocalGenerator:
     def __init__(self, models: Models, settings: GeneratorSettings) -> None:
         self._models = models
         self._settings = settings
-        self._policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
+        self._policies = Policies(
+            settings.policies, models.transformer, models.info, default=settings.policy, blocks=models.blocks
+        )
         self._vocabulary = Vocabulary.read(settings.vocabulary)
         self._changed = threading.Condition()
         # Shared with the event loops, under the condition's lock:

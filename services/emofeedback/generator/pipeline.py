@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.generator.compiled import CompiledBlocks
 from emofeedback.generator.preflight import INDEX, KINDS, WEIGHTED, check_folder
 from emofeedback.generator.prompts import PromptEncoder
 from emofeedback.generator.rows import fewest_samples, keep_rows_steady
@@ -38,6 +40,8 @@ class Models:
 
     decode_batch: int
     """Latents that are decoded together."""
+    blocks: CompiledBlocks | None = None
+    """The transformer's, where they are compiled."""
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Tensor]) -> Decoded:
@@ -59,7 +63,7 @@ class Models:
         arriving = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in (pixels, finite)]
         for place, one in zip(arriving, (pixels, finite), strict=True):
             place.copy_(one, non_blocking=True)
-        arrived = torch.cuda.Event()
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
         return Decoded(pixels=arriving[0], finite=arriving[1], arrived=arrived)
 
@@ -120,14 +124,20 @@ def load_models(settings: GeneratorSettings) -> Models:
     if layout.has_t5:
         tokenizer = T5TokenizerFast.from_pretrained(folder / "tokenizer_3", local_files_only=True)
         t5 = (tokenizer, model(T5EncoderModel, "text_encoder_3"))
+    prompts = PromptEncoder(
+        clips=(clip(""), clip("_2")),
+        t5=t5,
+        context_width=transformer.config.joint_attention_dim,
+        max_t5_tokens=settings.max_text_tokens,
+    )
+    blocks = None
+    if settings.compile_blocks:
+        # A row alone is compiled apart from all other numbers of rows.
+        sizes = (1, 2, 2 * settings.max_batch)
+        blocks = CompiledBlocks(transformer, partial(_try_out, transformer, prompts, latent_shape, sizes))
     return Models(
         info=ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder, WEIGHTED)),
-        prompts=PromptEncoder(
-            clips=(clip(""), clip("_2")),
-            t5=t5,
-            context_width=transformer.config.joint_attention_dim,
-            max_t5_tokens=settings.max_text_tokens,
-        ),
+        prompts=prompts,
         transformer=transformer,
         autoencoder=model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae"),
         shift=layout.shift,
@@ -137,7 +147,27 @@ def load_models(settings: GeneratorSettings) -> Models:
         fewest_samples=samples,
         # One by one on a CPU, where a picture's bits must not depend on its company.
         decode_batch=1 if device.type == "cpu" else settings.decode_batch,
+        blocks=blocks,
     )
+
+
+@torch.inference_mode()
+def _try_out(
+    transformer: SD3Transformer2DModel,
+    prompts: PromptEncoder,
+    latent_shape: tuple[int, int, int],
+    sizes: Sequence[int],
+) -> None:
+    """A forward of each number of rows."""
+    prompt = prompts.encode("")
+    for rows in sizes:
+        transformer(
+            hidden_states=prompt.tokens.new_zeros(rows, *latent_shape),
+            timestep=torch.full((rows,), 500.0, device=prompt.tokens.device),
+            encoder_hidden_states=torch.stack([prompt.tokens] * rows),
+            pooled_projections=torch.stack([prompt.pooled] * rows),
+            return_dict=False,
+        )
 
 
 def _wanted_files() -> list[str]:

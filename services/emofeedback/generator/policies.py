@@ -1,7 +1,8 @@
 """Policies in use: named LoRA adapters on one transformer, fetched on demand, the last few kept.
 
 Samples of several policies share one process: before a forward the transformer is switched to the policy of its
-samples. A switch between loaded adapters takes about a thirtieth of a denoising step, loading one about a step.
+samples. A switch between loaded adapters takes about a thirtieth of a denoising step, loading one about a step. In
+compiled blocks the numbers of one adapter are exchanged for those of another (`compiled`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from safetensors import SafetensorError
 from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.generator.compiled import CompiledBlocks, LowRank, low_rank_changes
 from emofeedback.generator.policy_store import Manifest, PolicyStore
 from emofeedback.storage.scratch import scratch_folder
 
@@ -29,8 +31,19 @@ _LOADED = 4
 class Policies:
     """The adapters of one transformer. `use` is for the sampler thread, all else may be called from any."""
 
-    def __init__(self, uri: str, transformer: SD3Transformer2DModel, base: ModelInfo, *, default: str = "") -> None:
-        """`uri` is the store, empty: there are no policies. `base` is whose transformer it is."""
+    def __init__(
+        self,
+        uri: str,
+        transformer: SD3Transformer2DModel,
+        base: ModelInfo,
+        *,
+        default: str = "",
+        blocks: CompiledBlocks | None = None,
+    ) -> None:
+        """`uri` is the store, empty: there are no policies. `base` is whose transformer it is, `blocks` are the
+        transformer's, where they are compiled."""
+        self._blocks = blocks
+        self._changes: OrderedDict[str, dict[str, LowRank]] = OrderedDict()
         self._store = PolicyStore(uri) if uri else None
         self._transformer = transformer
         self._base = base
@@ -90,6 +103,10 @@ class Policies:
         if name == self._in_use:
             return
         before, self._in_use = self._in_use, None  # unknown, should loading break off
+        if self._blocks is not None:
+            self._blocks.exchange(self._read_changes(name) if name else {})
+            self._in_use = name
+            return
         if name:
             self._load(name)
         # Layer by layer: the transformer's own set_adapter looks at every module, which takes ten times as long.
@@ -139,6 +156,25 @@ class Policies:
             left, oldest = self._loaded.popitem(last=False)
             self._transformer.delete_adapters(oldest)
             self._file(left).unlink(missing_ok=True)
+
+    def _read_changes(self, name: str) -> dict[str, LowRank]:
+        """What a policy changes, for compiled blocks."""
+        if name not in self._changes:
+            self.fetch(name)  # it may have left since its call came in
+            try:
+                changes = low_rank_changes(*self._read(name), self._transformer)
+            except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+                raise FailedPrecondition(f"policy {name!r} is not a LoRA adapter of this model: {error}") from error
+            modules = self._manifests[name].modules
+            if len(changes) != modules:
+                problem = f"changes {len(changes)} layers of this model, its manifest says {modules}"
+                raise FailedPrecondition(f"policy {name!r} {problem}")
+            self._changes[name] = changes
+            if len(self._changes) > _LOADED:
+                left, _ = self._changes.popitem(last=False)
+                self._file(left).unlink(missing_ok=True)
+        self._changes.move_to_end(name)
+        return self._changes[name]
 
     def _read(self, name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
         weights, metadata = StableDiffusion3Pipeline.lora_state_dict(

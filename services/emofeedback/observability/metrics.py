@@ -98,6 +98,11 @@ STEP_SECONDS = Metric(
     description="Seconds of one denoising step of the batch, with the decoding of what it finished",
     buckets=(0.003, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 3, 10),
 )
+COMPILE_FAILURES = Metric(
+    name="compile_failures",
+    kind="counter",
+    description="Times that the transformer's blocks could not be compiled; the replica then paints slower",
+)
 POLICY_IN_USE = Metric(
     name="policy_in_use",
     kind="gauge",
@@ -173,7 +178,7 @@ TRAINING_FIGURE = Metric(
 
 METRICS = (
     *(CALL_SECONDS, QUEUE_LENGTH, GPU_MEMORY),
-    *(IMAGES, IMAGE_STEPS, STEP_SECONDS, POLICY_IN_USE),
+    *(IMAGES, IMAGE_STEPS, STEP_SECONDS, POLICY_IN_USE, COMPILE_FAILURES),
     *(JUDGE_TOKENS, REPLIES, PARSE_FAILURES),
     *(OPTIMIZATIONS, ROUNDS_TO_TOLERANCE, ANSWER_ERROR),
     *(TRAINING_RUNS, TRAINING_TENDED, TRAINING_FAULTS, TRAINING_ITERATION, TRAINING_FIGURE),

@@ -110,7 +110,7 @@ def check_device(device: str, minimum_gpu_memory_gib: float = 0.0) -> None:
     if free < minimum_gpu_memory_gib * _GIB:
         raise FailedPrecondition(
             f"this model needs {minimum_gpu_memory_gib:g} GiB of GPU memory, {free / _GIB:.1f} of "
-            f"{total / _GIB:.1f} GiB are free"
+            f"{total / _GIB:.1f} GiB are free; the profile nano runs without a GPU"
         )
 
 

@@ -4,6 +4,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,24 @@ def encoded(qwen: Qwen, conversation: Conversation) -> EncodedChat:
 def test_no_torchvision_is_needed(taught: Qwen) -> None:
     encoded(taught, rating_conversation(tiny.png()))
     assert "torchvision" not in sys.modules
+
+
+def test_the_words_of_a_call_are_tokenised_once_for_all_its_pictures(
+    tiny_judges: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qwen, read = Qwen.load(tiny.settings(tiny_judges)), []
+    template = qwen._tokenizer.apply_chat_template
+
+    def counted(messages: Any, **options: Any) -> Any:
+        read.append(messages)
+        return template(messages, **options)
+
+    monkeypatch.setattr(qwen._tokenizer, "apply_chat_template", counted)
+    chats = [encoded(qwen, rating_conversation(tiny.png(color))) for color in ("red", "blue", "green")]
+    encoded(qwen, reasoning_conversation(tiny.png()))
+    assert len(read) == 2
+    assert chats[0].ids == chats[1].ids == chats[2].ids
+    assert not torch.equal(chats[0].pixels, chats[1].pixels)
 
 
 def test_what_it_learned_it_says(taught: Qwen) -> None:

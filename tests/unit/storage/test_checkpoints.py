@@ -70,7 +70,9 @@ def test_too_little_gpu_memory_names_both_figures(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 * 2**30, 12 * 2**30))
     checkpoints.check_device("cuda", 8.0)
-    with pytest.raises(FailedPrecondition, match=r"needs 20 GiB of GPU memory, 8\.0 of 12\.0 GiB are free"):
+    with pytest.raises(
+        FailedPrecondition, match=r"needs 20 GiB of GPU memory, 8\.0 of 12\.0 GiB are free; the profile nano runs"
+    ):
         checkpoints.check_device("cuda", 20.0)
 
 

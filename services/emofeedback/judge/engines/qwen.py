@@ -6,15 +6,18 @@ depend on which others it was decoded with.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
@@ -52,6 +55,8 @@ class Qwen:
         self._tokenizer = tokenizer
         self._image_processor = image_processor
         self._detokenizer = Detokenizer(tokenizer)
+        # The pictures of a call come with the same words.
+        self._ids = lru_cache(maxsize=32)(partial(_ids, tokenizer))
         self._image_token: int = model.config.image_token_id
         self._ends = _end_tokens(model, tokenizer)
         # Of the checkpoint's sampling defaults only the end stays; its repetition penalty would skew the ratings.
@@ -96,7 +101,7 @@ class Qwen:
             pixels, grids = torch.empty(0, 0), torch.empty(0, 3, dtype=torch.long)
         sizes = iter((grids.prod(dim=1) // self._image_processor.merge_size**2).tolist())
         ids: list[int] = []
-        for id in encode(self._tokenizer, chat):
+        for id in self._ids(json.dumps(chat.messages)):
             ids.extend([id] * next(sizes) if id == self._image_token else [id])
         if len(ids) >= self.context:
             raise InvalidRequest.of(
@@ -128,7 +133,7 @@ class Qwen:
         looking: AbstractContextManager[list[Tensor]] = nullcontext([])
         if self._domain is not None:
             looking = layer_means(self._model.model.visual, grids)
-        with looking as means:
+        with looking as means, _attention(device):
             sequences = self._model.generate(
                 **inputs,
                 max_new_tokens=min(decodings[0].max_new_tokens, self.context - start),
@@ -210,6 +215,17 @@ def layer_means(tower: Any, grids: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 def _joined(means: Sequence[Tensor]) -> NDArray[np.float32]:
     joined: NDArray[np.float32] = torch.cat(list(means), dim=1).cpu().numpy()
     return joined
+
+
+def _ids(tokenizer: Any, messages: str) -> tuple[int, ...]:
+    """Token ids of a chat's messages, which come as JSON."""
+    return tuple(encode(tokenizer, Chat(tuple(json.loads(messages)), ())))
+
+
+def _attention(device: torch.device) -> AbstractContextManager[Any]:
+    """On a GPU without cuDNN's: it plans anew for every length of the cache, on an H200 some 40 ms a token."""
+    others = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(others) if device.type == "cuda" else nullcontext()
 
 
 class NextToken:

@@ -1,0 +1,131 @@
+"""Compiled blocks paint what the others do, and exchange adapters without compiling again."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from torch._dynamo.utils import counters
+
+from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.generator import compiled
+from emofeedback.generator.compiled import ChangeableLinear
+from emofeedback.generator.pipeline import Models, load_models
+from emofeedback.generator.policies import Policies
+from emofeedback.generator.sampler import advance, recipe, start
+from emofeedback.observability.metrics import Metric
+from support.tiny_checkpoints import save_policy_of, save_tiny_policy, tiny_sd3_settings
+
+LEVEL = 2e-5
+"""Largest difference of a latent after a step: that of float32 rounded in another order."""
+
+
+@pytest.fixture(autouse=True)
+def without_code_generation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Blocks are captured, guarded and compiled again as always, but need no C++ compiler and no minutes."""
+    monkeypatch.setattr(compiled, "_BACKEND", "aot_eager")
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def store(tiny_sd3: Path, tmp_path: Path) -> Path:
+    for seed in (1, 2, 3):
+        save_tiny_policy(tmp_path / f"policy-{seed}", tiny_sd3, seed=seed)
+    return tmp_path
+
+
+def _loaded(tiny_sd3: Path, store: Path, **changes: Any) -> tuple[Models, Policies]:
+    models = load_models(tiny_sd3_settings(tiny_sd3, max_batch=2, **changes))
+    return models, Policies(str(store), models.transformer, models.info, blocks=models.blocks)
+
+
+def _stepped(models: Models, samples: int = 3) -> Tensor:
+    """Latents of some samples after one step."""
+    prompt = recipe(models, prompt="a dog", negative_prompt="", steps=4, guidance=3.0)
+    painted = [start(models, prompt, seed) for seed in range(samples)]
+    advance(models, painted)
+    return torch.stack([sample.latent for sample in painted])
+
+
+def _compilations() -> int:
+    return int(counters["stats"]["unique_graphs"])
+
+
+def test_policies_are_exchanged_without_compiling_and_paint_as_without_compiled_blocks(
+    tiny_sd3: Path, store: Path
+) -> None:
+    models, policies = _loaded(tiny_sd3, store, compile_blocks=True)
+    plain, plain_policies = _loaded(tiny_sd3, store)
+    assert _compilations() > 0
+    policies.use("policy-1")  # the first one makes the places
+    before = _compilations()
+    painted = []
+    for policy in ("policy-1", "policy-2", "", "policy-3", "policy-1"):
+        policies.use(policy)
+        plain_policies.use(policy)
+        painted.append(_stepped(models))
+        assert (painted[-1] - _stepped(plain)).abs().max() < LEVEL
+        _stepped(models, samples=5)
+    assert _compilations() == before
+    assert torch.equal(painted[0], painted[4])
+    assert (painted[0] - painted[1]).abs().max() > 100 * LEVEL
+    policies.close()
+    plain_policies.close()
+
+
+def test_blocks_that_cannot_be_compiled_run_as_they_are_and_say_so_once(
+    tiny_sd3: Path, store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no compiler here")
+
+    counted: list[float] = []
+    monkeypatch.setattr(compiled, "_BACKEND", broken)
+    monkeypatch.setattr(Metric, "record", lambda self, value: counted.append(value))
+    with caplog.at_level(logging.WARNING, logger=compiled.log.name):
+        models, policies = _loaded(tiny_sd3, store, compile_blocks=True)
+        policies.use("policy-1")
+    [said] = [record.message for record in caplog.records if record.name == compiled.log.name]
+    assert "no compiler here" in said
+    assert counted == [1]
+    plain, plain_policies = _loaded(tiny_sd3, store)
+    plain_policies.use("policy-1")
+    assert (_stepped(models) - _stepped(plain)).abs().max() < LEVEL
+    policies.close()
+    plain_policies.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "problem"),
+    [
+        ("nowhere.to_q", (2, 32), "has no place for nowhere.to_q"),
+        ("transformer_blocks.0.attn.to_q", (2, 31), r"has the shapes \(2, 31\) and \(32, 2\)"),
+    ],
+)
+def test_a_broken_policy_is_refused_and_the_next_one_paints(
+    tiny_sd3: Path, store: Path, monkeypatch: pytest.MonkeyPatch, name: str, shape: tuple[int, int], problem: str
+) -> None:
+    weights = {f"transformer.{name}.lora_A.weight": torch.ones(shape)}
+    weights[f"transformer.{name}.lora_B.weight"] = torch.ones(32, 2)
+    save_policy_of(store / "broken", tiny_sd3, save(weights), modules=1)
+    models, policies = _loaded(tiny_sd3, store, compile_blocks=True)
+    with pytest.raises(FailedPrecondition, match=f"policy 'broken' is not a LoRA adapter of this model: {problem}"):
+        policies.use("broken")
+    policies.use("policy-1")
+    assert any(isinstance(module, ChangeableLinear) for module in models.transformer.modules())
+    policies.close()
+
+
+def test_without_the_setting_nothing_is_compiled(tiny_sd3: Path, store: Path) -> None:
+    models, policies = _loaded(tiny_sd3, store)
+    _stepped(models)
+    assert models.blocks is None
+    assert _compilations() == 0
+    policies.close()
