@@ -205,27 +205,21 @@ def test_checkpointing_gives_the_same_gradient(rollout: Rollout, dtype: torch.dt
     assert plain.digest() == saving.digest()
 
 
-def test_an_update_uses_the_threads_that_the_learner_was_made_with(
+def test_an_update_uses_the_threads_of_its_configuration_and_gives_the_processs_own_back(
     rollout: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        learner = _learner()
-        torch.set_num_threads(1)
-        used: list[int] = []
-        step = learner._step
+    learner, used = _learner(threads=before + 1), []
+    step = learner._step
 
-        def watched(means: Tensor) -> float:
-            used.append(torch.get_num_threads())
-            return step(means)
+    def watched(means: Tensor) -> float:
+        used.append(torch.get_num_threads())
+        return step(means)
 
-        monkeypatch.setattr(learner, "_step", watched)
-        _update(learner, rollout)
-        assert used == [2]
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+    monkeypatch.setattr(learner, "_step", watched)
+    _update(learner, rollout)
+    assert used == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
