@@ -16,7 +16,7 @@ DEMO_ARGS ?=
 # Where PyTorch comes from first: on Linux PyPI has the one with CUDA, which is of no use without a GPU.
 TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu))
 
-.PHONY: help setup demo test-unit test lint types protos protos-check architecture schemas nano chaos bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help setup demo test-unit test lint types protos protos-check architecture schemas axe nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,7 @@ chaos: $(STAMP) ## Commands and services killed, filled and flooded for minutes;
 bench: $(STAMP) ## The ratios of the README's speed tables
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/reinforcement.py
+	$(BIN)/python tests/benchmarks/doors.py
 
 traffic: $(STAMP) ## Load test: replicas follow the work (docs/traffic.png and a table)
 	$(BIN)/python tests/benchmarks/traffic.py
@@ -107,8 +108,11 @@ HELM_TESTS := HELM_DRIVER=memory PYTHONPATH=.helm $(BIN)/python -m pytest -m hel
 test-helm: $(STAMP) $(HELM_STAMP) ## The chart, rendered by a real Helm; KUBERAY_CRDS names a folder of KubeRay's CRDs
 	$(HELM_TESTS)
 
+axe: ## axe-core (MPL-2.0) for the studio's tests, which look without it at all else
+	mkdir -p .axe && cd .axe && npm pack --silent axe-core@4.14.1 && tar xzf axe-core-4.14.1.tgz && rm axe-core-4.14.1.tgz
+
 helm-golden: $(STAMP) $(HELM_STAMP) ## Keep what the chart's examples render to now, and the README's table of values
 	REWRITE_GOLDEN=1 $(HELM_TESTS) -k "golden or readme"
 
 clean: ## Remove environments and caches
-	rm -rf $(VENV) $(VLLM_VENV) .helm .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) .helm .axe .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -89,9 +89,9 @@ def test_openais_client_lists_models_and_hears_that_pictures_cannot_be_edited(cl
 @pytest.mark.parametrize(
     ("extra", "field"),
     [
-        ({"valence": 12, "arousal": 3}, "target.valence"),
-        ({"valence": 5}, "target.arousal"),
-        ({"emotion": "joi"}, "target.emotion"),
+        ({"valence": 12, "arousal": 3}, "valence"),
+        ({"valence": 5}, "arousal"),
+        ({"emotion": "joi"}, "emotion"),
         ({"emotion": "awe", "rounds": 99}, "rounds"),
         ({"valance": 5}, "valance"),
         ({"seed": "many"}, "seed"),
@@ -104,7 +104,7 @@ def test_openais_client_lists_models_and_hears_that_pictures_cannot_be_edited(cl
 )
 def test_a_refused_field_is_named(client: openai.OpenAI, extra: dict[str, Any], field: str) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
-        client.images.generate(**{"prompt": "a harbor", "extra_body": extra})
+        client.images.generate(prompt="a harbor", extra_body=extra)
     assert refused.value.param == field
     assert refused.value.code == "INVALID_ARGUMENT" and refused.value.type == "invalid_request_error"
 
@@ -144,7 +144,7 @@ def test_curl_has_pictures_judged_from_files_and_from_base64(door: str, tmp_path
         ({"images": []}, "images"),
         ({"images": ["aGk="] * 65}, "images"),
         ({"pictures": []}, "images"),
-        ({"images": ["aGk="], "person": "../ada"}, "user"),
+        ({"images": ["aGk="], "person": "../ada"}, "person"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_before_it_is_decoded(door: str, body: dict[str, Any], field: str) -> None:

@@ -61,6 +61,9 @@ class CaptioningEngines:
     def optimizer(self) -> NoReturn:
         raise NotImplementedError
 
+    def services(self) -> NoReturn:
+        raise NotImplementedError
+
 
 def build(source: Path, out: Path, judge: CaptioningJudge, settings: EmosetBuild = BUILD) -> list[BadRow]:
     return build_emoset(

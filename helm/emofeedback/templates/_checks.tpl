@@ -38,6 +38,16 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.http.pool -}}
+{{- if and $.Values.http.enabled (not (get $.Values.pools .).enabled) -}}
+{{- fail (printf "http.pool is %s, and pools.%s.enabled is false" . .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $host := .Values.http.hostnames -}}
+{{- if has $host $.Values.route.hostnames -}}
+{{- fail (printf "http.hostnames has %s, which route.hostnames has for gRPC: give the HTTP API names of its own" $host) -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $_ := .Values.applications -}}
 {{- include "emofeedback.applicationValidation" (dict "root" $ "name" $name) -}}
 {{- end -}}

@@ -31,6 +31,23 @@ applications:
         {{- . | nindent 8 }}
       {{- end }}
   {{- end }}
+  {{- with .Values.http }}
+  {{- if .enabled }}
+  - name: http
+    route_prefix: /
+    import_path: emofeedback.serving.http_app:http_app
+    args:
+      address: 127.0.0.1:{{ $.Values.ports.grpc | toJson }}
+      replicas: {{ .replicas | toJson }}
+      calls_per_minute: {{ .callsPerMinute | toJson }}
+      {{- with .origins }}
+      origins: {{ toJson . }}
+      {{- end }}
+      {{- with .pool }}
+      pool: {{ . }}
+      {{- end }}
+  {{- end }}
+  {{- end }}
 {{- end -}}
 
 {{- define "emofeedback.drainSeconds" -}}

@@ -1,8 +1,8 @@
 """Errors as HTTP tells them: one form for all, that of OpenAI's API, with the field named.
 
-    {"error": {"message": "target.valence: is 12, it must lie in [1, 9]", "type": "invalid_request_error",
-               "param": "target.valence", "code": "INVALID_ARGUMENT",
-               "violations": [{"field": "target.valence", "problem": "is 12, it must lie in [1, 9]"}]}}
+    {"error": {"message": "valence: is 12, it must lie in [1, 9]", "type": "invalid_request_error",
+               "param": "valence", "code": "INVALID_ARGUMENT",
+               "violations": [{"field": "valence", "problem": "is 12, it must lie in [1, 9]"}]}}
 
 Status codes are those of Google's mapping of gRPC's.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -42,6 +43,14 @@ _STATUS = {
     "DEADLINE_EXCEEDED": 504,
 }
 _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+_FIELDS = {
+    "target.valence": "valence",
+    "target.arousal": "arousal",
+    "target.emotion": "emotion",
+    "user": "person",
+    "time_budget_seconds": "time_budget",
+}
+"""Fields of the domain that the bodies call otherwise: OpenAI's `user` is another's."""
 _SHOWN = 8
 """Violations that one reply lists."""
 
@@ -54,10 +63,12 @@ def status_of(error: EmoFeedbackError) -> int:
 def error_content(error: EmoFeedbackError) -> dict[str, Any]:
     """An error's body."""
     status = status_of(error)
-    violations = error.violations[:_SHOWN] if isinstance(error, InvalidRequest) else ()
+    violations: tuple[FieldViolation, ...] = ()
+    if isinstance(error, InvalidRequest):
+        violations = tuple(replace(v, field=_FIELDS.get(v.field, v.field)) for v in error.violations[:_SHOWN])
     return {
         "error": {
-            "message": str(error),
+            "message": "; ".join(map(str, violations)) or str(error),
             "type": _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error"),
             "param": violations[0].field if violations else None,
             "code": error.code,

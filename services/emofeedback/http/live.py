@@ -33,6 +33,8 @@ from emofeedback.storage.files import held, write_json
 
 _MOST = 8
 """Runs under way at once; the generator's own queue is behind them."""
+_REMEMBERED = 32
+"""Runs that are over and whose events can still be heard."""
 
 Told = tuple[str, dict[str, Any]]
 """Name and content of an event."""
@@ -194,6 +196,8 @@ class LiveRuns:
         live = sum(not run.over for run, _ in self._live.values())
         if live >= _MOST:
             raise ResourceExhausted(f"{live} runs are under way, {_MOST} may be; try again later", retry_after=30)
+        for over in [name for name, (run, _) in self._live.items() if run.over][:-_REMEMBERED]:
+            del self._live[over]
         name = directory.path.name
         run = LiveRun(directory, request, pause=pause)
         self._live[name] = run, asyncio.create_task(run.run(self._services))

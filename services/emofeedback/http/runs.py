@@ -15,8 +15,8 @@ from emofeedback.http.answers import NOT_KEPT, SSE, sse
 from emofeedback.http.bodies import ContinueBody, StartBody
 from emofeedback.http.gallery import Gallery, packed
 from emofeedback.http.live import LiveRuns, Told
-from emofeedback.runs.directory import read_run
-from emofeedback.runs.report import REPORT
+from emofeedback.runs.directory import RunDirectory, read_run
+from emofeedback.runs.report import REPORT, write_report
 from emofeedback.runs.run import image_path, to_json
 
 _ALONE = {"Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'"}
@@ -65,9 +65,10 @@ def runs_router(runs: LiveRuns, gallery: Gallery) -> APIRouter:
 
     @router.get("/{name}/report", summary="The run's report, a page of its own", response_class=FileResponse)
     def report(name: str) -> FileResponse:
-        path = runs.folder(name) / REPORT
-        if not path.is_file():
-            raise NotFound(f"run {name!r} has no report yet")
+        folder = runs.folder(name)
+        path = folder / REPORT
+        if not path.is_file():  # of a run that was cut
+            write_report(RunDirectory(folder, read_run(folder)))
         return FileResponse(path, media_type="text/html", headers=_ALONE)
 
     @router.get("/{name}/zip", summary="The whole run: result, report, pictures", response_class=Response)

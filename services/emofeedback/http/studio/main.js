@@ -44,8 +44,6 @@ function wished() {
     person: byId("person").value.trim(), pause: byId("pause").checked };
 }
 
-const FIELDS = { "target.valence": "valence", "target.arousal": "arousal", user: "person" };
-
 async function paint(event) {
   event.preventDefault();
   for (const wrong of byId("wish").querySelectorAll("[aria-invalid]")) wrong.removeAttribute("aria-invalid");
@@ -55,7 +53,7 @@ async function paint(event) {
     canvas.scrollIntoView({ block: "start", behavior: "smooth" });
   } catch (error) {
     complain(error);
-    const field = byId(FIELDS[error.fields?.[0]?.field] ?? error.fields?.[0]?.field ?? "");
+    const field = byId(error.fields?.[0]?.field ?? "");
     field?.setAttribute("aria-invalid", "true");
     if (field?.closest("details")) field.closest("details").open = true;
     field?.focus();
