@@ -27,7 +27,7 @@ from emofeedback_trainer.nano.dataset import SceneData, scene_sample
 from emofeedback_trainer.nano.world.numbered import scene_at
 
 AXES = ("valence", "arousal")
-_FITTED_ON, _MEASURED_ON = 600, 400
+_FITTED_ON, _MEASURED_ON = 1500, 1000
 _FIRST = {"judge": 60_000, "evaluation": 60_000}
 """The scenes of a split of `numbered`, from this number on: to fit on, and to measure on."""
 _TEMPERATURES = (0.2, 5.0)
