@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Without a second copy of all of it as bytecode: Python makes what it needs.
 PIP_INSTALL := $(BIN)/pip install --no-compile --disable-pip-version-check
+# So it must be let do so, or every process of a test or a demo compiles PyTorch and Ray again.
+unexport PYTHONDONTWRITEBYTECODE
 DEMO_STAMP := $(VENV)/.installed-demo
 STAMP := $(VENV)/.installed
 VLLM_VENV := .venv-vllm

@@ -132,7 +132,8 @@ def operations(pipeline: StableDiffusion3Pipeline, *, steps: int, images: int, s
     def counted(steps: int) -> int:
         with FlopCounterMode(display=False) as counter:
             _paint_plainly(pipeline, steps=steps, images=1, settings=settings)
-        return counter.get_total_flops()
+        total: int = counter.get_total_flops()
+        return total
 
     one, two = counted(1), counted(2)
     return images * (one + (steps - 1) * (two - one))

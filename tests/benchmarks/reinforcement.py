@@ -170,13 +170,13 @@ async def against_flow_grpo(
     reference, images = ReferenceLearner(clone, configs[0]), configs[0].groups * configs[0].num_generations
 
     def peer() -> None:
-        torch.set_num_threads(threads)  # as the learner's own
+        torch.set_num_threads(threads)  # as many as ours
         reference.update(rollouts[0])
 
     rows = []
     for what, config, rollout in zip(("all steps", "window of 2"), configs, rollouts, strict=True):
-        torch.set_num_threads(threads)
-        ours = partial(update, load_learner(config), rollout, config)
+        learner = load_learner(replace(config, learner=replace(config.learner, threads=threads)))
+        ours = partial(update, learner, rollout, config)
         fast, slow = await alternate(ours, partial(asyncio.to_thread, peer), runs)
         rows.append(
             Row(
@@ -210,7 +210,6 @@ async def measure(runs: int, groups: int, num_generations: int) -> list[Row]:
             rollouts = await bench.roll_out(windowed), await bench.roll_out(full)
             of_peer = [await bench.roll_out(config) for config in compared] if clone else []
     # The engines are gone: learning has the machine for itself.
-    torch.set_num_threads(threads)
     rows.append(await learning(*rollouts, windowed, full, runs))
     rows.append(await learning_in_two(rollouts[0], windowed, runs))
     if clone:

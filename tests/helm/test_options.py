@@ -55,6 +55,13 @@ def test_tokens_and_the_stores_credentials_come_from_existing_secrets(examples: 
     assert "policies" not in judge["args"]
 
 
+def test_health_checks_bring_the_token_where_they_are_told_to(install: Callable[..., Release]) -> None:
+    release = install("production", apiToken={"guardsHealth": True})
+    for where, pod in release.pods():
+        if not where.startswith("Pod/"):  # the test is a caller
+            assert environment(pod["containers"][0])["EMOFEEDBACK_HEALTH"]["value"] == "guarded", where
+
+
 def test_a_pool_has_its_gpus_its_nodes_and_its_runtime(examples: Mapping[str, Release]) -> None:
     group = pool(examples["gpu-pools"], "generator")
     pod = group["template"]["spec"]

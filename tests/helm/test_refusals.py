@@ -251,6 +251,11 @@ WITHOUT_GPUS: list[tuple[Manifest, str]] = [
 ]
 
 
+def test_guarded_health_without_a_token_is_refused(installed_anew: Install) -> None:
+    with pytest.raises(HelmRefused, match=r"guardsHealth needs a token.*apiToken\.existingSecret"):
+        installed_anew({"apiToken": {"guardsHealth": True}})
+
+
 @pytest.mark.parametrize(("values", "words"), WITHOUT_GPUS)
 def test_a_profile_for_gpus_on_pods_without_is_refused_in_words(
     installed_anew: Install, values: Manifest, words: str

@@ -53,6 +53,7 @@ def message(kind: type[Message], chance: random.Random, depth: int = 0) -> Messa
 
 
 def _inner(field: FieldDescriptor, chance: random.Random, depth: int) -> Message:
+    assert field.message_type is not None
     return message(GetMessageClass(field.message_type), chance, depth + 1)
 
 

@@ -8,6 +8,9 @@
 {{- end -}}
 {{- $_ := set $taken $port (printf "ports.%s" $name) -}}
 {{- end -}}
+{{- if and .Values.apiToken.guardsHealth (not .Values.apiToken.existingSecret) -}}
+{{- fail "apiToken.guardsHealth needs a token to ask for: name its secret in apiToken.existingSecret" -}}
+{{- end -}}
 {{- $groups := dict "head" .Values.head "test" .Values.test -}}
 {{- if .Values.autoscaler.enabled -}}
 {{- $_ := set $groups "autoscaler" .Values.autoscaler -}}

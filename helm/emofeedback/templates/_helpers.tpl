@@ -97,6 +97,10 @@ seccompProfile:
 {{- with include "emofeedback.apiTokenEnv" . }}
 {{ . }}
 {{- end }}
+{{- if .Values.apiToken.guardsHealth }}
+- name: EMOFEEDBACK_HEALTH
+  value: guarded
+{{- end }}
 {{- with .Values.hubToken }}
 {{- if .existingSecret }}
 - name: HF_TOKEN

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from emofeedback.cli import profile
 from emofeedback.cli.deploy import command as deploy
-from emofeedback.cli.parsing import Parser
+from emofeedback.cli.parsing import ADDRESSES, Parser
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
 from emofeedback.domain.taxonomies import TAXONOMIES
@@ -244,7 +244,7 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     engines = parser.add_argument_group("where the work is done")
     engines.add_argument("--profile", help=f"models in this process: {_PROFILE_HELP}")
     profile.add_changes(engines)
-    engines.add_argument("--address", metavar="HOST:PORT", help="services to use instead, as `emofeedback serve` runs")
+    engines.add_argument("--address", metavar="ADDRESS", help=f"services to use instead: {ADDRESSES}")
     _add_token(engines, "for the services at --address")
 
 

@@ -17,6 +17,9 @@ from emofeedback.observability.console import ending_with_its_reader, shown
 if TYPE_CHECKING:
     from emofeedback.observability.consoles import Consoles
 
+ADDRESSES = "HOST:PORT, as `emofeedback serve` says, or https://HOST where a gateway speaks TLS"
+"""What an `--address` may be, as help says it."""
+
 _INVALID_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 
 _FIELD_OPTIONS = {
@@ -28,7 +31,10 @@ _FIELD_OPTIONS = {
     "time_budget_seconds": "--time-budget",
     "http_port": "--http-port",
     **{name: f"--{name}" for name in ("address", "grid", "images", "manifests", "out", "port", "profile", "prompts")},
-    **{name: f"--{name}" for name in ("calibrations", "policies", "policy", "rounds", "seed", "tolerance", "user")},
+    **{
+        name: f"--{name}"
+        for name in ("calibrations", "policies", "policy", "rounds", "seed", "taxonomy", "tolerance", "user")
+    },
 }
 """What a field of a request is called on the command line."""
 
@@ -44,6 +50,17 @@ def suggesting(message: str) -> str:
     """A message of argparse, with the nearest of the choices that it lists."""
     found = _INVALID_CHOICE.search(message)
     return message + did_you_mean(found[1], re.findall(r"[\w.-]+", found[2])) if found else message
+
+
+def examples_of(command: str, examples: str) -> str:
+    """What help shows below a command of a command: its lines of its parent's examples; it alone where there are none.
+
+    Args:
+        command: with the names of its parents, such as "emofeedback-train nano judge".
+    """
+    name = command.partition(" ")[2]
+    lines = [line for line in examples.splitlines() if re.search(rf"\b{re.escape(name)}(?:\s|$)", line)]
+    return "\n".join(["examples:", *(lines or [f"  {command}"])]) + "\n"
 
 
 def parse_with(

@@ -62,9 +62,10 @@ def priority_from(text: str) -> Priority | None:
     Raises:
         InvalidRequest: it is no priority.
     """
-    for priority in get_args(Priority):
+    if not text:
+        return None
+    known: tuple[Priority, ...] = get_args(Priority)
+    for priority in known:
         if text == priority:
             return priority
-    if text:
-        raise InvalidRequest.of(PRIORITY_KEY, f"is {text[:50]!r}, it must be one of {', '.join(get_args(Priority))}")
-    return None
+    raise InvalidRequest.of(PRIORITY_KEY, f"is {text[:50]!r}, it must be one of {', '.join(known)}")

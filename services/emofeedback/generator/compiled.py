@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -148,12 +149,10 @@ class CompiledBlocks:
             for block in self._transformer.transformer_blocks:
                 block._compiled_call_impl = None
             COMPILE_FAILURES.record(1)
-            log.warning(
-                "the transformer's blocks can't be compiled and run as they are, slower: %s", _first_line(error)
-            )
+            log.warning("the transformer's blocks can't be compiled and run as they are, slower: %s", _in_short(error))
         else:
             log.info("the transformer's blocks were compiled in %.0f s", time.monotonic() - began)
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _in_short(error: Exception) -> str:
+    return shorten(f"{type(error).__name__}: {error}", 200)

@@ -64,7 +64,7 @@ class Models:
         arriving = [torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in (pixels, finite)]
         for place, one in zip(arriving, (pixels, finite), strict=True):
             place.copy_(one, non_blocking=True)
-        arrived = torch.cuda.Event()
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         arrived.record()
         return Decoded(pixels=arriving[0], finite=arriving[1], arrived=arrived)
 

@@ -119,11 +119,15 @@ class Certainty:
     def load(cls, folder: Path) -> Certainty:
         """What `save` wrote into a checkpoint's folder; the one that changes nothing where there is no such file."""
         path = folder / CERTAINTY_FILE
-        return cls(**json.loads(path.read_text())) if path.is_file() else cls()
+        return cls(**json.loads(path.read_text())) if path.is_file() else AS_SAID
 
     def save(self, folder: Path) -> None:
         """Writes `certainty.json`."""
         (folder / CERTAINTY_FILE).write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+
+AS_SAID = Certainty()
+"""A judge is taken at its own word."""
 
 
 def tempered(shares: Mapping[Emotion, float], temperature: float) -> dict[Emotion, float]:

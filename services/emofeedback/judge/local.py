@@ -27,7 +27,7 @@ from emofeedback.domain.validation import (
 )
 from emofeedback.judge.calibration import Calibration
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.judge.certainty import Certainty
+from emofeedback.judge.certainty import AS_SAID, Certainty
 from emofeedback.judge.decoding import read_in_turn
 from emofeedback.judge.domain import weighed
 from emofeedback.judge.engines.base import (
@@ -94,7 +94,7 @@ class LocalJudge:
         *,
         info: ModelInfo,
         settings: JudgeSettings,
-        certainty: Certainty = Certainty(),  # noqa: B008
+        certainty: Certainty = AS_SAID,
     ) -> None:
         self._engine = engine
         self._scorer = scorer

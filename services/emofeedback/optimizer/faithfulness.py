@@ -208,8 +208,8 @@ def objection(rewrite: str, original_prompt: str, vocabulary: Vocabulary) -> str
     """Why the words of a rewrite can't be trusted; None where they can.
 
     With a closed vocabulary every word is the original prompt's or the generator's, and those of the original that the
-    generator does not know are all there: the agent can't have put other words for them that mean the same. With any
-    vocabulary nothing is asked for that the original excludes.
+    generator does not know are all there: the agent can't have put other words for them that mean the same. With an
+    open one no word is visibly miswritten (`_miswritten`). With any nothing is asked for that the original excludes.
     """
     original, said = words(original_prompt), words(rewrite)
     if vocabulary.words is not None:
@@ -218,11 +218,34 @@ def objection(rewrite: str, original_prompt: str, vocabulary: Vocabulary) -> str
             return f"holds words that neither the prompt nor the generator knows: {_listed(foreign)}"
         if lost := [word for word in original if word not in vocabulary.words.union(said, _LITTLE)]:
             return f"has lost words of the prompt: {_listed(lost)}"
+    elif spoilt := _miswritten(said, original):
+        return f"holds miswritten words: {_listed(spoilt)}"
     excluded = {_stem(word) for found in _EXCLUDED.finditer(original_prompt) for word in words(found["what"])}
     excluded -= {_stem(word) for word in words(_NEGATED.sub(" ", original_prompt))}
     if asked := [word for word in words(_NEGATED.sub(" ", rewrite)) if _stem(word) in excluded]:
         return f"asks for what the prompt excludes: {_listed(asked)}"
     return None
+
+
+_LONG, _GROWTH = 5, 3
+"""Letters of a word that others are seldom made from; more letters than an ending of English has, but for `_stem`'s."""
+_DIGIT_INSIDE = re.compile(r"[^\W\d_]\d+[^\W\d_]")
+
+
+def _miswritten(said: Sequence[str], original: Sequence[str]) -> list[str]:
+    """The words of a rewrite that have a digit between letters, or are a long word of the original, now missing, with
+    more behind it ("spaceshipopo").
+
+    Without a dictionary no more can be told: a word that is one letter off may be the user's, spelt right at last. A
+    compound in place of its first word ("flowerbed" for "flower") is taken for miswritten too.
+    """
+    kept = {_stem(word) for word in said}
+    lost = [word for word in original if len(word) >= _LONG and _stem(word) not in kept]
+
+    def grown(word: str) -> bool:
+        return any(word.startswith(one) and len(word) >= len(one) + _GROWTH for one in lost)
+
+    return [word for word in said if word not in original and (_DIGIT_INSIDE.search(word) or grown(word))]
 
 
 def _listed(found: Sequence[str]) -> str:

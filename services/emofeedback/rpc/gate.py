@@ -124,11 +124,13 @@ class Gate:
             caller = peer_name(context)
             try:
                 with self._places.taken(caller), ExitStack() as held:
-                    messages = self._messages(aiter(requests), method, caller)
-                    given: Any = messages
-                    if not method.request_streaming:
-                        given, size = await _only(aiter(requests), method)
-                        held.enter_context(self._places.weighed(caller, size))
+                    given: Any
+                    if method.request_streaming:
+                        given = self._messages(aiter(requests), method, caller)
+                    else:
+                        message = await _only(aiter(requests))
+                        held.enter_context(self._places.weighed(caller, len(message)))
+                        given = _parsed(message, method)
                     async with aclosing(_replies(method, given, context)) as replies:
                         async for reply in replies:
                             yield reply
@@ -176,12 +178,12 @@ def _when_to_return(seconds: float | None) -> float:
     return min(1.0 if seconds is None else seconds, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
 
 
-async def _only(messages: AsyncIterator[bytes], method: MethodHandler) -> tuple[Any, int]:
-    """The request of a call that has one, and its bytes."""
+async def _only(messages: AsyncIterator[bytes]) -> bytes:
+    """The message of a call that has one."""
     message = await anext(messages, None)
     if message is None:
         raise InvalidRequest.of("request", "is missing: the call ended without one")
-    return _parsed(message, method), len(message)
+    return message
 
 
 def _parsed(message: bytes, method: MethodHandler) -> Any:
@@ -196,6 +198,7 @@ def _parsed(message: bytes, method: MethodHandler) -> Any:
 
 async def _replies(method: MethodHandler, request: Any, context: Any) -> AsyncGenerator[Any, None]:
     """What the method answers, whichever kind it is of."""
+    call: Any
     if not method.response_streaming:
         call = method.stream_unary if method.request_streaming else method.unary_unary
         reply = await call(request, context)

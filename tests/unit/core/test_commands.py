@@ -1,7 +1,10 @@
 """The trainer's command: what earlier versions called otherwise."""
 
+from pathlib import Path
+
 import pytest
 
+from emofeedback.storage.files import held
 from emofeedback_trainer.cli import main
 
 
@@ -16,3 +19,10 @@ def test_an_old_command_names_the_new_one(argv: list[str], now: str, capsys: pyt
     assert main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(f"is now {now}")
+
+
+@pytest.mark.parametrize("words", [["nano", "world"], ["evaluate", "judge", "scenes"], ["evaluate", "loop"]])
+def test_a_folder_is_one_command_s(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with held(tmp_path):
+        assert main([*words, "--out", str(tmp_path)]) != 0
+    assert f"another process works in {tmp_path}" in capsys.readouterr().err

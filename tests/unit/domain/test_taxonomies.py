@@ -27,11 +27,9 @@ def test_each_of_the_eight_is_one_of_ekmans() -> None:
 
 def test_shares_of_the_same_name_add_up_and_the_largest_comes_first() -> None:
     felt = {Emotion.AMUSEMENT: 0.3, Emotion.AWE: 0.35, Emotion.CONTENTMENT: 0.25, Emotion.FEAR: 0.1}
-    assert list(told_in("ekman", felt).items())[:3] == [
-        ("joy", pytest.approx(0.55)),
-        ("surprise", pytest.approx(0.35)),
-        ("fear", pytest.approx(0.1)),
-    ]
+    told = told_in("ekman", felt)
+    assert list(told)[:3] == ["joy", "surprise", "fear"]
+    assert list(told.values())[:3] == pytest.approx([0.55, 0.35, 0.1])
     assert list(told_in("mikels", felt))[:4] == ["awe", "amusement", "contentment", "fear"]
 
 

@@ -169,17 +169,17 @@ def test_the_generator_is_believed_where_the_first_step_finds_its_log_probabilit
         assert torch.allclose(weight, exact.adapter(averaged=False)[name], atol=2e-5)
 
 
-def test_guidance_learns_through_its_conditional_half_only() -> None:
+def test_guidance_learns_through_its_conditional_half_only(monkeypatch: pytest.MonkeyPatch) -> None:
     guided = tiny_rollout(tiny_transformer(), _brightness, guidance=3.0)
     learner, seen = _learner(), []
-    policy = learner._policy
+    forward = learner._policy._forward
 
-    def forward(*inputs: Any, forward: Any = policy._forward) -> Tensor:
-        velocities: Tensor = forward(*inputs)
+    def watched(*inputs: Any) -> Tensor:
+        velocities = forward(*inputs)
         seen.append(velocities.requires_grad)
         return velocities
 
-    policy._forward = forward  # type: ignore[method-assign]
+    monkeypatch.setattr(learner._policy, "_forward", watched)
     _update(learner, guided)
     probe, first_twice, micro_batches = [False], [False, False], [True, False, True, False]
     assert seen == probe + first_twice + micro_batches + probe
@@ -205,27 +205,21 @@ def test_checkpointing_gives_the_same_gradient(rollout: Rollout, dtype: torch.dt
     assert plain.digest() == saving.digest()
 
 
-def test_an_update_uses_the_threads_that_the_learner_was_made_with(
+def test_an_update_uses_the_threads_of_its_configuration_and_gives_the_processs_own_back(
     rollout: Rollout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        learner = _learner()
-        torch.set_num_threads(1)
-        used: list[int] = []
-        step = learner._step
+    learner, used = _learner(threads=before + 1), []
+    step = learner._step
 
-        def watched(means: Tensor) -> float:
-            used.append(torch.get_num_threads())
-            return step(means)
+    def watched(means: Tensor) -> float:
+        used.append(torch.get_num_threads())
+        return step(means)
 
-        monkeypatch.setattr(learner, "_step", watched)
-        _update(learner, rollout)
-        assert used == [2]
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+    monkeypatch.setattr(learner, "_step", watched)
+    _update(learner, rollout)
+    assert used == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

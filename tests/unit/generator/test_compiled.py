@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.generator import compiled
-from emofeedback.generator.compiled import ChangeableLinear
+from emofeedback.generator.compiled import low_rank_changes
 from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.sampler import advance, recipe, start
-from support.tiny_checkpoints import save_policy_of, save_tiny_policy, tiny_sd3_settings
+from emofeedback.observability.metrics import Metric
+from support.tiny_checkpoints import save_tiny_policy, tiny_sd3_settings, tiny_transformer
 
 LEVEL = 2e-5
 """Largest difference of a latent after a step: that of float32 rounded in another order."""
@@ -87,7 +86,7 @@ def test_blocks_that_cannot_be_compiled_run_as_they_are_and_say_so_once(
 
     counted: list[float] = []
     monkeypatch.setattr(compiled, "_BACKEND", broken)
-    monkeypatch.setattr(compiled.COMPILE_FAILURES.__class__, "record", lambda self, value: counted.append(value))
+    monkeypatch.setattr(Metric, "record", lambda self, value: counted.append(value))
     with caplog.at_level(logging.WARNING, logger=compiled.log.name):
         models, policies = _loaded(tiny_sd3, store, compile_blocks=True)
         policies.use("policy-1")
@@ -101,25 +100,24 @@ def test_blocks_that_cannot_be_compiled_run_as_they_are_and_say_so_once(
     plain_policies.close()
 
 
+_TO_Q = "transformer.transformer_blocks.0.attn.to_q"
+
+
 @pytest.mark.parametrize(
-    ("name", "shape", "problem"),
+    ("weights", "problem"),
     [
-        ("nowhere.to_q", (2, 32), "has no place for nowhere.to_q"),
-        ("transformer_blocks.0.attn.to_q", (2, 31), r"has the shapes \(2, 31\) and \(32, 2\)"),
+        ({"transformer.nowhere.lora_A.weight": torch.ones(2, 32)}, "has no place for nowhere"),
+        ({f"{_TO_Q}.lora_A.weight": torch.ones(2, 32)}, r"lacks a factor of transformer_blocks\.0\.attn\.to_q"),
+        ({f"{_TO_Q}.lora_A.weight": torch.ones(2, 31), f"{_TO_Q}.lora_B.weight": torch.ones(32, 2)}, r"\(2, 31\)"),
+        (
+            {f"{_TO_Q}.lora_A.weight": torch.ones(2, 32), f"{_TO_Q}.lora_B.weight": torch.full((32, 2), torch.nan)},
+            "has NaN or infinity",
+        ),
     ],
 )
-def test_a_broken_policy_is_refused_and_the_next_one_paints(
-    tiny_sd3: Path, store: Path, monkeypatch: pytest.MonkeyPatch, name: str, shape: tuple[int, int], problem: str
-) -> None:
-    weights = {f"transformer.{name}.lora_A.weight": torch.ones(shape)}
-    weights[f"transformer.{name}.lora_B.weight"] = torch.ones(32, 2)
-    save_policy_of(store / "broken", tiny_sd3, save(weights), modules=1)
-    models, policies = _loaded(tiny_sd3, store, compile_blocks=True)
-    with pytest.raises(FailedPrecondition, match=f"policy 'broken' is not a LoRA adapter of this model: {problem}"):
-        policies.use("broken")
-    policies.use("policy-1")
-    assert any(isinstance(module, ChangeableLinear) for module in models.transformer.modules())
-    policies.close()
+def test_what_is_no_adapter_of_the_transformer_is_refused(weights: dict[str, Tensor], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        low_rank_changes(weights, None, tiny_transformer(48))
 
 
 def test_without_the_setting_nothing_is_compiled(tiny_sd3: Path, store: Path) -> None:

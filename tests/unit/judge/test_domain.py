@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from emofeedback.domain.assessment import Assessment, AssessmentFailure
 from emofeedback.judge.domain import CHANCE, DOMAIN_FILE, Domain, World, weighed
 from emofeedback_trainer.nano.models.judge_domain import fitted
+from emofeedback_trainer.nano.world.foreign_pictures import PHOTOGRAPHS
 from support.fakes import UNREADABLE, assessment
 
 bits = st.floats(0, 1e4)
@@ -34,6 +35,21 @@ def test_it_tells_points_of_its_world_from_others_it_was_not_fitted_on(domain: D
     rng = np.random.default_rng(3)
     assert np.mean(domain.surprise(cloud(rng, 400)) > 1) < 0.05
     assert np.mean(domain.surprise(cloud(rng, 100, offset=3.5)) > 1) == 1
+
+
+def test_the_pictures_that_set_the_threshold_shape_nothing_else() -> None:
+    rng = np.random.default_rng(6)
+    own, others = cloud(rng, 800), cloud(rng, 200, offset=3.0)
+    one = fitted(own, others)
+    own[3::4] += 0.5
+    other = fitted(own, others)
+    np.testing.assert_array_equal(one.world.axes, other.world.axes)
+    np.testing.assert_array_equal(one.weights, other.weights)
+    assert one.offset != other.offset
+
+
+def test_no_photograph_is_in_both_splits() -> None:
+    assert set(PHOTOGRAPHS["calibration"]).isdisjoint(PHOTOGRAPHS["test"])
 
 
 def test_it_is_read_back_as_it_was_written(domain: Domain, tmp_path: Path) -> None:

@@ -188,6 +188,32 @@ def test_the_words_of_prompt_and_vocabulary_are_free() -> None:
     assert objection("a gothic castle at dusk", "a castle", OPEN) is None
 
 
+@pytest.mark.parametrize(
+    ("rewrite", "original"),
+    [
+        ("a spaceshipopo over Tokyo", "a spaceship over Tokyo"),
+        ("m5e in a meadow", "me in a meadow"),
+        ("a mountainninin at dusk", "Mountain"),
+    ],
+)
+def test_miswritten_words_are_refused_with_an_open_vocabulary(rewrite: str, original: str) -> None:
+    assert "miswritten" in (objection(rewrite, original, OPEN) or "")
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "original"),
+    [
+        ("two spaceships over a rainbow", "a spaceship in the rain"),
+        ("a flower in a flowerbed", "a flower"),  # the word itself is there
+        ("a castle at dusk", "a castel at dusk"),  # the user's own mistake, mended
+        ("a b2b fair, 3d render", "a B2B fair"),
+        ("ein wunderschönes Haus am See", "ein Haus am See"),
+    ],
+)
+def test_other_words_are_free_with_an_open_vocabulary(rewrite: str, original: str) -> None:
+    assert objection(rewrite, original, OPEN) is None
+
+
 def test_what_the_prompt_excludes_is_not_added_with_any_vocabulary() -> None:
     assert objection("a house on a lake at dusk", "a house without any lakes in sight", OPEN) is not None
     assert objection("a city at dusk", "a street with no people in the city", OPEN) is None

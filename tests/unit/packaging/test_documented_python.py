@@ -35,19 +35,28 @@ def test_every_python_example_passes_mypy_strict(tmp_path: Path) -> None:
     assert files and checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def checked_elsewhere(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy has learned of the installed packages; that takes it most of its time."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+def checked_elsewhere(folder: Path, code: str, cache: Path) -> subprocess.CompletedProcess[str]:
     """What mypy, as a user's project runs it, says of a script in a folder of its own."""
     (folder / "script.py").write_text(code)
-    mypy = [sys.executable, "-m", "mypy", "--strict", "script.py"]
+    mypy = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={cache}", "script.py"]
     return subprocess.run(mypy, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize("package", ["emofeedback", "emofeedback_trainer.core.config"])
-def test_mypy_finds_the_types_of_the_installed_package_from_any_folder(tmp_path: Path, package: str) -> None:
-    checked = checked_elsewhere(tmp_path, f"import {package}\nprint({package}.__name__)\n")
+def test_mypy_finds_the_types_of_the_installed_package_from_any_folder(
+    tmp_path: Path, cache: Path, package: str
+) -> None:
+    checked = checked_elsewhere(tmp_path, f"import {package}\nprint({package}.__name__)\n", cache)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_mypy_sees_a_wrong_argument_of_the_installed_sdk(tmp_path: Path) -> None:
-    checked = checked_elsewhere(tmp_path, 'import emofeedback\nemofeedback.Client("127.0.0.1:9000").create(5)\n')
+def test_mypy_sees_a_wrong_argument_of_the_installed_sdk(tmp_path: Path, cache: Path) -> None:
+    code = 'import emofeedback\nemofeedback.Client("127.0.0.1:9000").create(5)\n'
+    checked = checked_elsewhere(tmp_path, code, cache)
     assert 'has incompatible type "int"; expected "str"' in checked.stdout

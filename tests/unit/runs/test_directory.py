@@ -5,13 +5,14 @@ import errno
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, ResourceExhausted
-from emofeedback.domain.optimization import ImagePainted, RoundFinished
+from emofeedback.domain.optimization import Candidate, ImagePainted, RoundFinished
 from emofeedback.runs.directory import RunDirectory, read_run
 from emofeedback.runs.run import OptimizationRun, advance, from_json, json_schema, to_json
 from support.fakes import GENERATOR_MODEL, look, paint
@@ -76,8 +77,17 @@ def test_result_json_keeps_all_of_the_request_but_where_it_went_on() -> None:
     assert from_json(to_json(run)).request == request
 
 
-def test_a_result_of_the_first_version_reads_as_the_same_run() -> None:
-    assert from_json(json.loads(FIRST_FORMAT.read_text())) == finished_run()
+def test_a_result_of_the_first_version_reads_as_the_same_run_but_for_how_sure_its_judge_was() -> None:
+    unsure: Any = {"valence_distribution": None, "arousal_distribution": None, "emotions": ()}
+
+    def forgetting(candidate: Candidate) -> Candidate:
+        if not isinstance(candidate.outcome, Assessment):
+            return candidate
+        return dataclasses.replace(candidate, outcome=dataclasses.replace(candidate.outcome, **unsure))
+
+    run = finished_run()
+    rounds = (dataclasses.replace(one, candidates=tuple(map(forgetting, one.candidates))) for one in run.rounds)
+    assert from_json(json.loads(FIRST_FORMAT.read_text())) == dataclasses.replace(run, rounds=tuple(rounds))
 
 
 def test_a_result_fits_the_schema_in_the_docs_which_is_the_one_of_the_code() -> None:

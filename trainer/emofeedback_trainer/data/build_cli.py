@@ -13,6 +13,7 @@ from typing import Any, get_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from emofeedback.backends import connect
+from emofeedback.cli.parsing import ADDRESSES
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.observability.console import say
@@ -68,7 +69,7 @@ def _add_build_emoset(commands: Subcommands) -> None:
         "--outside", choices=get_args(Outside), default=defaults.outside, help="what becomes of draws beyond the scale"
     )
     parser.add_argument("--profile", help="whose judge captions, in the workers: a name or a .toml file (default nano)")
-    parser.add_argument("--address", help="HOST:PORT of a judge service that captions instead")
+    parser.add_argument("--address", help=f"a judge service that captions instead: {ADDRESSES}")
     parser.add_argument(
         "--judges", type=int, default=defaults.judges, metavar="N", help="workers that caption at a time"
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import nullcontext
 from types import ModuleType
 
+from emofeedback.storage.files import held
 from emofeedback_trainer.evaluation import eemo_bench_cli, generation_cli, judge_cli, loop_cli, policy_cli
 
 MEASUREMENTS: dict[str, tuple[ModuleType, str]] = {
@@ -30,3 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (module, purpose) in MEASUREMENTS.items():
         command = commands.add_parser(name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter)
         module.add_arguments(command)
+        command.set_defaults(run=_holding(command.get_default("run")))
+
+
+def _holding(run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """The command, alone in its folder: of two that measure into one, each would take the other's parts for its own."""
+
+    def hold_and_run(arguments: argparse.Namespace) -> None:
+        with held(arguments.out) if arguments.out else nullcontext():
+            run(arguments)
+
+    return hold_and_run

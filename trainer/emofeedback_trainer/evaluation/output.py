@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from emofeedback.backends import Engines, connect
+from emofeedback.cli.parsing import ADDRESSES
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
@@ -28,7 +29,7 @@ T = TypeVar("T")
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
     """Which judge is asked."""
     parser.add_argument("--profile", help="a built-in profile or a .toml file (default: nano)")
-    parser.add_argument("--address", help="HOST:PORT of running services, instead of engines in this process")
+    parser.add_argument("--address", help=f"running services, instead of engines in this process: {ADDRESSES}")
 
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:

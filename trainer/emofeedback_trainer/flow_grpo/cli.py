@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from emofeedback.cli.parsing import ADDRESSES
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.training import PanelMeasured
 from emofeedback.in_process import silence_libraries
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--address", help="HOST:PORT of running services; default: engines in this process")
+    parser.add_argument("--address", help=f"running services, instead of engines in this process: {ADDRESSES}")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the configuration"
     )

@@ -143,7 +143,7 @@ class FlowGrpoConfig:
 MAY_CHANGE = frozenset(
     {
         *("address", "policies", "keep_policies", "max_concurrent_groups", "workers", "patience", "iterations"),
-        *("final_strength", "panel.every", "learner.micro_batch", "learner.gradient_checkpointing"),
+        *("final_strength", "panel.every", "learner.micro_batch", "learner.gradient_checkpointing", "learner.threads"),
     }
 )
 """Dotted keys that a run may be resumed with another value of: but for rounding they don't change what it learns."""

@@ -61,9 +61,6 @@ class Learner:
             adapter, latents and all that follows from velocities are float32.
         dtype: bfloat16 or float16 on a GPU, float32 on a CPU.
 
-    On a CPU an update uses as many threads as torch has when the learner is made, whatever an engine in the same
-    process, which then has nothing to do, is given: the next weights are the same to the bit for the same number.
-
     Raises:
         As `AdaptedTransformer`.
     """
@@ -78,7 +75,6 @@ class Learner:
     ) -> None:
         self.config = config
         self._device, self._dtype = torch.device(device), dtype
-        self._threads = torch.get_num_threads()
         self._policy = AdaptedTransformer(
             transformer,
             rank=config.rank,
@@ -130,7 +126,7 @@ class Learner:
                 `learnable_groups`.
         """
         threads = torch.get_num_threads()
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(self.config.threads or threads)
         try:
             return self._update(rollout, advantages)
         finally:

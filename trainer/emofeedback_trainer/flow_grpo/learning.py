@@ -75,6 +75,9 @@ class LearnerConfig:
     gradient_checkpointing: bool = False
     """Keep only what goes in and out of each transformer block and compute the rest again on the way back: a tenth of
     the memory or less, for one more forward."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Torch threads of an update on a CPU; 0 leaves those of the process, which an engine in it may have set to one.
+    More than there are idle cores make it slower."""
     optimizer_steps: Count = 1
     """Steps in a pass over a rollout, each on its share of every group's samples; 1 is strictly on policy."""
     num_inner_epochs: Count = 1

@@ -4,14 +4,17 @@ import argparse
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
+from emofeedback.cli.parsing import examples_of
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
+from emofeedback.storage.files import held
 from emofeedback_trainer.nano import memory, reinforced
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate
@@ -57,7 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--profile", default="nano", help="panel: another profile, by name or as a .toml file")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for stage in (*STAGES, "all", *MEASUREMENTS):
-        stages.add_parser(stage, help=_PURPOSES[stage], parents=[common]).set_defaults(run=run)
+        purpose = _PURPOSES[stage]
+        stages.add_parser(
+            stage,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=examples_of(f"emofeedback-train nano {stage}", _EXAMPLES),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common],
+        ).set_defaults(run=run)
     add_dataset(stages)
 
 
@@ -68,9 +79,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.stage in MEASUREMENTS:
         MEASUREMENTS[arguments.stage](arguments)
         return
-    for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
-        say(f"nano: {stage}")
-        STAGES[stage](arguments.out, torch.device(arguments.device), arguments.steps)
+    first = os.environ.get("RANK", "0") == "0"  # torchrun's other processes work in the folder of the first
+    with held(arguments.out) if first else nullcontext():
+        for stage in STAGES if arguments.stage == "all" else (arguments.stage,):
+            say(f"nano: {stage}")
+            STAGES[stage](arguments.out, torch.device(arguments.device), arguments.steps)
 
 
 def _world(out: Path, device: torch.device, steps: int | None) -> None:

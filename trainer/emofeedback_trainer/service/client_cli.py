@@ -11,6 +11,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from emofeedback.cli.parsing import examples_of
 from emofeedback.client import Client, Deadlines, RetryPolicy
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
@@ -32,7 +33,8 @@ _EXAMPLES = """examples:
   emofeedback-train runs create calm --config nano --set iterations=60 --set rewards.alignment=0.5
   emofeedback-train runs create calm --resume
   emofeedback-train runs watch calm --from 40
-  emofeedback-train runs list
+  emofeedback-train runs list --limit 5
+  emofeedback-train runs show calm
   emofeedback-train runs cancel calm
 """
 _SHOWN = {
@@ -131,8 +133,18 @@ def _command(
     purpose: str,
     act: Callable[[Client, argparse.Namespace], None],
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
-    command.add_argument("--address", default="127.0.0.1:9100", help="HOST:PORT of the trainer service")
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=examples_of(f"emofeedback-train runs {name}", _EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "--address",
+        default="127.0.0.1:9100",
+        help="of the service: HOST:PORT, or https://HOST (default %(default)s)",
+    )
     command.set_defaults(act=act)
     return command
 

@@ -27,7 +27,7 @@ from emofeedback_trainer.nano.dataset import SceneData, scene_sample
 from emofeedback_trainer.nano.world.numbered import scene_at
 
 AXES = ("valence", "arousal")
-_FITTED_ON, _MEASURED_ON = 800, 500
+_FITTED_ON, _MEASURED_ON = 1500, 1000
 _FIRST = {"judge": 60_000, "evaluation": 60_000}
 """The scenes of a split of `numbered`, from this number on: to fit on, and to measure on."""
 _TEMPERATURES = (0.2, 5.0)
@@ -40,7 +40,7 @@ class CertaintyFigures:
     """Whether a judge's certainty can be believed; nothing is drawn, so a figure is exact for its pictures."""
 
     n: int
-    """Pictures with a readable reply."""
+    """Pictures with a readable reply that has all its probabilities."""
     ece: float
     """Expected calibration error of the confidence in the emotion, in ten bins."""
     accuracy: float
@@ -140,7 +140,15 @@ def _interval(said: Assessment, axis: str) -> tuple[float, float, float]:
 
 
 def _pairs(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> list[tuple[Assessment, Sample]]:
-    return [(o, s) for o, s in zip(outcomes, samples, strict=True) if isinstance(o, Assessment)]
+    """Those that were read, with all their probabilities."""
+    return [
+        (said, sample)
+        for said, sample in zip(outcomes, samples, strict=True)
+        if isinstance(said, Assessment)
+        and said.emotions
+        and said.valence_distribution is not None
+        and said.arousal_distribution is not None
+    ]
 
 
 _WHAT = {

@@ -63,10 +63,10 @@ def fit_domain(folder: Path, destination: Path) -> None:
 def fitted(own: NDArray[np.floating], others: NDArray[np.floating]) -> Domain:
     """The domain from the layers' means of pictures of the world, and of others, each of shape (pictures, values).
 
-    Every fourth picture of the world is left for the threshold.
+    Every fourth picture of the world is left for the threshold: neither its axes nor its weights know those.
     """
     kept = np.arange(len(own)) % 4 == 3
-    world = World.fitted(own, _AXES)
+    world = World.fitted(own[~kept], _AXES)
     signs = world.signs(np.concatenate([own[~kept], others]))
     foreign = np.arange(len(signs)) >= np.sum(~kept)
     model = LogisticRegression(C=_STRENGTH, max_iter=2000, class_weight="balanced").fit(signs, foreign)

@@ -1,0 +1,62 @@
+"""What is fitted to a judge that is surer of itself than it is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import INTERVAL, Assessment
+from emofeedback.judge.certainty import distribution, ranked, tempered
+from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.nano.models.judge_certainty import figures, fitted
+
+TEMPERATURE = 2.0
+
+
+def sure(count: int, seed: int) -> tuple[list[Assessment], list[Sample]]:
+    """Outcomes of a judge that makes the truth's shares surer by `TEMPERATURE`, and strays further than it says."""
+    rng = np.random.default_rng(seed)
+    outcomes, samples = [], []
+    for index in range(count):
+        truth = dict(zip(Emotion, rng.dirichlet([0.4] * len(Emotion)).tolist(), strict=True))
+        said = tempered(truth, 1 / TEMPERATURE)
+        emotion = max(said, key=lambda name: said[name])
+        valence = float(rng.uniform(3, 7))
+        over = distribution({valence: 1.0}, valence)
+        outcomes.append(
+            Assessment(
+                valence=valence,
+                arousal=5.0,
+                emotion=emotion,
+                confidence=said[emotion],
+                emotions=ranked(said),
+                valence_distribution=over,
+                arousal_distribution=distribution({5.0: 1.0}, 5.0),
+            )
+        )
+        samples.append(
+            Sample(
+                id=str(index),
+                source="made",
+                license="none",
+                valence=float(np.clip(rng.normal(valence, 0.9), 1, 9)),
+                arousal=5.0 + float(rng.uniform(-0.2, 0.2)),
+                emotion=Emotion(rng.choice(list(truth), p=np.array(list(truth.values())))),
+            )
+        )
+    return outcomes, samples
+
+
+def test_an_overconfident_judge_is_believed_less_and_then_as_much_as_it_is_right() -> None:
+    certainty = fitted(*sure(1500, 0))
+    assert certainty.temperature == pytest.approx(TEMPERATURE, rel=0.15)
+    assert certainty.valence_width > 1.5 and certainty.arousal_width < 1
+    outcomes, samples = sure(1500, 1)
+    before = figures(outcomes, samples)
+    after = figures([one for one in map(certainty.apply, outcomes) if isinstance(one, Assessment)], samples)
+    assert after.ece < 0.05 < before.ece
+    assert after.accuracy == before.accuracy
+    assert after.confidence == pytest.approx(after.accuracy, abs=0.04)
+    assert after.valence_held == pytest.approx(INTERVAL, abs=0.04) and before.valence_held < 0.6
+    assert after.arousal_held == pytest.approx(INTERVAL, abs=0.04) and before.arousal_held == 1
