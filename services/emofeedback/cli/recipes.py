@@ -112,7 +112,8 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
         target = wish.target
         lines.append(("wished", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}"))
     if reading:
-        felt = f"valence {reading.valence:.2f}, arousal {reading.arousal:.2f}"
+        valence = f"valence {reading.valence:.2f}{_between(reading.valence_interval)}"
+        felt = f"{valence}, arousal {reading.arousal:.2f}{_between(reading.arousal_interval)}"
         lines.append(("read", f"{felt}, {reading.emotion} {reading.confidence:.0%}"))
         if reading.domain_score is not None:
             lines.append(("surprise", f"{reading.domain_score:.2f} bits"))
@@ -126,3 +127,7 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
         ("pixels", recipe.pixels),
         ("version", f"emofeedback {recipe.version}"),
     ]
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.1f} to {interval[1]:.1f})"

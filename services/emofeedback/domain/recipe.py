@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from emofeedback.domain.affect import AffectPoint, Emotion
-from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.assessment import Assessment, Distribution
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.png import marked_synthetic, read_text, with_texts
@@ -44,6 +44,9 @@ class Reading:
     """Probability of `emotion`, in [0, 1]."""
     domain_score: float | None
     """As `Assessment.domain_score`, in bits."""
+    valence_interval: tuple[float, float] | None
+    """As `Distribution.low` and `high` of the valence; None where the judge gives none."""
+    arousal_interval: tuple[float, float] | None
 
     @classmethod
     def of(cls, assessment: Assessment, judge: ModelInfo) -> Reading:
@@ -55,6 +58,8 @@ class Reading:
             emotion=assessment.emotion,
             confidence=assessment.confidence,
             domain_score=assessment.domain_score,
+            valence_interval=_interval(assessment.valence_distribution),
+            arousal_interval=_interval(assessment.arousal_distribution),
         )
 
 
@@ -129,8 +134,26 @@ def _from_json(content: Mapping[str, Any]) -> PictureRecipe:
         generator=_model(content["generator"]),
         wish=wish and Wish(prompt=str(wish["prompt"]), target=AffectPoint(**wish["target"])),
         reading=reading
-        and Reading(**{**reading, "judge": _model(reading["judge"]), "emotion": Emotion(reading["emotion"])}),
+        and Reading(
+            judge=_model(reading["judge"]),
+            emotion=Emotion(reading["emotion"]),
+            domain_score=reading["domain_score"],
+            valence_interval=_pair(reading["valence_interval"]),
+            arousal_interval=_pair(reading["arousal_interval"]),
+            **{name: float(reading[name]) for name in ("valence", "arousal", "confidence")},
+        ),
     )
+
+
+def _interval(distribution: Distribution | None) -> tuple[float, float] | None:
+    return None if distribution is None else (distribution.low, distribution.high)
+
+
+def _pair(content: Sequence[float] | None) -> tuple[float, float] | None:
+    if content is None:
+        return None
+    low, high = content
+    return float(low), float(high)
 
 
 def _model(content: Mapping[str, Any]) -> ModelInfo:

@@ -271,12 +271,17 @@ function caption(tile) {
   return `${tile.outcome.emotion}, off by ${number(tile.loss)}`;
 }
 
+// How sure the judge is, where it says so.
+function between(distribution) {
+  return distribution && h("small", {}, ` ${number(distribution.low)} to ${number(distribution.high)}`);
+}
+
 export function facts(tile) {
   const read = tile.outcome;
   if (!read?.emotion) return h("p", {}, "The judge could not read it.");
   return h("dl", { class: "facts" },
-    h("div", {}, h("dt", {}, "valence"), h("dd", {}, number(read.valence))),
-    h("div", {}, h("dt", {}, "arousal"), h("dd", {}, number(read.arousal))),
+    h("div", {}, h("dt", {}, "valence"), h("dd", {}, number(read.valence), between(read.valence_distribution))),
+    h("div", {}, h("dt", {}, "arousal"), h("dd", {}, number(read.arousal), between(read.arousal_distribution))),
     h("div", {}, h("dt", {}, "emotion"), h("dd", {}, `${read.emotion} `, h("small", {}, percent(read.confidence)))),
     tile.loss !== undefined && tile.loss !== null && h("div", {}, h("dt", {}, "off by"), h("dd", {}, number(tile.loss, 2))));
 }
