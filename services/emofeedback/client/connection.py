@@ -15,7 +15,7 @@ from emofeedback.client.channel import TLS, open_channel, parse_address, require
 from emofeedback.client.failures import ended_early, error_from_rpc, timed_out, too_large
 from emofeedback.client.retries import Deadlines, Keepalive, RetryBucket, RetryPolicy, Waiting
 from emofeedback.domain.callers import PRIORITY_KEY, Priority, calling
-from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest, NothingAnswers, Unavailable
+from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest, NothingAnswers
 from emofeedback.domain.limits import LIMITS
 from emofeedback.observability.tracing import outgoing
 
@@ -151,12 +151,9 @@ class Connection:
         """The message of one try. Raises `EmoFeedbackError`."""
         with outgoing(f"{service.name}/{method}") as carrier:
             try:
-                reply = await self._start(service, method, request, timeout, carrier)
+                return await self._start(service, method, request, timeout, carrier)
             except grpc.aio.AioRpcError as failure:
                 raise error_from_rpc(failure, method, self.address) from None
-        if reply is None:  # Serve has ended calls so whose application was still loading
-            raise Unavailable(f"{method}: {self.address} ended the call without a reply")
-        return reply
 
     def effort(self) -> Effort:
         """The tries of one call, from now on."""
