@@ -202,7 +202,7 @@ async def _replies(method: MethodHandler, request: Any, context: Any) -> AsyncGe
     if not method.response_streaming:
         call = method.stream_unary if method.request_streaming else method.unary_unary
         reply = await call(request, context)
-        if not context.code():  # beside a status of failure, a message is of no use
+        if context.code() in (None, 0, grpc.StatusCode.OK):  # beside a status of failure, a message is of no use
             yield reply
         return
     call = method.stream_stream if method.request_streaming else method.unary_stream
