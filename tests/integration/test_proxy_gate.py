@@ -211,7 +211,7 @@ async def test_a_caller_has_so_many_calls_under_way_and_the_next_is_told_when_to
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert error.details() == "2 calls of this caller are under way, as many as may be"
             pauses.add(told_to_wait(error))
-        assert len(pauses) == 5 and all(0.5 <= pause <= 1.5 for pause in pauses)
+        assert len(pauses) == 5 and all(1.0 <= pause <= 1.5 for pause in pauses)
         assert (await HealthStub(channel).Check(health_pb2.HealthCheckRequest())).status
         routing.go_on.set()
         await asyncio.gather(*under_way)
