@@ -55,7 +55,8 @@ async def attacked(address: str) -> AsyncIterator[None]:
                 except InvalidRequest:
                     await asyncio.sleep(0.1)
 
-        silent = [raw.stream_stream("/emofeedback.v1.JudgeService/AssessStream")(None, metadata=JUDGE) for _ in range(40)]
+        stream = raw.stream_stream("/emofeedback.v1.JudgeService/AssessStream")
+        silent = [stream(None, metadata=JUDGE) for _ in range(40)]
         request = generator_pb2.GenerateRequest(prompt="a dog", seeds=[1], steps=2, request_id="the same")
         generate = raw.unary_stream("/emofeedback.v1.GeneratorService/Generate")
         unread = [generate(request.SerializeToString(), metadata=GENERATOR) for _ in range(40)]
