@@ -55,10 +55,10 @@ async def attacked(address: str) -> AsyncIterator[None]:
                 except InvalidRequest:
                     await asyncio.sleep(0.1)
 
-        stream = raw.stream_stream("/emofeedback.v1.JudgeService/AssessStream")
+        stream = raw.stream_stream("/emofeedback.v1.JudgeService/AssessStream", None, None)
         silent = [stream(None, metadata=JUDGE) for _ in range(40)]
         request = generator_pb2.GenerateRequest(prompt="a dog", seeds=[1], steps=2, request_id="the same")
-        generate = raw.unary_stream("/emofeedback.v1.GeneratorService/Generate")
+        generate = raw.unary_stream("/emofeedback.v1.GeneratorService/Generate", None, None)
         unread = [generate(request.SerializeToString(), metadata=GENERATOR) for _ in range(40)]
         sending = [asyncio.create_task(send(picture)) for picture in [bomb] * 6 + [huge] * 6]
         await asyncio.sleep(5)
