@@ -81,7 +81,7 @@ class LocalGenerator:
         self._closed = False
         # The sampler thread's own:
         self._slots: list[Slot] = []
-        self._turns = Turns(settings.max_batch)
+        self._turns = Turns[Call](settings.max_batch)
         self._pace = Pace()
         self._seconds_per_image = 1.0
         self._policies_in_use: set[str] = set()
