@@ -16,8 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from emofeedback.domain.callers import Priority
+
+Call = TypeVar("Call", bound=Hashable)
 
 WEIGHTS: Mapping[Priority, float] = {"interactive": 4.0, "batch": 2.0, "trajectories": 1.0}
 """Shares of calls beside each other. Never none: a training run goes on, slowly, while people paint."""
@@ -29,10 +32,10 @@ _NEWEST = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demand:
+class Demand(Generic[Call]):
     """What a call could have painted now."""
 
-    call: Hashable
+    call: Call
     caller: str
     priority: Priority
     samples: int
@@ -57,16 +60,16 @@ class Pace:
         return self._seconds.get(pictures)
 
 
-class Turns:
+class Turns(Generic[Call]):
     """The order of one engine."""
 
     def __init__(self, places: int) -> None:
         """`places`: pictures in one step."""
         self._places = places
-        self._times: dict[Hashable, float] = {}
-        self._served: list[Hashable] = []
+        self._times: dict[Call, float] = {}
+        self._served: list[Call] = []
 
-    def next(self, demands: Sequence[Demand], seconds: Callable[[int], float | None]) -> dict[Hashable, int]:
+    def next(self, demands: Sequence[Demand[Call]], seconds: Callable[[int], float | None]) -> dict[Call, int]:
         """How many pictures of each call take the next step; calls that get none are left out.
 
         Args:
@@ -77,7 +80,7 @@ class Turns:
         self._keep_times(demands)
         served = self._in_service([demand for demand in demands if demand.samples], costs)
         self._served = [demand.call for demand in served]
-        given: dict[Hashable, int] = {}
+        given: dict[Call, int] = {}
         while sum(given.values()) < self._places:
             wanting = [demand for demand in served if given.get(demand.call, 0) < demand.samples]
             if not wanting:
@@ -89,26 +92,26 @@ class Turns:
         self._fill(served, costs, given, seconds)
         return given
 
-    def most_due(self, demands: Sequence[Demand]) -> Demand:
+    def most_due(self, demands: Sequence[Demand[Call]]) -> Demand[Call]:
         """The call whose time is behind all others'."""
         self._keep_times(demands)
         return min(demands, key=lambda demand: self._times[demand.call])
 
-    def _keep_times(self, demands: Sequence[Demand]) -> None:
+    def _keep_times(self, demands: Sequence[Demand[Call]]) -> None:
         """Who is new begins where the one is who is behind most."""
         now = min((self._times[demand.call] for demand in demands if demand.call in self._times), default=0.0)
         self._times = {demand.call: self._times.get(demand.call, now) for demand in demands}
 
-    def _give(self, demand: Demand, costs: Mapping[Hashable, float], given: dict[Hashable, int]) -> None:
+    def _give(self, demand: Demand[Call], costs: Mapping[Call, float], given: dict[Call, int]) -> None:
         given[demand.call] = given.get(demand.call, 0) + 1
         self._times[demand.call] += costs[demand.call]
 
-    def _in_service(self, demands: Sequence[Demand], costs: Mapping[Hashable, float]) -> list[Demand]:
+    def _in_service(self, demands: Sequence[Demand[Call]], costs: Mapping[Call, float]) -> list[Demand[Call]]:
         """As many calls as there are places: those that had one, then whose time is behind."""
         if len(demands) <= self._places:
             return list(demands)
 
-        def lead(demand: Demand) -> float:
+        def lead(demand: Demand[Call]) -> float:
             """Time that counts for the order: that of a call in service is a picture's behind its own."""
             begun = demand.call in self._served
             return self._times[demand.call] - begun * demand.steps * costs[demand.call]
@@ -117,9 +120,9 @@ class Turns:
 
     def _fill(
         self,
-        served: Sequence[Demand],
-        costs: Mapping[Hashable, float],
-        given: dict[Hashable, int],
+        served: Sequence[Demand[Call]],
+        costs: Mapping[Call, float],
+        given: dict[Call, int],
         seconds: Callable[[int], float | None],
     ) -> None:
         """Adds pictures that aren't due to places that are free and cost nothing, the most urgent first."""
@@ -132,7 +135,7 @@ class Turns:
                 self._give(min(wanting, key=lambda demand: self._times[demand.call]), costs, given)
 
 
-def _costs(demands: Sequence[Demand]) -> dict[Hashable, float]:
+def _costs(demands: Sequence[Demand[Call]]) -> dict[Call, float]:
     """Virtual time that a step of one picture of each call takes."""
     calls: dict[str, int] = {}
     for demand in demands:

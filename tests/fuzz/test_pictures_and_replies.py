@@ -27,7 +27,8 @@ LARGEST = 200_000
 
 def pictures(count: int) -> None:
     chance, slowest, read = random.Random(7), 0.0, 0
-    seeds = [data for make, *_ in [*ACCEPTED.values(), *REFUSED.values()] if 0 < len(data := make()) < LARGEST]
+    made = [make() for make, *_ in ACCEPTED.values()] + [make() for make, _ in REFUSED.values()]
+    seeds = [data for data in made if 0 < len(data) < LARGEST]
     for number in range(count):
         data = damaged(seeds[number % len(seeds)], chance)
         began = time.monotonic()

@@ -55,6 +55,8 @@ class Routing:
                 return bytes(ListApplicationsResponse(application_names=self.running).SerializeToString())
             self._reach(service_method, context)
             await self.go_on.wait()
+            if self.code is None:
+                set_grpc_code_and_details(context, ResponseStatus(code=grpc.StatusCode.OK))
             return judge_pb2.JudgeServiceGetModelResponse().SerializeToString() if self.code is None else b""
 
         async def stream(request: Any, context: Any) -> AsyncIterator[bytes]:
@@ -165,14 +167,14 @@ async def test_a_call_without_its_application_is_told_which_metadata_it_lacks(ro
 async def test_a_stream_on_which_nothing_is_sent_takes_no_place_in_a_replica(
     routing: Routing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(first_of.__kwdefaults__, "seconds", 0.2)
+    monkeypatch.setitem(first_of.__kwdefaults__ or {}, "seconds", 0.2)
     metadata = (BEARER, ("application", "judge"))
     async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
-        error = await failure(JudgeServiceStub(channel).AssessStream(metadata=metadata).read())
+        error = await failure(JudgeServiceStub(channel).AssessStream(None, metadata=metadata).read())
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert "nothing was sent for 0.2 s" in (error.details() or "")
         assert not routing.reached
-        call = JudgeServiceStub(channel).AssessStream(metadata=metadata)
+        call = JudgeServiceStub(channel).AssessStream(None, metadata=metadata)
         await call.write(judge_pb2.AssessStreamRequest())
         await call.read()
         assert routing.reached
@@ -209,7 +211,7 @@ async def test_a_caller_has_so_many_calls_under_way_and_the_next_is_told_when_to
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert error.details() == "2 calls of this caller are under way, as many as may be"
             pauses.add(told_to_wait(error))
-        assert len(pauses) == 5 and all(0.5 <= pause <= 1.5 for pause in pauses)
+        assert len(pauses) == 5 and all(1.0 <= pause <= 1.5 for pause in pauses)
         assert (await HealthStub(channel).Check(health_pb2.HealthCheckRequest())).status
         routing.go_on.set()
         await asyncio.gather(*under_way)
@@ -246,7 +248,7 @@ async def test_a_caller_who_leaves_gives_its_place_back(routing: Routing, monkey
     monkeypatch.setenv(CALLS_VARIABLE, "1")
     async with serving(routing) as address, grpc.aio.insecure_channel(address) as channel:
         stub = JudgeServiceStub(channel)
-        call = stub.AssessStream(metadata=JUDGE)
+        call = stub.AssessStream(None, metadata=JUDGE)
         await call.write(judge_pb2.AssessStreamRequest())
         await until_reached(routing, 1)
         call.cancel()

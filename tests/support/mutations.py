@@ -33,7 +33,8 @@ def rpcs() -> Iterator[tuple[str, type[Message], bool]]:
 def message(kind: type[Message], chance: random.Random, depth: int = 0) -> Message:
     """One of the kind, with values of the right type and hardly ever of the right size."""
     made = kind()
-    for field in made.DESCRIPTOR.fields:
+    fields: list[Any] = list(made.DESCRIPTOR.fields)
+    for field in fields:
         if chance.random() < 0.2 or (depth > _DEEPEST and field.message_type):
             continue
         if field.is_repeated and field.message_type and field.message_type.GetOptions().map_entry:

@@ -56,8 +56,8 @@ async def _requests(unanswered: dict[int, bytes], source: _Source, user: str) ->
     """What one try sends: first again what is unanswered, then what comes."""
     for key, image in list(unanswered.items()):
         yield pb.AssessStreamRequest(key=key, image=image, user=user)
-    while (key := await _take(source, unanswered)) is not None:
-        yield pb.AssessStreamRequest(key=key, image=unanswered[key], user=user)
+    while (taken := await _take(source, unanswered)) is not None:
+        yield pb.AssessStreamRequest(key=taken, image=unanswered[taken], user=user)
 
 
 async def _take(source: _Source, unanswered: dict[int, bytes]) -> int | None:

@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from math import prod
 from typing import Any
@@ -81,7 +80,7 @@ class LocalGenerator:
         self._closed = False
         # The sampler thread's own:
         self._slots: list[Slot] = []
-        self._turns = Turns(settings.max_batch)
+        self._turns = Turns[Call](settings.max_batch)
         self._pace = Pace()
         self._seconds_per_image = 1.0
         self._policies_in_use: set[str] = set()
@@ -374,7 +373,7 @@ class LocalGenerator:
             if self._models.device.type == "cpu":
                 self._encoders.submit(self._decode, together, self._deliver)
             else:
-                self._decode(together, partial(self._encoders.submit, self._deliver))
+                self._decode(together, lambda *picture: self._encoders.submit(self._deliver, *picture))
 
     def _decode(self, slots: list[Slot], deliver: Callable[[Slot, Decoded, int], object]) -> None:
         """Each of the decoded pictures is handed to `deliver`, with its place among them."""

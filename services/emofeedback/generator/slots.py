@@ -77,7 +77,7 @@ class Call:
         """Seed of the first noise of all trajectories; None where each has its own, and for pictures."""
         return self.request.start_seed if isinstance(self.request, TrajectoryRequest) else None
 
-    def demand(self, begun: int) -> Demand:
+    def demand(self, begun: int) -> Demand[Call]:
         """What could take a step now, beside so many samples that are on their way."""
         return Demand(
             call=self, caller=self.caller, priority=self.priority, samples=begun + self._startable, steps=self.steps

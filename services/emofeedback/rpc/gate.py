@@ -175,7 +175,7 @@ def set_error(context: Any, error: EmoFeedbackError) -> None:
 
 def _when_to_return(seconds: float | None) -> float:
     """What a refused caller is told to wait: not the same for all, or they would all come back at once."""
-    return min(1.0 if seconds is None else seconds, _LONGEST_PAUSE) * random.uniform(0.5, 1.5)
+    return min(1.0 if seconds is None else seconds, _LONGEST_PAUSE) * random.uniform(1.0, 1.5)
 
 
 async def _only(messages: AsyncIterator[bytes]) -> bytes:
@@ -202,7 +202,7 @@ async def _replies(method: MethodHandler, request: Any, context: Any) -> AsyncGe
     if not method.response_streaming:
         call = method.stream_unary if method.request_streaming else method.unary_unary
         reply = await call(request, context)
-        if not context.code():  # beside a status of failure, a message is of no use
+        if context.code() in (None, 0, grpc.StatusCode.OK):  # beside a status of failure, a message is of no use
             yield reply
         return
     call = method.stream_stream if method.request_streaming else method.unary_stream

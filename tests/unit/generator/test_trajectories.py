@@ -171,7 +171,9 @@ async def test_others_are_served_while_a_group_has_not_entered_its_window(
     assert sum(isinstance(event, Trajectory) for event in await held_up) == 4
 
 
-async def test_pictures_and_trajectories_share_one_forward(engine: LocalGenerator, forwards: list[int]) -> None:
+async def test_a_picture_comes_between_trajectories_and_changes_nothing_of_them(
+    engine: LocalGenerator, forwards: list[int]
+) -> None:
     alone = await events(engine, ask(2, steps=12))
     forwards.clear()
     group = asyncio.create_task(events(engine, ask(2, steps=12)))
@@ -181,7 +183,8 @@ async def test_pictures_and_trajectories_share_one_forward(engine: LocalGenerato
     assert isinstance(queued, GenerationQueued) and queued.images_ahead == 2
     assert isinstance(picture, GeneratedImage) and not group.done()
     assert (await group)[1:] == alone[1:]
-    assert len(forwards) == 12 and forwards.count(3) == 3
+    # Whether they share a forward depends on what sharing costs; none is done twice.
+    assert 12 <= len(forwards) <= 15
 
 
 async def test_groups_of_two_policies_at_once_do_not_mix(engine: LocalGenerator) -> None:
@@ -236,7 +239,7 @@ async def test_a_trajectory_that_fits_no_message_is_refused_before_it_is_sampled
 async def test_a_defect_on_the_way_out_fails_the_group_and_the_engine_goes_on(
     engine: LocalGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patched:

@@ -43,7 +43,7 @@ class Call:
 
 def play(*calls: Call, cost: Callable[[int], float] = in_proportion, places: int = PLACES) -> list[dict[str, int]]:
     """Paints all of them; returns the pictures of each step by call."""
-    turns, now = Turns(places), 0.0
+    turns, now = Turns[Call](places), 0.0
     told: list[dict[str, int]] = []
     while any(call.left for call in calls):
         here = [call for call in calls if call.left and call.arrives <= now]

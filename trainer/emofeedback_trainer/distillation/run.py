@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -150,7 +151,10 @@ def _draw(models: Models, trajectories: Trajectories, hasty: Tensor, student: St
     """Three rows: the teacher, the teacher in a hurry, the student."""
     captions, latents = trajectories.captions[:_SHOWN], trajectories.latents[:_SHOWN].float()
     rows = (latents[:, -1], hasty[:_SHOWN], student.paint(captions, latents[:, 0]))
-    sheet = np.concatenate(
-        [np.concatenate([models.decode(latent.to(models.device)).numpy() for latent in row], axis=1) for row in rows]
-    )
+    sheet = np.concatenate([np.concatenate(_pictures(models, row), axis=1) for row in rows])
     Image.fromarray(sheet).save(path)
+
+
+def _pictures(models: Models, latents: Tensor) -> list[NDArray[np.uint8]]:
+    decoded = [models.decode([latent.to(models.device)]) for latent in latents]
+    return [one.picture(0).numpy() for one in decoded]

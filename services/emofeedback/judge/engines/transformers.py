@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.callers import Caller, calling
@@ -46,7 +46,7 @@ class TransformersEngine:
     def __init__(self, qwen: Qwen, *, max_batch: int) -> None:
         self._qwen = qwen
         self._max_batch = max_batch
-        self._turns = Turns(max_batch)
+        self._turns = Turns[Caller](max_batch)
         self._closing = False
         self._inbox: queue.SimpleQueue[Sequence[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="judge", daemon=True)
@@ -93,11 +93,11 @@ class TransformersEngine:
         for job in waiting:
             calls.setdefault(job.caller, []).append(job)
         due = self._turns.most_due([_demand(call, len(jobs)) for call, jobs in calls.items()])
-        first = calls[cast(Caller, due.call)][0]
+        first = calls[due.call][0]
         matching = {call: [job for job in jobs if job.goes_with(first)] for call, jobs in calls.items()}
         demands = [_demand(call, len(jobs)) for call, jobs in matching.items()]
         given = self._turns.next(demands, _as_long_as_one)
-        taken = {job for call, count in given.items() for job in matching[cast(Caller, call)][:count]}
+        taken = {job for call, count in given.items() for job in matching[call][:count]}
         batch = [job for job in waiting if job in taken]
         for job in batch:
             waiting.remove(job)
@@ -131,7 +131,7 @@ class TransformersEngine:
                 _settle(job, completion)
 
 
-def _demand(call: Caller, jobs: int) -> Demand:
+def _demand(call: Caller, jobs: int) -> Demand[Caller]:
     return Demand(call=call, caller=call.name, priority=call.priority or "interactive", samples=jobs, steps=1)
 
 
