@@ -118,6 +118,6 @@ def test_ray_takes_from_the_builders_what_the_profile_says() -> None:
         assert found[name].items() >= expected.items()
         assert ("bounds" in found[name]) == (scaling is not None)
     assert found["generator"]["bounds"][:2] == [1, 4] and found["generator"]["delays"] == [30, 30, 600]
-    assert found["generator"]["policy"] == ["WorkPolicy", {"metric": "image_steps", "target": 600}]
+    assert found["generator"]["policy"] == ["WorkPolicy", {"metric": "image_steps", "target": 1400}]
     assert found["judge"]["bounds"][:2] == [0, 1] and found["judge"]["delays"] == [30, 5, 60]
     assert found["judge"]["policy"] == ["WorkPolicy", {"metric": "tokens", "target": 8000}]
