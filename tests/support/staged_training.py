@@ -154,7 +154,7 @@ def observation(scene: Scene, seed: int) -> Observation:
         expression=scene.expression,
         light=scene.light,
     )
-    return Observation(seed=seed, image=png(render(scene)), judged=judged, alignment=0.3, independent=independent)
+    return Observation(seed=seed, image=png(render(scene, 128)), judged=judged, alignment=0.3, independent=independent)
 
 
 def assessment(valence: float, arousal: float) -> Assessment:
@@ -191,7 +191,7 @@ def staged_rollout(iteration: int = 1, groups: int = 3, size: int = 4) -> Rollou
                 latents=nothing,
                 log_probabilities=nothing,
                 final=nothing,
-                image=png(render(scene)),
+                image=png(render(scene, 128)),
             )
             samples.append(
                 ScoredTrajectory(
