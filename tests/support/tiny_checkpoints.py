@@ -153,7 +153,6 @@ def tiny_sd3_settings(folder: Path, **changes: Any) -> GeneratorSettings:
         "device": "cpu",
         "dtype": "float32",
         "max_text_tokens": 24,
-        "compile_blocks": False,
         "minimum_gpu_memory_gib": 0.0,
     }
     return replace(SD35_MEDIUM_PROFILE.generator, **{**tiny, **changes})

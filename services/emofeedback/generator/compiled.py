@@ -69,7 +69,9 @@ def low_rank_changes(
         key for key in ("rank_pattern", "alpha_pattern", "use_dora", "use_rslora") if settings.get(f"transformer.{key}")
     ]
     if unknown:
-        raise ValueError(f"its {unknown[0]} can't be used with compiled blocks: set generator.compile_blocks to false")
+        raise ValueError(
+            f"its {unknown[0]} can't be used with compiled blocks: set generator.compile_blocks to 'never'"
+        )
     layers = dict(transformer.named_modules())
     names = {key.removeprefix("transformer.").rsplit(".lora_", 1)[0] for key in weights}
     changes = {}

@@ -135,7 +135,7 @@ def load_models(settings: GeneratorSettings) -> Models:
         max_t5_tokens=settings.max_text_tokens,
     )
     blocks = None
-    if settings.compile_blocks:
+    if settings.compile_blocks in ("always", device.type):
         # A row alone is compiled apart from all other numbers of rows.
         sizes = (1, 2, 2 * settings.max_batch)
         blocks = CompiledBlocks(transformer, partial(_try_out, transformer, prompts, latent_shape, sizes))

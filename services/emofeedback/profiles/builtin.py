@@ -101,7 +101,6 @@ SD35_MEDIUM_PROFILE = Profile(
         device="cuda",
         dtype="bfloat16",
         max_text_tokens=256,
-        compile_blocks=True,
         minimum_gpu_memory_gib=20.0,
     ),
     judge=JudgeSettings(

@@ -55,9 +55,9 @@ class GeneratorSettings:
     """Denoising steps, of all its images together, that one caller may ask of a replica in a minute; 0 is no limit."""
     max_text_tokens: Annotated[int, Field(ge=0)]
     """Tokens of the T5 encoder, where the checkpoint has one."""
-    compile_blocks: bool = False
-    """Compile the transformer's blocks at start (`torch.compile`), for a minute or less: a GPU then paints in 0.6 of
-    the time, in pixels that differ by rounding. Needs a C++ compiler."""
+    compile_blocks: Literal["cuda", "always", "never"] = "cuda"
+    """Where to compile the transformer's blocks at start (`torch.compile`), for a minute or less: a GPU then paints in
+    0.6 of the time, in pixels that differ by rounding. Needs a C++ compiler."""
     decode_batch: Count = 4
     """Finished pictures that are decoded together on a GPU: more are a little faster and take more memory, half a GiB
     each at 512 pixels. On a CPU it is one, so that a picture's bits don't depend on its company."""

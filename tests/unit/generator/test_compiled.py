@@ -59,7 +59,7 @@ def _compilations() -> int:
 def test_policies_are_exchanged_without_compiling_and_paint_as_without_compiled_blocks(
     tiny_sd3: Path, store: Path
 ) -> None:
-    models, policies = _loaded(tiny_sd3, store, compile_blocks=True)
+    models, policies = _loaded(tiny_sd3, store, compile_blocks="always")
     plain, plain_policies = _loaded(tiny_sd3, store)
     assert _compilations() > 0
     policies.use("policy-1")  # the first one makes the places
@@ -88,7 +88,7 @@ def test_blocks_that_cannot_be_compiled_run_as_they_are_and_say_so_once(
     monkeypatch.setattr(compiled, "_BACKEND", broken)
     monkeypatch.setattr(Metric, "record", lambda self, value: counted.append(value))
     with caplog.at_level(logging.WARNING, logger=compiled.log.name):
-        models, policies = _loaded(tiny_sd3, store, compile_blocks=True)
+        models, policies = _loaded(tiny_sd3, store, compile_blocks="always")
         policies.use("policy-1")
     [said] = [record.message for record in caplog.records if record.name == compiled.log.name]
     assert "no compiler here" in said

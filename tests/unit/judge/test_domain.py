@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emofeedback.domain.assessment import Assessment, AssessmentFailure
 from emofeedback.judge.domain import CHANCE, DOMAIN_FILE, Domain, World, weighed
-from emofeedback_trainer.nano.models.judge_domain import fitted
+from emofeedback_trainer.nano.models.judge_domain import fitted, threshold_pictures
 from emofeedback_trainer.nano.world.foreign_pictures import PHOTOGRAPHS
 from support.fakes import UNREADABLE, assessment
 
@@ -41,7 +41,7 @@ def test_the_pictures_that_set_the_threshold_shape_nothing_else() -> None:
     rng = np.random.default_rng(6)
     own, others = cloud(rng, 800), cloud(rng, 200, offset=3.0)
     one = fitted(own, others)
-    own[3::4] += 0.5
+    own[threshold_pictures(len(own))] += 0.5
     other = fitted(own, others)
     np.testing.assert_array_equal(one.world.axes, other.world.axes)
     np.testing.assert_array_equal(one.weights, other.weights)

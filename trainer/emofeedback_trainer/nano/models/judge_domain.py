@@ -47,6 +47,8 @@ _STRENGTH = 0.03
 """Inverse of the penalty on the weights (scikit-learn's `C`)."""
 _FLAGGED = 0.002
 """Share of the held-out pictures of the world beyond the threshold; of painted ones, the hardest, more are."""
+_KEPT = 0.25
+"""Share of the pictures of the world that set the threshold."""
 _SIZES = (PICTURE_SIZE, PICTURE_SIZE, 128, 112, 224, 512)
 _TOGETHER = 32
 
@@ -63,9 +65,9 @@ def fit_domain(folder: Path, destination: Path) -> None:
 def fitted(own: NDArray[np.floating], others: NDArray[np.floating]) -> Domain:
     """The domain from the layers' means of pictures of the world, and of others, each of shape (pictures, values).
 
-    Every fourth picture of the world is left for the threshold: neither its axes nor its weights know those.
+    Neither its axes nor its weights know the pictures that set the threshold.
     """
-    kept = np.arange(len(own)) % 4 == 3
+    kept = threshold_pictures(len(own))
     world = World.fitted(own[~kept], _AXES)
     signs = world.signs(np.concatenate([own[~kept], others]))
     foreign = np.arange(len(signs)) >= np.sum(~kept)
@@ -73,6 +75,11 @@ def fitted(own: NDArray[np.floating], others: NDArray[np.floating]) -> Domain:
     weights = model.coef_[0]
     limit = float(np.quantile(world.signs(own[kept]) @ weights, 1 - _FLAGGED))
     return Domain(world=world, weights=weights, offset=-limit)
+
+
+def threshold_pictures(count: int) -> NDArray[np.bool_]:
+    """Which of so many pictures of the world set the threshold; drawn by lot, so that every kind is on both sides."""
+    return np.random.default_rng(0).random(count) < _KEPT
 
 
 def seen(qwen: Qwen, pictures: Iterable[Image.Image]) -> NDArray[np.float32]:
@@ -134,7 +141,7 @@ def worn(split: str, count: int) -> Iterator[Image.Image]:
 
 async def painted(generator: Generator, split: str, count: int) -> list[Image.Image]:
     """Pictures of the generator: captions whole, in part and bare, and invented prompts, most with a target, by the
-    base weights and by the default policy, with guidance from none to strong."""
+    base weights, with guidance from none to strong, and by the default policy in its own way."""
 
     async def paint(request: GenerationRequest) -> Image.Image:
         (data,) = [event.data async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
@@ -164,11 +171,12 @@ def _requests(split: str, count: int) -> Iterator[GenerationRequest]:
                 prompt = invented_prompt(rng, scene.subject)
         if rng.random() < 0.6:
             prompt += ", " + target_phrase(AffectPoint(*rng.uniform(1, 9, 2)))
+        base, guidance = index // 4 % 2, float(rng.choice((1.0, 2.5, 2.5, 2.5, 4.0)))
         yield GenerationRequest(
             prompt=prompt,
             seeds=(100_000 * seed + index,),
-            policy=BASE_POLICY if index // 4 % 2 else NANO_PROFILE.generator.policy,
-            guidance=float(rng.choice((1.0, 2.5, 2.5, 2.5, 4.0))),
+            policy=BASE_POLICY if base else NANO_PROFILE.generator.policy,
+            guidance=guidance if base else None,
         )
 
 
