@@ -50,14 +50,15 @@ class Reading:
 
     @classmethod
     def of(cls, assessment: Assessment, judge: ModelInfo) -> Reading:
-        """An assessment and whose it is."""
+        """An assessment and whose it is, to three places: what is behind them depends on what was judged together."""
+        score = assessment.domain_score
         return cls(
             judge=judge,
-            valence=assessment.valence,
-            arousal=assessment.arousal,
+            valence=round(assessment.valence, 3),
+            arousal=round(assessment.arousal, 3),
             emotion=assessment.emotion,
-            confidence=assessment.confidence,
-            domain_score=assessment.domain_score,
+            confidence=round(assessment.confidence, 3),
+            domain_score=None if score is None else round(score, 3),
             valence_interval=_interval(assessment.valence_distribution),
             arousal_interval=_interval(assessment.arousal_distribution),
         )
@@ -146,7 +147,7 @@ def _from_json(content: Mapping[str, Any]) -> PictureRecipe:
 
 
 def _interval(distribution: Distribution | None) -> tuple[float, float] | None:
-    return None if distribution is None else (distribution.low, distribution.high)
+    return None if distribution is None else (round(distribution.low, 3), round(distribution.high, 3))
 
 
 def _pair(content: Sequence[float] | None) -> tuple[float, float] | None:
