@@ -379,7 +379,7 @@ async def test_pictures_that_finish_together_are_decoded_in_chunks_and_saved_by_
             painted.append(await pictures(engine, ask(seeds=7)))
         finally:
             engine.close()
-    assert decoded == [1] * 7 + [3, 3, 1]
+    assert decoded[:7] == [1] * 7 and sorted(decoded[7:]) == [1, 3, 3]
     for index, picture in painted[0].items():
         assert np.abs(painted[1][index].astype(int) - picture).max() <= 1
 
