@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _SYNTHETIC_KEY = "XML:com.adobe.xmp"
-_SYNTHETIC = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+SYNTHETIC: Mapping[str, str] = {
+    _SYNTHETIC_KEY: """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
 <Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia\
 </Iptc4xmpExt:DigitalSourceType></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>"""
+}
 """IPTC's word for a picture that a trained model made, in XMP, where programs look for it."""
 
 
@@ -50,7 +52,7 @@ def marked_synthetic(png: bytes) -> bytes:
     Raises:
         ValueError: it is no PNG.
     """
-    return with_texts(png, {_SYNTHETIC_KEY: _SYNTHETIC})
+    return with_texts(png, SYNTHETIC)
 
 
 def is_marked_synthetic(png: bytes) -> bool:

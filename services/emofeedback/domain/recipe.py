@@ -17,7 +17,7 @@ from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, Distribution
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
-from emofeedback.domain.png import marked_synthetic, read_text, with_texts
+from emofeedback.domain.png import SYNTHETIC, read_text, with_texts
 
 KEYWORD = "emofeedback"
 """Of the PNG's text."""
@@ -97,7 +97,7 @@ def with_recipe(png: bytes, recipe: PictureRecipe) -> bytes:
         ValueError: it is no PNG.
     """
     content = {"format": FORMAT, **dataclasses.asdict(recipe)}
-    return with_texts(marked_synthetic(png), {KEYWORD: json.dumps(content, ensure_ascii=False, allow_nan=False)})
+    return with_texts(png, {KEYWORD: json.dumps(content, ensure_ascii=False, allow_nan=False), **SYNTHETIC})
 
 
 def read_recipe(png: bytes, *, field: str = "image") -> PictureRecipe | None:

