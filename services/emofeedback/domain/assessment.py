@@ -93,15 +93,23 @@ class AssessmentFailure:
 AssessmentOutcome = Assessment | AssessmentFailure
 
 
+@dataclass(frozen=True)
+class ControlTokens:
+    """Tokens of the model's own, which no text can hold: what looks like one in a text is taken apart."""
+
+    names: tuple[str, ...]
+    """As the tokenizer writes them, in order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One turn of a conversation; `parts` mixes texts and encoded images in reading order."""
+    """One turn of a conversation; `parts` mixes texts, encoded images and control tokens in reading order."""
 
     role: Literal["system", "user", "assistant"]
-    parts: tuple[str | bytes, ...]
+    parts: tuple[str | bytes | ControlTokens, ...]
 
     def __repr__(self) -> str:
-        parts = [part if isinstance(part, str) else f"<image, {len(part)} bytes>" for part in self.parts]
+        parts = [f"<image, {len(part)} bytes>" if isinstance(part, bytes) else part for part in self.parts]
         return f"Message(role={self.role!r}, parts={parts})"
 
 

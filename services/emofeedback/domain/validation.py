@@ -16,6 +16,7 @@ from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.assessment import (
     Assessment,
     AssessmentOutcome,
+    ControlTokens,
     Conversation,
     Decoding,
     Distribution,
@@ -355,11 +356,14 @@ def _message(field: str, message: Message) -> Violations:
     yield from _each(f"{field}.parts", message.parts, LIMITS.message_parts, _part)
 
 
-def _part(field: str, part: str | bytes) -> Violations:
-    if isinstance(part, bytes):
-        yield from _image(f"{field}.image", part)
-    else:
-        yield from _text(f"{field}.text", part, required=False, limit=LIMITS.text_characters)
+def _part(field: str, part: str | bytes | ControlTokens) -> Violations:
+    match part:
+        case bytes():
+            yield from _image(f"{field}.image", part)
+        case str():
+            yield from _text(f"{field}.text", part, required=False, limit=LIMITS.text_characters)
+        case ControlTokens():
+            yield FieldViolation(field, "is of the model's own tokens, it must be a text or an image")
 
 
 def _outcome(field: str, outcome: AssessmentOutcome) -> Violations:

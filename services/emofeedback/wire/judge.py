@@ -10,6 +10,7 @@ from emofeedback.domain.assessment import (
     Assessment,
     AssessmentFailure,
     AssessmentOutcome,
+    ControlTokens,
     Conversation,
     Decoding,
     Distribution,
@@ -167,10 +168,18 @@ def conversations_from_proto(messages: Iterable[pb.Conversation]) -> tuple[Conve
 
 
 def _message_to_proto(message: Message) -> pb.Message:
-    parts = [
-        pb.MessagePart(image=part) if isinstance(part, bytes) else pb.MessagePart(text=part) for part in message.parts
-    ]
+    parts = [_part_to_proto(part, f"parts[{i}]") for i, part in enumerate(message.parts)]
     return pb.Message(role=_ROLE_NUMBERS[message.role], parts=parts)
+
+
+def _part_to_proto(part: str | bytes | ControlTokens, field: str) -> pb.MessagePart:
+    match part:
+        case str():
+            return pb.MessagePart(text=part)
+        case bytes():
+            return pb.MessagePart(image=part)
+        case ControlTokens():
+            raise InvalidRequest.of(field, "is of the model's own tokens, which don't travel")
 
 
 def _message_from_proto(message: pb.Message, field: str) -> Message:

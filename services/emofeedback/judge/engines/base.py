@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from PIL.Image import Image
 
-from emofeedback.domain.assessment import Conversation, Decoding
+from emofeedback.domain.assessment import ControlTokens, Conversation, Decoding
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 from emofeedback.judge.images import read_image
 
@@ -84,8 +84,14 @@ def chat(conversation: Conversation, images: Sequence[Image]) -> Chat:
     return Chat(tuple(messages), tuple(images))
 
 
-def _content(part: str | bytes) -> Mapping[str, str]:
-    return {"type": "image"} if isinstance(part, bytes) else {"type": "text", "text": _without_control_tokens(part)}
+def _content(part: str | bytes | ControlTokens) -> Mapping[str, str]:
+    match part:
+        case bytes():
+            return {"type": "image"}
+        case ControlTokens():
+            return {"type": "text", "text": "".join(part.names)}
+        case str():
+            return {"type": "text", "text": _without_control_tokens(part)}
 
 
 def expected_tokens(chat: Chat, decoding: Decoding) -> int:

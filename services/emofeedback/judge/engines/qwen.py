@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.domain import Domain
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, encode
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
+from emofeedback.judge.prompts import reason_token, variation_token
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import fetch
 
@@ -156,6 +158,31 @@ class Qwen:
         with layer_means(self._model.model.visual, [chat.grids for chat in chats]) as means:
             self._model.model.visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
         return _joined(means)
+
+    @property
+    def reasons(self) -> int:
+        """Reasoning tokens that the checkpoint has; 0: it hasn't learned any."""
+        return self._known(reason_token)
+
+    @property
+    def variations(self) -> int:
+        """Imaginations of one feeling that it has learned to tell apart."""
+        return self._known(variation_token)
+
+    @torch.inference_mode()
+    def states(self, chats: Sequence[EncodedChat]) -> Tensor:
+        """What the model has in mind at its reasoning tokens: the last layer but one, float32 on the CPU, shape
+        (chats, tokens, width). Every chat ends its user's turn with all of them."""
+        inputs = self._inputs(chats)
+        with _attention(self._model.device):
+            hidden = self._model.model(**inputs, output_hidden_states=True).hidden_states[-2]
+        own = self._tokenizer.convert_tokens_to_ids([reason_token(number) for number in range(self.reasons)])
+        places = torch.isin(inputs["input_ids"], torch.tensor(own, device=hidden.device))
+        return hidden[places].reshape(len(chats), len(own), -1).float().cpu()
+
+    def _known(self, name: Callable[[int], str]) -> int:
+        vocabulary = self._tokenizer.get_added_vocab()
+        return next(number for number in count() if name(number) not in vocabulary)
 
     def _surprises(self, chats: Sequence[EncodedChat], means: Sequence[Tensor]) -> list[float | None]:
         """The largest of each chat at its pictures; None without one, or without a domain to compare them with."""
