@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class EmotionConnector(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Reads the states of a judge's reasoning tokens (after EmoSym, ACM MM 2025)."""
 
-    @register_to_config
+    @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
         *,

@@ -178,7 +178,8 @@ class Qwen:
             hidden = self._model.model(**inputs, output_hidden_states=True).hidden_states[-2]
         own = self._tokenizer.convert_tokens_to_ids([reason_token(number) for number in range(self.reasons)])
         places = torch.isin(inputs["input_ids"], torch.tensor(own, device=hidden.device))
-        return hidden[places].reshape(len(chats), len(own), -1).float().cpu()
+        states: Tensor = hidden[places].reshape(len(chats), len(own), -1).float().cpu()
+        return states
 
     def _known(self, name: Callable[[int], str]) -> int:
         vocabulary = self._tokenizer.get_added_vocab()
