@@ -25,6 +25,7 @@ COMMANDS = {
         "emofeedback_trainer.distillation.cli",
         "make a policy that paints in a few steps what another paints in many",
     ),
+    "fuse": ("emofeedback_trainer.fusion.cli", "make a policy that paints from a judge's emotion tokens"),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
     "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),
