@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from emofeedback.domain.assessment import ControlTokens, Conversation, Decoding, Message
 from emofeedback.domain.errors import FieldViolation
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.reasoning import Imagination
 from emofeedback.domain.validation import fields
 from emofeedback.domain.validation.fields import Violations
 
@@ -47,6 +48,24 @@ def check_conversations(conversations: Sequence[Conversation], decoding: Decodin
         fields.number("decoding.temperature", decoding.temperature, 0, LIMITS.temperature),
         fields.number("decoding.seed", decoding.seed, 0, LIMITS.seed),
     )
+
+
+def check_reasoning(subject: bytes | Imagination, variations: int) -> None:
+    """A picture, or one to imagine, and how many times; whether it is a picture, and whether the model has learned so
+    many, is for the judge to see."""
+    if isinstance(subject, Imagination):
+        fields.require(
+            fields.text("imagination.prompt", subject.prompt),
+            fields.point("imagination.target", subject.target),
+            fields.number("variations", variations, 0, LIMITS.emotion_variations),
+        )
+    else:
+        fields.require(fields.image("image", subject), _of_image("variations", variations))
+
+
+def _of_image(field: str, variations: int) -> Violations:
+    if variations not in (0, 1):
+        yield FieldViolation(field, f"is {variations}, of an image there is one (1, or 0)")
 
 
 def _same_user(field: str, user: str, first_user: str) -> Violations:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
+from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.text import did_you_mean
 from emofeedback.domain.validation import fields
 
 
-def target_point(valence: float, arousal: float) -> AffectPoint:
+def target_point(valence: float, arousal: float, field: str = "target") -> AffectPoint:
     """The point, where both coordinates lie on the scale."""
-    fields.require(
-        fields.number("target.valence", valence, SCALE_MIN, SCALE_MAX),
-        fields.number("target.arousal", arousal, SCALE_MIN, SCALE_MAX),
-    )
-    return AffectPoint(valence, arousal)
+    point = AffectPoint(valence, arousal)
+    fields.require(fields.point(field, point))
+    return point
 
 
 def emotion_point(name: str) -> AffectPoint:
