@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from emofeedback.domain.callers import Priority, calling
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
@@ -23,7 +23,7 @@ from emofeedback.domain.generation import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
-from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.domain.validation import check_generation_request, check_trajectory_request
 from emofeedback.generator.budget import StepBudget
 from emofeedback.generator.pipeline import Models, load_models
@@ -121,6 +121,7 @@ class LocalGenerator:
         self._sampler.require_open()
         policy = self._policies.resolve(request.policy)
         await asyncio.to_thread(self._policies.fetch, policy)
+        self._check_emotion(request, policy)
         steps, guidance, levels = self._sampling(request, policy)
         self._budget.take(calling().name, steps * len(request.seeds))
         events: asyncio.Queue[Event | Exception] = asyncio.Queue()
@@ -166,6 +167,28 @@ class LocalGenerator:
                 f"policy {policy!r} paints without guidance and can't heed one: name a guidance or another policy",
             )
         return request.steps or len(levels) or self._settings.steps, guidance, levels
+
+    def _check_emotion(self, request: GenerationRequest | TrajectoryRequest, policy: str) -> None:
+        """Whether the policy has learned to read the request's emotion tokens."""
+        emotion, fusion = request.emotion, self._policies.fusion(policy)
+        if emotion is None:
+            return
+        if fusion is None:
+            raise FailedPrecondition(
+                f"policy {policy or BASE_POLICY!r} was not fused with a judge and reads no emotion tokens: leave them "
+                "out, or name a policy that `emofeedback-train fuse` has made"
+            )
+        if emotion.judge.digest != fusion.judge.digest:
+            raise FailedPrecondition(
+                f"policy {policy!r} reads the emotion tokens of {fusion.judge.name} ({fusion.judge.digest}), these are "
+                f"of {emotion.judge.name} ({emotion.judge.digest}): ask that judge, or fuse a policy with this one"
+            )
+        if emotion.states.shape[1:] != (fusion.tokens, fusion.width):
+            _, tokens, width = emotion.states.shape
+            raise InvalidRequest.of(
+                "emotion.states.shape",
+                f"is of {tokens} tokens of width {width}, policy {policy!r} reads {fusion.tokens} of {fusion.width}",
+            )
 
     def _check_size(self, request: TrajectoryRequest) -> None:
         """A trajectory has to fit into one message, wherever it is sampled."""

@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby
 
+from emofeedback.domain import tensors
 from emofeedback.domain.errors import EmoFeedbackError, NotFinite, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import GenerationStep
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
+from emofeedback.generator.connector import EmotionRows
 from emofeedback.generator.pipeline import Decoded, Models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
@@ -117,9 +119,9 @@ class SamplerThread:
     def _sample(self) -> None:
         while self._wait_for_calls():
             self._drop_abandoned()
-            by_policy = sorted(self._next_slots(), key=_policy)
+            together = sorted(self._next_slots(), key=_policy_and_rows)
             self._record_policies()
-            for policy, slots in groupby(by_policy, key=_policy):
+            for (policy, _), slots in groupby(together, key=_policy_and_rows):
                 self._step(policy, list(slots))
         for call in [call for call in self._calls if call.unfinished]:
             call.deliver(Unavailable(_SHUTTING_DOWN))
@@ -163,16 +165,19 @@ class SamplerThread:
         return slots
 
     def _next_sample(self, call: Call) -> Sample:
-        seed = call.request.seeds[call.waiting[0]]
+        index = call.waiting[0]
+        seed = call.request.seeds[index]
         if call.shared_prefix is not None:
             return branch(call.shared_prefix, seed)
-        call.recipe = call.recipe or self._start(call)
-        sample = start(self._models, call.recipe, seed)
+        variation = call.variation(index)
+        if variation not in call.recipes:
+            call.recipes[variation] = self._start(call, variation)
+        sample = start(self._models, call.recipes[variation], seed)
         if call.start_seed is not None:
             call.shared_prefix = sample
         return sample
 
-    def _start(self, call: Call) -> Recipe:
+    def _start(self, call: Call, variation: int) -> Recipe:
         """The recipe of a call's samples, which those who ask for trajectories hear of."""
         made = recipe(
             self._models,
@@ -183,11 +188,19 @@ class SamplerThread:
             levels=call.levels,
             window=call.window,
             start_seed=call.start_seed,
+            emotion=self._emotion(call, variation),
         )
         if call.window is not None:
             model = replace(self._models.info, policy=call.policy)
             call.deliver(group_started(made, model, self._policies.digest(call.policy)))
         return made
+
+    def _emotion(self, call: Call, variation: int) -> EmotionRows | None:
+        emotion = call.request.emotion
+        if emotion is None:
+            return None
+        states = tensors.to_torch(emotion.states)[variation]
+        return self._policies.fused(call.policy).read(states, call.request.emotion_scale)
 
     def _record_policies(self) -> None:
         in_use = {slot.call.policy for slot in self._slots} or self._policies_in_use
@@ -197,7 +210,7 @@ class SamplerThread:
         self._policies_in_use = in_use
 
     def _step(self, policy: str, slots: list[Slot]) -> None:
-        """One forward for the samples of one policy, and what follows from it for their callers."""
+        """One forward for samples of one policy and as many rows, and what follows from it for their callers."""
         began = time.monotonic()
         try:
             self._policies.use(policy)
@@ -276,5 +289,6 @@ class SamplerThread:
             self._fail(slot.call, error)
 
 
-def _policy(slot: Slot) -> str:
-    return slot.call.policy
+def _policy_and_rows(slot: Slot) -> tuple[str, int]:
+    """Samples that are alike in both share a forward."""
+    return slot.call.policy, slot.sample.recipe.rows
