@@ -8,14 +8,28 @@ them beside the prompt.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.tensors import Tensor
 
 Reasoning = Literal["none", "latent", "aloud"]
 """How a judge reasons before it rates: not at all, in its reasoning tokens, in words."""
+
+
+def reasoning_of(asked: bool | Reasoning) -> Reasoning:
+    """The way that is meant: True is aloud, False is none.
+
+    Raises:
+        InvalidRequest: there is no such way.
+    """
+    if isinstance(asked, bool):
+        return "aloud" if asked else "none"
+    if asked not in get_args(Reasoning):
+        raise InvalidRequest.of("reasoning", f"is {asked!r}, it must be one of {', '.join(get_args(Reasoning))}")
+    return asked
 
 
 @dataclass(frozen=True, kw_only=True)
