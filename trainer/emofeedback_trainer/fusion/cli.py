@@ -24,8 +24,9 @@ _EXAMPLES = """examples:
                                         a full-size checkpoint, from lessons of one's own
 
 The policy lies in OUT/policies. Generators whose `policies` names that folder paint with it; a request with the emotion
-tokens of its judge paints what the judge has in mind. With diffusers: load_lora_weights, EmotionConnector.from_pretrained
-of its folder `connector`, and pipeline(prompt_embeds=..., pooled_prompt_embeds=..., guidance_scale=1, sigmas=...).
+tokens of its judge paints what the judge has in mind. With diffusers: load_lora_weights, then
+EmotionConnector.from_pretrained of its folder `connector`, then pipeline(prompt_embeds=..., pooled_prompt_embeds=...,
+guidance_scale=1, sigmas=...).
 """
 
 

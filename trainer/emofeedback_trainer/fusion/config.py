@@ -52,23 +52,28 @@ class FusionConfig:
     """Places of the states; those of a judge are its own."""
     lessons: str = "emofeedback_trainer.nano.fusion_lessons:lesson"
     """What is learned from: `module:function` that makes lesson number N, or a JSON lines file; see `lessons`."""
-    count: Count = 8000
+    count: Count = 5000
     """Lessons, each painted once by the teacher."""
     look_share: Share = 0.4
     """Share of a lesson's turns that read what the judge sees in its picture, where it has both this and an
     imagination."""
     null_share: Share = 0.5
-    """Share of the turns of a lesson without a feeling that have the null rows behind the prompt; the others have none."""
+    """Share of the turns of a lesson without a feeling that have the null rows behind the prompt; the others have no
+    rows."""
     numbers_share: Share = 0.5
     """Share of the turns in which the target's numbers stand behind the prompt, as the loop writes them."""
     together: Count = 8
     """Pictures that the teacher paints at once."""
-    updates: Count = 2000
+    word_updates: Count = 2000
+    """Updates in which the connector learns from the text encoders alone, before the student's; see `words`."""
+    updates: Count = 500
     """Of the student."""
-    batch: Count = 16
-    """Lessons of one update; each gives a row for every noise level."""
+    batch: Count = 32
+    """Lessons of one update."""
+    windows: Count = 1
+    """Noise levels, drawn anew, from which an update learns of each of its lessons; at most `steps`."""
     micro_batch: Count = 32
-    """Rows of one forward."""
+    """Rows of one forward: `windows` of a lesson."""
     own_states: Share = 0.3
     """Share of the lessons on which the student starts each step from where its own steps have led."""
     rank: Count = 32
@@ -100,6 +105,8 @@ class FusionConfig:
             raise inconsistent(
                 "teacher_steps", f"is {self.teacher_steps}, it must be a multiple of steps ({self.steps})"
             )
+        if self.windows > self.steps:
+            raise inconsistent("windows", f"is {self.windows}, it must be at most steps ({self.steps})")
         if self.begin_with_it and self.policy == BASE_POLICY:
             raise inconsistent("begin_with_it", "is true, but the base has no adapter: set it to false")
         return self

@@ -4,6 +4,7 @@ DIR/config.toml      the configuration
 DIR/states/          what the judge has in mind of the lessons
 DIR/teacher/         its policy, where the student begins with it
 DIR/trajectories/    what the teacher painted of them
+DIR/words/           the connector as it begins, which knows the text encoders' rows
 DIR/student/         the last checkpoint, and a line of the curve for each
 DIR/policies/NAME/   the policy, its connector in it
 DIR/numbers/         with `states = "numbers"`: the network that stands in the judge's place
@@ -14,6 +15,7 @@ DIR/result.json      what came of it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -53,6 +55,7 @@ from emofeedback_trainer.fusion.states import (
 )
 from emofeedback_trainer.fusion.student import Student
 from emofeedback_trainer.fusion.turns import Curriculum
+from emofeedback_trainer.fusion.words import learn_words
 
 _SHOWN = 8
 
@@ -121,12 +124,16 @@ def fuse(
             numbers = NumberStates(tokens=config.tokens, width=config.connector.width, variations=variations)
         shape = states.looked.shape[1:] if states else (config.tokens, config.connector.width)
         connector = _fresh_connector(models, config, *shape)
+        if numbers is not None:
+            numbers.to(models.device)
+        curriculum = Curriculum(lessons, states, config)
+        learn_words(connector, numbers, models.prompts, lessons, curriculum, config, folder / "words")
         student = Student(
             transformer,
             connector,
-            numbers.to(models.device) if numbers else None,
+            numbers,
             models.prompts,
-            curriculum := Curriculum(lessons, states, config),
+            curriculum,
             latents,
             config,
             level_schedule(config.levels, models.shift),
@@ -149,7 +156,7 @@ def fuse(
             run=config.name,
             step=student.updates,
             sampling=Sampling(levels=config.levels, guidance=1.0),
-            fused=Fused(connector=connector.half(), judge=judge, variations=variations),
+            fused=Fused(connector=deepcopy(connector).half(), judge=judge, variations=variations),
         )
         _draw(models, student, curriculum, latents, folder / "samples.png")
         result = FusionResult(
@@ -183,7 +190,7 @@ def _states(
 def _taught(
     config: FusionConfig, profile: Profile, models: Models, lessons: Sequence[Lesson], folder: Path
 ) -> tuple[str, AdaptedTransformer]:
-    """Has the teacher paint all lessons; its name, and the transformer with the adapter that the student begins with."""
+    """Has the teacher paint all lessons; its name, and the adapter that the student begins with."""
     settings = profile.generator
     policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
     teacher = policies.resolve(config.policy)

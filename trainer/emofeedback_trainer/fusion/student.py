@@ -15,13 +15,13 @@ from emofeedback.generator.connector import EmotionConnector
 from emofeedback.generator.flow import ode_step
 from emofeedback.generator.prompts import PromptEncoder
 from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
-from emofeedback_trainer.distillation.objective import ordered, relative_error, window_loss, window_velocities
+from emofeedback_trainer.distillation.objective import ordered, relative_error, window_velocities, window_weights
 from emofeedback_trainer.distillation.teacher import HELD_OUT
 from emofeedback_trainer.flow_grpo.batches import Encodings, Inputs
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 from emofeedback_trainer.fusion.config import FusionConfig
 from emofeedback_trainer.fusion.states import NumberStates
-from emofeedback_trainer.fusion.turns import Curriculum, Turn
+from emofeedback_trainer.fusion.turns import Curriculum, Turn, states_of
 
 _WARMUP = 50
 _FLOOR = 0.02
@@ -52,6 +52,7 @@ class Student:
         """
         self._transformer, self._prompts, self._config = transformer, prompts, config
         self._curriculum, self._latents, self._sigmas = curriculum, latents, sigmas.to(transformer.device)
+        self._weights = window_weights(self._sigmas)
         self._connector, self._numbers = connector, numbers
         self._names = sorted(transformer.weights)
         adapter = nn.ParameterList([transformer.weights[name] for name in self._names])
@@ -66,9 +67,7 @@ class Student:
             ],
             weight_decay=0.0,
         )
-        self._state = TrainingState(
-            folder, self._learning, {"adamw": self._optimizer}, ema_decay=config.ema_decay
-        )
+        self._state = TrainingState(folder, self._learning, {"adamw": self._optimizer}, ema_decay=config.ema_decay)
         self._state.resume()
 
     @property
@@ -110,7 +109,9 @@ class Student:
     def paint(self, turns: Sequence[Turn], noise: Tensor) -> Tensor:
         """The averaged student's finished latents on the CPU, shape of `noise`."""
         with self._averaged():
-            return torch.stack([self._path([turn], noise[place, None])[-1][0] for place, turn in enumerate(turns)]).cpu()
+            return torch.stack(
+                [self._path([turn], noise[place, None])[-1][0] for place, turn in enumerate(turns)]
+            ).cpu()
 
     def _update(self, update: int) -> float:
         config, steps = self._config, self._config.steps
@@ -120,20 +121,27 @@ class Student:
         turns = [self._curriculum.turn(index, rng) for index in chosen.tolist()]
         latents = self._latents[chosen].float().to(self._sigmas.device)
         own = rng.random(config.batch) < config.own_states
+        windows = torch.from_numpy(
+            rng.permuted(np.tile(np.arange(steps), (config.batch, 1)), axis=1)[:, : config.windows]
+        )
         set_rates([self._optimizer], cosine(update, config.updates, peak=1.0, floor=_FLOOR, warmup=_WARMUP))
         self._optimizer.zero_grad()
         total = 0.0
         for places in self._parts(turns):
-            some, wanted_ends = [turns[place] for place in places], latents[places, 1:]
+            some, taken = [turns[place] for place in places], windows[places]
             states = latents[places, :-1].clone()
             if (mine := own[places]).any():
                 with torch.no_grad():
-                    path = self._path([turn for turn, is_own in zip(some, mine, strict=True) if is_own], states[mine, 0])
+                    path = self._path(
+                        [turn for turn, is_own in zip(some, mine, strict=True) if is_own], states[mine, 0]
+                    )
                 states[mine] = torch.stack(path[:-1], dim=1)
-            wanted = window_velocities(states, wanted_ends, self._sigmas)
-            levels = self._sigmas[:-1].repeat(len(some))
-            velocities = self._velocities(states.flatten(0, 1), levels, some, rows=steps)
-            loss = window_loss(velocities.view_as(states), wanted, self._sigmas) * len(some) / config.batch
+            every = torch.arange(len(some))[:, None]
+            wanted = window_velocities(states, latents[places, 1:], self._sigmas)[every, taken]
+            levels = self._sigmas[:-1][taken].flatten()
+            velocities = self._velocities(states[every, taken].flatten(0, 1), levels, some, rows=config.windows)
+            errors = (velocities.view_as(wanted) - wanted).square().mean((2, 3, 4))
+            loss = (self._weights[taken] * errors).mean() * len(some) / config.batch
             torch.autograd.backward(loss)
             total += loss.item()
         for part in self._learning.values():
@@ -143,7 +151,7 @@ class Student:
 
     def _parts(self, turns: Sequence[Turn]) -> Iterator[list[int]]:
         """Places of the turns that go through one forward: those with rows behind their prompts, and those without."""
-        together = max(1, self._config.micro_batch // self._config.steps)
+        together = max(1, self._config.micro_batch // self._config.windows)
         for has_rows in (True, False):
             places = [place for place, turn in enumerate(turns) if turn.has_rows is has_rows]
             yield from (places[first : first + together] for first in range(0, len(places), together))
@@ -177,11 +185,7 @@ class Student:
         if not turns[0].has_rows:
             return tokens, pooled
         device = self._sigmas.device
-        if self._numbers is not None:
-            points = torch.tensor([turn.point for turn in turns], device=device)
-            states = self._numbers(points, torch.tensor([turn.variation for turn in turns], device=device))
-        else:
-            states = torch.stack([turn.states for turn in turns]).float().to(device)
+        states = states_of(turns, self._numbers, device)
         scales = torch.tensor([float(turn.feels) for turn in turns], device=device)
         rows, change = self._connector(states, scales)
         return torch.cat([tokens, rows], dim=1), pooled + change

@@ -14,7 +14,7 @@ from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.distillation.teacher import HELD_OUT
 from emofeedback_trainer.fusion.config import FusionConfig
 from emofeedback_trainer.fusion.lessons import Lesson
-from emofeedback_trainer.fusion.states import States
+from emofeedback_trainer.fusion.states import NumberStates, States
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,3 +77,12 @@ class Curriculum:
             point=(target.valence, target.arousal) if target else (SCALE_MIDDLE, SCALE_MIDDLE),
             variation=variation,
         )
+
+
+def states_of(turns: Sequence[Turn], numbers: NumberStates | None, device: torch.device) -> Tensor:
+    """What the connector reads of the turns, shape (turns, tokens, width)."""
+    if numbers is None:
+        return torch.stack([turn.states for turn in turns]).float().to(device)
+    points = torch.tensor([turn.point for turn in turns], device=device)
+    states: Tensor = numbers(points, torch.tensor([turn.variation for turn in turns], device=device))
+    return states

@@ -1,7 +1,7 @@
 """The nano world as lessons of a fusion: what is painted from words, to be painted from a judge's tokens.
 
-Half of them are imaginations of a target anywhere on the plane, three tenths drawn scenes that the judge looks at, and
-two tenths prompts as they are, which a fused policy has to paint as before.
+More than half of them are imaginations of a target anywhere on the plane, three tenths drawn scenes that the judge
+looks at, and the others prompts as they are, which a fused policy has to paint as before.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import EXTRAS, Scene, affect, sample_scene, varied
 
 _SEED = 31
-_IMAGINED, _LOOKED = 0.5, 0.8
+_IMAGINED, _LOOKED = 0.55, 0.85
 """Up to here imaginations, up to here scenes that are looked at, then prompts without a feeling."""
 _OWN_POINT = 0.4
 """Share of the targets that are drawn scenes' own points; the others lie anywhere on the plane."""
-_MOODY = 0.25
+_MOODY = 0.15
 """Share of the prompts that name a part of a mood already, which then stands."""
 _PART = 0.4
 """Share of another scene's parts that such a prompt names."""

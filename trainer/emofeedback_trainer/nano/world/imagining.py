@@ -33,9 +33,7 @@ def imagined_scene(target: AffectPoint, subject: str, place: str, variation: int
 
 
 @cache
-def _family(
-    subject: str, place: str, variation: int
-) -> tuple[list[Scene], NDArray[np.float64], NDArray[np.float64]]:
+def _family(subject: str, place: str, variation: int) -> tuple[list[Scene], NDArray[np.float64], NDArray[np.float64]]:
     """Scenes, their points [N, 2] and summed absolute effects [N]."""
     rng = np.random.default_rng(_FIRST_SEED + variation)
     scenes = [sample_scene(rng, subject=subject, place=place, layout=0) for _ in range(_FAMILY)]
