@@ -85,6 +85,9 @@ class JudgeSettings:
     """Hub id or folder of a Qwen2.5-VL model."""
     engine: Literal["transformers", "vllm"]
     """Library that runs the model."""
+    reasoner: Literal["", "cpu", "cuda"] = ""
+    """What a second copy of the model, by transformers, runs on beside vLLM, which keeps a model's states to itself:
+    `Reason` is answered by it, once a prompt. Empty: none, and `Reason` fails its precondition."""
     scorer: Text
     """Hub id or folder of a CLIP-format model (PickScore is one)."""
     scorer_processor: Text
@@ -105,6 +108,12 @@ class JudgeSettings:
     """GiB of GPU memory that are asked for before anything heavy starts; 0 asks for nothing."""
     calibrations: str = ""
     """fsspec URI of the store of personal calibrations (`judge.calibration_store`); empty: none."""
+
+    @model_validator(mode="after")
+    def _one_reasoner(self) -> Self:
+        if self.reasoner and self.engine != "vllm":
+            raise inconsistent("reasoner", f"is {self.reasoner}, it must be empty: judge.engine has the states itself")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
