@@ -43,6 +43,7 @@ from emofeedback.generator.policies import Policies
 from emofeedback.generator.preflight import preflight
 from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
 from emofeedback.generator.slots import Call, Event, Slot, finished, group_started
+from emofeedback.manifests import Signer
 from emofeedback.observability.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.vocabulary import Vocabulary
@@ -73,6 +74,7 @@ class LocalGenerator:
             settings.policies, models.transformer, models.info, default=settings.policy, blocks=models.blocks
         )
         self._vocabulary = Vocabulary.read(settings.vocabulary)
+        self._signer = Signer(settings.c2pa_certificate, settings.c2pa_key) if settings.c2pa_key else None
         self._budget = StepBudget(settings.image_steps_per_minute)
         self._changed = threading.Condition()
         # Shared with the event loops, under the condition's lock:
@@ -416,6 +418,8 @@ class LocalGenerator:
         try:
             pixels, digest = decoded.picture(place), self._policies.digest(slot.call.policy)
             image = finished(slot, pixels, self._models.info, policy_digest=digest, recipes=self._settings.recipes)
+            if self._signer and isinstance(image, GeneratedImage):
+                image = replace(image, data=self._signer.sign(image.data))
             slot.call.deliver(image)
             IMAGES.record(1, kind=slot.call.kind)
         except Exception as error:
