@@ -255,6 +255,17 @@ def telling_scene(target: AffectPoint, subject: str, place: str) -> Scene:
     return scenes[int(np.argmin(away + _WASTE * waste))]
 
 
+def scene_drawn_near(
+    target: AffectPoint, subject: str, place: str, rng: np.random.Generator, among: tuple[int, int] = (40, 200)
+) -> Scene:
+    """A random scene of this subject and place near the target: the nearest of some that are drawn, how many of them
+    being drawn too. Like `scenes.scene_near`, of scenes that are made once."""
+    scenes, points, _ = _candidates(subject, place)
+    drawn = rng.integers(len(scenes), size=int(rng.integers(*among)))
+    away = np.abs(points[drawn] - np.array([target.valence, target.arousal])).sum(axis=1)
+    return scenes[int(drawn[np.argmin(away)])]
+
+
 @cache
 def _candidates(subject: str, place: str) -> tuple[list[Scene], np.ndarray, np.ndarray]:
     """Scenes to choose from, their points [N, 2] and summed absolute effects [N].

@@ -1,0 +1,186 @@
+"""One training of reasoning tokens in a folder.
+
+config.toml        the effective configuration
+pictures/          what the lessons' source keeps, where it draws any
+training/          the last checkpoint and a line of the curve every tenth step
+judge/             the trained judge, whole: a checkpoint that a profile can name
+result.json        what came of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import Qwen2VLImageProcessorPil
+
+from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.profiles.overrides import to_toml
+from emofeedback.storage.checkpoints import check_device, digest, fetch
+from emofeedback.storage.files import held, write_json, write_whole
+from emofeedback_trainer.core.run_files import CONFIG, RESULT
+from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
+from emofeedback_trainer.latent.collation import Collator
+from emofeedback_trainer.latent.config import LatentConfig
+from emofeedback_trainer.latent.lessons import Lessons
+from emofeedback_trainer.latent.objective import best_of, divergence, reply_losses
+from emofeedback_trainer.latent.sequences import UNLABELED, Batch, Sequences, additive, batch_of, positions
+from emofeedback_trainer.latent.tokens import Learned, control_tokens, export, load_learner, load_tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentResult:
+    """What a training leaves."""
+
+    checkpoint: Path
+    digest: str
+    steps: int
+
+
+class Learner:
+    """The judge that learns, and its losses."""
+
+    def __init__(self, config: LatentConfig, source: Path) -> None:
+        self.config = config
+        self.source = source
+        self.tokenizer = load_tokenizer(source, config.tokens, config.variations)
+        names = control_tokens(config.tokens, config.variations)
+        self.model = load_learner(config.model, source, self.tokenizer, names, config.seed)
+        self.collate = Collator(
+            self.tokenizer,
+            Qwen2VLImageProcessorPil.from_pretrained(source, max_pixels=config.model.max_pixels),
+            reasons=config.tokens,
+            variations=config.variations,
+        )
+        self._known = min(self.tokenizer.convert_tokens_to_ids(names))
+        self._device = torch.device(config.model.device)
+
+    def losses(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The losses of one step, each with its graph; `total` of each kind is what learns."""
+        return {**self._look(lessons, rng), **self._imagine(lessons, rng), **self._keep(lessons, rng)}
+
+    def backward(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, float]:
+        """One step's gradient, kind by kind; what each loss was."""
+        values: dict[str, float] = {}
+        for kind in (self._look, self._imagine, self._keep):
+            with torch.autocast(self._device.type, torch.bfloat16):
+                losses = kind(lessons, rng)
+            torch.autograd.backward(losses.pop("total"))
+            values |= {name: loss.item() for name, loss in losses.items()}
+        return values
+
+    def _look(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
+        config = self.config
+        hidden = rng.random(config.looks) < config.hidden
+        rows = [
+            self.collate.look(lesson, hidden=bool(h))
+            for lesson, h in zip(lessons.looks(config.looks, rng), hidden, strict=True)
+        ]
+        answers, thoughts = self._replies(rows).view(-1, 2).unbind(dim=1)
+        mask = torch.from_numpy(hidden).to(answers.device)
+        return {
+            "total": answers.mean() + config.thought * thoughts.mean(),
+            "look": answers[~mask].mean(),
+            "look_hidden": answers[mask].mean(),
+            "look_thought": thoughts.mean(),
+        }
+
+    def _imagine(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
+        config = self.config
+        rows = [self.collate.imagine(lesson) for lesson in lessons.imaginations(config.imaginations, rng)]
+        answers, thoughts = self._replies(rows).view(len(rows), config.variations, 2).unbind(dim=2)
+        thought = best_of(thoughts, config.best)
+        return {
+            "total": config.thought * (answers.mean() + thought),
+            "imagine": answers.mean(),
+            "imagine_thought": thought,
+            "imagine_mean": thoughts.mean(),
+        }
+
+    def _keep(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
+        rows = [self.collate.known(lesson) for lesson in lessons.known(self.config.known, rng)]
+        batch, logits = self._read(rows)
+        with torch.no_grad(), self.model.disable_adapter():
+            _, reference = self._read(rows)
+        said = self._reply_losses(batch, logits).mean()
+        away = divergence(logits, reference[:, : self._known])
+        return {"total": 0.5 * said + self.config.divergence * away, "known": said, "divergence": away}
+
+    def _replies(self, rows: Sequence[Sequences]) -> Tensor:
+        """The loss of every reply, row by row."""
+        return self._reply_losses(*self._read(rows))
+
+    def _reply_losses(self, batch: Batch, logits: Tensor) -> Tensor:
+        place = batch.labels != UNLABELED
+        parts = (batch.labels, batch.neighbors, batch.shares, batch.replies)
+        labels, neighbors, shares, replies = (part[place].to(logits.device) for part in parts)
+        return reply_losses(logits, labels, neighbors, shares, replies, batch.count)
+
+    def _read(self, rows: Sequence[Sequences]) -> tuple[Batch, Tensor]:
+        """The rows' batch, and the logits of its labelled places."""
+        model = self.model.get_base_model()
+        batch = batch_of(rows, self.config.tokens, self.tokenizer.pad_token_id)
+        seen = self.collate.seen(rows)
+        image_token = model.config.image_token_id
+        placed = positions(model.model, batch, seen[1] if seen else None, image_token)
+        pictures = {}
+        if seen:
+            pictures = {
+                "pixel_values": seen[0].to(self._device, model.dtype),
+                "image_grid_thw": seen[1].to(self._device),
+            }
+        hidden = model.model(
+            input_ids=batch.ids.to(self._device),
+            attention_mask=additive(batch.visible.to(self._device), torch.bfloat16),
+            position_ids=placed.to(self._device),
+            use_cache=False,
+            **pictures,
+        ).last_hidden_state
+        return batch, model.lm_head(hidden[(batch.labels != UNLABELED).to(self._device)])
+
+
+def load_lessons(source: str, folder: Path) -> Lessons:
+    """The configuration's source of lessons."""
+    module, _, name = source.partition(":")
+    made: Lessons = getattr(import_module(module), name)(folder)
+    return made
+
+
+def train(config: LatentConfig, folder: Path) -> LatentResult:
+    """Trains to the end, going on from the folder's checkpoint, and exports."""
+    check_device(config.model.device)
+    source = fetch(config.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        write_whole(folder / CONFIG, to_toml(config).encode())
+        lessons = load_lessons(config.lessons, folder)
+        learner = Learner(config, source)
+        learned = Learned(learner.model)
+        optimizer = torch.optim.AdamW(
+            learned.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        state = TrainingState(
+            folder / "training", {"learned": learned}, {"optimizer": optimizer}, ema_decay=config.ema_decay
+        )
+        for step in range(state.resume(), config.steps):
+            set_rates([optimizer], cosine(step, config.steps, peak=1.0, floor=0.03, warmup=config.warmup))
+            optimizer.zero_grad()
+            losses = learner.backward(lessons, np.random.default_rng((config.seed, step)))
+            nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
+            optimizer.step()
+            state.average()
+            if step % 10 == 0:
+                state.log(**{name: round(value, 4) for name, value in losses.items()})
+            if step % config.save_every == config.save_every - 1 or step == config.steps - 1:
+                state.save()
+        learned.load_state_dict(state.ema["learned"])
+        export(learner.model, learner.tokenizer, source, folder / "judge")
+        result = LatentResult(checkpoint=folder / "judge", digest=digest(folder / "judge"), steps=config.steps)
+        write_json(folder / RESULT, {"digest": result.digest, "steps": result.steps})
+        return result
