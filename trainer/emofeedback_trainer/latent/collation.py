@@ -54,12 +54,13 @@ class Collator:
         """All variations of one imagination: of each the target read back, then the thought."""
         groups: list[tuple[int, ...]] = []
         branches: list[Branch] = []
-        for variation in range(self._variations):
+        ways = lesson.ways if len(lesson.ways) > 1 else lesson.ways * self._variations
+        for variation, way in zip(range(self._variations), ways, strict=True):
             asked = imagine_conversation(lesson.imagination, self._reasons, variation)
             trunk, group, opening = self._cut(self._encoded(asked, ())[0], before=1)
             groups.append(group)
-            branches.append(self._rated(lesson.rating, opening, group=variation, hidden=True))
-            branches.append(self._thought(lesson.thought, opening, group=variation))
+            branches.append(self._rated(way.rating, opening, group=variation, hidden=True))
+            branches.append(self._thought(way.thought, opening, group=variation))
         return Sequences(trunk=trunk, groups=tuple(groups), branches=tuple(branches))
 
     def known(self, lesson: Known) -> Sequences:
@@ -67,7 +68,8 @@ class Collator:
         ids, pictures = self._encoded(lesson.conversation, lesson.pictures)
         reply = self._reply(lesson.reply)
         neighbors = self._neighbors(reply, lesson.rating) if lesson.rating else {}
-        branch = Branch(opening=ids[-1:], reply=reply, neighbors=neighbors)
+        held = len(reply) if lesson.held is None else len(self._tokenizer(lesson.held)["input_ids"])
+        branch = Branch(opening=ids[-1:], reply=reply, neighbors=neighbors, held=held)
         return Sequences(trunk=ids[:-1], branches=(branch,), pictures=pictures)
 
     def seen(self, rows: Sequence[Sequences]) -> tuple[Tensor, Tensor] | None:

@@ -38,14 +38,21 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Way:
+    """One of the pictures that an imagination might be."""
+
+    rating: Rating
+    """The target's numbers, the picture's emotion."""
+    thought: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Imagine:
-    """A picture that isn't there yet, and one of those that it might be."""
+    """A picture that isn't there yet."""
 
     imagination: Imagination
-    rating: Rating
-    """The target's."""
-    thought: str
-    """Of one picture of the prompt that feels like the target; another one each time the same is asked."""
+    ways: tuple[Way, ...]
+    """One for each variation; or a single one, where nobody knows which of the variations it should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +65,8 @@ class Known:
     reply: str
     rating: Rating | None = None
     """Where the reply is a short one."""
+    held: str | None = None
+    """How the reply begins, as far as the judge that the run begins with is a model for it; None: all of it."""
 
 
 class Lessons(Protocol):

@@ -93,14 +93,15 @@ class Learner:
 
     def _imagine(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
         config = self.config
-        rows = [self.collate.imagine(lesson) for lesson in lessons.imaginations(config.imaginations, rng)]
+        drawn = lessons.imaginations(config.imaginations, rng)
+        rows = [self.collate.imagine(lesson) for lesson in drawn]
         answers, thoughts = self._replies(rows).view(len(rows), config.variations, 2).unbind(dim=2)
-        thought = best_of(thoughts, config.best)
+        told = all(len(lesson.ways) == config.variations for lesson in drawn)
+        thought = thoughts.mean() if told else best_of(thoughts, config.best)
         return {
             "total": config.thought * (answers.mean() + thought),
             "imagine": answers.mean(),
             "imagine_thought": thought,
-            "imagine_mean": thoughts.mean(),
         }
 
     def _keep(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -109,7 +110,8 @@ class Learner:
         with torch.no_grad(), self.model.disable_adapter():
             _, reference = self._read(rows)
         said = self._reply_losses(batch, logits).mean()
-        away = divergence(logits, reference[:, : self._known])
+        held = batch.held[batch.labels != UNLABELED].to(logits.device)
+        away = divergence(logits[held], reference[held][:, : self._known])
         return {"total": 0.5 * said + self.config.divergence * away, "known": said, "divergence": away}
 
     def _replies(self, rows: Sequence[Sequences]) -> Tensor:
@@ -145,10 +147,10 @@ class Learner:
         return batch, model.lm_head(hidden[(batch.labels != UNLABELED).to(self._device)])
 
 
-def load_lessons(source: str, folder: Path) -> Lessons:
+def load_lessons(config: LatentConfig, folder: Path) -> Lessons:
     """The configuration's source of lessons."""
-    module, _, name = source.partition(":")
-    made: Lessons = getattr(import_module(module), name)(folder)
+    module, _, name = config.lessons.partition(":")
+    made: Lessons = getattr(import_module(module), name)(folder, config.variations)
     return made
 
 
@@ -159,7 +161,7 @@ def train(config: LatentConfig, folder: Path) -> LatentResult:
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         write_whole(folder / CONFIG, to_toml(config).encode())
-        lessons = load_lessons(config.lessons, folder)
+        lessons = load_lessons(config, folder)
         learner = Learner(config, source)
         learned = Learned(learner.model)
         optimizer = torch.optim.AdamW(

@@ -40,6 +40,8 @@ class Branch:
     """True where it sees nothing but the reasoning tokens of its group."""
     neighbors: Mapping[int, tuple[int, float]] = field(default_factory=dict)
     """By place in the reply: the token of the other whole number next to a rating, and its share in [0, 1]."""
+    held: int = 0
+    """So many tokens of the reply, from its first, must not move away from the starting judge's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ class Sequences:
     pictures: tuple[Image, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Batch:
     """Rows of sequences as tensors, padded on the right."""
 
@@ -74,10 +76,10 @@ class Batch:
     """float32 [B, L]: the neighbor's share of the label."""
     replies: Tensor
     """int64 [B, L]: number of the reply that a label belongs to, counted over the batch row by row."""
+    held: Tensor
+    """bool [B, L]: labels that must not move away from the starting judge's."""
     count: int
     """Replies in the batch."""
-    states: Tensor
-    """bool [B, L]: the places of the reasoning tokens, in order."""
 
 
 def visibility(row: Sequences, reasons: int) -> NDArray[np.bool_]:
@@ -123,7 +125,7 @@ def batch_of(rows: Sequence[Sequences], reasons: int, pad: int) -> Batch:
     offsets, neighbors, replies = (np.zeros(size, np.int64) for _ in range(3))
     labels = np.full(size, UNLABELED)
     shares = np.zeros(size, np.float32)
-    states = np.zeros(size, bool)
+    held = np.zeros(size, bool)
     # a place without anything to see would have no finite softmax
     visible = np.broadcast_to(np.eye(size[1], dtype=bool), (len(rows), size[1], size[1])).copy()
     count = 0
@@ -135,7 +137,6 @@ def batch_of(rows: Sequence[Sequences], reasons: int, pad: int) -> Batch:
             end = at + len(group)
             ids[b, at:end] = group
             offsets[b, at:end] = np.arange(1, len(group) + 1)
-            states[b, end - reasons : end] = True
             at = end
         for branch in row.branches:
             start = at + len(branch.opening)
@@ -145,14 +146,24 @@ def batch_of(rows: Sequence[Sequences], reasons: int, pad: int) -> Batch:
             offsets[b, at:end] = before + np.arange(1, end - at + 1)
             labels[b, start - 1 : end - 1] = branch.reply
             replies[b, start - 1 : end - 1] = count
+            held[b, start - 1 : start - 1 + branch.held] = True
             for place, (neighbor, share) in branch.neighbors.items():
                 neighbors[b, start - 1 + place], shares[b, start - 1 + place] = neighbor, share
             count += 1
             at = end
     trunks = torch.tensor([len(row.trunk) for row in rows])
-    arrays = (torch.from_numpy(a) for a in (ids, offsets, visible, labels, neighbors, shares, replies, states))
-    i, o, v, la, n, s, r, st = arrays
-    return Batch(i, trunks, o, v, la, n, s, r, count, st)
+    return Batch(
+        ids=torch.from_numpy(ids),
+        trunks=trunks,
+        offsets=torch.from_numpy(offsets),
+        visible=torch.from_numpy(visible),
+        labels=torch.from_numpy(labels),
+        neighbors=torch.from_numpy(neighbors),
+        shares=torch.from_numpy(shares),
+        replies=torch.from_numpy(replies),
+        held=torch.from_numpy(held),
+        count=count,
+    )
 
 
 def positions(model: Any, batch: Batch, grids: Tensor | None, image_token: int) -> Tensor:

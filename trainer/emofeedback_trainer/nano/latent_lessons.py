@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from PIL import Image
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.reasoning import Imagination
-from emofeedback_trainer.latent.lessons import Imagine, Known, Look, Rating
+from emofeedback_trainer.latent.lessons import Imagine, Known, Look, Rating, Way
 from emofeedback_trainer.nano.models.judge import KINDS
 from emofeedback_trainer.nano.world.album import WORN, mirrored, pictures
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
 from emofeedback_trainer.nano.world.contrasts import mentioned
 from emofeedback_trainer.nano.world.invention import invented_prompt
-from emofeedback_trainer.nano.world.language import Album, Lesson, core, depiction, rating_lesson, scene_drawn_near
+from emofeedback_trainer.nano.world.language import Album, Lesson, core, depiction, imagined_scene, rating_lesson
 from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.scenes import OBJECTS, Scene, affect, emotion
 
@@ -37,9 +38,11 @@ class WorldLessons:
 
     Args:
         folder: keeps their pictures.
+        ways: how many different scenes an imagination has.
     """
 
-    def __init__(self, folder: Path, count: int = PICTURES) -> None:
+    def __init__(self, folder: Path, ways: int, count: int = PICTURES) -> None:
+        self._ways = ways
         self._pixels: NDArray[np.uint8] = pictures(folder, "latent", count, worn=WORN)
         self._album = Album([scene_at("latent", index) for index in range(count)])
         self._index = {scene: index for index, scene in enumerate(self._album.scenes)}
@@ -66,6 +69,7 @@ class WorldLessons:
                 conversation=lesson.conversation,
                 reply=lesson.reply,
                 rating=_rating(lesson) if lesson.point else None,
+                held=_without_emotion(lesson.reply),
             )
             for lesson in chosen
         ]
@@ -78,25 +82,26 @@ class WorldLessons:
 
     def _imagine(self, rng: np.random.Generator) -> Imagine:
         scene = self._album.any(rng)
-        target = affect(scene) if rng.random() < _OWN_POINT else AffectPoint(*rng.uniform(SCALE_MIN, SCALE_MAX, 2))
+        target = affect(scene) if rng.random() < _OWN_POINT else AffectPoint(*map(float, rng.uniform(SCALE_MIN, SCALE_MAX, 2)))
         digits = 0 if rng.random() < _WHOLE else 1
         target = AffectPoint(round(target.valence, digits), round(target.arousal, digits))
         subject, prompt = scene.subject, ""
         if rng.random() < _UNKNOWN:
             subject = OBJECTS[int(rng.integers(len(OBJECTS)))]
             prompt = invented_prompt(rng, "house")
-        near = scene_drawn_near(target, subject, scene.place, rng)
-        said = thought(_OUTSIDE if prompt else core(scene), near)
+        kept = _OUTSIDE if prompt else core(scene)
         return Imagine(
             imagination=Imagination(prompt=prompt or _prompt(scene, rng), target=target),
-            rating=_rating_of(target, near, rng),
-            thought=said,
+            ways=tuple(
+                Way(rating=_rating_of(target, one, rng), thought=thought(kept, one))
+                for one in (imagined_scene(target, subject, scene.place, way) for way in range(self._ways))
+            ),
         )
 
 
-def lessons(folder: Path) -> WorldLessons:
+def lessons(folder: Path, ways: int) -> WorldLessons:
     """The nano world as a source of lessons; pictures are drawn into `folder` the first time."""
-    return WorldLessons(folder / "pictures")
+    return WorldLessons(folder / "pictures", ways)
 
 
 def thought(kept: str, scene: Scene) -> str:
@@ -111,6 +116,13 @@ def _prompt(scene: Scene, rng: np.random.Generator) -> str:
     if draw < _REWRITTEN:
         return depiction(core(scene), scene)
     return emotional_caption(mentioned(scene, rng), rng)
+
+
+def _without_emotion(reply: str) -> str | None:
+    """A reply up to the emotion that it names, None where it names none: the world's table of emotions is newer than
+    the judge that the training begins with."""
+    start = re.search(r"(?<=\d) (?=[a-z]+$)|(?<=\"emotion\": \")", reply)
+    return reply[: start.start()] if start else None
 
 
 def _rating_of(point: AffectPoint, scene: Scene, rng: np.random.Generator) -> Rating:
