@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.domain.assessment import Conversation
+from emofeedback.domain.reasoning import Imagination
 from emofeedback.judge.engines.base import chat, encode
 from emofeedback.judge.prompts import imagine_conversation, look_conversation, reason_token
 from emofeedback_trainer.latent.lessons import Imagine, Known, Look, Rating
@@ -37,7 +37,8 @@ class Collator:
         self._image_token: int = tokenizer.convert_tokens_to_ids("<|image_pad|>")
         self._first: int = tokenizer.convert_tokens_to_ids(reason_token(0))
         scale = range(int(SCALE_MIN), int(SCALE_MAX) + 1)
-        self._digits: list[int] = tokenizer.convert_tokens_to_ids([str(number) for number in scale])
+        self.digits: list[int] = tokenizer.convert_tokens_to_ids([str(number) for number in scale])
+        self.emotions: list[int] = [tokenizer(f" {emotion}")["input_ids"][0] for emotion in Emotion]
         self._think: list[int] = tokenizer(_THINK)["input_ids"]
 
     def look(self, lesson: Look, *, hidden: bool) -> Sequences:
@@ -72,12 +73,27 @@ class Collator:
         branch = Branch(opening=ids[-1:], reply=reply, neighbors=neighbors, held=held)
         return Sequences(trunk=ids[:-1], branches=(branch,), pictures=pictures)
 
-    def seen(self, rows: Sequence[Sequences]) -> tuple[Tensor, Tensor] | None:
-        """The pictures of the rows as the vision tower takes them, patches and grids; None where there are none."""
-        pictures = [picture for row in rows for picture in row.pictures]
+    def asked_to_look(self, picture: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The question up to the last reasoning token, and the opening of the reply."""
+        ids, _ = self._encoded(look_conversation(_NO_PICTURE, self._reasons), (picture,))
+        trunk, group, opening = self._cut(ids, before=0)
+        return trunk + group, opening
+
+    def asked_to_imagine(self, imagination: Imagination, variation: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """As `asked_to_look`."""
+        ids, _ = self._encoded(imagine_conversation(imagination, self._reasons, variation), ())
+        trunk, group, opening = self._cut(ids, before=1)
+        return trunk + group, opening
+
+    def thinking(self, opening: tuple[int, ...]) -> tuple[int, ...]:
+        """The opening of a reply that is a thought."""
+        return (*opening, *self._think)
+
+    def seen(self, pictures: Sequence[Image]) -> tuple[Tensor, Tensor] | None:
+        """Pictures as the vision tower takes them, patches and grids; None where there are none."""
         if not pictures:
             return None
-        made = self._processor(images=pictures, return_tensors="pt")
+        made = self._processor(images=list(pictures), return_tensors="pt")
         return made["pixel_values"], made["image_grid_thw"]
 
     def _encoded(
@@ -98,27 +114,33 @@ class Collator:
 
     def _rated(self, rating: Rating, opening: tuple[int, ...], *, group: int, hidden: bool) -> Branch:
         reply = self._reply(rating.reply)
-        neighbors = self._neighbors(reply, rating)
-        return Branch(opening=opening, reply=reply, group=group, hidden=hidden, neighbors=neighbors)
+        places = self._places(reply)
+        return Branch(
+            opening=opening,
+            reply=reply,
+            group=group,
+            hidden=hidden,
+            neighbors=self._neighbors(reply, rating),
+            scored=(*places, next(place for place, token in enumerate(reply) if token in self.emotions)),
+        )
 
     def _thought(self, text: str, opening: tuple[int, ...], *, group: int) -> Branch:
-        return Branch(opening=(*opening, *self._think), reply=self._reply(text), group=group, hidden=True)
+        return Branch(opening=self.thinking(opening), reply=self._reply(text), group=group, hidden=True)
 
     def _reply(self, text: str) -> tuple[int, ...]:
         return (*self._tokenizer(text)["input_ids"], self._tokenizer.eos_token_id)
 
+    def _places(self, reply: tuple[int, ...]) -> tuple[int, int]:
+        """Where a short reply has its numbers."""
+        valence, arousal, *_ = (place for place, token in enumerate(reply) if token in self.digits)
+        return valence, arousal
+
     def _neighbors(self, reply: tuple[int, ...], rating: Rating) -> dict[int, tuple[int, float]]:
-        """Of the first two numbers of a short reply."""
-        places = [place for place, token in enumerate(reply) if token in self._digits][:2]
+        """Of both numbers of a short reply."""
         found: dict[int, tuple[int, float]] = {}
-        for place, true in zip(places, (rating.point.valence, rating.point.arousal), strict=True):
-            written = SCALE_MIN + self._digits.index(reply[place])
+        for place, true in zip(self._places(reply), (rating.point.valence, rating.point.arousal), strict=True):
+            written = SCALE_MIN + self.digits.index(reply[place])
             if true != written:
                 other = int(written - SCALE_MIN) + (1 if true > written else -1)
-                found[place] = (self._digits[other], abs(true - written))
+                found[place] = (self.digits[other], abs(true - written))
         return found
-
-
-def grids_of(seen: tuple[Tensor, Tensor] | None) -> Tensor:
-    """The grids of pictures that may be none, [pictures, 3]."""
-    return seen[1] if seen else torch.empty(0, 3, dtype=torch.long)

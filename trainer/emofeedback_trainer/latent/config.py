@@ -48,6 +48,9 @@ class LatentConfig:
     """Weight of the variation whose text fits best."""
     divergence: NotNegative = 1.0
     """Weight of the divergence from the judge that the run began with, on known replies."""
+    reward: NotNegative = 0.0
+    """Weight of the reward that a look's answer may expect, summed over its distribution (`objective.expected_reward`);
+    for a stage of its own, that begins with a judge whose tokens are trained. 0.5 to begin with."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the averaged weights, per step; the average is what is exported."""
     save_every: Count = 50

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from PIL.Image import Image
 
-from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Conversation
 from emofeedback.domain.reasoning import Imagination
 
@@ -26,6 +26,11 @@ class Rating:
     """`<V> <A> <emotion>`, whole numbers next to the point's."""
     point: AffectPoint
     """Where it truly lies, between the whole numbers that a reply can write."""
+
+    @property
+    def emotion(self) -> Emotion:
+        """The emotion that the reply names."""
+        return Emotion(self.reply.split()[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, Emotion
+from emofeedback_trainer.data.eemodb.ekman import affect_distance
+from emofeedback_trainer.judge.eemo_rewards import similarity_rewards
+
+EMOTIONS = tuple(Emotion)
+"""The order of the eight in a distribution."""
 
 
 def reply_losses(
@@ -53,3 +63,40 @@ def divergence(logits: Tensor, reference: Tensor) -> Tensor:
     known = F.log_softmax(logits.float(), dim=-1)[:, : reference.shape[1]]
     log_p = F.log_softmax(reference.float(), dim=-1)
     return (log_p.exp() * (log_p - known)).sum(dim=-1).mean()
+
+
+def expected_reward(valence: Tensor, arousal: Tensor, emotion: Tensor, points: Tensor, felt: Tensor) -> Tensor:
+    """The reward of N short replies, summed over what they may say instead of sampled; in [0, 1], shape [N].
+
+    Half of it is the hybrid reward of the expected valence and arousal, which is what the service reads: a reward of
+    sampled digits would teach a judge to write what it believes most, and make its digits too sure. The other half is
+    the likeness of the emotions to the true one, weighted by their probabilities.
+
+    Args:
+        valence: probabilities of the ratings 1 to 9, [N, 9].
+        arousal: likewise.
+        emotion: probabilities of `EMOTIONS`, [N, 8].
+        points: true valence and arousal, [N, 2].
+        felt: index of the true emotion, int64 [N].
+    """
+    scale = torch.arange(SCALE_MIN, SCALE_MAX + 1, device=valence.device)
+    near = [_hybrid(shares @ scale - points[:, axis]) for axis, shares in enumerate((valence, arousal))]
+    alike = torch.tensor(_likeness(), dtype=emotion.dtype, device=emotion.device)[felt]
+    return 0.25 * (near[0] + near[1]) + 0.5 * (alike * emotion).sum(dim=1)
+
+
+def _hybrid(errors: Tensor, far: float = 0.5, width: float = 0.1) -> Tensor:
+    """`hybrid_reward` of many errors, with a gradient."""
+    away = errors.abs() / (SCALE_MAX - SCALE_MIN)
+    return far * (1 - away) + (1 - far) * torch.exp(-(away**2) / (2 * width**2))
+
+
+@cache
+def _likeness() -> list[list[float]]:
+    """What each emotion earns where another is true: EEmo-Logic's rewards of Mikels' eight, whose words are taken to be
+    as alike as what they name."""
+    named = [LEXICON[emotion] for emotion in EMOTIONS]
+    anchors = np.array([(one.point.valence, one.point.arousal, one.dominance_mean) for one in named])
+    away = affect_distance(anchors[:, None], anchors[None])
+    rewards: list[list[float]] = similarity_rewards(anchors, 1 - away / away.max()).tolist()
+    return rewards

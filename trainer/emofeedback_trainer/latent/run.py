@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2VLImageProcessorPil
 
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
 from emofeedback.profiles.overrides import to_toml
 from emofeedback.storage.checkpoints import check_device, digest, fetch
@@ -28,9 +29,10 @@ from emofeedback_trainer.core.run_files import CONFIG, RESULT
 from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
 from emofeedback_trainer.latent.collation import Collator
 from emofeedback_trainer.latent.config import LatentConfig
-from emofeedback_trainer.latent.lessons import Lessons
-from emofeedback_trainer.latent.objective import best_of, divergence, reply_losses
-from emofeedback_trainer.latent.sequences import UNLABELED, Batch, Sequences, additive, batch_of, positions
+from emofeedback_trainer.latent.lessons import Lessons, Look
+from emofeedback_trainer.latent.objective import EMOTIONS, best_of, divergence, expected_reward, reply_losses
+from emofeedback_trainer.latent.samples import SampleLessons
+from emofeedback_trainer.latent.sequences import UNLABELED, Batch, Scored, Sequences, additive, batch_of, positions
 from emofeedback_trainer.latent.tokens import Learned, control_tokens, export, load_learner, load_tokenizer
 
 
@@ -49,21 +51,20 @@ class Learner:
     def __init__(self, config: LatentConfig, source: Path) -> None:
         self.config = config
         self.source = source
-        self.tokenizer = load_tokenizer(source, config.tokens, config.variations)
         names = control_tokens(config.tokens, config.variations)
-        self.model = load_learner(config.model, source, self.tokenizer, names, config.seed)
+        self.tokenizer, new = load_tokenizer(source, names)
+        own = self.tokenizer.convert_tokens_to_ids(names)
+        if config.reward and new:
+            raise InvalidRequest.of("reward", f"needs a judge that has learned the tokens, {source} hasn't; set it to 0")
+        self.model = load_learner(config.model, source, own, new, config.seed)
         self.collate = Collator(
             self.tokenizer,
             Qwen2VLImageProcessorPil.from_pretrained(source, max_pixels=config.model.max_pixels),
             reasons=config.tokens,
             variations=config.variations,
         )
-        self._known = min(self.tokenizer.convert_tokens_to_ids(names))
+        self._known = min(own)
         self._device = torch.device(config.model.device)
-
-    def losses(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
-        """The losses of one step, each with its graph; `total` of each kind is what learns."""
-        return {**self._look(lessons, rng), **self._imagine(lessons, rng), **self._keep(lessons, rng)}
 
     def backward(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, float]:
         """One step's gradient, kind by kind; what each loss was."""
@@ -78,14 +79,14 @@ class Learner:
     def _look(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
         config = self.config
         hidden = rng.random(config.looks) < config.hidden
-        rows = [
-            self.collate.look(lesson, hidden=bool(h))
-            for lesson, h in zip(lessons.looks(config.looks, rng), hidden, strict=True)
-        ]
-        answers, thoughts = self._replies(rows).view(-1, 2).unbind(dim=1)
+        drawn = lessons.looks(config.looks, rng)
+        rows = [self.collate.look(lesson, hidden=bool(h)) for lesson, h in zip(drawn, hidden, strict=True)]
+        batch, logits = self.read(rows)
+        answers, thoughts = self._reply_losses(batch, logits).view(-1, 2).unbind(dim=1)
         mask = torch.from_numpy(hidden).to(answers.device)
+        total = answers.mean() + config.thought * thoughts.mean()
         return {
-            "total": answers.mean() + config.thought * thoughts.mean(),
+            "total": total + config.reward * (1 - self._reward(batch, logits, drawn)) if config.reward else total,
             "look": answers[~mask].mean(),
             "look_hidden": answers[mask].mean(),
             "look_thought": thoughts.mean(),
@@ -106,17 +107,31 @@ class Learner:
 
     def _keep(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
         rows = [self.collate.known(lesson) for lesson in lessons.known(self.config.known, rng)]
-        batch, logits = self._read(rows)
+        batch, logits = self.read(rows)
         with torch.no_grad(), self.model.disable_adapter():
-            _, reference = self._read(rows)
+            _, reference = self.read(rows)
         said = self._reply_losses(batch, logits).mean()
         held = batch.held[batch.labels != UNLABELED].to(logits.device)
         away = divergence(logits[held], reference[held][:, : self._known])
         return {"total": 0.5 * said + self.config.divergence * away, "known": said, "divergence": away}
 
+    def _reward(self, batch: Batch, logits: Tensor, lessons: Sequence[Look]) -> Tensor:
+        """The mean reward that the answers may expect."""
+        scored = batch.scored[batch.labels != UNLABELED].to(logits.device)
+        digits, words = self.collate.digits, self.collate.emotions
+        points = torch.tensor([[one.rating.point.valence, one.rating.point.arousal] for one in lessons])
+        felt = torch.tensor([EMOTIONS.index(one.rating.emotion) for one in lessons])
+        return expected_reward(
+            logits[scored == Scored.VALENCE][:, digits].float().softmax(dim=-1),
+            logits[scored == Scored.AROUSAL][:, digits].float().softmax(dim=-1),
+            logits[scored == Scored.EMOTION][:, words].float().softmax(dim=-1),
+            points.to(logits.device),
+            felt.to(logits.device),
+        ).mean()
+
     def _replies(self, rows: Sequence[Sequences]) -> Tensor:
         """The loss of every reply, row by row."""
-        return self._reply_losses(*self._read(rows))
+        return self._reply_losses(*self.read(rows))
 
     def _reply_losses(self, batch: Batch, logits: Tensor) -> Tensor:
         place = batch.labels != UNLABELED
@@ -124,11 +139,11 @@ class Learner:
         labels, neighbors, shares, replies = (part[place].to(logits.device) for part in parts)
         return reply_losses(logits, labels, neighbors, shares, replies, batch.count)
 
-    def _read(self, rows: Sequence[Sequences]) -> tuple[Batch, Tensor]:
+    def read(self, rows: Sequence[Sequences]) -> tuple[Batch, Tensor]:
         """The rows' batch, and the logits of its labelled places."""
         model = self.model.get_base_model()
         batch = batch_of(rows, self.config.tokens, self.tokenizer.pad_token_id)
-        seen = self.collate.seen(rows)
+        seen = self.collate.seen([picture for row in rows for picture in row.pictures])
         image_token = model.config.image_token_id
         placed = positions(model.model, batch, seen[1] if seen else None, image_token)
         pictures = {}
@@ -148,9 +163,22 @@ class Learner:
 
 
 def load_lessons(config: LatentConfig, folder: Path) -> Lessons:
-    """The configuration's source of lessons."""
-    module, _, name = config.lessons.partition(":")
-    made: Lessons = getattr(import_module(module), name)(folder, config.variations)
+    """The configuration's source of lessons.
+
+    Args:
+        folder: where the source may keep what it draws.
+
+    Raises:
+        InvalidRequest: there is no such source, or it has no lessons.
+    """
+    module, dotted, name = config.lessons.partition(":")
+    if not dotted or "/" in module:
+        return SampleLessons(Path(config.lessons))
+    try:
+        source = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InvalidRequest.of("lessons", f"{config.lessons!r} can't be imported: {error}") from error
+    made: Lessons = source(folder, config.variations)
     return made
 
 

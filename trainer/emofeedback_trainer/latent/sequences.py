@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ from PIL.Image import Image
 from torch import Tensor
 
 UNLABELED = -100
+
+
+class Scored(IntEnum):
+    """What a place of a short reply says."""
+
+    VALENCE = 1
+    AROUSAL = 2
+    EMOTION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,8 @@ class Branch:
     """True where it sees nothing but the reasoning tokens of its group."""
     neighbors: Mapping[int, tuple[int, float]] = field(default_factory=dict)
     """By place in the reply: the token of the other whole number next to a rating, and its share in [0, 1]."""
+    scored: tuple[int, int, int] | None = None
+    """Of a short reply: the places of valence, arousal and the emotion's first token."""
     held: int = 0
     """So many tokens of the reply, from its first, must not move away from the starting judge's."""
 
@@ -76,6 +87,8 @@ class Batch:
     """float32 [B, L]: the neighbor's share of the label."""
     replies: Tensor
     """int64 [B, L]: number of the reply that a label belongs to, counted over the batch row by row."""
+    scored: Tensor
+    """int64 [B, L]: what comes next in a short reply, a `Scored`, else 0."""
     held: Tensor
     """bool [B, L]: labels that must not move away from the starting judge's."""
     count: int
@@ -122,7 +135,7 @@ def batch_of(rows: Sequence[Sequences], reasons: int, pad: int) -> Batch:
     masks = [visibility(row, reasons) for row in rows]
     size = (len(rows), max(map(len, masks)))
     ids = np.full(size, pad)
-    offsets, neighbors, replies = (np.zeros(size, np.int64) for _ in range(3))
+    offsets, neighbors, replies, scored = (np.zeros(size, np.int64) for _ in range(4))
     labels = np.full(size, UNLABELED)
     shares = np.zeros(size, np.float32)
     held = np.zeros(size, bool)
@@ -149,6 +162,8 @@ def batch_of(rows: Sequence[Sequences], reasons: int, pad: int) -> Batch:
             held[b, start - 1 : start - 1 + branch.held] = True
             for place, (neighbor, share) in branch.neighbors.items():
                 neighbors[b, start - 1 + place], shares[b, start - 1 + place] = neighbor, share
+            for what, place in zip(Scored, branch.scored or (), strict=False):
+                scored[b, start - 1 + place] = what
             count += 1
             at = end
     trunks = torch.tensor([len(row.trunk) for row in rows])
@@ -161,6 +176,7 @@ def batch_of(rows: Sequence[Sequences], reasons: int, pad: int) -> Batch:
         neighbors=torch.from_numpy(neighbors),
         shares=torch.from_numpy(shares),
         replies=torch.from_numpy(replies),
+        scored=torch.from_numpy(scored),
         held=torch.from_numpy(held),
         count=count,
     )

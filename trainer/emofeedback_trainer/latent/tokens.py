@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +26,28 @@ def control_tokens(reasons: int, variations: int) -> list[str]:
     return [*map(reason_token, range(reasons)), *map(variation_token, range(variations))]
 
 
-def load_tokenizer(folder: Path, reasons: int, variations: int) -> Any:
-    """A checkpoint's tokenizer that knows the reasoning and variation tokens, which may be new to it."""
+def load_tokenizer(folder: Path, names: Sequence[str]) -> tuple[Any, list[int]]:
+    """A checkpoint's tokenizer that knows the names, and the ids of those that are new to it."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    names = control_tokens(reasons, variations)
+    known = tokenizer.get_added_vocab()
     tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in names])
-    return tokenizer
+    return tokenizer, tokenizer.convert_tokens_to_ids([name for name in names if name not in known])
 
 
-def load_learner(config: ModelConfig, folder: Path, tokenizer: Any, names: list[str], seed: int) -> Any:
-    """The checkpoint with an adapter on its layers, of whose embedding only the rows of `names` learn.
+def load_learner(config: ModelConfig, folder: Path, own: list[int], new: list[int], seed: int) -> Any:
+    """The checkpoint with an adapter on its layers.
 
-    A row that is new begins near the mean of the others, with their spread: far enough apart to become different.
+    Args:
+        own: the rows of its embedding that learn.
+        new: those of them that begin near the mean of the others, with their spread: far enough apart to become
+            different.
+        seed: of the adapter and of the new rows.
     """
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
         folder, dtype=getattr(torch, config.dtype), use_safetensors=True
     )
     if config.device == "cpu":
         model.set_attn_implementation("eager")  # twice as fast backward as the fused kernel, at a judge's lengths
-    own = tokenizer.convert_tokens_to_ids(names)
     rows = model.get_input_embeddings().weight
     known = rows.detach().clone()
     if max(own) >= len(rows):  # a checkpoint with rows to spare keeps its shape
@@ -51,8 +55,8 @@ def load_learner(config: ModelConfig, folder: Path, tokenizer: Any, names: list[
         rows = model.get_input_embeddings().weight
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        spread = torch.randn((len(own), known.shape[1]), generator=noise) * known.float().std(dim=0)
-        rows[own] = (known.float().mean(dim=0) + spread).to(rows.dtype)
+        spread = torch.randn((len(new), known.shape[1]), generator=noise) * known.float().std(dim=0)
+        rows[new] = (known.float().mean(dim=0) + spread).to(rows.dtype)
     torch.manual_seed(seed)
     adapter = LoraConfig(
         r=config.rank,
