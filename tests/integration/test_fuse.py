@@ -92,6 +92,7 @@ lessons = {json.dumps(str(folder / "lessons.jsonl"))}
 steps = 2
 teacher_steps = 2
 count = 30
+painted = 20
 word_updates = 40
 updates = 60
 batch = 8

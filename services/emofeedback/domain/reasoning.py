@@ -19,17 +19,19 @@ Reasoning = Literal["none", "latent", "aloud"]
 """How a judge reasons before it rates: not at all, in its reasoning tokens, in words."""
 
 
-def reasoning_of(asked: bool | Reasoning) -> Reasoning:
-    """The way that is meant: True is aloud, False is none.
+def reasoning_of(asked: bool | str) -> Reasoning:
+    """The way that is meant, by its name; True is aloud, False is none.
 
     Raises:
         InvalidRequest: there is no such way.
     """
-    if isinstance(asked, bool):
-        return "aloud" if asked else "none"
-    if asked not in get_args(Reasoning):
-        raise InvalidRequest.of("reasoning", f"is {asked!r}, it must be one of {', '.join(get_args(Reasoning))}")
-    return asked
+    match asked:
+        case bool():
+            return "aloud" if asked else "none"
+        case "none" | "latent" | "aloud":
+            return asked
+        case _:
+            raise InvalidRequest.of("reasoning", f"is {asked!r}, it must be one of {', '.join(get_args(Reasoning))}")
 
 
 @dataclass(frozen=True, kw_only=True)

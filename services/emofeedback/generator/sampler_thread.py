@@ -17,13 +17,14 @@ from itertools import groupby
 
 from emofeedback.domain import tensors
 from emofeedback.domain.errors import EmoFeedbackError, NotFinite, ResourceExhausted, Unavailable
-from emofeedback.domain.generation import GenerationStep
+from emofeedback.domain.generation import GeneratedImage, GenerationStep
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.generator.connector import EmotionRows
 from emofeedback.generator.pipeline import Decoded, Models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.sampler import Recipe, Sample, advance, branch, recipe, start
 from emofeedback.generator.slots import Call, Slot, finished, group_started
+from emofeedback.manifests import Signer
 from emofeedback.observability.metrics import IMAGE_STEPS, IMAGES, POLICY_IN_USE, QUEUE_LENGTH, STEP_SECONDS
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.turns import Pace, Turns
@@ -53,6 +54,7 @@ class SamplerThread:
         self._slots: list[Slot] = []
         self._turns = Turns[Call](settings.max_batch)
         self._pace = Pace()
+        self._signer = Signer(settings.c2pa_certificate, settings.c2pa_key) if settings.c2pa_key else None
         self._seconds_per_image = 1.0
         self._policies_in_use: set[str] = set()
         self._encoders = ThreadPoolExecutor(_PNG_THREADS[settings.device], thread_name_prefix="png")
@@ -283,6 +285,8 @@ class SamplerThread:
         try:
             pixels, digest = decoded.picture(place), self._policies.digest(slot.call.policy)
             image = finished(slot, pixels, self._models.info, policy_digest=digest, recipes=self._settings.recipes)
+            if self._signer and isinstance(image, GeneratedImage):
+                image = replace(image, data=self._signer.sign(image.data))
             slot.call.deliver(image)
             IMAGES.record(1, kind=slot.call.kind)
         except Exception as error:

@@ -52,8 +52,10 @@ class FusionConfig:
     """Places of the states; those of a judge are its own."""
     lessons: str = "emofeedback_trainer.nano.fusion_lessons:lesson"
     """What is learned from: `module:function` that makes lesson number N, or a JSON lines file; see `lessons`."""
-    count: Count = 5000
-    """Lessons, each painted once by the teacher."""
+    count: Count = 6000
+    """Lessons, of whose words the connector learns."""
+    painted: Count = 2000
+    """The first of them, which the teacher paints and the student learns from."""
     look_share: Share = 0.4
     """Share of a lesson's turns that read what the judge sees in its picture, where it has both this and an
     imagination."""
@@ -105,6 +107,8 @@ class FusionConfig:
             raise inconsistent(
                 "teacher_steps", f"is {self.teacher_steps}, it must be a multiple of steps ({self.steps})"
             )
+        if self.painted > self.count:
+            raise inconsistent("painted", f"is {self.painted}, it must be at most count ({self.count})")
         if self.windows > self.steps:
             raise inconsistent("windows", f"is {self.windows}, it must be at most steps ({self.steps})")
         if self.begin_with_it and self.policy == BASE_POLICY:

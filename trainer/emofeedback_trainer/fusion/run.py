@@ -116,7 +116,7 @@ def fuse(
         lessons = [source(number) for number in range(config.count + HELD_OUT)]
         states, judge, variations = _states(config, profile, lessons, folder / "states", load_judge)
         models = load_models(profile.generator)
-        teacher, transformer = _taught(config, profile, models, lessons, folder)
+        teacher, transformer = _taught(config, profile, models, lessons[: config.painted + HELD_OUT], folder)
         latents = read(folder / "trajectories").latents
         numbers = None
         if states is None:
@@ -190,7 +190,7 @@ def _states(
 def _taught(
     config: FusionConfig, profile: Profile, models: Models, lessons: Sequence[Lesson], folder: Path
 ) -> tuple[str, AdaptedTransformer]:
-    """Has the teacher paint all lessons; its name, and the adapter that the student begins with."""
+    """Has the teacher paint the lessons; its name, and the adapter that the student begins with."""
     settings = profile.generator
     policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
     teacher = policies.resolve(config.policy)

@@ -47,11 +47,12 @@ class Student:
 
         Args:
             numbers: makes the states from numbers, in the judge's place.
-            latents: what the teacher painted, float16, shape (lessons, steps + 1, channels, height, width).
+            latents: what the teacher painted of the first lessons, float16, shape (lessons, steps + 1, channels, height, width).
             sigmas: the student's noise levels, shape (steps + 1,).
         """
         self._transformer, self._prompts, self._config = transformer, prompts, config
         self._curriculum, self._latents, self._sigmas = curriculum, latents, sigmas.to(transformer.device)
+        self._learned = curriculum.learned[curriculum.learned < len(latents)]
         self._weights = window_weights(self._sigmas)
         self._connector, self._numbers = connector, numbers
         self._names = sorted(transformer.weights)
@@ -115,8 +116,7 @@ class Student:
 
     def _update(self, update: int) -> float:
         config, steps = self._config, self._config.steps
-        learned = self._curriculum.learned
-        chosen = learned[ordered(len(learned), config.seed, update, config.batch)]
+        chosen = self._learned[ordered(len(self._learned), config.seed, update, config.batch)]
         rng = np.random.default_rng((config.seed, update))
         turns = [self._curriculum.turn(index, rng) for index in chosen.tolist()]
         latents = self._latents[chosen].float().to(self._sigmas.device)

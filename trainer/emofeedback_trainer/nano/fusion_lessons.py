@@ -17,8 +17,7 @@ from emofeedback_trainer.nano.captions_task import TASK
 from emofeedback_trainer.nano.task import is_held_out
 from emofeedback_trainer.nano.world.album import RENDERED_SIZE
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
-from emofeedback_trainer.nano.world.imagining import VARIATIONS, imagined_scene
-from emofeedback_trainer.nano.world.language import core, depiction
+from emofeedback_trainer.nano.world.language import WAYS, core, depiction, imagined_scene
 from emofeedback_trainer.nano.world.reading import in_the_mood
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import EXTRAS, Scene, affect, sample_scene, varied
@@ -52,7 +51,7 @@ def lesson(number: int) -> Lesson:
 def _imagination(scene: Scene, rng: np.random.Generator) -> Lesson:
     target = affect(scene) if rng.random() < _OWN_POINT else AffectPoint(*rng.uniform(SCALE_MIN, SCALE_MAX, 2).tolist())
     target = AffectPoint(round(target.valence, 1), round(target.arousal, 1))
-    variation = int(rng.integers(VARIATIONS))
+    variation = int(rng.integers(WAYS))
     imagined = varied(imagined_scene(target, scene.subject, scene.place, variation), rng)
     prompt = neutral_caption(scene, rng)
     if rng.random() < _MOODY:

@@ -11,8 +11,7 @@ from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.core.pairs import Pair, grid, spread_pairs
 from emofeedback_trainer.core.task import IndependentJudge, Task, TrainingPrompt
 from emofeedback_trainer.nano.world.captions import neutral_caption
-from emofeedback_trainer.nano.world.imagining import VARIATIONS, imagined_scene
-from emofeedback_trainer.nano.world.language import core, depiction
+from emofeedback_trainer.nano.world.language import WAYS, core, depiction, imagined_scene
 from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, sample_scene
 
 _PHRASINGS = 4
@@ -36,7 +35,7 @@ def plain_prompt(subject: str, place: str) -> str:
 def _tell(pair: Pair, way: int) -> str:
     """A scene of the pair's subject and place near its target, in words, with the target's numbers."""
     place = next(place for place in PLACES if plain_prompt(pair.subject, place) == pair.prompt)
-    scene = imagined_scene(pair.target, pair.subject, place, way % VARIATIONS)
+    scene = imagined_scene(pair.target, pair.subject, place, way % WAYS)
     return replace(pair, prompt=depiction(pair.prompt, scene)).caption
 
 
