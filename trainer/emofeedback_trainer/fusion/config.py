@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.profiles.overrides import changed, extended, load_profile
-from emofeedback.profiles.profile import STRICT, Count, Positive, Share, inconsistent
+from emofeedback.profiles.profile import STRICT, Count, NotNegative, Positive, Share, inconsistent
 from emofeedback_trainer.distillation.config import CONDITIONING, FEED_FORWARD, even_levels
 from emofeedback_trainer.flow_grpo.learning import ATTENTION
 
@@ -87,8 +87,8 @@ class FusionConfig:
     connector: ConnectorConfig = ConnectorConfig()
     learning_rate: Positive = 1e-3
     """The connector's, at its highest (AdamW)."""
-    adapter_rate: Positive = 3e-4
-    """The adapter's."""
+    adapter_rate: NotNegative = 5e-4
+    """The adapter's; 0: it stays as it began, and with it whatever is painted without tokens."""
     max_grad_norm: Positive = 1.0
     """A gradient whose norm is larger is scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
@@ -127,7 +127,7 @@ class FusionConfig:
 
 
 CONFIGS: Mapping[str, FusionConfig] = {
-    "nano": FusionConfig(),
+    "nano": FusionConfig(policy="nano-fast"),
     "sd35-medium": FusionConfig(
         name="sd35-medium-fused",
         profile="sd35-medium",
