@@ -26,6 +26,7 @@ COMMANDS = {
         "emofeedback_trainer.distillation.cli",
         "make a policy that paints in a few steps what another paints in many",
     ),
+    "memory": ("emofeedback_trainer.emotional_memory.cli", "painted pictures for the judge to learn from"),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
     "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),
