@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.reasoning_judge import untrained_reasoning_judge
-from support.tiny_judges import MAX_PIXELS, png, save_tiny_qwen25vl, settings
 from transformers import Qwen2VLImageProcessorPil
 
 from emofeedback.domain.affect import AffectPoint
@@ -25,6 +23,8 @@ from emofeedback_trainer.latent.lessons import Imagine, Look, Rating, Way
 from emofeedback_trainer.latent.reading import Reader
 from emofeedback_trainer.latent.run import Learner, train
 from emofeedback_trainer.latent.sequences import Sequences
+from support.reasoning_judge import untrained_reasoning_judge
+from support.tiny_judges import MAX_PIXELS, png, save_tiny_qwen25vl, settings
 
 REASONS = 16
 RATING = Rating(reply="7 3 awe", point=AffectPoint(6.6, 3.2))
