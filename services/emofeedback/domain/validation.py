@@ -86,6 +86,7 @@ def check_optimization_request(request: OptimizationRequest) -> None:
         _optional("time_budget_seconds", request.time_budget, 0, LIMITS.time_budget_seconds),
         _name("policy", request.policy),
         _user("user", request.user, required=False),
+        _optional("steps", request.steps, 1, LIMITS.steps),
         _name("request_id", request.request_id),
         _resume(request.resume, request) if request.resume is not None else (),
     )
