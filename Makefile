@@ -16,7 +16,7 @@ DEMO_ARGS ?=
 # Where PyTorch comes from first: on Linux PyPI has the one with CUDA, which is of no use without a GPU.
 TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu))
 
-.PHONY: help setup demo test-unit test lint types protos protos-check architecture schemas axe nano chaos bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help setup demo test-unit test lint types docs protos protos-check architecture schemas axe nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ lint: $(STAMP) ## Style, import layers and their drawing, protos, Dockerfiles
 types: $(STAMP) ## Strict type check
 	$(BIN)/mypy
 
+docs: $(STAMP) ## The documentation as a site in site/, strictly: no broken link, no unknown name
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 protos: $(STAMP) ## Generate the Python stubs
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=services \
 	  --grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services $(PROTOS)
@@ -76,7 +79,7 @@ nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 chaos: $(STAMP) ## Commands and services killed, filled and flooded for minutes; prints what was counted
 	$(BIN)/python -m pytest -s -m "chaos or not chaos" tests/chaos tests/fuzz
 
-bench: $(STAMP) ## The ratios of the README's speed tables
+bench: $(STAMP) ## The ratios of the speed tables in docs/results.md
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/reinforcement.py
 	$(BIN)/python tests/benchmarks/doors.py
@@ -115,4 +118,4 @@ helm-golden: $(STAMP) $(HELM_STAMP) ## Keep what the chart's examples render to 
 	REWRITE_GOLDEN=1 $(HELM_TESTS) -k "golden or readme"
 
 clean: ## Remove environments and caches
-	rm -rf $(VENV) $(VLLM_VENV) .helm .axe .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_VENV) .helm .axe site .pytest_cache .mypy_cache .ruff_cache .hypothesis
