@@ -26,6 +26,8 @@ COMMANDS = {
         "emofeedback_trainer.distillation.cli",
         "make a policy that paints in a few steps what another paints in many",
     ),
+    "fuse": ("emofeedback_trainer.fusion.cli", "make a policy that paints from a judge's emotion tokens"),
+    "fuse-evaluate": ("emofeedback_trainer.fusion.evaluation_cli", "measure what a fused policy's tokens are worth"),
     "memory": ("emofeedback_trainer.emotional_memory.cli", "painted pictures for the judge to learn from"),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
