@@ -30,7 +30,20 @@ from emofeedback.judge.prompts import rating_conversation, reasoning_conversatio
 from emofeedback.optimizer.prompts import gradient_conversation, update_conversation
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
 from emofeedback_trainer.nano.world.invention import invented_prompt
-from emofeedback_trainer.nano.world.scenes import CENTER, Effect, Scene, affect, effects, emotion, sample_scene
+from emofeedback_trainer.nano.world.scenes import (
+    CENTER,
+    EXPRESSIONS,
+    EXTRAS,
+    LIGHTS,
+    LIVING,
+    WEATHERS,
+    Effect,
+    Scene,
+    affect,
+    effects,
+    emotion,
+    sample_scene,
+)
 
 CAPTION_QUESTION = "Describe this picture in one sentence."
 _COPY_REQUEST = "Reply with this prompt only, inside <prompt></prompt>."
