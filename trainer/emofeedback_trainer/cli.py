@@ -77,7 +77,7 @@ def _main(argv: Sequence[str]) -> int:
         if error.name is None or error.name.startswith("emofeedback"):
             raise
         missing = f"{error.name.partition('.')[0]} is missing"
-        said = f"{asked} needs the trainer's packages ({missing}): pip install 'emofeedback[trainer]'"
+        said = f"{asked} needs the trainer's packages ({missing}): pip install emofeedback-trainer"
         say(f"emofeedback-train: {said}", sys.stderr)
         return 1
     except InvalidRequest as error:
