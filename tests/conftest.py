@@ -71,7 +71,7 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         time.sleep(0.02)
         advance(models, samples)
 
-    monkeypatch.setattr("emofeedback.generator.local.advance", slow)
+    monkeypatch.setattr("emofeedback.generator.sampler_thread.advance", slow)
     return sizes
 
 

@@ -73,8 +73,20 @@ class GeneratorSettings:
     """File of all words that a closed-vocabulary checkpoint knows, one a line; empty: open vocabulary."""
     recipes: bool = True
     """Every picture carries how it was made, and IPTC's mark of a synthetic one (`domain.recipe`)."""
+    c2pa_certificate: str = ""
+    """PEM file of the certificate by which pictures are signed (C2PA), and those between it and its authority; empty:
+    they are not."""
+    c2pa_key: str = ""
+    """PEM file of its private key. It lies with the generator and nowhere else."""
     subjects: str = ""
     """What such a checkpoint can paint, as people are told it where they ask for something else."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        for given, other in (("c2pa_certificate", "c2pa_key"), ("c2pa_key", "c2pa_certificate")):
+            if getattr(self, given) and not getattr(self, other):
+                raise inconsistent(given, f"has no effect without {other}: give both or neither")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

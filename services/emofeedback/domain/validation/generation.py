@@ -8,6 +8,7 @@ from typing import get_args
 from emofeedback.domain.errors import FieldViolation
 from emofeedback.domain.generation import GenerationRequest, NoiseKind, NoiseWindow, TrajectoryRequest
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.reasoning import EmotionTokens
 from emofeedback.domain.validation import fields
 from emofeedback.domain.validation.fields import Violations
 
@@ -21,6 +22,8 @@ def check_generation_request(request: GenerationRequest) -> None:
         fields.optional("steps", request.steps, 1, LIMITS.steps),
         fields.optional("guidance", request.guidance, 1, LIMITS.guidance),
         fields.name("policy", request.policy),
+        _emotion("emotion", request.emotion, LIMITS.emotion_variations),
+        fields.number("emotion_scale", request.emotion_scale, 0, LIMITS.emotion_scale),
         fields.name("request_id", request.request_id),
     )
 
@@ -36,6 +39,8 @@ def check_trajectory_request(request: TrajectoryRequest) -> None:
         fields.text("negative_prompt", request.negative_prompt, required=False),
         fields.number("guidance", request.guidance, 1, LIMITS.guidance),
         fields.name("policy", request.policy),
+        _emotion("emotion", request.emotion, 1),
+        fields.number("emotion_scale", request.emotion_scale, 0, LIMITS.emotion_scale),
         fields.name("request_id", request.request_id),
     )
 
@@ -44,6 +49,21 @@ def _seeds(seeds: Sequence[int]) -> Violations:
     yield from fields.each(
         "seeds", seeds, LIMITS.images_per_call, lambda field, seed: fields.number(field, seed, 0, LIMITS.seed)
     )
+
+
+def _emotion(field: str, emotion: EmotionTokens | None, variations: int) -> Violations:
+    if emotion is None:
+        return
+    states = emotion.states
+    most = (variations, LIMITS.emotion_tokens, LIMITS.emotion_width)
+    if len(states.shape) != 3 or not all(1 <= size <= limit for size, limit in zip(states.shape, most, strict=True)):
+        allowed = "1 variation" if variations == 1 else f"1 to {variations} variations"
+        yield FieldViolation(
+            f"{field}.states.shape",
+            f"is {list(states.shape)}, it must be {allowed}, 1 to {most[1]} tokens and a width of 1 to {most[2]}",
+        )
+    elif not states.finite:
+        yield FieldViolation(f"{field}.states", "has NaN or infinity in it")
 
 
 def _window(field: str, window: NoiseWindow, steps: int) -> Violations:
