@@ -365,6 +365,22 @@ def test_the_numbers_of_an_explained_picture_are_those_of_the_rating(
     assert all(line["reasoning"] == "It feels like valence 8, arousal 5." for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("options", "ways"),
+    [
+        ((), ["none"]),
+        (("--latent",), ["latent"]),
+        (("--explain",), ["none", "aloud"]),
+        (("--latent", "--explain"), ["latent", "aloud"]),
+    ],
+)
+def test_the_judge_reasons_latently_where_it_is_asked_to_and_aloud_only_to_explain(
+    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], options: tuple[str, ...], ways: list[str]
+) -> None:
+    assert run("assess", *photos, *options) == 0
+    assert engines.scripted_judge.ways == ways
+
+
 @pytest.mark.parametrize("option", [(), ("--explain",)])
 def test_a_picture_that_is_not_of_the_judges_world_is_said_to_be_one(
     engines: ScriptedEngines,
