@@ -54,6 +54,8 @@ class LoopBody(Feeling):
     """A trained policy, or `base`; empty: the profile's own."""
     person: str = ""
     """By whose calibration valence and arousal are corrected; empty: uncorrected."""
+    imagine: bool | None = None
+    """Paint from what the judge imagines; needs a policy that was fused with it. null: as the profile says."""
 
     def request(self) -> OptimizationRequest:
         """The run that is asked for.
@@ -71,6 +73,7 @@ class LoopBody(Feeling):
             time_budget=self.time_budget,
             policy=self.policy,
             user=self.person,
+            imagine=self.imagine,
         )
         check_optimization_request(asked)
         return asked

@@ -219,6 +219,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
         time_budget=st.none() | st.floats(0, LIMITS.time_budget_seconds),
         policy=texts,
         user=people,
+        imagine=st.none() | st.booleans(),
         request_id=texts,
     )
 )
