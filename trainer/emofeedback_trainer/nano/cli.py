@@ -27,6 +27,7 @@ from emofeedback_trainer.nano.models import (
     judge_certainty,
     judge_domain,
     scorer,
+    witness,
 )
 from emofeedback_trainer.nano.models import generator as base_generator
 from emofeedback_trainer.nano.models import independent_judge as independent
@@ -114,6 +115,11 @@ def _independent(out: Path, device: torch.device, steps: int | None) -> None:
     independent.train_independent_judge(out / "critic", replace(recipe, steps=steps or recipe.steps), device)
 
 
+def _witness(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = witness.WitnessRecipe()
+    witness.train_witness(out / "witness", replace(recipe, steps=steps or recipe.steps), device)
+
+
 def _eyes(out: Path, device: torch.device, steps: int | None) -> None:
     eyes.train_eyes(out / "judge", steps=steps or eyes.STEPS, device=device.type)
 
@@ -129,6 +135,7 @@ def _scorer(out: Path, device: torch.device, steps: int | None) -> None:
 def _export(out: Path, device: torch.device, steps: int | None) -> None:
     generator_parts.export_generator(out / "generator", out / "autoencoder", _SERVICES / "generator")
     independent.export_independent_judge(out / "critic")
+    witness.export_witness(out / "witness")
     judge.export_judge(out / "judge", _SERVICES / "judge")
     scorer.export_scorer(out / "scorer", _SERVICES / "scorer")
 
@@ -170,6 +177,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "scenes": _scenes,
     "generator": _generator,
     "critic": _independent,
+    "witness": _witness,
     "eyes": _eyes,
     "judge": _judge,
     "scorer": _scorer,
@@ -192,6 +200,7 @@ _PURPOSES = {
     "scenes": "the generator's training data as latents",
     "generator": "from captions to latents",
     "critic": "the independent judge, for tables and never for rewards",
+    "witness": "who confirms what the emotional memory keeps: a second network, and never the critic",
     "eyes": "the judge's vision",
     "judge": "the vision-language model that assesses and rewrites",
     "scorer": "how well a picture fits a text",
