@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from emofeedback.domain.png import is_marked_synthetic
+from emofeedback.domain.png import is_marked_synthetic, with_texts
 from emofeedback.domain.recipe import read_recipe, with_recipe
+from emofeedback.manifests import Signer
+from support.certificates import Authority
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL
 from support.scripted_services import ScriptedEngines
 
@@ -71,3 +73,26 @@ def test_a_picture_without_a_recipe_is_refused(
     assert not is_marked_synthetic(path.read_bytes())
     assert run("show", str(path)) != 0
     assert "carries no recipe" in capsys.readouterr().err
+
+
+def test_show_says_whether_a_manifest_is_there_and_whether_it_verifies(
+    picture: Path, run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = Authority().certify_signer("A Painter")
+    for name, pem in (("certificate", made.certificate), ("key", made.key)):
+        (tmp_path / name).write_bytes(pem)
+    plain = picture.read_bytes()
+    signed = Signer(str(tmp_path / "certificate"), str(tmp_path / "key")).sign(plain)
+    changed = with_texts(signed, {"Comment": "a word more"})
+    said = []
+    for png in (plain, signed, changed):
+        picture.write_bytes(png)
+        capsys.readouterr()
+        assert run("show", str(picture)) == 0
+        shown = capsys.readouterr().out
+        assert run("show", str(picture), "--json") == 0
+        said.append((json.loads(capsys.readouterr().out)["manifest"], shown))
+    (none, first), (held, second), (broken, third) = said
+    assert none is None and "manifest" in first and "none" in first
+    assert held == {"verifies": True, "signed_by": "A Painter", "problems": []} and "signed by A Painter" in second
+    assert broken["verifies"] is False and "DOES NOT VERIFY" in third

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,25 @@ class Authority:
         """A certificate for hosts, by name or by number."""
         key = ec.generate_private_key(ec.SECP256R1())
         hosts = x509.SubjectAlternativeName([_host(name) for name in names])
-        signed = _builder(_name(names[0]), self._name, key).add_extension(hosts, critical=False).sign(
-            self._key, hashes.SHA256()
-        )  # fmt: skip
+        return self._signed(_builder(_name(names[0]), self._name, key).add_extension(hosts, critical=False), key)
+
+    def certify_signer(self, name: str) -> Certificate:
+        """A certificate for signing documents, as C2PA asks for it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = _builder(_name(name), self._name, key)
+        for extension, critical in (
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (usage, True),
+            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
+            (issuer, False),
+        ):
+            builder = builder.add_extension(extension, critical=critical)
+        return self._signed(builder, key)
+
+    def _signed(self, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> Certificate:
+        signed = builder.sign(self._key, hashes.SHA256())
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

@@ -20,6 +20,7 @@ COMMANDS = {
     "judge-sft": ("emofeedback_trainer.judge.sft_cli", "fine-tune the judge on a data folder"),
     "judge-grpo": ("emofeedback_trainer.judge.grpo_cli", "train the judge by GRPO on a data folder"),
     "judge-compare": ("emofeedback_trainer.judge.comparison_cli", "what each part of the judge's training is worth"),
+    "judge-latent": ("emofeedback_trainer.latent.cli", "teach the judge to reason in tokens of its own"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to make what a target asks for"),
     "distill-steps": (
         "emofeedback_trainer.distillation.cli",

@@ -92,6 +92,7 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
 
             return assess(
                 options.image,
+                latent=options.latent,
                 explain=options.explain,
                 taxonomy=options.taxonomy,
                 user=options.user,

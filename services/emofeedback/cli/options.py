@@ -40,6 +40,7 @@ _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
   emofeedback assess runs/lake/round-*/*.png --json | sort
   emofeedback assess photo.jpg --explain
+  emofeedback assess photo.jpg --latent              the judge reasons first, in its reasoning tokens
   emofeedback assess photo.jpg --taxonomy ekman      shares of Ekman's six emotions instead of Mikels' eight
   emofeedback assess holidays/ --json                all pictures in a folder and below it
   curl --silent https://example.org/a.jpg | emofeedback assess -
@@ -165,6 +166,11 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
         "image", nargs="+", type=Path, metavar="IMAGE", help="a picture, a folder of some, or - for stdin"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--latent",
+        action="store_true",
+        help="rate behind the judge's reasoning tokens, a thought without words in one step",
+    )
     parser.add_argument(
         "--explain",
         action="store_true",

@@ -17,24 +17,27 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.recipe import PictureRecipe, read_recipe
+from emofeedback.manifests import Manifest, read_manifest
 from emofeedback.observability.consoles import Consoles
 from emofeedback.storage.files import write_whole
 
 
 def show(path: Path, consoles: Consoles) -> None:
-    """Prints the recipe that a picture carries, for programs as JSON.
+    """Prints the recipe that a picture carries and whether its C2PA manifest verifies, for programs as JSON.
 
     Raises:
-        InvalidRequest: there is no such file, or it carries none that can be read.
+        InvalidRequest: there is no such file, or it carries no recipe that can be read.
     """
-    recipe = _recipe_in(path)
+    data = _read(path)
+    recipe, manifest = _recipe_in(path, data), read_manifest(data)
     if consoles.for_programs:
-        consoles.say(json.dumps(dataclasses.asdict(recipe), ensure_ascii=False))
+        said = {**dataclasses.asdict(recipe), "manifest": manifest and dataclasses.asdict(manifest)}
+        consoles.say(json.dumps(said, ensure_ascii=False))
         return
     table = Table(box=SIMPLE, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    for name, value in _lines(recipe):
+    for name, value in [*_lines(recipe), ("manifest", _verdict(manifest))]:
         table.add_row(name, value)
     consoles.out.print(table)
 
@@ -50,7 +53,7 @@ def reproduce(path: Path, *, out: Path | None, engines: Engines, consoles: Conso
         FailedPrecondition: the generator is another one, its policy has changed, or other pixels came out; the digest
             that is missing is named.
     """
-    recipe = _recipe_in(path)
+    recipe = _recipe_in(path, _read(path))
     out = out or path.with_name(f"{path.stem}-again.png")
     with loading(consoles, engines.profile):
         opened = engines.services()
@@ -91,11 +94,14 @@ async def painted_again(recipe: PictureRecipe, services: AsyncServices) -> Gener
     return images[0]
 
 
-def _recipe_in(path: Path) -> PictureRecipe:
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InvalidRequest.of("picture", f"{path} can't be read: {error.strerror}") from error
+
+
+def _recipe_in(path: Path, data: bytes) -> PictureRecipe:
     recipe = read_recipe(data, field=str(path))
     if recipe is None:
         raise InvalidRequest.of("picture", f"{path} carries no recipe")
@@ -127,6 +133,17 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
         ("pixels", recipe.pixels),
         ("version", f"emofeedback {recipe.version}"),
     ]
+
+
+def _verdict(manifest: Manifest | None) -> str:
+    """What a C2PA manifest comes to, in a line."""
+    if manifest is None:
+        return "none"
+    problems = ", ".join(manifest.problems)
+    if manifest.verifies is None:
+        return f"there is one, unverified: {problems}"
+    signed = f", signed by {manifest.signed_by}" if manifest.signed_by else ""
+    return f"verifies{signed}" if manifest.verifies else f"DOES NOT VERIFY{signed}: {problems}"
 
 
 def _between(interval: tuple[float, float] | None) -> str:

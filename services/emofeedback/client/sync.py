@@ -36,6 +36,7 @@ from emofeedback.domain.optimization import (
     Rewrite,
     UpdateRequest,
 )
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.domain.training import RunEvent, RunRequest, TrainingRun
 
 T = TypeVar("T")
@@ -195,17 +196,21 @@ class SyncJudge:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
-    def assess(self, images: Sequence[bytes], *, reasoning: bool = False, user: str = "") -> list[AssessmentOutcome]:
+    def assess(
+        self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
         """Valence, arousal and emotion of each image (PNG, JPEG or WebP).
 
         Args:
-            reasoning: True: the judge reasons before it answers, and `Assessment.reasoning` says why; slower.
+            reasoning: `"aloud"`, or True: the judge reasons before it answers, and `Assessment.reasoning` says why;
+                slower. `"latent"`: it reasons in its reasoning tokens. `"none"`, or False: it rates at once.
             user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
         Raises:
             InvalidRequest: an image is not one, is animated, or is over the pixel limit.
             NotFound: there is no calibration for this person.
-            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings; or,
+                for latent reasoning, it has no reasoning tokens.
         """
         return _wait(self._judge.assess(images, reasoning=reasoning, user=user))
 
@@ -229,6 +234,20 @@ class SyncJudge:
     def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
         """The model's reply to each conversation, whose messages may hold images."""
         return _wait(self._judge.converse(conversations, decoding))
+
+    def reason(self, subject: bytes | Imagination, *, variations: int = 0) -> EmotionTokens:
+        """What the model has in mind of a picture (PNG, JPEG or WebP), or of one that it imagines, for a generator
+        policy that was fused with this judge.
+
+        Args:
+            variations: different imaginations of the same feeling, 1 to 8 and at most what the model has learned; 0:
+                all of those. Of an image there is one.
+
+        Raises:
+            InvalidRequest: the image is not one, the imagination or `variations` is out of its limits.
+            FailedPrecondition: the judge has no reasoning tokens, or its engine keeps its states to itself.
+        """
+        return _wait(self._judge.reason(subject, variations=variations))
 
     def model(self) -> ModelInfo:
         """The vision-language model behind it."""

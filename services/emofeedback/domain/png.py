@@ -11,15 +11,19 @@ from collections.abc import Iterator, Mapping
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's word for a picture that a trained model made."""
 _SYNTHETIC_KEY = "XML:com.adobe.xmp"
 SYNTHETIC: Mapping[str, str] = {
-    _SYNTHETIC_KEY: """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+    _SYNTHETIC_KEY: f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">
-<Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia\
+<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}\
 </Iptc4xmpExt:DigitalSourceType></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>"""
 }
-"""IPTC's word for a picture that a trained model made, in XMP, where programs look for it."""
+"""The same in XMP, where programs look for it."""
+_MANIFEST = b"caBX"
+"""The chunk of a C2PA manifest (C2PA specification, "Embedding manifests into PNG")."""
 
 
 def read_text(png: bytes, keyword: str) -> str | None:
@@ -58,6 +62,11 @@ def marked_synthetic(png: bytes) -> bytes:
 def is_marked_synthetic(png: bytes) -> bool:
     """Whether its XMP says that a trained model made it."""
     return "trainedAlgorithmicMedia" in (read_text(png, _SYNTHETIC_KEY) or "")
+
+
+def is_signed(png: bytes) -> bool:
+    """Whether it holds a C2PA manifest: one change of the file, and that would no longer verify."""
+    return any(kind == _MANIFEST for kind, _ in _chunks(png))
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -8,14 +8,30 @@ them beside the prompt.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.tensors import Tensor
 
 Reasoning = Literal["none", "latent", "aloud"]
 """How a judge reasons before it rates: not at all, in its reasoning tokens, in words."""
+
+
+def reasoning_of(asked: bool | str) -> Reasoning:
+    """The way that is meant, by its name; True is aloud, False is none.
+
+    Raises:
+        InvalidRequest: there is no such way.
+    """
+    match asked:
+        case bool():
+            return "aloud" if asked else "none"
+        case "none" | "latent" | "aloud":
+            return asked
+        case _:
+            raise InvalidRequest.of("reasoning", f"is {asked!r}, it must be one of {', '.join(get_args(Reasoning))}")
 
 
 @dataclass(frozen=True, kw_only=True)

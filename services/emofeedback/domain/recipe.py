@@ -1,8 +1,9 @@
 """How a picture was made, written into the picture itself (docs/recipe.schema.json).
 
 The generator writes what it knows; whoever keeps the picture of a run adds what was wished for and what the judge read.
-A picture without a recipe never gets one on the way: whoever paints decides (`generator.recipes` of the profile). There
-is nothing in it of the machine, the person or the time, so the same work gives the same file.
+A picture without a recipe never gets one on the way: whoever paints decides (`generator.recipes` of the profile). One
+that its generator signed stays as it was signed (`manifests`). There is nothing in it of the machine, the person or the
+time, so the same work gives the same file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, Distribution
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
-from emofeedback.domain.png import SYNTHETIC, read_text, with_texts
+from emofeedback.domain.png import SYNTHETIC, is_signed, read_text, with_texts
 
 KEYWORD = "emofeedback"
 """Of the PNG's text."""
@@ -116,9 +117,13 @@ def read_recipe(png: bytes, *, field: str = "image") -> PictureRecipe | None:
 
 
 def with_whole_recipe(png: bytes, wish: Wish, reading: Reading | None) -> bytes:
-    """A picture of a run with its whole recipe; one that carries none stays as it is."""
+    """A picture of a run with its whole recipe; one that carries none, or is signed, stays as it is."""
     recipe = read_recipe(png)
-    return png if recipe is None else with_recipe(png, dataclasses.replace(recipe, wish=wish, reading=reading))
+    return (
+        png
+        if recipe is None or is_signed(png)
+        else with_recipe(png, dataclasses.replace(recipe, wish=wish, reading=reading))
+    )
 
 
 def _from_json(content: Mapping[str, Any]) -> PictureRecipe:

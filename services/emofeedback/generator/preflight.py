@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.manifests import Signer
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_available, check_device
 from emofeedback.storage.texts import parse_json, read_text
@@ -61,13 +62,15 @@ def preflight(settings: GeneratorSettings) -> None:
     Raises:
         FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; a folder that is
             no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't generate; no
-            file of its vocabulary.
+            file of its vocabulary; a certificate and a key that don't sign.
     """
     check_device(settings.device, settings.minimum_gpu_memory_gib)
     check_available(settings.checkpoint, INDEX)
     if (folder := Path(settings.checkpoint)).is_dir():
         check_folder(folder, settings)
     Vocabulary.read(settings.vocabulary)
+    if settings.c2pa_key:
+        Signer(settings.c2pa_certificate, settings.c2pa_key)
 
 
 def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:

@@ -12,6 +12,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.reasoning import Reasoning
 from emofeedback.domain.validation import check_optimization_request, target_from
 
 _BODY = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -136,8 +137,9 @@ class AssessmentsBody(BaseModel):
 
     images: Annotated[list[str], Field(max_length=LIMITS.images_per_call)]
     """PNG, JPEG or WebP files in base64, or data URLs of such."""
-    reasoning: bool = False
-    """Ask for reasons as well; slower. The numbers then are those of the reasoned reply."""
+    reasoning: bool | Reasoning = False
+    """`aloud`, or true: ask for reasons as well; slower. The numbers then are those of the reasoned reply. `latent`:
+    rate behind the judge's reasoning tokens. `none`, or false: rate at once."""
     person: str = ""
     """By whose calibration valence and arousal are corrected; empty: uncorrected."""
 

@@ -73,8 +73,20 @@ class GeneratorSettings:
     """File of all words that a closed-vocabulary checkpoint knows, one a line; empty: open vocabulary."""
     recipes: bool = True
     """Every picture carries how it was made, and IPTC's mark of a synthetic one (`domain.recipe`)."""
+    c2pa_certificate: str = ""
+    """PEM file of the certificate by which pictures are signed (C2PA), and those between it and its authority; empty:
+    they are not."""
+    c2pa_key: str = ""
+    """PEM file of its private key. It lies with the generator and nowhere else."""
     subjects: str = ""
     """What such a checkpoint can paint, as people are told it where they ask for something else."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        for given, other in (("c2pa_certificate", "c2pa_key"), ("c2pa_key", "c2pa_certificate")):
+            if getattr(self, given) and not getattr(self, other):
+                raise inconsistent(given, f"has no effect without {other}: give both or neither")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -85,6 +97,9 @@ class JudgeSettings:
     """Hub id or folder of a Qwen2.5-VL model."""
     engine: Literal["transformers", "vllm"]
     """Library that runs the model."""
+    reasoner: Device | Literal[""] = ""
+    """What a second copy of the model, by transformers, runs on beside vLLM, which keeps a model's states to itself:
+    `Reason` is answered by it, once a prompt. Empty: none, and `Reason` fails its precondition."""
     scorer: Text
     """Hub id or folder of a CLIP-format model (PickScore is one)."""
     scorer_processor: Text
@@ -105,6 +120,12 @@ class JudgeSettings:
     """GiB of GPU memory that are asked for before anything heavy starts; 0 asks for nothing."""
     calibrations: str = ""
     """fsspec URI of the store of personal calibrations (`judge.calibration_store`); empty: none."""
+
+    @model_validator(mode="after")
+    def _one_reasoner(self) -> Self:
+        if self.reasoner and self.engine != "vllm":
+            raise inconsistent("reasoner", f"is {self.reasoner}, it must be empty: judge.engine has the states itself")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -44,7 +44,12 @@ def refused(source: str, changes: list[str] | None = None) -> dict[str, str]:
         ("judge", "max_pixels = 0", "judge.max_pixels", "is 0, it must be at least 784"),
         ("generator", 'max_batch = "4"', "generator.max_batch", "is '4', it must be a whole number"),
         ("serving.judge", "min_replicas = 2", "serving.judge.max_replicas", "is 1, it must be at least 2"),
-        ("generator", "max_btach = 1", "generator.max_btach", "unknown key, known are checkpoint, compile_blocks"),
+        (
+            "generator",
+            "max_btach = 1",
+            "generator.max_btach",
+            "unknown key, known are c2pa_certificate, c2pa_key",
+        ),
         ("generator", "max_batch.size = 1", "generator.max_batch", "it must be a whole number"),
     ],
 )

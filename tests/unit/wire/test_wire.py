@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import typing
 
 import pytest
@@ -54,6 +56,8 @@ from emofeedback.domain.optimization import (
     UpdateRequest,
     WordsUnknown,
 )
+from emofeedback.domain.reasoning import EmotionTokens
+from emofeedback.domain.tensors import Tensor
 from emofeedback.v1 import affect_pb2, judge_pb2
 
 examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,6 +73,18 @@ scale = st.floats(1, 9)
 points = st.builds(AffectPoint, scale, scale)
 models = st.builds(ModelInfo, name=texts, digest=texts, policy=texts)
 shares = st.floats(0, 1)
+
+
+@st.composite
+def emotions(draw: st.DrawFn, variations: int) -> EmotionTokens:
+    """At most so many variations."""
+    shape = (draw(st.integers(1, variations)), draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    size = math.prod(shape)
+    elements = draw(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=size, max_size=size))
+    states = Tensor(element_type="float32", shape=shape, data=struct.pack(f"<{size}f", *elements))
+    return EmotionTokens(states=states, judge=draw(models))
+
+
 distributions = st.builds(
     Distribution, shares=st.lists(shares, min_size=9, max_size=9).map(tuple), low=scale, high=scale
 )
@@ -160,6 +176,8 @@ optimization_events: dict[type, st.SearchStrategy[object]] = {
         steps=st.none() | st.integers(1, LIMITS.steps),
         guidance=st.none() | st.floats(1, LIMITS.guidance),
         policy=texts,
+        emotion=st.none() | emotions(LIMITS.emotion_variations),
+        emotion_scale=st.floats(0, LIMITS.emotion_scale),
         request_id=texts,
     )
 )
