@@ -27,6 +27,10 @@ COMMANDS = {
         "make a policy that paints in a few steps what another paints in many",
     ),
     "memory": ("emofeedback_trainer.emotional_memory.cli", "painted pictures for the judge to learn from"),
+    "symbiosis": (
+        "emofeedback_trainer.emotional_memory.symbiosis_cli",
+        "do understanding and painting make each other better? rounds with controls",
+    ),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
     "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),
