@@ -26,18 +26,18 @@ def rounds_table(rounds: Sequence[Round]) -> str:
     rows = []
     for one in rounds:
         (alone,) = (result for result in one.arms if result.arm == "alone")
-        for result in one.arms:
-            rows.append(
-                (
-                    str(one.number),
-                    result.arm,
-                    *(f"{np.mean(result.errors[name]):.3f}" for name in (REAL, SEEN, UNSEEN)),
-                    *(_change(alone, result, name) for name in (REAL, SEEN, UNSEEN)),
-                    _drift(result),
-                    f"{np.mean(result.painting.errors):.2f}" if result.painting else "",
-                    "yes" if result.kept else "no",
-                )
+        rows += [
+            (
+                str(one.number),
+                result.arm,
+                *(f"{np.mean(result.errors[name]):.3f}" for name in (REAL, SEEN, UNSEEN)),
+                *(_change(alone, result, name) for name in (REAL, SEEN, UNSEEN)),
+                _drift(result),
+                f"{np.mean(result.painting.errors):.2f}" if result.painting else "",
+                "yes" if result.kept else "no",
             )
+            for result in one.arms
+        ]
     header = (
         "round",
         "arm",
