@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -39,7 +40,7 @@ class TwoMoods:
     shape = (3, 8)
 
     def look(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
-        return torch.stack([self._states(sum(picture.getpixel((0, 0))) > 3 * 127) for picture in pictures])
+        return torch.stack([self._states(np.asarray(picture).mean() > 127) for picture in pictures])
 
     def imagine(self, imaginations: Sequence[tuple[Imagination, int]]) -> torch.Tensor:
         return torch.stack([self._states(one.target.valence > 5) for one, _ in imaginations])
@@ -88,6 +89,7 @@ policy = "warm"
     (folder / "fuse.toml").write_text(
         f"""extends = "nano"
 name = "tiny-fused"
+policy = "warm"
 profile = {json.dumps(str(folder / "tiny.toml"))}
 lessons = {json.dumps(str(folder / "lessons.jsonl"))}
 steps = 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Generator, ModelInfo
@@ -147,18 +148,19 @@ def imagined(reasoner: Reasoner, pairs: Sequence[Pair]) -> list[EmotionTokens]:
     asked = [
         (Imagination(prompt=pair.prompt, target=pair.target), variation) for pair in pairs for variation in range(count)
     ]
-    return [
-        EmotionTokens(states=from_torch(states), judge=reasoner.info) for states in reasoner.imagine(asked).split(count)
-    ]
+    return _each(reasoner.imagine(asked), len(pairs), reasoner.info)
 
 
 def _looked(reasoner: Reasoner, groups: Groups) -> list[EmotionTokens]:
     """What the judge sees in each picture; variation i is that of picture i."""
     pictures = [Image.open(io.BytesIO(png)).convert("RGB") for group in groups for png in group]
-    return [
-        EmotionTokens(states=from_torch(states), judge=reasoner.info)
-        for states in reasoner.look(pictures).split(len(groups[0]))
-    ]
+    return _each(reasoner.look(pictures), len(groups), reasoner.info)
+
+
+def _each(states: Tensor, pairs: int, judge: ModelInfo) -> list[EmotionTokens]:
+    """The states of so many pairs, one after another, each pair's as its variations."""
+    of_pairs = states.reshape(pairs, -1, *states.shape[1:])
+    return [EmotionTokens(states=from_torch(one), judge=judge) for one in of_pairs]
 
 
 @torch.no_grad()
