@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -18,13 +19,13 @@ from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Gen
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.reasoning import EmotionTokens, Imagination
 from emofeedback.domain.tensors import from_torch
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.policy_store import Fusion, PolicyStore
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.run_files import read_result
 from emofeedback_trainer.evaluation.observations import seeds_of
-from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.fusion import evaluation
 from emofeedback_trainer.fusion.states import NumberStates, Reasoner, load_numbers
 
@@ -36,6 +37,7 @@ _OTHER = 17
 _TOGETHER = 6
 """Pairs that are under way at once."""
 
+T = TypeVar("T")
 Groups = list[list[bytes]]
 """PNGs, a list for each pair."""
 Words = Callable[[Pair, int], str]
@@ -106,7 +108,7 @@ def paint_all(
             found[evaluation.WORDS] = await _paint(evaluation.WORDS, generator, pairs, tell, policy=released)
         return found
 
-    painted = with_engines(profile, lambda generator, judge: by_words(generator))
+    painted = _with_generator(profile, by_words)
     reasoner = load_judge(profile.judge)
     tokens = {evaluation.IMAGINED: imagined(reasoner, pairs)}
     if tell is not None:
@@ -125,7 +127,7 @@ def paint_all(
         name = evaluation.WITHOUT
         return {**found, name: await _paint(name, generator, pairs, lambda pair, _: pair.caption)}
 
-    painted |= with_engines(fused.profile(profile), lambda generator, judge: by_tokens(generator))
+    painted |= _with_generator(fused.profile(profile), by_tokens)
     if numbers is not None:
         painted[evaluation.NUMBERS] = paint_numbers(pairs, profile, numbers)
     return painted
@@ -136,9 +138,9 @@ def paint_numbers(pairs: Sequence[Pair], profile: Profile, folder: Path) -> Grou
     policy = FusedPolicy.of_run(folder)
     network, digest = load_numbers(folder / "numbers")
     emotions = [_of_numbers(network, pair, ModelInfo(name="numbers", digest=digest)) for pair in pairs]
-    return with_engines(
+    return _with_generator(
         policy.profile(profile),
-        lambda generator, judge: _paint(evaluation.NUMBERS, generator, pairs, _bare, emotions=emotions),
+        lambda generator: _paint(evaluation.NUMBERS, generator, pairs, _bare, emotions=emotions),
     )
 
 
@@ -168,6 +170,15 @@ def _of_numbers(network: NumberStates, pair: Pair, info: ModelInfo) -> EmotionTo
     count = network.shape["variations"]
     point = torch.tensor([[pair.target.valence, pair.target.arousal]]).expand(count, 2)
     return EmotionTokens(states=from_torch(network(point, torch.arange(count))), judge=info)
+
+
+def _with_generator(profile: Profile, work: Callable[[Generator], Coroutine[None, None, T]]) -> T:
+    """What `work` makes with a profile's generator in this process."""
+    generator = LocalGenerator.load(profile.generator)
+    try:
+        return asyncio.run(work(generator))
+    finally:
+        generator.close()
 
 
 def _bare(pair: Pair, picture: int) -> str:
