@@ -21,7 +21,7 @@ TEST_PROCESSES ?= 2
 # Where PyTorch comes from first: on Linux PyPI has the one with CUDA, which is of no use without a GPU.
 TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu))
 
-.PHONY: help setup demo test-unit test test-nightly lint lint-python lint-protos lint-dockerfiles types changelog-check version dist release protos protos-check architecture schemas axe nano chaos bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help setup demo test-unit test test-nightly lint lint-python lint-protos lint-dockerfiles types docs changelog-check version dist release protos protos-check architecture schemas axe nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ lint-dockerfiles: $(STAMP)
 types: $(STAMP) ## Strict type check
 	$(BIN)/mypy
 
+docs: $(STAMP) ## The documentation as a site in site/, strictly: no broken link, no unknown name
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 protos: $(STAMP) ## Generate the Python stubs
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=services \
 	  --grpc_python_out=services --mypy_out=quiet:services --mypy_grpc_out=quiet:services $(PROTOS)
@@ -92,7 +95,7 @@ nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 chaos: $(STAMP) ## Commands and services killed, filled and flooded for minutes; prints what was counted
 	$(BIN)/python -m pytest -s -m "chaos or not chaos" tests/chaos tests/fuzz
 
-bench: $(STAMP) ## The ratios of the README's speed tables
+bench: $(STAMP) ## The ratios of the speed tables in docs/results.md
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/reinforcement.py
 	$(BIN)/python tests/benchmarks/doors.py
@@ -147,4 +150,4 @@ release: dist ## The same for a version that is ready, each installed in an empt
 	@echo "git tag v$$($(BIN)/python release/version.py) && $(BIN)/twine upload $(DIST)/*"
 
 clean: ## Remove environments and caches
-	rm -rf $(DIST) $(VENV) $(VLLM_VENV) .helm .axe .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DIST) $(VENV) $(VLLM_VENV) .helm .axe site .pytest_cache .mypy_cache .ruff_cache .hypothesis

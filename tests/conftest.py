@@ -98,12 +98,14 @@ def scene() -> bytes:
 
 @pytest.fixture(scope="session")
 def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two Qwen2.5-VL checkpoints, `judge`, which has learned its replies, and `babbler`, of random
-    weights; and a CLIP, `scorer`."""
+    """A folder with three Qwen2.5-VL checkpoints: `judge`, which has learned its replies, `reasoner`, the same with
+    reasoning tokens, and `babbler`, of random weights; and a CLIP, `scorer`."""
+    from support.reasoning_judge import untrained_reasoning_judge
     from support.tiny_judges import save_tiny_clip, save_tiny_qwen25vl
 
     folder = tmp_path_factory.mktemp("judges")
     save_tiny_qwen25vl(folder / "judge", taught=True)
+    untrained_reasoning_judge(folder / "reasoner", of=folder / "judge", reasons=16)
     save_tiny_qwen25vl(folder / "babbler")
     save_tiny_clip(folder / "scorer")
     return folder

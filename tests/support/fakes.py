@@ -19,7 +19,7 @@ from PIL import Image, PngImagePlugin
 
 from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion, distance
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Conversation, Decoding
-from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
 from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
@@ -32,7 +32,7 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
-from emofeedback.domain.recipe import PictureRecipe, with_recipe
+from emofeedback.domain.recipe import PictureRecipe, ReadEmotion, with_recipe
 from emofeedback.domain.tensors import Tensor
 from emofeedback.domain.validation import check_generation_request, check_reasoning, check_trajectory_request
 from emofeedback.judge.calibration import AxisCalibration, Calibration
@@ -56,26 +56,37 @@ class Picture:
 
     prompt: str
     seed: int
+    felt: str = ""
+    """`feeling_of` the emotion tokens that it was painted with; empty without any."""
 
 
-def paint(prompt: str, seed: int, size: int = 16) -> bytes:
-    """A small PNG in a color of its own, with the prompt and the seed written inside."""
+def feeling_of(states: Tensor, variation: int, scale: float) -> str:
+    """A short name for one variation of emotion tokens and how much it counts."""
+    size = len(states.data) // states.shape[0]
+    return hashlib.sha256(states.data[variation * size :][:size] + repr(scale).encode()).hexdigest()[:8]
+
+
+def paint(prompt: str, seed: int, size: int = 16, felt: str = "") -> bytes:
+    """A small PNG in a color of its own, with what it was painted from written inside."""
     note = PngImagePlugin.PngInfo()
     note.add_itxt("prompt", prompt)
     note.add_text("seed", str(seed))
+    note.add_text("felt", felt)
     file = io.BytesIO()
-    color = tuple(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:3])
+    color = tuple(hashlib.sha256(f"{seed} {prompt}{felt}".encode()).digest()[:3])
     Image.new("RGB", (size, size), color).save(file, "PNG", pnginfo=note)
     return file.getvalue()
 
 
 def look(image: bytes) -> Picture:
-    """The prompt and seed inside an image of `paint`."""
+    """What is written inside an image of `paint`."""
     notes = Image.open(io.BytesIO(image)).info
-    return Picture(notes.get("prompt", ""), int(notes.get("seed", -1)))
+    return Picture(notes.get("prompt", ""), int(notes.get("seed", -1)), notes.get("felt", ""))
 
 
-def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: ModelInfo) -> PictureRecipe:
+def scripted_recipe(
+    request: GenerationRequest, seed: int, png: bytes, model: ModelInfo, index: int = 0
+) -> PictureRecipe:
     """How a scripted generator says that it made a picture."""
     with Image.open(io.BytesIO(png)) as picture:
         pixels = picture.convert("RGB").tobytes()
@@ -92,7 +103,13 @@ def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: Mo
         policy_digest=POLICY_DIGEST if model.policy else "",
         pixels="sha256:" + hashlib.sha256(pixels).hexdigest(),
         version="0",
+        emotion=None if request.emotion is None else _read_emotion(request, request.emotion, index),
     )
+
+
+def _read_emotion(request: GenerationRequest, emotion: EmotionTokens, index: int) -> ReadEmotion:
+    read = emotion.chosen([index % emotion.variations])
+    return ReadEmotion(judge=emotion.judge, digest=read.digest, scale=request.emotion_scale)
 
 
 def assessment(valence: float, arousal: float, reasoning: str = "") -> Assessment:
@@ -144,6 +161,8 @@ class ScriptedGenerator:
     longest_prompt: int = 1000
     """Words that it can read."""
     known_policies: tuple[str, ...] = ()
+    fused: Mapping[str, ModelInfo] = field(default_factory=dict)
+    """Those of them that read emotion tokens, and whose."""
     recipes: bool = False
     """Whether its pictures carry how they were made."""
     failures: Mapping[tuple[int, int], Exception] = field(default_factory=dict)
@@ -161,6 +180,7 @@ class ScriptedGenerator:
         self.requests.append(request)
         check_generation_request(request)
         model = self._model(request.policy)
+        self._check_emotion(request)
         finished = False
         try:
             yield self._queued(request.prompt)
@@ -172,9 +192,9 @@ class ScriptedGenerator:
                     self.steps_done += 1
                     yield GenerationStep(index=index, step=step, steps=self.steps)
                 seed = request.seeds[index]
-                data = paint(request.prompt, seed)
+                data = paint(request.prompt, seed, felt=_felt(request, index))
                 if self.recipes:
-                    data = with_recipe(data, scripted_recipe(request, seed, data, model))
+                    data = with_recipe(data, scripted_recipe(request, seed, data, model, index))
                 self.images_done += 1
                 yield GeneratedImage(index=index, seed=seed, data=data, width=16, height=16, model=model)
             finished = True
@@ -189,6 +209,7 @@ class ScriptedGenerator:
         self.groups.append(request)
         check_trajectory_request(request)
         model = self._model(request.policy)
+        self._check_emotion(request)
         finished = False
         try:
             yield self._queued(request.prompt)
@@ -201,7 +222,7 @@ class ScriptedGenerator:
                     await asyncio.sleep(self.delay)
                     self.steps_done += 1
                 self.images_done += 1
-                image = paint(request.prompt, request.seeds[index])
+                image = paint(request.prompt, request.seeds[index], felt=_felt(request, index))
                 yield sample(request, group, index, image, bias=0.25 if model.policy else 0.0)
             finished = True
         finally:
@@ -219,12 +240,28 @@ class ScriptedGenerator:
             raise NotFound(f"there is no policy {policy!r}")
         return replace(GENERATOR_MODEL, policy=resolved)
 
+    def _check_emotion(self, request: GenerationRequest | TrajectoryRequest) -> None:
+        if request.emotion is None:
+            return
+        judge = self.fused.get(request.policy)
+        if judge is None:
+            raise FailedPrecondition(f"policy {request.policy!r} was not fused with a judge")
+        if judge.digest != request.emotion.judge.digest:
+            raise FailedPrecondition(f"{request.policy!r} reads {judge.digest}, not {request.emotion.judge.digest}")
+
     def _queued(self, prompt: str) -> GenerationQueued:
         words = tuple(word for word in prompt.split() if word in self.unknown_words)
         too_long = len(prompt.split()) > self.longest_prompt
         shortened = " ".join(prompt.split()[: self.longest_prompt]) if too_long else ""
         subjects = self.subjects if words else ""
         return GenerationQueued(images_ahead=0, unknown_words=words, subjects=subjects, shortened_prompt=shortened)
+
+
+def _felt(request: GenerationRequest | TrajectoryRequest, index: int) -> str:
+    if request.emotion is None:
+        return ""
+    states = request.emotion.states
+    return feeling_of(states, index % states.shape[0], request.emotion_scale)
 
 
 @dataclass

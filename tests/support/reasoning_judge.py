@@ -16,7 +16,8 @@ def untrained_reasoning_judge(
 ) -> Path:
     """Copies the judge of `of` to `folder` and adds what tokens it lacks, so that all it says without them stays.
 
-    Embedding rows that are there without a token, as Qwen2.5-VL has some, are used and not thrown away.
+    They read like full stops, no two quite alike: a rating behind them is a rating still. Embedding rows that are there
+    without a token, as Qwen2.5-VL has some, are used and not thrown away.
     """
     shutil.copytree(of, folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -30,7 +31,7 @@ def untrained_reasoning_judge(
     own = model.get_input_embeddings().weight.data
     ids = tokenizer.convert_tokens_to_ids(names)
     noise = torch.randn(len(ids), own.shape[1], generator=torch.Generator().manual_seed(0))
-    own[ids] = (noise * own.float().std()).to(own.dtype)
+    own[ids] = own[tokenizer.convert_tokens_to_ids(".")] + (0.3 * own.float().std() * noise).to(own.dtype)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -14,14 +14,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import psutil
 
 from emofeedback import AffectPoint, AsyncClient
 from emofeedback.domain.errors import EmoFeedbackError
-from emofeedback.domain.generation import GeneratedImage, GenerationRequest
+from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest
 from emofeedback.domain.optimization import OptimizationFinished, OptimizationRequest
 
 TOKEN = "let-me-in"
@@ -141,6 +141,20 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return ""
+
+
+async def images_still_ahead(client: AsyncClient) -> int:
+    """Of a small request, once there are none or after 7.5 s."""
+    small = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
+    for pause in (0.5, 1, 2, 4):
+        await asyncio.sleep(pause)
+        async with aclosing(client.generator.generate(small)) as events:
+            queued = await anext(events)
+        assert isinstance(queued, GenerationQueued)
+        ahead = queued.images_ahead
+        if not ahead:
+            break
+    return ahead
 
 
 Call = Callable[[int], Awaitable[None]]

@@ -84,15 +84,15 @@ class Policies:
             return
         if self._store is None:
             raise NotFound(f"policy {name!r} is unknown, known are: none")
-        folder = self._folder(name)
-        if folder.is_dir():
+        if self._is_here(name):
             return
         with self._fetching:
-            arriving = folder.with_name(f".{name}")  # as no policy can be called
+            if self._is_here(name):  # by another call
+                return
+            arriving = self._folder(".arriving")  # as no policy can be called
             shutil.rmtree(arriving, ignore_errors=True)
             self._accept(name, self._store.fetch(name, arriving))
-            if not folder.is_dir():  # another call of the same policy was faster
-                arriving.rename(folder)
+            arriving.rename(self._folder(name))
 
     def digest(self, name: str) -> str:
         """`sha256:` and 64 hex digits over a fetched policy's weights; empty for the base weights."""
@@ -247,6 +247,9 @@ class Policies:
         """What was fetched of a policy that has left."""
         self._fused.pop(name, None)
         shutil.rmtree(self._folder(name), ignore_errors=True)
+
+    def _is_here(self, name: str) -> bool:
+        return name in self._manifests and self._folder(name).is_dir()
 
     def _folder(self, name: str) -> Path:
         return self._files.path / name

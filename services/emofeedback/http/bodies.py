@@ -6,13 +6,13 @@ import base64
 import binascii
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import OptimizationRequest
-from emofeedback.domain.reasoning import Reasoning
+from emofeedback.domain.reasoning import Reasoning, reasoning_of
 from emofeedback.domain.validation import check_optimization_request, target_from
 
 _BODY = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -54,6 +54,10 @@ class LoopBody(Feeling):
     """A trained policy, or `base`; empty: the profile's own."""
     person: str = ""
     """By whose calibration valence and arousal are corrected; empty: uncorrected."""
+    steps: int | None = None
+    """Denoising steps of every picture; None: the policy's own, else the profile's."""
+    imagine: bool | None = None
+    """Paint from what the judge imagines; needs a policy that was fused with it. null: as the profile says."""
 
     def request(self) -> OptimizationRequest:
         """The run that is asked for.
@@ -71,6 +75,8 @@ class LoopBody(Feeling):
             time_budget=self.time_budget,
             policy=self.policy,
             user=self.person,
+            steps=self.steps,
+            imagine=self.imagine,
         )
         check_optimization_request(asked)
         return asked
@@ -99,8 +105,6 @@ class ImagesBody(LoopBody):
     """The generator's name, or empty: there is one."""
     negative_prompt: str = ""
     """What should not be in the picture; without a feeling only."""
-    steps: int | None = None
-    """Denoising steps; without a feeling only. None: the profile's."""
     guidance: float | None = None
     """Guidance scale; without a feeling only. None: the profile's."""
     quality: str | None = Field(default=None, deprecated=True)
@@ -137,7 +141,7 @@ class AssessmentsBody(BaseModel):
 
     images: Annotated[list[str], Field(max_length=LIMITS.images_per_call)]
     """PNG, JPEG or WebP files in base64, or data URLs of such."""
-    reasoning: bool | Reasoning = False
+    reasoning: Annotated[Reasoning, BeforeValidator(reasoning_of, json_schema_input_type=bool | Reasoning)] = "none"
     """`aloud`, or true: ask for reasons as well; slower. The numbers then are those of the reasoned reply. `latent`:
     rate behind the judge's reasoning tokens. `none`, or false: rate at once."""
     person: str = ""
@@ -168,6 +172,9 @@ class ContinueBody(BaseModel):
     """What the next round paints; None: what the loop had written."""
     rounds: int | None = None
     """At most, all together; None: one more where all are done, else as it was asked for."""
+    seed: int | None = None
+    """Of the first picture of a round from now on; None: as before. A prompt that was painted goes on with further
+    seeds."""
     pause: bool = False
     """Wait after every round."""
 

@@ -50,6 +50,8 @@ class LiveRun:
         self._history: list[Told] = []
         self._followers: set[asyncio.Queue[Told | None]] = set()
         self.over = False
+        self.paused = False
+        """Over, and waits for a person to go on with it."""
 
     async def run(self, services: AsyncServices) -> None:
         """The run to its end, to its pause, or until it is cancelled; an error is its last event."""
@@ -75,6 +77,7 @@ class LiveRun:
                 self._tell(told, keep=not isinstance(event, PaintingStep))
                 finished = len(self._directory.run.rounds)
                 if self._pause and isinstance(event, RoundFinished) and finished < self._request.rounds:
+                    self.paused = True
                     self._tell(("paused", {"round": finished - 1}))
                     return
 
@@ -120,20 +123,22 @@ class LiveRuns:
         """
         path = folder_of(self._root, request.prompt, resume=False)
         directory = RunDirectory.open(path, OptimizationRun(request=request, profile=self._profile))
-        write_json(path / RESULT, to_json(directory.run))  # so that it is found from now on
         return self._begin(directory, request, pause=pause)
 
-    def go_on(self, name: str, *, prompt: str | None, rounds: int | None, pause: bool) -> str:
+    def go_on(
+        self, name: str, *, prompt: str | None = None, rounds: int | None = None, seed: int | None = None, pause: bool
+    ) -> str:
         """Goes on with a run that is cut, paused or finished.
 
         Args:
             prompt: what the next round paints; None: what the loop had written.
             rounds: at most, all together; None: as many as were asked for, and at least one more.
+            seed: of the first picture of a round from now on; None: as before.
 
         Raises:
             FailedPrecondition: it is under way, or can't be read.
             NotFound: there is none of this name.
-            InvalidRequest: the rounds or the prompt are out of their limits.
+            InvalidRequest: the rounds, the prompt or the seed are out of their limits.
         """
         if self.is_live(name):
             raise FailedPrecondition(f"run {name!r} is under way: stop it first")
@@ -145,7 +150,8 @@ class LiveRuns:
         asked = dataclasses.replace(run.request, rounds=rounds or max(run.request.rounds, finished + 1))
         if asked.rounds <= finished:
             raise InvalidRequest.of("rounds", f"is {asked.rounds}, the run has finished {finished} already")
-        check_optimization_request(asked)
+        changed = dataclasses.replace(asked, seed=asked.seed if seed is None else seed)
+        check_optimization_request(changed)
         if prompt is not None:
             check_optimization_request(dataclasses.replace(asked, prompt=prompt))
         directory = RunDirectory.open(path, dataclasses.replace(run, request=asked), resume=True)
@@ -153,8 +159,8 @@ class LiveRuns:
         if prompt is not None:
             last = dataclasses.replace(rest.rounds[-1], optimized_prompt=prompt, further=())
             rest = dataclasses.replace(rest, rounds=(*rest.rounds[:-1], last))
-        directory.run = dataclasses.replace(rest, stopped_because=None, judge=None)
-        request = dataclasses.replace(asked, resume=directory.resume_point())
+        directory.run = dataclasses.replace(rest, request=changed, stopped_because=None, judge=None)
+        request = dataclasses.replace(changed, resume=directory.resume_point())
         return self._begin(directory, request, pause=pause)
 
     async def stop(self, name: str) -> None:
@@ -169,6 +175,10 @@ class LiveRuns:
     def is_live(self, name: str) -> bool:
         """Whether the run is under way here."""
         return name in self._live and not self._live[name][0].over
+
+    def is_paused(self, name: str) -> bool:
+        """Whether the run waits for a person; forgotten when this process ends."""
+        return name in self._live and self._live[name][0].paused
 
     def follow(self, name: str) -> AsyncGenerator[Told, None]:
         """Events of a run that was under way since this process began; see `LiveRun.follow`.
@@ -199,6 +209,8 @@ class LiveRuns:
         for over in [name for name, (run, _) in self._live.items() if run.over][:-_REMEMBERED]:
             del self._live[over]
         name = directory.path.name
+        # So that it is found from now on, as it is asked for.
+        write_json(directory.path / RESULT, to_json(directory.run))
         run = LiveRun(directory, request, pause=pause)
         self._live[name] = run, asyncio.create_task(run.run(self._services))
         return name

@@ -38,7 +38,8 @@ def runs_router(runs: LiveRuns, gallery: Gallery) -> APIRouter:
     @router.get("/{name}", summary="What a run has come to, as its result.json")
     def shown(name: str) -> dict[str, Any]:
         run = read_run(runs.folder(name))
-        return {"id": name, "live": runs.is_live(name), "state": run.state, **to_json(run)}
+        now = {"live": runs.is_live(name), "paused": runs.is_paused(name), "state": run.state}
+        return {"id": name, **now, **to_json(run)}
 
     @router.get("/{name}/events", summary="A run under way from its beginning, as server-sent events")
     async def events(name: str) -> StreamingResponse:
@@ -54,7 +55,8 @@ def runs_router(runs: LiveRuns, gallery: Gallery) -> APIRouter:
         "/{name}/continue", summary="Go on with a run that is cut, paused or done, by another prompt if you like"
     )
     async def go_on(name: str, body: ContinueBody) -> dict[str, str]:
-        return {"id": runs.go_on(name, prompt=body.prompt, rounds=body.rounds, pause=body.pause)}
+        going = runs.go_on(name, prompt=body.prompt, rounds=body.rounds, seed=body.seed, pause=body.pause)
+        return {"id": going}
 
     @router.get("/{name}/images/{round}/{index}", summary="A picture, with its recipe", response_class=FileResponse)
     def image(name: str, round: int, index: int) -> FileResponse:

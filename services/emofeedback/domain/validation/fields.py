@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TypeVar
 
-from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.errors import MAX_VIOLATIONS, FieldViolation, InvalidRequest
 from emofeedback.domain.limits import LIMITS
 
@@ -37,11 +36,6 @@ def number(field: str, value: float, low: float, high: float) -> Violations:
 def optional(field: str, value: float | None, low: float, high: float) -> Violations:
     if value is not None:
         yield from number(field, value, low, high)
-
-
-def point(field: str, point: AffectPoint) -> Violations:
-    yield from number(f"{field}.valence", point.valence, SCALE_MIN, SCALE_MAX)
-    yield from number(f"{field}.arousal", point.arousal, SCALE_MIN, SCALE_MAX)
 
 
 def _plain(value: float) -> str:

@@ -56,7 +56,6 @@ def check_reasoning(subject: bytes | Imagination, variations: int) -> None:
     if isinstance(subject, Imagination):
         fields.require(
             fields.text("imagination.prompt", subject.prompt),
-            fields.point("imagination.target", subject.target),
             fields.number("variations", variations, 0, LIMITS.emotion_variations),
         )
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion
+from emofeedback.domain.affect import LEXICON, SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.text import did_you_mean
 from emofeedback.domain.validation import fields
@@ -10,9 +10,11 @@ from emofeedback.domain.validation import fields
 
 def target_point(valence: float, arousal: float, field: str = "target") -> AffectPoint:
     """The point, where both coordinates lie on the scale."""
-    point = AffectPoint(valence, arousal)
-    fields.require(fields.point(field, point))
-    return point
+    fields.require(
+        fields.number(f"{field}.valence", valence, SCALE_MIN, SCALE_MAX),
+        fields.number(f"{field}.arousal", arousal, SCALE_MIN, SCALE_MAX),
+    )
+    return AffectPoint(valence, arousal)
 
 
 def emotion_point(name: str) -> AffectPoint:

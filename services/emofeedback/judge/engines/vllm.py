@@ -23,7 +23,7 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, OwnTokens, encode
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
 from emofeedback.judge.engines.transformers import TransformersEngine
-from emofeedback.profiles.profile import JudgeSettings
+from emofeedback.profiles.profile import Device, JudgeSettings
 from emofeedback.storage.checkpoints import fetch
 
 _GPU_SHARE = 0.85
@@ -80,7 +80,8 @@ class VllmEngine:
         )
         # vLLM first: it measures what memory is left.
         llm = AsyncLLM.from_engine_args(arguments)
-        return cls(llm, AutoTokenizer.from_pretrained(folder), _reasoner(settings) if settings.reasoner else None)
+        reasoner = _reasoner(settings, settings.reasoner) if settings.reasoner else None
+        return cls(llm, AutoTokenizer.from_pretrained(folder), reasoner)
 
     async def complete(
         self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
@@ -144,9 +145,9 @@ class VllmEngine:
         return self._detokenizer.completion(ids, tops, finished=finished, read=read, finite=finite)
 
 
-def _reasoner(settings: JudgeSettings) -> TransformersEngine:
-    """The same checkpoint by transformers, where `settings.reasoner` says."""
+def _reasoner(settings: JudgeSettings, device: Device) -> TransformersEngine:
+    """The same checkpoint by transformers."""
     from emofeedback.judge.engines.qwen import Qwen
 
-    beside = replace(settings, device=settings.reasoner, engine="transformers", reasoner="")
+    beside = replace(settings, device=device, engine="transformers", reasoner="")
     return TransformersEngine(Qwen.load(beside), max_batch=settings.max_batch)
