@@ -37,6 +37,11 @@ class Engines(Protocol):
         """Name of the profile; None where the services at an address have their own."""
         ...
 
+    @property
+    def memory(self) -> str:
+        """File of pictures that this generator made in earlier runs (`optimizer.memory`); empty: none is known."""
+        ...
+
     def judge(self) -> AbstractAsyncContextManager[Judge]:
         """A judge, for as long as the context lasts."""
         ...
@@ -102,6 +107,10 @@ class InProcess:
     def profile(self) -> str:
         return self._profile.name
 
+    @property
+    def memory(self) -> str:
+        return self._profile.optimizer.memory
+
     def judge(self) -> AbstractAsyncContextManager[Judge]:
         from emofeedback.in_process import load_judge, silence_libraries
 
@@ -122,6 +131,7 @@ class AtAddress:
     """The three services behind one gRPC address."""
 
     profile = None
+    memory = ""
 
     def __init__(self, address: str, token: str) -> None:
         self._address = address

@@ -22,9 +22,9 @@ from emofeedback_trainer.latent.config import load_config
 from emofeedback_trainer.latent.lessons import Imagine, Look, Rating, Way
 from emofeedback_trainer.latent.reading import Reader
 from emofeedback_trainer.latent.run import Learner, train
-from emofeedback_trainer.latent.sequences import UNLABELED, Sequences
-from tests.support.reasoning_judge import untrained_reasoning_judge
-from tests.support.tiny_judges import MAX_PIXELS, png, save_tiny_qwen25vl, settings
+from emofeedback_trainer.latent.sequences import Sequences
+from support.reasoning_judge import untrained_reasoning_judge
+from support.tiny_judges import MAX_PIXELS, png, save_tiny_qwen25vl, settings
 
 REASONS = 16
 RATING = Rating(reply="7 3 awe", point=AffectPoint(6.6, 3.2))

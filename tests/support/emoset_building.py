@@ -53,6 +53,7 @@ class CaptioningEngines:
 
     scripted: CaptioningJudge = CaptioningJudge()
     profile: str | None = None
+    memory: str = ""
 
     @asynccontextmanager
     async def judge(self) -> AsyncIterator[Judge]:

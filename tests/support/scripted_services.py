@@ -176,6 +176,7 @@ class ScriptedEngines:
     generator: ScriptedGenerator = field(default_factory=ScriptedGenerator)
     scripted_judge: ScriptedJudge = field(default_factory=ScriptedJudge)
     profile: str | None = "nano"
+    memory: str = ""
     opened: int = 0
 
     def connect(

@@ -26,6 +26,8 @@ COMMANDS = {
         "emofeedback_trainer.distillation.cli",
         "make a policy that paints in a few steps what another paints in many",
     ),
+    "fuse": ("emofeedback_trainer.fusion.cli", "make a policy that paints from a judge's emotion tokens"),
+    "fuse-evaluate": ("emofeedback_trainer.fusion.evaluation_cli", "measure what a fused policy's tokens are worth"),
     "memory": ("emofeedback_trainer.emotional_memory.cli", "painted pictures for the judge to learn from"),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
@@ -75,7 +77,7 @@ def _main(argv: Sequence[str]) -> int:
         if error.name is None or error.name.startswith("emofeedback"):
             raise
         missing = f"{error.name.partition('.')[0]} is missing"
-        said = f"{asked} needs the trainer's packages ({missing}): pip install 'emofeedback[trainer]'"
+        said = f"{asked} needs the trainer's packages ({missing}): pip install emofeedback-trainer"
         say(f"emofeedback-train: {said}", sys.stderr)
         return 1
     except InvalidRequest as error:

@@ -152,6 +152,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     _add_loop(loop, rounds=3, images=8)
     loop.add_argument("--tolerance", type=float, metavar="T", help="stop once the error |dV| + |dA| is at most this")
     loop.add_argument("--time-budget", type=float, metavar="S", help="seconds after which no new round starts")
+    loop.add_argument("--steps", type=int, metavar="N", help="denoising steps of an image (default: the model's own)")
     loop.add_argument("--strict", action="store_true", help="refuse a prompt with words that the model doesn't know")
     _add_engines(parser)
     policy = parser.add_argument_group("what the generator has learned")

@@ -42,6 +42,9 @@ def studio(runs: Path, *, port: int, token: str, browser: bool, engines: Engines
     with listener:
         address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
         with loading(consoles, engines.profile):
+            from emofeedback.optimizer.memory import observed
+
+            reach = tuple(seen.point for seen in observed(engines.memory)) if engines.memory else ()
             opened = engines.services()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
 
@@ -53,7 +56,11 @@ def studio(runs: Path, *, port: int, token: str, browser: bool, engines: Engines
 
             async with opened as services:
                 settings = HttpSettings(
-                    token=token, hosts=(LOOPBACK, "localhost"), runs=runs.resolve(), profile=engines.profile
+                    token=token,
+                    hosts=(LOOPBACK, "localhost"),
+                    runs=runs.resolve(),
+                    profile=engines.profile,
+                    reach=reach,
                 )
                 app = create_app(services, settings, export_to_page())
                 config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GOODBYE_SECONDS)

@@ -92,7 +92,7 @@ class AsyncServices(ABC):
             prompt: what the picture shows.
             target: valence and arousal, each in [1, 9].
             emotion: instead of `target`, an emotion, whose place on the plane is then the target.
-            options: rounds, images, seed, tolerance, time_budget, policy, user: see `OptimizationRequest`.
+            options: rounds, images, seed, tolerance, time_budget, policy, user, steps: see `OptimizationRequest`.
 
         Raises:
             InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.

@@ -117,6 +117,7 @@ class LoopOptions(TypedDict, total=False):
     time_budget: float | None
     policy: str
     user: str
+    steps: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +144,8 @@ class OptimizationRequest:
     user: str = ""
     """Id of a person by whose calibration valence and arousal are corrected; empty: uncorrected. Losses, the answer and
     the gradients are then by that person's eyes."""
+    steps: int | None = None
+    """Denoising steps of every image; None: the policy's own, else the profile's."""
     resume: Resume | None = None
     request_id: str = ""
 

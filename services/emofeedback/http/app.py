@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.staticfiles import StaticFiles
 
 from emofeedback.client.aio import AsyncServices
-from emofeedback.domain.affect import LEXICON
+from emofeedback.domain.affect import LEXICON, AffectPoint
 from emofeedback.domain.limits import LIMITS
 from emofeedback.http.answers import plain
 from emofeedback.http.errors import answer_errors
@@ -52,6 +52,8 @@ class HttpSettings:
     """Folder of kept runs, for the studio; None: neither of both."""
     profile: str | None = None
     """Name that kept runs carry; None where the services have a profile of their own."""
+    reach: tuple[AffectPoint, ...] = ()
+    """Where pictures of this generator have landed in this judge's eyes, for the studio's plane; none: not known."""
 
 
 def create_app(services: AsyncServices, settings: HttpSettings, metrics: Callable[[], bytes] | None = None) -> FastAPI:
@@ -82,7 +84,7 @@ def create_app(services: AsyncServices, settings: HttpSettings, metrics: Callabl
     _add_own(app, metrics)
     if runs is not None and settings.runs is not None:
         app.include_router(runs_router(runs, Gallery(settings.runs)))
-        _add_studio(app)
+        _add_studio(app, settings.reach)
     app.add_middleware(
         Gate,
         token=settings.token,
@@ -122,7 +124,11 @@ def _add_own(app: FastAPI, metrics: Callable[[], bytes] | None) -> None:
             return PlainTextResponse(metrics())
 
 
-def _add_studio(app: FastAPI) -> None:
+def _add_studio(app: FastAPI, reach: Sequence[AffectPoint]) -> None:
+    @app.get("/v1/reach", tags=["feeling"], summary="Where pictures of this generator have landed on the plane")
+    def reached() -> dict[str, Any]:
+        return {"data": [plain(point) for point in reach]}
+
     app.mount("/studio", StaticFiles(directory=STUDIO), name="studio")
 
     @app.get("/", include_in_schema=False)

@@ -54,6 +54,8 @@ class LoopBody(Feeling):
     """A trained policy, or `base`; empty: the profile's own."""
     person: str = ""
     """By whose calibration valence and arousal are corrected; empty: uncorrected."""
+    steps: int | None = None
+    """Denoising steps of every picture; None: the policy's own, else the profile's."""
 
     def request(self) -> OptimizationRequest:
         """The run that is asked for.
@@ -71,6 +73,7 @@ class LoopBody(Feeling):
             time_budget=self.time_budget,
             policy=self.policy,
             user=self.person,
+            steps=self.steps,
         )
         check_optimization_request(asked)
         return asked
@@ -99,8 +102,6 @@ class ImagesBody(LoopBody):
     """The generator's name, or empty: there is one."""
     negative_prompt: str = ""
     """What should not be in the picture; without a feeling only."""
-    steps: int | None = None
-    """Denoising steps; without a feeling only. None: the profile's."""
     guidance: float | None = None
     """Guidance scale; without a feeling only. None: the profile's."""
     quality: str | None = Field(default=None, deprecated=True)
@@ -168,6 +169,9 @@ class ContinueBody(BaseModel):
     """What the next round paints; None: what the loop had written."""
     rounds: int | None = None
     """At most, all together; None: one more where all are done, else as it was asked for."""
+    seed: int | None = None
+    """Of the first picture of a round from now on; None: as before. A prompt that was painted goes on with further
+    seeds."""
     pause: bool = False
     """Wait after every round."""
 

@@ -67,6 +67,8 @@ def _summary(name: str, changed: int, run: OptimizationRun) -> dict[str, Any]:
         "target": plain(run.request.target),
         "seed": run.request.seed,
         "images": run.request.images,
+        "policy": run.request.policy,
+        "steps": run.request.steps,
         "rounds": len(run.rounds),
         "state": run.state,
         "finished": run.stopped_because is not None,

@@ -123,17 +123,20 @@ class LiveRuns:
         write_json(path / RESULT, to_json(directory.run))  # so that it is found from now on
         return self._begin(directory, request, pause=pause)
 
-    def go_on(self, name: str, *, prompt: str | None, rounds: int | None, pause: bool) -> str:
+    def go_on(
+        self, name: str, *, prompt: str | None = None, rounds: int | None = None, seed: int | None = None, pause: bool
+    ) -> str:
         """Goes on with a run that is cut, paused or finished.
 
         Args:
             prompt: what the next round paints; None: what the loop had written.
             rounds: at most, all together; None: as many as were asked for, and at least one more.
+            seed: of the first picture of a round from now on; None: as before.
 
         Raises:
             FailedPrecondition: it is under way, or can't be read.
             NotFound: there is none of this name.
-            InvalidRequest: the rounds or the prompt are out of their limits.
+            InvalidRequest: the rounds, the prompt or the seed are out of their limits.
         """
         if self.is_live(name):
             raise FailedPrecondition(f"run {name!r} is under way: stop it first")
@@ -145,7 +148,8 @@ class LiveRuns:
         asked = dataclasses.replace(run.request, rounds=rounds or max(run.request.rounds, finished + 1))
         if asked.rounds <= finished:
             raise InvalidRequest.of("rounds", f"is {asked.rounds}, the run has finished {finished} already")
-        check_optimization_request(asked)
+        changed = dataclasses.replace(asked, seed=asked.seed if seed is None else seed)
+        check_optimization_request(changed)
         if prompt is not None:
             check_optimization_request(dataclasses.replace(asked, prompt=prompt))
         directory = RunDirectory.open(path, dataclasses.replace(run, request=asked), resume=True)
@@ -153,8 +157,8 @@ class LiveRuns:
         if prompt is not None:
             last = dataclasses.replace(rest.rounds[-1], optimized_prompt=prompt, further=())
             rest = dataclasses.replace(rest, rounds=(*rest.rounds[:-1], last))
-        directory.run = dataclasses.replace(rest, stopped_because=None, judge=None)
-        request = dataclasses.replace(asked, resume=directory.resume_point())
+        directory.run = dataclasses.replace(rest, request=changed, stopped_because=None, judge=None)
+        request = dataclasses.replace(changed, resume=directory.resume_point())
         return self._begin(directory, request, pause=pause)
 
     async def stop(self, name: str) -> None:

@@ -54,7 +54,8 @@ def runs_router(runs: LiveRuns, gallery: Gallery) -> APIRouter:
         "/{name}/continue", summary="Go on with a run that is cut, paused or done, by another prompt if you like"
     )
     async def go_on(name: str, body: ContinueBody) -> dict[str, str]:
-        return {"id": runs.go_on(name, prompt=body.prompt, rounds=body.rounds, pause=body.pause)}
+        going = runs.go_on(name, prompt=body.prompt, rounds=body.rounds, seed=body.seed, pause=body.pause)
+        return {"id": going}
 
     @router.get("/{name}/images/{round}/{index}", summary="A picture, with its recipe", response_class=FileResponse)
     def image(name: str, round: int, index: int) -> FileResponse:

@@ -51,7 +51,9 @@ def generate_and_judge(
         """The images of one prompt: the first of them, then every `len(prompts)`-th."""
         # A generator refuses what is over the limit; what is cut off then, no text encoder reads.
         prompt = prompts[first][: LIMITS.prompt_characters - len(suffix)] + suffix
-        generation = GenerationRequest(prompt=prompt, seeds=tuple(seeds[first :: len(prompts)]), policy=request.policy)
+        generation = GenerationRequest(
+            prompt=prompt, seeds=tuple(seeds[first :: len(prompts)]), steps=request.steps, policy=request.policy
+        )
         async with aclosing(generator.generate(generation)) as events:
             async for event in events:
                 match event:

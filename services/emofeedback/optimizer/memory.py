@@ -74,16 +74,23 @@ class WordEffects:
 
 @lru_cache(maxsize=8)
 def remembered(path: str) -> WordEffects | None:
-    """The effects in a memory file, JSON rows of prompt, valence and arousal; None for no path.
+    """The effects in a memory file; None for no path.
 
     Raises:
         FailedPrecondition: the file is missing or is none.
     """
-    if not path:
-        return None
+    return WordEffects.fitted(observed(path)) if path else None
+
+
+def observed(path: str) -> list[Observation]:
+    """The pictures in a memory file, JSON rows of prompt, valence and arousal.
+
+    Raises:
+        FailedPrecondition: the file is missing or is none.
+    """
     try:
         rows = parse_json(Path(path).read_text(encoding="utf-8"))
-        return WordEffects.fitted([Observation(prompt=str(p), point=AffectPoint(v, a)) for p, v, a in rows])
+        return [Observation(prompt=str(p), point=AffectPoint(v, a)) for p, v, a in rows]
     except (OSError, ValueError, TypeError) as error:
         raise FailedPrecondition(f"optimizer.memory: {path} is no memory of earlier runs: {error}") from error
 

@@ -54,7 +54,7 @@ class RunDirectory:
 
         Raises:
             InvalidRequest: the folder is not empty and `resume` is off, it can't be written, or the run in it
-                was started with another prompt, target, seed or number of images, or for another person.
+                was started with another prompt, target, seed, number of images or of steps, or for another person.
             FailedPrecondition: there is no readable run to resume.
         """
         claim(path, resume=resume)
@@ -181,7 +181,7 @@ def read_run(path: Path) -> OptimizationRun:
         raise FailedPrecondition(f"{path / RESULT} is not the result of a run: {error!r}") from error
 
 
-_ASKED_FOR = ("prompt", "target", "images", "seed", "user")
+_ASKED_FOR = ("prompt", "target", "images", "seed", "user", "steps")
 """Fields of a request that make a run what it is; rounds, tolerance and time may differ when it goes on."""
 
 

@@ -59,6 +59,7 @@ class OptimizeRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
     IMAGINE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """1 to 2,000 characters, not only white space."""
     rounds: _builtins.int
@@ -84,6 +85,8 @@ class OptimizeRequest(_message.Message):
     """Paint from what the judge imagines of each prompt and the target; needs a fused policy. Absent: the profile's
     default.
     """
+    steps: _builtins.int
+    """Denoising steps of every image, 1 to 200; absent: the policy's own, else the profile's."""
     @_builtins.property
     def target(self) -> _affect_pb2.Target: ...
     @_builtins.property
@@ -105,10 +108,11 @@ class OptimizeRequest(_message.Message):
         request_id: _builtins.str = ...,
         user: _builtins.str = ...,
         imagine: _builtins.bool | None = ...,
+        steps: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "resume", b"resume", "rounds", b"rounds", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "resume", b"resume", "rounds", b"rounds", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__images: _TypeAlias = _typing.Literal["images"]  # noqa: Y015
     _WhichOneofArgType__images: _TypeAlias = _typing.Literal["_images", b"_images"]  # noqa: Y015
@@ -116,6 +120,8 @@ class OptimizeRequest(_message.Message):
     _WhichOneofArgType__imagine: _TypeAlias = _typing.Literal["_imagine", b"_imagine"]  # noqa: Y015
     _WhichOneofReturnType__rounds: _TypeAlias = _typing.Literal["rounds"]  # noqa: Y015
     _WhichOneofArgType__rounds: _TypeAlias = _typing.Literal["_rounds", b"_rounds"]  # noqa: Y015
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
     _WhichOneofReturnType__time_budget_seconds: _TypeAlias = _typing.Literal["time_budget_seconds"]  # noqa: Y015
     _WhichOneofArgType__time_budget_seconds: _TypeAlias = _typing.Literal["_time_budget_seconds", b"_time_budget_seconds"]  # noqa: Y015
     _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
@@ -126,6 +132,8 @@ class OptimizeRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__imagine) -> _WhichOneofReturnType__imagine | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rounds) -> _WhichOneofReturnType__rounds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__time_budget_seconds) -> _WhichOneofReturnType__time_budget_seconds | None: ...
     @_typing.overload

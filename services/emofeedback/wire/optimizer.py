@@ -41,6 +41,7 @@ def optimization_request_to_proto(request: OptimizationRequest) -> pb.OptimizeRe
         resume=None if resume is None else _resume_to_proto(resume),
         request_id=request.request_id,
         user=request.user,
+        steps=request.steps,
     )
 
 
@@ -59,6 +60,7 @@ def optimization_request_from_proto(message: pb.OptimizeRequest) -> Optimization
         resume=_resume_from_proto(message.resume) if message.HasField("resume") else None,
         request_id=message.request_id,
         user=message.user,
+        steps=message.steps if message.HasField("steps") else None,
     )
     checks.check_optimization_request(request)
     return request

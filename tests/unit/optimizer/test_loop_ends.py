@@ -139,8 +139,9 @@ async def test_cancelling_the_caller_stops_the_gradient() -> None:
         async def assess(
             self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
         ) -> list[AssessmentOutcome]:
+            outcomes = await super().assess(images, reasoning=reasoning, user=user)
             self.delay = 60
-            return await super().assess(images, reasoning=reasoning, user=user)
+            return outcomes
 
     judge = Slow()
     task = asyncio.create_task(run(judge=judge, settings=replace(SETTINGS, rewrites=2)))

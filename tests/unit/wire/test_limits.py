@@ -114,6 +114,8 @@ def test_a_painting_out_of_limits_is_refused_the_same_way_on_both_sides(change: 
         ({"tolerance": -0.1}, "tolerance: is -0.1, it must lie in [0, 16]"),
         ({"tolerance": NAN}, "tolerance: is nan, it must lie in [0, 16]"),
         ({"time_budget": -1.0}, "time_budget_seconds: is -1, it must lie in [0, 86400]"),
+        ({"steps": 0}, "steps: is 0, it must lie in [1, 200]"),
+        ({"steps": 201}, "steps: is 201, it must lie in [1, 200]"),
         ({"time_budget": 1e9}, "time_budget_seconds: is 1e+09, it must lie in [0, 86400]"),
         (
             {"user": "../ada"},

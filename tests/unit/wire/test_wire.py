@@ -221,6 +221,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
         time_budget=st.none() | st.floats(0, LIMITS.time_budget_seconds),
         policy=texts,
         user=people,
+        steps=st.none() | st.integers(1, LIMITS.steps),
         request_id=texts,
     )
 )

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +54,9 @@ class Learner:
         self.tokenizer, new = load_tokenizer(source, names)
         own = self.tokenizer.convert_tokens_to_ids(names)
         if config.reward and new:
-            raise InvalidRequest.of("reward", f"needs a judge that has learned the tokens, {source} hasn't; set it to 0")
+            raise InvalidRequest.of(
+                "reward", f"needs a judge that has learned the tokens, {source} hasn't; set it to 0"
+            )
         self.model = load_learner(config.model, source, own, new, config.seed)
         self.collate = Collator(
             self.tokenizer,

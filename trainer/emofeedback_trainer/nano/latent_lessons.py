@@ -82,7 +82,11 @@ class WorldLessons:
 
     def _imagine(self, rng: np.random.Generator) -> Imagine:
         scene = self._album.any(rng)
-        target = affect(scene) if rng.random() < _OWN_POINT else AffectPoint(*map(float, rng.uniform(SCALE_MIN, SCALE_MAX, 2)))
+        target = (
+            affect(scene)
+            if rng.random() < _OWN_POINT
+            else AffectPoint(*map(float, rng.uniform(SCALE_MIN, SCALE_MAX, 2)))
+        )
         digits = 0 if rng.random() < _WHOLE else 1
         target = AffectPoint(round(target.valence, digits), round(target.arousal, digits))
         subject, prompt = scene.subject, ""

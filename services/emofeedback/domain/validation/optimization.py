@@ -33,6 +33,7 @@ def check_optimization_request(request: OptimizationRequest) -> None:
         fields.optional("time_budget_seconds", request.time_budget, 0, LIMITS.time_budget_seconds),
         fields.name("policy", request.policy),
         fields.user("user", request.user, required=False),
+        fields.optional("steps", request.steps, 1, LIMITS.steps),
         fields.name("request_id", request.request_id),
         _resume(request.resume, request) if request.resume is not None else (),
     )

@@ -4,18 +4,22 @@ import * as api from "./api.js";
 import { byId, feeling, h, number, say } from "./dom.js";
 import { Plane } from "./plane.js";
 import { compare, gallery, judge } from "./rooms.js";
-import { complain, RunView } from "./run.js";
+import { complain, image, RunView } from "./run.js";
+import { Sweep } from "./sweep.js";
 
 const THEME = "emofeedback.theme";
 const canvas = byId("main");
 const plane = new Plane(byId("pad"), { choose: aim, label: "Put the feeling on the plane: valence to the right, arousal upwards" });
+let sweep = null;
+const reached = { measured: [], landed: [] };
 const view = new RunView(canvas, plane, {
   adopt(run) {
     byId("prompt").value = run.prompt;
     aim(run.target);
   },
-  reuse(prompt) {
+  reuse(prompt, seed) {
     byId("prompt").value = prompt;
+    byId("seed").value = seed;
     location.hash = "#/";
     byId("prompt").focus();
   },
@@ -41,7 +45,7 @@ function wished() {
   const whole = (id) => Number.parseInt(byId(id).value, 10);
   return { prompt: byId("prompt").value, valence: Number(byId("valence").value), arousal: Number(byId("arousal").value),
     rounds: whole("rounds"), images: whole("images"), seed: whole("seed"), policy: byId("policy").value,
-    person: byId("person").value.trim(), pause: byId("pause").checked };
+    steps: whole("steps") || null, person: byId("person").value.trim(), pause: byId("pause").checked };
 }
 
 async function paint(event) {
@@ -70,14 +74,23 @@ function welcome() {
 
 async function recent() {
   const { data } = await api.get("/v1/runs?limit=60");
-  plane.shade(data.filter((run) => run.point).map((run) => run.point));
-  const shown = data.filter((run) => run.best).slice(0, 8);
+  shade({ landed: data.filter((run) => run.point).map((run) => run.point) });
+  const newest = new Map();
+  for (const run of data) if (run.best && !newest.has(run.prompt)) newest.set(run.prompt, run);
+  const shown = [...newest.values()].slice(0, 8);
   const holder = byId("recent");
   if (!shown.length || !holder) return;
-  const { image } = await import("./run.js");
   holder.replaceChildren(h("h2", {}, "Lately"), h("div", { class: "strip" }, ...shown.map((run) =>
     h("a", { href: `#/run/${encodeURIComponent(run.id)}`, class: "frame" },
       image(`/v1/runs/${encodeURIComponent(run.id)}/images/${run.best.round}/${run.best.index}`, run.prompt)))));
+}
+
+// What the model reaches: what was measured of it, and where the runs of this folder came out.
+function shade(found) {
+  Object.assign(reached, found);
+  const points = [...reached.measured, ...reached.landed];
+  plane.shade(points);
+  byId("legend").hidden = points.length === 0;
 }
 
 async function route() {
@@ -90,15 +103,19 @@ async function route() {
     if (here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
   view.leave();
+  sweep?.leave();
   if (room === "run") {
     try {
       await view.show(parts[0]);
     } catch (error) {
       canvas.replaceChildren(h("p", { class: "note" }, error.message));
     }
+  } else if (room === "sweep") {
+    sweep ??= new Sweep(canvas, (await api.get("/v1/policies")).data);
+    await sweep.show(parts);
   } else if (room === "gallery") await gallery(canvas);
   else if (room === "compare") await compare(canvas, parts);
-  else if (room === "judge") judge(canvas, { lend, again });
+  else if (room === "judge") judge(canvas, { lend, again, files: dropped.splice(0) });
   else welcome();
 }
 
@@ -120,6 +137,18 @@ function dress(theme) {
   if (theme) document.documentElement.dataset.theme = theme;
 }
 
+// A picture may be dropped anywhere: it is judged, and one that was painted here opens its run.
+const dropped = [];
+document.addEventListener("dragover", (event) => event.preventDefault());
+document.addEventListener("drop", (event) => {
+  if (event.defaultPrevented) return;
+  event.preventDefault();
+  dropped.push(...event.dataTransfer.files);
+  if (!dropped.length) return;
+  if (location.hash === "#/judge") route().catch(complain);
+  else location.hash = "#/judge";
+});
+
 byId("theme").addEventListener("click", () => {
   const dark = getComputedStyle(document.documentElement).colorScheme.startsWith("dark");
   localStorage.setItem(THEME, dark ? "light" : "dark");
@@ -139,6 +168,7 @@ byId("picture").addEventListener("click", (event) => {
 async function begin() {
   aimed();
   route().catch(complain);
+  api.get("/v1/reach").then(({ data }) => shade({ measured: data })).catch(complain);
   const emotions = (await api.get("/v1/emotions")).data;
   plane.name(emotions);
   byId("emotions").replaceChildren(...emotions.map((emotion) => h("button", { type: "button", "data-valence": emotion.valence,

@@ -21,8 +21,7 @@ export function roundColor(index, rounds) {
 export class Plane {
   // `choose(point)` is called where the target may be moved.
   constructor(holder, { choose = null, label = "The plane of valence and arousal" } = {}) {
-    this.ground = svg("g");
-    this.faint = svg("g", { class: "faint" });
+    this.ground = new Ground();
     this.words = svg("g", { class: "words" });
     this.dots = svg("g");
     this.target = svg("g", { class: "target" });
@@ -30,7 +29,7 @@ export class Plane {
       svg("circle", { r: 19, class: "ring" }), svg("circle", { r: 5, class: "bull" }),
     );
     this.svg = svg("svg", { viewBox: `-14 -14 ${SIDE + 28} ${SIDE + 28}`, role: "img", "aria-label": label, class: "plane" });
-    this.svg.append(ground(), this.faint, this.words, this.dots, this.target);
+    this.svg.append(this.ground.element, this.words, this.dots, this.target);
     holder.replaceChildren(this.svg,
       h("span", { class: "end left" }, "unpleasant"), h("span", { class: "end right" }, "pleasant"),
       h("span", { class: "end up" }, "stirred"), h("span", { class: "end down" }, "calm"));
@@ -66,9 +65,9 @@ export class Plane {
     }));
   }
 
-  // Where earlier pictures landed.
+  // What the model reaches: the ground is bright around every place where a picture landed, and pale elsewhere.
   shade(points) {
-    this.faint.replaceChildren(...points.map((p) => svg("circle", { cx: x(p.valence), cy: y(p.arousal), r: 12 })));
+    this.ground.shade(points);
   }
 
   // [{ valence, arousal, color, best, label, key }]; a new one lands with a drop.
@@ -88,19 +87,32 @@ export class Plane {
   }
 }
 
-function ground() {
-  const lines = [];
-  for (let i = 2; i <= 8; i += 2) {
-    lines.push(svg("line", { x1: x(i), x2: x(i), y1: 0, y2: SIDE }), svg("line", { x1: 0, x2: SIDE, y1: y(i), y2: y(i) }));
+// The four quarters' colors under a grid.
+class Ground {
+  constructor() {
+    const id = `g${Math.random().toString(36).slice(2)}`;
+    const glow = (corner, cx, cy, name) => svg("radialGradient", { id: `${id}${corner}`, cx, cy, r: "0.85" },
+      svg("stop", { offset: "0", class: name, "stop-opacity": "0.55" }), svg("stop", { offset: "1", class: name, "stop-opacity": "0" }));
+    const layers = () => ["a", "b", "c", "d"].map((corner) => svg("rect", { width: SIDE, height: SIDE, rx: 14, fill: `url(#${id}${corner})` }));
+    const lines = [2, 4, 6, 8].flatMap((i) => [
+      svg("line", { x1: x(i), x2: x(i), y1: 0, y2: SIDE }), svg("line", { x1: 0, x2: SIDE, y1: y(i), y2: y(i) })]);
+    this.mask = `url(#${id}m)`;
+    this.reach = svg("g", { fill: "#fff", filter: `url(#${id}f)` });
+    this.pale = svg("g", {}, ...layers());
+    this.bright = svg("g", {}, ...layers());
+    this.element = svg("g", {},
+      svg("defs", {}, glow("a", 0, 0, "anger"), glow("b", 1, 0, "joy"), glow("c", 1, 1, "rest"), glow("d", 0, 1, "grief"),
+        svg("filter", { id: `${id}f` }, svg("feGaussianBlur", { stdDeviation: 9 })),
+        svg("mask", { id: `${id}m`, maskUnits: "userSpaceOnUse", width: SIDE, height: SIDE }, this.reach)),
+      svg("rect", { width: SIDE, height: SIDE, rx: 14, class: "ground" }), this.pale, this.bright,
+      svg("g", { class: "grid" }, ...lines),
+      svg("g", { class: "cross" }, svg("line", { x1: x(5), x2: x(5), y1: 0, y2: SIDE }), svg("line", { x1: 0, x2: SIDE, y1: y(5), y2: y(5) })));
   }
-  const glow = (id, cx, cy, name) => svg("radialGradient", { id, cx, cy, r: "0.85" },
-    svg("stop", { offset: "0", class: name, "stop-opacity": "0.55" }), svg("stop", { offset: "1", class: name, "stop-opacity": "0" }));
-  const layer = (id) => svg("rect", { width: SIDE, height: SIDE, rx: 14, fill: `url(#${id})` });
-  const id = `g${Math.random().toString(36).slice(2)}`;
-  return svg("g", {},
-    svg("defs", {}, glow(`${id}a`, 0, 0, "anger"), glow(`${id}b`, 1, 0, "joy"), glow(`${id}c`, 1, 1, "rest"), glow(`${id}d`, 0, 1, "grief")),
-    svg("rect", { width: SIDE, height: SIDE, rx: 14, class: "ground" }),
-    layer(`${id}a`), layer(`${id}b`), layer(`${id}c`), layer(`${id}d`),
-    svg("g", { class: "grid" }, ...lines),
-    svg("g", { class: "cross" }, svg("line", { x1: x(5), x2: x(5), y1: 0, y2: SIDE }), svg("line", { x1: 0, x2: SIDE, y1: y(5), y2: y(5) })));
+
+  shade(points) {
+    this.reach.replaceChildren(...points.map((p) => svg("circle", { cx: x(p.valence), cy: y(p.arousal), r: 17 })));
+    if (points.length) this.bright.setAttribute("mask", this.mask);
+    else this.bright.removeAttribute("mask");
+    this.pale.setAttribute("opacity", points.length ? 0.25 : 0);
+  }
 }

@@ -65,8 +65,9 @@ export async function compare(canvas, names) {
     h("div", { class: "columns" }, column(runs[0], null), column(runs[1], runs[0])));
 }
 
-// `lend(point)` takes a picture's feeling as the target, `again(recipe)` its whole recipe.
-export function judge(canvas, { lend, again }) {
+// `lend(point)` takes a picture's feeling as the target, `again(recipe)` its whole recipe; `files` are looked at at once,
+// and where it is one that was painted here, its run is opened.
+export function judge(canvas, { lend, again, files }) {
   const found = h("div", { class: "cards", "aria-live": "polite" });
   const aloud = h("input", { type: "checkbox" });
   const picker = h("input", { type: "file", id: "files", accept: "image/png,image/jpeg,image/webp", multiple: true });
@@ -74,7 +75,7 @@ export function judge(canvas, { lend, again }) {
     h("strong", {}, "Drop pictures here"), h("span", { class: "soft" }, "or choose some: PNG, JPEG or WebP"));
   async function look(files) {
     const pictures = [...files];
-    if (!pictures.length) return;
+    if (!pictures.length) return [];
     const form = new FormData();
     pictures.forEach((file) => form.append("images", file));
     if (aloud.checked) form.append("reasoning", "true");
@@ -82,6 +83,7 @@ export function judge(canvas, { lend, again }) {
     try {
       const { data } = await api.send("/v1/assessments", form);
       found.prepend(...data.map((outcome, i) => seen(pictures[i], outcome)));
+      return data;
     } finally {
       drop.classList.remove("busy");
       picker.value = "";
@@ -111,10 +113,21 @@ export function judge(canvas, { lend, again }) {
   canvas.replaceChildren(h("header", { class: "run-head" }, h("div", {}, h("h1", {}, "What does it make people feel?"),
     h("p", { class: "soft" }, "A picture of yours, as the judge sees it. It stays on the machine that this studio runs on."))),
     drop, h("label", { class: "check" }, aloud, "Tell me why, too (slower)"), found);
+  look(files).then(async (data) => {
+    const run = data.length === 1 && data[0].recipe && await runOf(data[0].recipe);
+    if (run) location.hash = run;
+  }).catch(complain);
 }
 
-// The run that a picture says it is of, where it lies here; else its recipe goes into the form.
+// Opens the run that a picture says it is of; where that is not here, its recipe goes into the form.
 async function openRun(recipe, again) {
+  const run = await runOf(recipe);
+  if (run) location.hash = run;
+  else again(recipe);
+}
+
+// The address of the run that a picture says it is of, where it lies here.
+async function runOf(recipe) {
   if (recipe.wish) {
     const { data } = await api.get(`/v1/runs?q=${encodeURIComponent(recipe.wish.prompt)}`);
     for (const run of data.filter((r) => r.prompt === recipe.wish.prompt && r.target.valence === recipe.wish.target.valence
@@ -122,10 +135,9 @@ async function openRun(recipe, again) {
       const whole = fromResult(await api.get(`/v1/runs/${encodeURIComponent(run.id)}`));
       if (whole.rounds.some((round) => round.tiles.some((tile) => tile.seed === recipe.seed
         && recipe.prompt.startsWith(tile.prompt)))) {
-        location.hash = `#/run/${encodeURIComponent(run.id)}`;
-        return;
+        return `#/run/${encodeURIComponent(run.id)}`;
       }
     }
   }
-  again(recipe);
+  return null;
 }

@@ -6,7 +6,8 @@ import { fromResult, nextPrompt, take, tileAt } from "./model.js";
 import { roundColor } from "./plane.js";
 
 export class RunView {
-  // `plane` shows where pictures land; `adopt(run)` shows in the form what was wished, `reuse(prompt)` a prompt.
+  // `plane` shows where pictures land; `adopt(run)` shows in the form what was wished, `reuse(prompt, seed)` a picture's prompt
+  // and seed.
   constructor(canvas, plane, { adopt, reuse }) {
     Object.assign(this, { canvas, plane, adopt, reuse, run: null, following: null, tiles: new Map() });
   }
@@ -108,7 +109,7 @@ export class RunView {
         this.isNearest(tile) ? null : h("p", { class: "note" }, "Another picture reads nearer, but such words seldom do: less is believed of it."),
         h("div", { class: "actions" },
           h("button", { type: "button", onclick: () => api.download(tile.url, `${run.id}.png`).catch(complain) }, "Download picture"),
-          h("button", { type: "button", onclick: () => this.reuse(prompt) }, "Start anew from this"))));
+          h("button", { type: "button", onclick: () => this.reuse(prompt, tile.seed) }, "Start anew from this"))));
   }
 
   isNearest(tile) {
@@ -127,15 +128,20 @@ export class RunView {
     prompt.value = nextPrompt(run);
     const written = prompt.value;
     const pause = h("input", { type: "checkbox", checked: run.paused });
-    this.next = prompt;
+    const seed = h("input", { type: "number", id: "next-seed", min: 0, value: run.asked.seed ?? 0 });
+    const go = () => this.goOn({ pause: pause.checked, seed: Number.parseInt(seed.value, 10),
+      prompt: prompt.value === written ? null : prompt.value });
+    this.next = { prompt, seed, go };
     this.over.replaceChildren(
       h("h2", {}, run.paused ? "Your turn" : "Take it further"),
       h("label", { for: "next" }, "What the next round paints"),
       prompt,
       h("div", { class: "actions" },
-        h("button", { type: "button", class: "primary", onclick: () => this.goOn(prompt.value === written ? null : prompt.value, pause.checked) },
+        h("button", { type: "button", class: "primary", onclick: go },
           run.done ? "One more round" : "Continue"),
-        h("label", { class: "check" }, pause, "Ask me after every round")));
+        h("label", { class: "seed" }, "Seed", seed),
+        h("label", { class: "check" }, pause, "Ask me after every round")),
+      h("p", { class: "soft" }, "The first picture of the next round has this seed; words that were painted before go on with further seeds."));
   }
 
   updateRound(round) {
@@ -229,25 +235,37 @@ export class RunView {
         tile.on_subject === false && h("p", { class: "note" }, "It has lost the subject."),
         h("div", { class: "actions" },
           h("button", { type: "button", onclick: () => api.download(tile.url, `${this.run.id}-${round + 1}-${tile.index + 1}.png`).catch(complain) }, "Download"),
-          !this.run.live && this.next && h("button", { type: "button", onclick: act(() => this.pick(prompt)) }, "Go on from this one"),
-          h("button", { type: "button", onclick: act(() => this.reuse(prompt)) }, "Start anew from this"),
+          ...(this.run.live || !this.next ? [] : [
+            h("button", { type: "button", onclick: act(() => this.pick(prompt)) }, "Go on from this one"),
+            h("button", { type: "button", onclick: act(() => this.pick(nextPrompt(this.run), tile.seed)) }, "Keep its seed"),
+            h("button", { type: "button", onclick: act(() => this.more(prompt)) }, "More like this one"),
+          ]),
+          h("button", { type: "button", onclick: act(() => this.reuse(prompt, tile.seed)) }, "Start anew from this"),
           h("button", { type: "button", class: "primary", autofocus: true, onclick: () => dialog.close() }, "Close")))));
     dialog.showModal();
   }
 
-  pick(prompt) {
-    this.next.value = prompt;
-    this.next.focus();
-    this.next.scrollIntoView({ block: "center" });
+  // Into the form of the next round: a picture's prompt, or its seed, which then stays the first of every round.
+  pick(prompt, seed = this.run.asked.seed) {
+    this.next.prompt.value = prompt;
+    this.next.seed.value = seed;
+    this.next.prompt.focus();
+    this.next.prompt.scrollIntoView({ block: "center" });
+  }
+
+  // The same words again: a prompt that was painted goes on with further seeds.
+  more(prompt) {
+    this.pick(prompt);
+    this.next.go();
   }
 
   async stop() {
     await api.post(`/v1/runs/${encodeURIComponent(this.run.id)}/stop`).catch(complain);
   }
 
-  async goOn(prompt, pause) {
+  async goOn(asked) {
     try {
-      const { id } = await api.post(`/v1/runs/${encodeURIComponent(this.run.id)}/continue`, { prompt, pause });
+      const { id } = await api.post(`/v1/runs/${encodeURIComponent(this.run.id)}/continue`, asked);
       await this.show(id);
     } catch (error) {
       complain(error);

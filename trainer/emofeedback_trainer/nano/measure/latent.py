@@ -91,9 +91,7 @@ def _imaginations(reader: Reader, scenes: Sequence[Scene], variations: int) -> d
     }
 
 
-def _agreement(
-    name: str, texts: Sequence[str], wanted: Sequence[tuple[str, set[tuple[str, str]]]]
-) -> dict[str, float]:
+def _agreement(name: str, texts: Sequence[str], wanted: Sequence[tuple[str, set[tuple[str, str]]]]) -> dict[str, float]:
     """How much of what texts name is right, how much of what is right they name, and how often the subject is."""
     said = [named_parts(text) for text in texts]
     right = sum(len(one & parts) for one, (_, parts) in zip(said, wanted, strict=True))

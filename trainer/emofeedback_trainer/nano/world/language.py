@@ -42,6 +42,8 @@ _WASTE = 0.08
 """Points of distance that one point of effect costs: prefers few cues that agree over many that cancel out."""
 _TELLING, _SCENES = 11, 3000
 """Seed and number of the scenes among which `telling_scene` chooses."""
+WAYS = 4
+"""To imagine a feeling: as many as the embedded judge has variations."""
 _FIRST_WAY, _SCENES_OF_A_WAY = 1000, 300
 """The same of `imagined_scene`, the seed of its first way."""
 
