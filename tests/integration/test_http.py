@@ -74,6 +74,15 @@ def test_openais_client_asks_for_a_feeling_and_gets_the_best_of_the_run(client: 
     assert (recipe.wish.target.valence, recipe.reading.judge, recipe.generator) == (8, JUDGE_MODEL, GENERATOR_MODEL)
 
 
+def test_a_feeling_is_imagined_where_that_is_asked_for(client: openai.OpenAI, services: ScriptedServices) -> None:
+    services.generator.known_policies, services.generator.fused = ("felt",), {"felt": JUDGE_MODEL}
+    asked = {**LOOP, "policy": "felt", "imagine": True}
+    del asked["prompt"]
+    reply = client.images.generate(prompt="a quiet harbor", extra_body=asked)
+    assert reply.data is not None
+    assert look(base64.b64decode(reply.data[0].b64_json or "")).felt
+
+
 def test_a_url_is_the_picture_itself(client: openai.OpenAI) -> None:
     reply = client.images.generate(prompt="a quiet harbor", response_format="url", size="auto")
     assert reply.data is not None and (reply.data[0].url or "").startswith("data:image/png;base64,")

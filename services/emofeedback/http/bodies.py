@@ -56,6 +56,8 @@ class LoopBody(Feeling):
     """By whose calibration valence and arousal are corrected; empty: uncorrected."""
     steps: int | None = None
     """Denoising steps of every picture; None: the policy's own, else the profile's."""
+    imagine: bool | None = None
+    """Paint from what the judge imagines; needs a policy that was fused with it. null: as the profile says."""
 
     def request(self) -> OptimizationRequest:
         """The run that is asked for.
@@ -74,6 +76,7 @@ class LoopBody(Feeling):
             policy=self.policy,
             user=self.person,
             steps=self.steps,
+            imagine=self.imagine,
         )
         check_optimization_request(asked)
         return asked

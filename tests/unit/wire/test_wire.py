@@ -222,6 +222,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
         policy=texts,
         user=people,
         steps=st.none() | st.integers(1, LIMITS.steps),
+        imagine=st.none() | st.booleans(),
         request_id=texts,
     )
 )
