@@ -183,7 +183,7 @@ async def test_an_imagination_s_prompt_can_t_hold_the_judge_s_own_tokens(judge: 
 
 
 async def test_an_unknown_way_to_reason_is_refused(any_judge: Judge) -> None:
-    with pytest.raises(InvalidRequest, match=r"^reasoning: is 'loudly', it must be one of none, latent, aloud"):
+    with pytest.raises(InvalidRequest, match="reasoning: is 'loudly', it must be one of none, latent, aloud"):
         await any_judge.assess(IMAGES[:1], reasoning="loudly")  # type: ignore[arg-type]
 
 

@@ -108,9 +108,6 @@ def test_a_hidden_rating_does_not_depend_on_the_words_of_the_question_but_throug
 def test_a_run_that_was_cut_goes_on_to_the_same_judge(plain: Path, scenes: Path, tmp_path: Path) -> None:
     straight = train(load_config("nano", changes(plain, scenes)), tmp_path / "straight")
     cut = tmp_path / "cut"
-    first = train(load_config("nano", changes(plain, scenes)), cut)
-    (cut / "training" / "checkpoint.safetensors").unlink()
-    assert first.digest == straight.digest
     interrupted = Learner.backward
     calls = []
 

@@ -32,7 +32,7 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
-from emofeedback.domain.recipe import PictureRecipe, with_recipe
+from emofeedback.domain.recipe import PictureRecipe, ReadEmotion, with_recipe
 from emofeedback.domain.tensors import Tensor
 from emofeedback.domain.validation import check_generation_request, check_reasoning, check_trajectory_request
 from emofeedback.judge.calibration import AxisCalibration, Calibration
@@ -84,7 +84,9 @@ def look(image: bytes) -> Picture:
     return Picture(notes.get("prompt", ""), int(notes.get("seed", -1)), notes.get("felt", ""))
 
 
-def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: ModelInfo) -> PictureRecipe:
+def scripted_recipe(
+    request: GenerationRequest, seed: int, png: bytes, model: ModelInfo, index: int = 0
+) -> PictureRecipe:
     """How a scripted generator says that it made a picture."""
     with Image.open(io.BytesIO(png)) as picture:
         pixels = picture.convert("RGB").tobytes()
@@ -101,7 +103,13 @@ def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: Mo
         policy_digest=POLICY_DIGEST if model.policy else "",
         pixels="sha256:" + hashlib.sha256(pixels).hexdigest(),
         version="0",
+        emotion=None if request.emotion is None else _read_emotion(request, request.emotion, index),
     )
+
+
+def _read_emotion(request: GenerationRequest, emotion: EmotionTokens, index: int) -> ReadEmotion:
+    read = emotion.chosen([index % emotion.variations])
+    return ReadEmotion(judge=emotion.judge, digest=read.digest, scale=request.emotion_scale)
 
 
 def assessment(valence: float, arousal: float, reasoning: str = "") -> Assessment:
@@ -186,7 +194,7 @@ class ScriptedGenerator:
                 seed = request.seeds[index]
                 data = paint(request.prompt, seed, felt=_felt(request, index))
                 if self.recipes:
-                    data = with_recipe(data, scripted_recipe(request, seed, data, model))
+                    data = with_recipe(data, scripted_recipe(request, seed, data, model, index))
                 self.images_done += 1
                 yield GeneratedImage(index=index, seed=seed, data=data, width=16, height=16, model=model)
             finished = True

@@ -29,6 +29,10 @@ COMMANDS = {
     "fuse": ("emofeedback_trainer.fusion.cli", "make a policy that paints from a judge's emotion tokens"),
     "fuse-evaluate": ("emofeedback_trainer.fusion.evaluation_cli", "measure what a fused policy's tokens are worth"),
     "memory": ("emofeedback_trainer.emotional_memory.cli", "painted pictures for the judge to learn from"),
+    "symbiosis": (
+        "emofeedback_trainer.emotional_memory.symbiosis_cli",
+        "do understanding and painting make each other better? rounds with controls",
+    ),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
     "serve": ("emofeedback_trainer.service.server", "the trainer service, until Ctrl-C"),

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from emofeedback.backends import Engines
 from emofeedback.cli.display import loading
-from emofeedback.cli.feeling import drawing
+from emofeedback.cli.feeling import UNFAMILIAR, drawing
 from emofeedback.cli.pictures import pictures_in, read_picture
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution, Judge
 from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
@@ -30,7 +30,6 @@ from emofeedback.observability.consoles import Consoles
 
 _BATCH = 16
 """Images in one call: enough to fill the judge, few enough that results keep coming."""
-_UNFAMILIAR = "not a picture of this judge's world: its reading means little"
 
 
 def assess(
@@ -107,7 +106,7 @@ def assess(
     if len(files) == len(seen) == 1 and (drawn := drawing(seen[0], taxonomy)):
         consoles.out.print(drawn)
     for path in unfamiliar:
-        consoles.say(f"{path}: {_UNFAMILIAR}")
+        consoles.say(f"{path}: {UNFAMILIAR}")
     return all_judged
 
 
@@ -163,7 +162,7 @@ def _explain(path: Path, assessment: Assessment, taxonomy: str, consoles: Consol
     consoles.out.print(str(path), style="bold", soft_wrap=True)
     consoles.say(f"  valence {valence}, arousal {arousal}, {emotion} {confidence}")
     if assessment.in_domain is False:
-        consoles.say(f"  {_UNFAMILIAR}")
+        consoles.say(f"  {UNFAMILIAR}")
     if drawn := drawing(assessment, taxonomy):
         consoles.out.print(drawn)
     consoles.out.print(Padding(assessment.reasoning or "No reason given.", (0, 0, 1, 2)))

@@ -74,9 +74,11 @@ class Services:
         *,
         target: AffectPoint | None = None,
         emotion: Emotion | str | None = None,
+        feel_like: bytes | None = None,
         **options: Unpack[LoopOptions],
     ) -> Creation:
-        """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
+        """The picture of `prompt` that feels most like the target: a point, one of the eight emotions, or another
+        picture's feeling.
 
         For what happens on the way, see `optimize`.
 
@@ -84,14 +86,17 @@ class Services:
             prompt: what the picture shows.
             target: valence and arousal, each in [1, 9].
             emotion: instead of `target`, an emotion, whose place on the plane is then the target.
-            options: rounds, images, seed, tolerance, time_budget, policy, user, steps: see `OptimizationRequest`.
+            feel_like: instead of `target`, an encoded picture; what the judge reads in it is the target.
+            options: rounds, images, seed, tolerance, time_budget, policy, user, steps, imagine: see
+                `OptimizationRequest`.
 
         Raises:
-            InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.
+            InvalidRequest: an argument is out of its limits, there is not exactly one of target, emotion and feel_like,
+                or the judge can't read the picture.
             InternalError: the judge could read no picture of the run.
             EmoFeedbackError: whatever generator or judge raised.
         """
-        return _wait(self._services.create(prompt, target=target, emotion=emotion, **options))
+        return _wait(self._services.create(prompt, target=target, emotion=emotion, feel_like=feel_like, **options))
 
     def optimize(self, request: OptimizationRequest) -> Iterator[OptimizationEvent]:
         """The loop, event by event as it happens, each told once; the last is `OptimizationFinished`.

@@ -7,7 +7,9 @@ them beside the prompt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from emofeedback.domain.affect import AffectPoint
@@ -52,3 +54,18 @@ class EmotionTokens:
     """Finite, shape (variations, tokens, width)."""
     judge: ModelInfo
     """Whose they are; a policy reads those of one judge only."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and 64 hex digits over the states' bytes."""
+        return "sha256:" + hashlib.sha256(self.states.data).hexdigest()
+
+    @property
+    def variations(self) -> int:
+        return self.states.shape[0]
+
+    def chosen(self, numbers: Sequence[int]) -> EmotionTokens:
+        """These variations, in this order; one may come more than once."""
+        size = len(self.states.data) // self.variations
+        data = b"".join(self.states.data[number * size : (number + 1) * size] for number in numbers)
+        return replace(self, states=replace(self.states, shape=(len(numbers), *self.states.shape[1:]), data=data))

@@ -127,7 +127,7 @@ async def _pictures(request: Request) -> tuple[list[bytes], Reasoning, str]:
         raise InvalidRequest(
             *(FieldViolation(".".join(map(str, found["loc"])) or "body", found["msg"]) for found in error.errors()[:8])
         ) from error
-    return body.decoded(), reasoning_of(body.reasoning), body.person
+    return body.decoded(), body.reasoning, body.person
 
 
 async def _of_form(request: Request) -> tuple[list[bytes], Reasoning, str]:

@@ -154,6 +154,8 @@ class OptimizerSettings:
     numeric_target: bool = False
     """Write the target's numbers behind every prompt that is painted (`affect.target_phrase`), for a generator that has
     learned to read them; the agent never sees them."""
+    imagine: bool = False
+    """Paint from what the judge imagines, where the generator's own policy paints: it must be fused with the judge."""
     vocabulary: str = ""
     """File of all words that a rewrite may add to the user's own, one a line: those that the generator knows, where its
     vocabulary is closed; empty: any."""
@@ -225,8 +227,12 @@ class Profile:
 
 def with_policies(profile: Profile, uri: str) -> Profile:
     """The profile with the adapters of another store. Its own default one is not in there: where a request names no
-    policy, the base weights paint."""
-    return dataclasses.replace(profile, generator=dataclasses.replace(profile.generator, policies=uri, policy=""))
+    policy, the base weights paint, and nothing is imagined for them."""
+    return dataclasses.replace(
+        profile,
+        generator=dataclasses.replace(profile.generator, policies=uri, policy=""),
+        optimizer=dataclasses.replace(profile.optimizer, imagine=False),
+    )
 
 
 def with_calibrations(profile: Profile, uri: str) -> Profile:

@@ -52,7 +52,7 @@ def test_the_best_variation_has_its_share_and_the_others_the_rest(share: float, 
 
 def test_variations_that_lost_learn_little() -> None:
     losses = torch.tensor([[3.0, 1.0, 2.0]], requires_grad=True)
-    best_of(losses, 0.9).backward()
+    torch.autograd.backward(best_of(losses, 0.9))
     assert losses.grad is not None
     torch.testing.assert_close(losses.grad, torch.tensor([[0.05, 0.9, 0.05]]))
 

@@ -44,7 +44,7 @@ def test_labels_stand_where_the_token_before_them_is_read() -> None:
     batch = batch_of([ROW, Sequences(trunk=(10,), branches=(branch,))], REASONS, pad=0)
     assert batch.labels[0].tolist() == [*[UNLABELED] * 9, 31, 32, UNLABELED, 33, 34, UNLABELED]
     assert batch.labels[1, :6].tolist() == [UNLABELED, 5, 9, 7, 8, UNLABELED]
-    assert (batch.neighbors[1, 1], batch.shares[1, 1]) == (6, 0.25)
+    assert (batch.neighbors[1, 1].item(), batch.shares[1, 1].item()) == (6, 0.25)
     assert batch.scored[1, 1:5].tolist() == [Scored.VALENCE, 0, Scored.AROUSAL, Scored.EMOTION]
     assert batch.held[1, :6].tolist() == [False, True, True, False, False, False]
     assert batch.count == 3

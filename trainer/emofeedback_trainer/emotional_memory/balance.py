@@ -8,12 +8,12 @@ times 0.9 for each generation of policies since.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
 from emofeedback_trainer.emotional_memory.entries import Entry
 
 CELLS = 8
@@ -57,24 +57,28 @@ def surplus(entries: Sequence[Entry]) -> tuple[str, ...]:
     for entry in entries:
         if entry.sha256 not in gone:
             cells[cell(entry.label)].append(entry)
-    kept: list[Entry] = []
-    worths: dict[str, float] = {}
     for place in sorted(cells):
         inside = cells[place]
-        while True:
-            found = _worths(inside, newest)
-            if len(inside) <= PER_CELL:
-                break
-            lowest = min(range(len(inside)), key=lambda index: (found[index], inside[index].sha256))
+        while len(inside) > PER_CELL:
+            worths = _worths(inside, newest)
+            lowest = min(range(len(inside)), key=lambda index: (worths[index], inside[index].sha256))
             out.append(inside.pop(lowest).sha256)
-        worths |= {entry.sha256: worth for entry, worth in zip(inside, found, strict=True)}
-        kept += inside
-    for emotion in {entry.emotion for entry in kept if entry.emotion}:
-        of_it = sorted(
-            (entry for entry in kept if entry.emotion is emotion), key=lambda one: (worths[one.sha256], one.sha256)
-        )
-        out += [entry.sha256 for entry in of_it[: max(0, len(of_it) - LARGEST_EMOTION)]]
-    return tuple(out)
+    return (*out, *_of_large_emotions(cells.values(), newest))
+
+
+def _of_large_emotions(cells: Collection[Sequence[Entry]], newest: int) -> list[str]:
+    counts = Counter(entry.emotion for inside in cells for entry in inside)
+    out: list[str] = []
+    for emotion in Emotion:
+        if (over := counts[emotion] - LARGEST_EMOTION) > 0:
+            ranked = sorted(
+                (worth, entry.sha256)
+                for inside in cells
+                for entry, worth in zip(inside, _worths(inside, newest), strict=True)
+                if entry.emotion is emotion
+            )
+            out += [sha256 for _, sha256 in ranked[:over]]
+    return out
 
 
 def drawing_shares(labels: Sequence[AffectPoint]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -17,10 +17,10 @@ from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.build_cli import Subcommands, shown_progress
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.emotional_memory.alarms import alarms, drift
-from emofeedback_trainer.emotional_memory.entries import as_sample
 from emofeedback_trainer.emotional_memory.filling import Filling, fill
-from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, Known, Refreshed, refresh
+from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, Refreshed, refresh
 from emofeedback_trainer.emotional_memory.store import Memory, picture_of, read_memory
+from emofeedback_trainer.emotional_memory.symbiosis import known
 from emofeedback_trainer.emotional_memory.witness import WITNESSES, load_witness
 from emofeedback_trainer.evaluation.metrics import Estimate
 from emofeedback_trainer.evaluation.output import with_engines
@@ -28,7 +28,9 @@ from emofeedback_trainer.evaluation.output import with_engines
 _EXAMPLES = """examples:
   emofeedback-train nano dataset runs/scenes
   emofeedback-train memory fill runs/memory --data runs/scenes --policy nano-final --policy nano-fast
-                                        paints 512 captions by each; again: the next ones
+                                        paints 512 captions by each; goes on where it was cut
+  emofeedback-train memory fill runs/memory --data runs/scenes --policy nano-final --twins 1024
+                                        the next 512
   emofeedback-train memory fill s3://bucket/memory --data runs/emoset --profile sd35-medium --policy emo-1 \\
       --witness my.module:load_witness
   emofeedback-train memory refresh runs/memory --data runs/scenes --out runs/refresh
@@ -72,13 +74,16 @@ def _add_fill(commands: Subcommands) -> None:
         help=f"who confirms the labels: {', '.join(WITNESSES)}, or module:function (default: nano)",
     )
     parser.add_argument(
-        "--twins", type=int, default=defaults.twins, help=f"captions that each paints (default: {defaults.twins})"
+        "--twins",
+        type=int,
+        default=defaults.twins,
+        help=f"captions that each paints in all (default: {defaults.twins})",
     )
     parser.add_argument(
         "--held-out",
         type=int,
         default=defaults.held_out,
-        help=f"captions of the split val that each paints, to measure on (default: {defaults.held_out})",
+        help=f"the same of the split val, to measure on (default: {defaults.held_out})",
     )
     parser.add_argument("--seed", type=int, default=defaults.seed, help="another seed, other pictures")
     parser.add_argument(
@@ -170,15 +175,6 @@ def _filled(uri: str) -> Memory:
     if not memory.of("train"):
         raise FailedPrecondition(f"the memory at {uri} is empty: `emofeedback-train memory fill {uri} --data DATA`")
     return memory
-
-
-def known(memory: Memory, split: str) -> list[Known]:
-    """A memory's pictures as a refresh takes them.
-
-    Raises:
-        FailedPrecondition: a picture is missing or damaged.
-    """
-    return [Known(sample=as_sample(entry, picture_of(memory, entry)), sd=entry.label_sd) for entry in memory.of(split)]
 
 
 def summary(memory: Memory) -> str:

@@ -1,7 +1,7 @@
 """Fills a memory: paints samples' twins by one policy after the other and keeps those that are admitted.
 
-It goes on where it was cut, and where an earlier filling ended: samples come in an order of their own that follows from
-their ids, and the memory knows how far each policy has got.
+It goes on where it was cut, or where an earlier filling with fewer pictures ended: samples come in an order of their
+own that follows from their ids, and the memory knows how far each policy has got.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from emofeedback_trainer.emotional_memory.store import Memory, MemoryWriter, Pai
 from emofeedback_trainer.emotional_memory.witness import Trust, Witness, label_deviation, trust
 from emofeedback_trainer.evaluation.judge import image_of
 
-_TOGETHER = 32
+TOGETHER = 32
 """Pictures that are painted, read and kept in one go: what a cut filling loses at most."""
 _REAL = 400
 """Real pictures that set the bounds and show how far the witness can be trusted."""
@@ -46,9 +46,9 @@ class Filling:
     policies: tuple[str, ...]
     """Who paints, one after the other."""
     twins: int = 512
-    """Samples of `train` that each policy paints in this filling."""
+    """Samples of `train` that each policy will have painted in all: what it has painted before counts."""
     held_out: int = 128
-    """Samples of `val` that each paints, to measure on; the judge never learns from these."""
+    """The same of `val`, to measure on; the judge never learns from these."""
     seed: int = 0
     label_sd: float = 0.5
     """Standard deviation of the data's own labels, in points."""
@@ -96,13 +96,13 @@ async def fill(
                 samples = real if split == "val" else _in_order(read_split(filling.data, "train"))
                 key = f"{digest} {policy.digest} {split}"
                 first = writer.memory.tried.get(key, 0)
-                until = min(first + count, len(samples))
-                for start in range(first, until, _TOGETHER):
-                    some = samples[start : min(start + _TOGETHER, until)]
+                until = min(count, len(samples))
+                for start in range(first, until, TOGETHER):
+                    some = samples[start : min(start + TOGETHER, until)]
                     wishes = [twin(sample, seed=filling.seed) for sample in some]
                     read = await paint_and_read(wishes, policy=name, generator=generator, judge=judge, witness=witness)
                     _keep(writer, read, split, policy, measures, filling.label_sd, {key: start + len(some)})
-                    show(f"{name}, {split}", start + len(some) - first, until - first)
+                    show(f"{name}, {split}", start + len(some), until)
         return writer.memory
 
 
@@ -137,14 +137,23 @@ def _keep(
             refused[reason] += 1
             continue
         signatures.append(one.look.signature)
-        entry = _entry(one, split, policy, writer.generation(policy), measures, deviation)
+        entry = entry_of(
+            one,
+            split,
+            policy,
+            generation=writer.generation(policy),
+            label_sd=deviation,
+            judge=measures.judge,
+            witness=measures.witness,
+        )
         kept.append(Painted(entry=entry, png=one.png))
     writer.commit(kept, policy=policy, tried=tried, refused=refused)
 
 
-def _entry(
-    read: Read, split: Split, policy: PaintedBy, generation: int, measures: _Measures, deviation: float
+def entry_of(
+    read: Read, split: Split, policy: PaintedBy, *, generation: int, label_sd: float, judge: str, witness: str
 ) -> Entry:
+    """A painted picture as an entry; judge and witness by their digests."""
     sample = read.wish.sample
     return Entry(
         sha256=hashlib.sha256(read.png).hexdigest(),
@@ -154,15 +163,15 @@ def _entry(
         neutral_prompt=sample.neutral_prompt,
         prompt=read.wish.prompt,
         label=read.wish.label,
-        label_sd=deviation,
+        label_sd=label_sd,
         emotion=sample.emotion,
         comments=sample.comments,
         license=sample.license,
         judged=read.judged.point,
         judge_confidence=read.judged.confidence,
-        judge_digest=measures.judge,
+        judge_digest=judge,
         witnessed=read.witnessed,
-        witness_digest=measures.witness,
+        witness_digest=witness,
         alignment=read.alignment,
         policy=policy.name,
         policy_digest=policy.digest,

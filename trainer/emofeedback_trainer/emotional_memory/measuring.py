@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.assessment import Assessment
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.profiles.builtin import NANO_PROFILE
@@ -18,6 +18,7 @@ from emofeedback_trainer.judge.config import ModelConfig
 from emofeedback_trainer.judge.judging import short
 
 Array = NDArray[np.float64]
+_WORST = SCALE_MAX - SCALE_MIN
 
 
 def readings(checkpoint: str, samples: Sequence[Sample], model: ModelConfig) -> Array:
@@ -53,7 +54,8 @@ def points(values: Sequence[AffectPoint]) -> Array:
 def misses(read: Array, truth: Array) -> Array:
     """Each picture's error in points, the mean of both axes' absolute errors; the largest possible, 8, where the judge
     could not read it."""
-    return np.nan_to_num(np.abs(read - truth).mean(axis=1), nan=8.0)
+    errors: Array = np.nan_to_num(np.abs(read - truth).mean(axis=1), nan=_WORST)
+    return errors
 
 
 def difference(before: Array, after: Array) -> Estimate:

@@ -35,7 +35,7 @@ def draw_memory(memory: Memory, picture_of: Callable[[Entry], bytes]) -> bytes:
     entries = memory.of("train")
     for entry in entries:
         cells[cell(entry.label)].append(entry)
-    picture = Figure(figsize=(13, 6.6), dpi=110, facecolor=_PAPER, layout="constrained")
+    picture = Figure(figsize=(13, 7.2), dpi=110, facecolor=_PAPER, layout="constrained")
     FigureCanvasAgg(picture)
     left, right = picture.subplots(1, 2)
     for place, inside in cells.items():

@@ -29,21 +29,22 @@ class LatentConfig:
     """Reasoning tokens, K."""
     variations: Annotated[int, Field(ge=1, le=LIMITS.emotion_variations)] = 4
     """Imaginations of one feeling, M."""
-    steps: Count = 1500
+    steps: Count = 900
     """Optimizer steps."""
     learning_rate: Positive = 2e-3
     """At its highest; it rises over `warmup` steps and falls along a half cosine."""
     warmup: Count = 50
-    looks: Count = 16
+    looks: Count = 10
     """Pictures that a step looks at."""
-    imaginations: Count = 6
+    imaginations: Count = 9
     """Pictures that a step imagines, each in all variations."""
-    known: Count = 8
-    """Lessons of a step in what the judge can do already: about three in ten."""
+    known: Count = 6
+    """Lessons of a step in what the judge can do already: about a quarter."""
     hidden: Share = 0.5
     """Share of the looks whose answer sees the reasoning tokens only: so they carry it."""
     thought: NotNegative = 0.5
-    """Weight of the text read from the tokens alone; it keeps them apart and shows what they hold."""
+    """Weight of the text read from a look's tokens alone; it keeps them apart and shows what they hold. That of an
+    imagination counts in full: there is no picture to look at."""
     best: Share = 0.95
     """Weight of the variation whose text fits best."""
     divergence: NotNegative = 1.0
@@ -93,6 +94,9 @@ CONFIGS: Mapping[str, LatentConfig] = {
     ),
 }
 """The built-in configurations. The second one is a starting point that nobody has run yet."""
+
+MAY_CHANGE = frozenset({"steps", "looks", "imaginations", "known", "save_every"})
+"""Keys that a run may go on with another value of."""
 
 
 def load_config(source: str, changes: Mapping[str, Any]) -> LatentConfig:

@@ -166,8 +166,9 @@ class _Decoding:
             past_key_values=self._cache,
             use_cache=True,
         ).last_hidden_state
-        self.last: Tensor = self._model.lm_head(hidden[:, -1]).float()
-        return self.last
+        scores: Tensor = self._model.lm_head(hidden[:, -1]).float()
+        self.last = scores
+        return scores
 
 
 def _repeated(ids: Sequence[int], count: int) -> Tensor:

@@ -1,6 +1,7 @@
 """One training of reasoning tokens in a folder.
 
 config.toml        the effective configuration
+start.json         the digest of the judge that the run began with
 pictures/          what the lessons' source keeps, where it draws any
 training/          the last checkpoint and a line of the curve every tenth step
 judge/             the trained judge, whole: a checkpoint that a profile can name
@@ -19,20 +20,23 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2VLImageProcessorPil
 
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
-from emofeedback.profiles.overrides import to_toml
+from emofeedback.profiles.overrides import flat, to_toml
 from emofeedback.storage.checkpoints import check_device, digest, fetch
 from emofeedback.storage.files import held, write_json, write_whole
-from emofeedback_trainer.core.run_files import CONFIG, RESULT
+from emofeedback.storage.texts import parse_json
+from emofeedback_trainer.core.run_files import CONFIG, RESULT, read_result
 from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
 from emofeedback_trainer.latent.collation import Collator
-from emofeedback_trainer.latent.config import LatentConfig
+from emofeedback_trainer.latent.config import MAY_CHANGE, LatentConfig, load_config
 from emofeedback_trainer.latent.lessons import Lessons, Look
 from emofeedback_trainer.latent.objective import EMOTIONS, best_of, divergence, expected_reward, reply_losses
 from emofeedback_trainer.latent.samples import SampleLessons
 from emofeedback_trainer.latent.sequences import UNLABELED, Batch, Scored, Sequences, additive, batch_of, positions
 from emofeedback_trainer.latent.tokens import Learned, control_tokens, export, load_learner, load_tokenizer
+
+JUDGE, START = "judge", "start.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +105,7 @@ class Learner:
         told = all(len(lesson.ways) == config.variations for lesson in drawn)
         thought = thoughts.mean() if told else best_of(thoughts, config.best)
         return {
-            "total": config.thought * (answers.mean() + thought),
+            "total": 0.5 * answers.mean() + thought,
             "imagine": answers.mean(),
             "imagine_thought": thought,
         }
@@ -184,12 +188,20 @@ def load_lessons(config: LatentConfig, folder: Path) -> Lessons:
 
 
 def train(config: LatentConfig, folder: Path) -> LatentResult:
-    """Trains to the end, going on from the folder's checkpoint, and exports."""
+    """Trains to the end, going on from the folder's checkpoint, and exports; a run that is over stays as it is.
+
+    Raises:
+        InvalidRequest: there are no such lessons, or the run in the folder was begun with another configuration.
+        FailedPrecondition: the checkpoint or the device can't be had, the run was begun with another one, or another
+            process works in the folder.
+    """
     check_device(config.model.device)
-    source = fetch(config.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
-        write_whole(folder / CONFIG, to_toml(config).encode())
+        if made := read_result(folder):
+            return LatentResult(checkpoint=folder / JUDGE, digest=str(made["digest"]), steps=int(made["steps"]))
+        source = fetch(config.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        _begin(config, folder, digest(source))
         lessons = load_lessons(config, folder)
         learner = Learner(config, source)
         learned = Learned(learner.model)
@@ -211,7 +223,21 @@ def train(config: LatentConfig, folder: Path) -> LatentResult:
             if step % config.save_every == config.save_every - 1 or step == config.steps - 1:
                 state.save()
         learned.load_state_dict(state.ema["learned"])
-        export(learner.model, learner.tokenizer, source, folder / "judge")
-        result = LatentResult(checkpoint=folder / "judge", digest=digest(folder / "judge"), steps=config.steps)
+        export(learner.model, learner.tokenizer, source, folder / JUDGE)
+        result = LatentResult(checkpoint=folder / JUDGE, digest=digest(folder / JUDGE), steps=config.steps)
         write_json(folder / RESULT, {"digest": result.digest, "steps": result.steps})
         return result
+
+
+def _begin(config: LatentConfig, folder: Path, start: str) -> None:
+    """Writes what the run is begun with, or sees to it that it goes on with the same."""
+    if (folder / CONFIG).exists():
+        before, now = flat(load_config(str(folder / CONFIG), {})), flat(config)
+        if other := [key for key in now if now[key] != before[key] and key not in MAY_CHANGE]:
+            raise InvalidRequest.of(other[0], f"is {now[other[0]]!r}, the run was begun with {before[other[0]]!r}")
+        begun = parse_json((folder / START).read_text(encoding="utf-8"))["digest"]
+        if begun != start:
+            problem = f"the run in {folder} was begun with the checkpoint {begun}, {config.model.checkpoint} is {start}"
+            raise FailedPrecondition(f"{problem}: name another folder, or put the former checkpoint back")
+    write_json(folder / START, {"digest": start})
+    write_whole(folder / CONFIG, to_toml(config).encode())

@@ -208,4 +208,5 @@ def positions(model: Any, batch: Batch, grids: Tensor | None, image_token: int) 
 def additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask as attention adds it: 0 where a place sees another, else very small; [B, 1, L, L]."""
     mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+    mask.masked_fill_(~visible, torch.finfo(dtype).min)
+    return mask[:, None]

@@ -28,7 +28,7 @@ _UNKNOWN, _NEUTRAL, _REWRITTEN = 0.15, 0.7, 0.85
 _OUTSIDE = "something"
 """What a thought calls a subject that the world doesn't know."""
 _OWN_POINT = 0.5
-"""Share of the targets that are drawn scenes' own points, most of which lie about the middle; the others lie anywhere."""
+"""Share of the targets that are drawn scenes' own points, mostly about the middle; the others lie anywhere."""
 _WHOLE = 0.15
 """Share of the targets that are whole numbers, as people write them."""
 
@@ -82,11 +82,8 @@ class WorldLessons:
 
     def _imagine(self, rng: np.random.Generator) -> Imagine:
         scene = self._album.any(rng)
-        target = (
-            affect(scene)
-            if rng.random() < _OWN_POINT
-            else AffectPoint(*map(float, rng.uniform(SCALE_MIN, SCALE_MAX, 2)))
-        )
+        anywhere = AffectPoint(*(float(value) for value in rng.uniform(SCALE_MIN, SCALE_MAX, 2)))
+        target = affect(scene) if rng.random() < _OWN_POINT else anywhere
         digits = 0 if rng.random() < _WHOLE else 1
         target = AffectPoint(round(target.valence, digits), round(target.arousal, digits))
         subject, prompt = scene.subject, ""

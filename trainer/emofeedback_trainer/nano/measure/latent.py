@@ -1,19 +1,38 @@
-"""Reasoning tokens measured on scenes that nobody was trained on: what they are worth, and what they hold."""
+"""`emofeedback-train nano tokens`: what are the judge's reasoning tokens worth, and what do they hold?
+
+Measured on scenes that nobody was trained on: the rating behind the tokens against the short one, both asked through
+the services' own engine; the tokens hidden from the reply, exchanged for another picture's, and read as text; and the
+same of pictures that are only imagined.
+"""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import itertools
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
+from transformers import AutoTokenizer
 
 from emofeedback.domain.affect import AffectPoint
-from emofeedback.domain.reasoning import Imagination
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.reasoning import Imagination, Reasoning
+from emofeedback.judge.local import LocalJudge
+from emofeedback.judge.prompts import reason_token, variation_token
+from emofeedback.observability.console import say
+from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.latent.reading import Reader, Sees, Thought
+from emofeedback_trainer.nano.measure.judge import errors, judged, png
 from emofeedback_trainer.nano.world.album import RENDERED_SIZE
 from emofeedback_trainer.nano.world.language import core, imagined_scene
+from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.reading import in_the_mood, named_parts, parts_present
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, Scene, affect
@@ -21,6 +40,69 @@ from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, Scene, affec
 _CALL = 50
 """Questions that are read at once."""
 _SEED = 16
+
+
+_SCENES = 1000
+_ROWS: tuple[tuple[str, str, str], ...] = (
+    ("short_valence_mae", "short rating: valence MAE", ""),
+    ("short_arousal_mae", "short rating: arousal MAE", ""),
+    ("short_class_accuracy", "short rating: emotion right", ""),
+    ("latent_valence_mae", "behind the tokens: valence MAE", "at most 0.36"),
+    ("latent_arousal_mae", "behind the tokens: arousal MAE", "at most 0.42"),
+    ("latent_class_accuracy", "behind the tokens: emotion right", "at least 0.765"),
+    ("latent_time", "behind the tokens: time, by that of the short rating", "at most 1.15"),
+    ("tokens_valence_mae", "from the tokens alone: valence MAE", ""),
+    ("tokens_arousal_mae", "from the tokens alone: arousal MAE", ""),
+    ("hidden_cost", "the tokens hidden from the reply: error grows by", "at least 0.05"),
+    ("swapped_slope", "another picture's tokens: slope with which they pull the rating", "at least 0.2"),
+    ("look_text_right", "text read from the tokens: what it names is there", "at least 0.85"),
+    ("look_text_whole", "  of what is there it names", ""),
+    ("look_text_subject", "  subject and place right", ""),
+    ("imagined_target_mae", "imagined, from the tokens alone: the target's numbers, MAE", ""),
+    ("imagined_error", "imagined, as text: distance of the scene from the target, V and A summed", ""),
+    ("imagined_best", "  of the scenes that it learned from", ""),
+    ("imagined_text_right", "imagined: what the text names is of that scene", ""),
+    ("imagined_text_subject", "  subject and place right", ""),
+    ("imagined_different", "imagined: different scenes in {variations} variations", ""),
+)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measures the embedded judge on at most `arguments.limit` scenes, and prints, as JSON where `arguments.json`."""
+    count = min(arguments.limit or _SCENES, _SCENES)
+    scenes = [scene_at("evaluation", index) for index in range(count)]
+    settings = NANO_PROFILE.judge
+    judge = LocalJudge.load(settings)
+    try:
+        metrics = asyncio.run(_engine_metrics(judge, scenes))
+    finally:
+        judge.close()
+    folder = Path(settings.checkpoint)
+    vocabulary = AutoTokenizer.from_pretrained(folder).get_added_vocab()
+    reasons, variations = (
+        next(number for number in itertools.count() if name(number) not in vocabulary)
+        for name in (reason_token, variation_token)
+    )
+    metrics |= token_metrics(folder, scenes, reasons=reasons, variations=variations)
+    if arguments.json:
+        say(json.dumps({"n": count, **metrics}))
+    else:
+        rows = [(what.format(variations=variations), f"{metrics[key]:.3f}", aim) for key, what, aim in _ROWS]
+        say(table((f"{count:,} scenes", "value", "aim"), rows))
+
+
+async def _engine_metrics(judge: Judge, scenes: Sequence[Scene]) -> dict[str, float]:
+    """Both ratings through the engine; time is that of all its threads, so that other work doesn't count."""
+    images = [png(render(scene)) for scene in scenes]
+    metrics: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    ways: tuple[tuple[str, Reasoning], ...] = (("short", "none"), ("latent", "latent"))
+    for name, reasoning in ways:
+        began = time.process_time()
+        outcomes = await judged(judge, images, reasoning=reasoning)
+        seconds[name] = time.process_time() - began
+        metrics |= {f"{name}_{key}": value for key, value in errors(outcomes, scenes).items()}
+    return {**metrics, "latent_time": seconds["latent"] / seconds["short"]}
 
 
 def token_metrics(checkpoint: Path, scenes: Sequence[Scene], *, reasons: int, variations: int) -> dict[str, float]:
@@ -46,8 +128,6 @@ def _looks(reader: Reader, scenes: Sequence[Scene]) -> dict[str, float]:
     ]
     texts = [text for thought in thoughts for text in reader.texts(thought)]
     return {
-        "latent_valence_mae": float(mae["all"][0]),
-        "latent_arousal_mae": float(mae["all"][1]),
         "tokens_valence_mae": float(mae["tokens"][0]),
         "tokens_arousal_mae": float(mae["tokens"][1]),
         "hidden_cost": float((mae["question"] / mae["all"]).mean() - 1),

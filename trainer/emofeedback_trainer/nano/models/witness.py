@@ -129,7 +129,8 @@ def train_witness(folder: Path, recipe: WitnessRecipe, device: torch.device) -> 
     torch.manual_seed(recipe.seed)
     album = pictures(folder, _SPLIT, recipe.pictures, worn=_WORN)
     truth = parts_of([scene_at(_SPLIT, index) for index in range(recipe.pictures)])
-    model = WitnessNetwork().to(device, memory_format=torch.channels_last)
+    model = WitnessNetwork().to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     state = TrainingState(folder, {"witness": model}, {"adamw": optimizer}, ema_decay=0.995)
     for step in range(state.resume(), recipe.steps):
