@@ -13,10 +13,15 @@ VLLM_STAMP := $(VLLM_VENV)/.installed
 PROTOS := $(wildcard protos/emofeedback/v1/*.proto)
 STUBS := services/emofeedback/v1
 DEMO_ARGS ?=
+# The other two distributions, beside the root's.
+PROJECTS := services/emofeedback/nano trainer
+DIST := dist
+# How many processes share the tests; each takes about one core and 2 GB.
+TEST_PROCESSES ?= 2
 # Where PyTorch comes from first: on Linux PyPI has the one with CUDA, which is of no use without a GPU.
 TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu))
 
-.PHONY: help setup demo test-unit test lint types protos protos-check architecture schemas axe nano chaos bench traffic test-vllm test-helm helm-golden clean
+.PHONY: help setup demo test-unit test test-nightly lint lint-python lint-protos lint-dockerfiles types docs changelog-check version dist release protos protos-check architecture schemas axe nano chaos bench traffic test-vllm test-helm helm-golden clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,8 +32,8 @@ $(DEMO_STAMP): pyproject.toml constraints.txt
 	$(PIP_INSTALL) -c constraints.txt -e ".[serve]"
 	touch $@
 
-$(STAMP): $(DEMO_STAMP)
-	$(PIP_INSTALL) -c constraints.txt -e ".[serve,trainer,dev]"
+$(STAMP): $(DEMO_STAMP) $(PROJECTS:%=%/pyproject.toml)
+	$(PIP_INSTALL) -c constraints.txt -e ".[serve,dev]" $(PROJECTS:%=-e %)
 	touch $@
 
 setup: $(STAMP) ## Create .venv with the tested versions, developers' tools included
@@ -36,22 +41,36 @@ setup: $(STAMP) ## Create .venv with the tested versions, developers' tools incl
 demo: $(DEMO_STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
 	@$(BIN)/python -m emofeedback.cli.demo $(DEMO_ARGS)
 
-test-unit: $(STAMP) ## The tests of single parts: two minutes
-	$(BIN)/python -m pytest tests/unit
+test-unit: $(STAMP) ## The tests of single parts
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests/unit
 
-test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart
-	$(BIN)/python -m pytest
+test: $(STAMP) ## All tests but those of the vLLM engine, of the Helm chart, and the nightly ones
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
 
-lint: $(STAMP) ## Style, import layers and their drawing, protos, Dockerfiles
+test-nightly: export TORCH_INDEX := $(TORCH_INDEX)
+test-nightly: $(STAMP) ## What is slow and seldom breaks: distributions in empty environments, attacks, long fuzzing
+	$(BIN)/python -m pytest -m "nightly or chaos"
+
+lint: lint-python lint-protos lint-dockerfiles ## Style, import layers and their drawing, protos, Dockerfiles
+
+lint-python: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/python docs/draw_architecture.py --check
+	$(BIN)/python release/version.py
+
+lint-protos: $(STAMP)
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+
+lint-dockerfiles: $(STAMP)
 	$(BIN)/hadolint services/Dockerfile trainer/Dockerfile
 
 types: $(STAMP) ## Strict type check
 	$(BIN)/mypy
+
+docs: $(STAMP) ## The documentation as a site in site/, strictly: no broken link, no unknown name
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 protos: $(STAMP) ## Generate the Python stubs
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=services \
@@ -76,7 +95,7 @@ nano: $(STAMP) ## Train the embedded models (hours on a CPU, resumable)
 chaos: $(STAMP) ## Commands and services killed, filled and flooded for minutes; prints what was counted
 	$(BIN)/python -m pytest -s -m "chaos or not chaos" tests/chaos tests/fuzz
 
-bench: $(STAMP) ## The ratios of the README's speed tables
+bench: $(STAMP) ## The ratios of the speed tables in docs/results.md
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/reinforcement.py
 	$(BIN)/python tests/benchmarks/doors.py
@@ -114,5 +133,21 @@ axe: ## axe-core (MPL-2.0) for the studio's tests, which look without it at all 
 helm-golden: $(STAMP) $(HELM_STAMP) ## Keep what the chart's examples render to now, and the README's table of values
 	REWRITE_GOLDEN=1 $(HELM_TESTS) -k "golden or readme"
 
+changelog-check: $(STAMP) ## A branch that changes what users have says so in CHANGELOG.md
+	$(BIN)/python release/changelog.py
+
+version: $(STAMP) ## Carry VERSION from pyproject.toml, its home, to all files that name it; VERSION=1.2.3 sets it
+	$(BIN)/python release/version.py $(if $(VERSION),--set $(VERSION))
+
+dist: $(STAMP) ## Wheels and source distributions of all three packages into dist/
+	rm -rf $(DIST)
+	for project in . $(PROJECTS); do $(BIN)/python -m build --no-isolation --outdir $(DIST) $$project || exit 1; done
+	$(BIN)/twine check --strict $(DIST)/*
+
+release: dist ## The same for a version that is ready, each installed in an empty environment; then tag and upload
+	$(BIN)/python release/changelog.py --release $$($(BIN)/python release/version.py)
+	DIST=$(DIST) TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m pytest -m nightly tests/end_to_end/test_distributions.py
+	@echo "git tag v$$($(BIN)/python release/version.py) && $(BIN)/twine upload $(DIST)/*"
+
 clean: ## Remove environments and caches
-	rm -rf $(VENV) $(VLLM_VENV) .helm .axe .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DIST) $(VENV) $(VLLM_VENV) .helm .axe site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,6 +27,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, those of a file stay together, for the sake of what they share."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
+
+
 @pytest.fixture(scope="session")
 def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random-weight SD3 checkpoint, with T5."""
@@ -71,7 +79,7 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         time.sleep(0.02)
         advance(models, samples)
 
-    monkeypatch.setattr("emofeedback.generator.local.advance", slow)
+    monkeypatch.setattr("emofeedback.generator.sampler_thread.advance", slow)
     return sizes
 
 
@@ -90,12 +98,14 @@ def scene() -> bytes:
 
 @pytest.fixture(scope="session")
 def tiny_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two Qwen2.5-VL checkpoints, `judge`, which has learned its replies, and `babbler`, of random
-    weights; and a CLIP, `scorer`."""
+    """A folder with three Qwen2.5-VL checkpoints: `judge`, which has learned its replies, `reasoner`, the same with
+    reasoning tokens, and `babbler`, of random weights; and a CLIP, `scorer`."""
+    from support.reasoning_judge import untrained_reasoning_judge
     from support.tiny_judges import save_tiny_clip, save_tiny_qwen25vl
 
     folder = tmp_path_factory.mktemp("judges")
     save_tiny_qwen25vl(folder / "judge", taught=True)
+    untrained_reasoning_judge(folder / "reasoner", of=folder / "judge", reasons=16)
     save_tiny_qwen25vl(folder / "babbler")
     save_tiny_clip(folder / "scorer")
     return folder

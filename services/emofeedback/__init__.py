@@ -99,6 +99,11 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
         UpdateRequest as UpdateRequest,
         WordsUnknown as WordsUnknown,
     )
+    from emofeedback.domain.reasoning import (
+        EmotionTokens as EmotionTokens,
+        Imagination as Imagination,
+        Reasoning as Reasoning,
+    )
     from emofeedback.domain.tensors import (
         Tensor as Tensor,
         to_torch as to_torch,
@@ -140,6 +145,7 @@ _NAMES = {
         "PaintingStep PromptShortened PromptUpdated Rejection Resume Rewrite Round RoundFinished "
         "RoundStarted StopReason UpdateRequest WordsUnknown"
     ),
+    "domain.reasoning": "EmotionTokens Imagination Reasoning",
     "domain.tensors": "Tensor to_torch",
     "domain.training": (
         "Alarm IterationDone PanelMeasured PolicyPublished RunEvent RunRequest RunState RunStateChanged TrainingRun"

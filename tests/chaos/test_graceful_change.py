@@ -29,6 +29,32 @@ config = serve_config(profile, address=address)
 deploy(config | {"http_options": {"host": "127.0.0.1", "port": int(http_port)}})
 """
 
+SESSIONS = """
+from ray import serve
+from emofeedback.serving.options import deployment_options
+from emofeedback.profiles.builtin import NANO_PROFILE
+
+router = deployment_options(NANO_PROFILE, "judge")["request_router_config"]
+
+@serve.deployment(num_replicas=2, request_router_config=router, ray_actor_options={"num_cpus": 0})
+class Who:
+    def __call__(self) -> str:
+        return serve.get_replica_context().replica_id.unique_id
+
+who = serve.run(Who.bind(), name="who", route_prefix=None)
+def answered(*sessions: str) -> set[str]:
+    calls = [(who.options(session_id=session) if session else who).remote() for session in sessions]
+    return {call.result() for call in calls}
+
+try:
+    for session in ("a", "b", "c"):
+        assert len(answered(*[session] * 8)) == 1, "a call that comes again"
+    assert len(answered(*map(str, range(32)))) == 2, "other calls"
+    assert len(answered(*[""] * 32)) == 2, "calls without an id"
+finally:
+    serve.delete("who")
+"""
+
 
 @asynccontextmanager
 async def under_load(cluster: Cluster, scene: bytes) -> AsyncIterator[Tally]:
@@ -61,6 +87,10 @@ async def gone(cluster: Cluster, application: str, replicas: set[int]) -> None:
     while cluster.replicas(application) & replicas:
         assert time.monotonic() < deadline, f"{application}: {replicas} stay"
         await asyncio.sleep(0.2)
+
+
+def test_calls_with_one_id_meet_one_replica(cluster: Cluster) -> None:
+    cluster.run(SESSIONS)
 
 
 async def test_replicas_killed_under_load_lose_no_call(cluster: Cluster, scene: bytes) -> None:

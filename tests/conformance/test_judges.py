@@ -12,21 +12,25 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
+from numpy.typing import NDArray
 
 from emofeedback.client import AsyncClient
-from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, Decoding, Judge, Message
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.local import LocalJudge
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from support import tiny_judges as tiny
 from support.fakes import ScriptedJudge, known_of, paint
 from support.pictures import encoded
+from support.reasoning_judge import untrained_reasoning_judge
 
 # vLLM lives in one event loop, so all tests here share one.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,7 +49,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local(tiny_judges: Path, people: Path) -> AsyncIterator[LocalJudge]:
-    judge = LocalJudge.load(tiny.settings(tiny_judges, calibrations=str(people)))
+    judge = LocalJudge.load(
+        tiny.settings(tiny_judges, checkpoint=str(tiny_judges / "reasoner"), calibrations=str(people))
+    )
     yield judge
     judge.close()
 
@@ -61,18 +67,26 @@ async def client(local: LocalJudge) -> AsyncIterator[Judge]:
     await server.stop(None)
 
 
+@pytest.fixture(scope="module")
+def nano_settings(tmp_path_factory: pytest.TempPathFactory) -> JudgeSettings:
+    """Of the embedded judge, with reasoning tokens."""
+    folder = untrained_reasoning_judge(tmp_path_factory.mktemp("nano") / "judge")
+    return dataclasses.replace(NANO_PROFILE.judge, checkpoint=str(folder))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def vllm(people: Path) -> AsyncIterator[LocalJudge]:
+async def vllm(nano_settings: JudgeSettings, people: Path) -> AsyncIterator[LocalJudge]:
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("runs in the environment of `make test-vllm`")
-    judge = LocalJudge.load(dataclasses.replace(NANO_PROFILE.judge, engine="vllm", calibrations=str(people)))
+    judge = LocalJudge.load(dataclasses.replace(nano_settings, engine="vllm", reasoner="cpu", calibrations=str(people)))
     yield judge
     judge.close()
 
 
 @pytest.fixture(params=["local", "client", VLLM])
 def judge(request: pytest.FixtureRequest) -> Any:
-    """Every judge with real models: two that learned a sentence in seconds, and the embedded one on vLLM."""
+    """Every judge with real models: two that learned a sentence in seconds, and the embedded one on vLLM, all with
+    reasoning tokens."""
     return request.getfixturevalue(request.param)
 
 
@@ -102,8 +116,8 @@ async def test_every_image_gets_an_assessment_on_the_scale(any_judge: Judge) -> 
         assert 0 <= outcome.confidence <= 1
 
 
-@pytest.mark.parametrize("reasoning", [False, True])
-async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning: bool) -> None:
+@pytest.mark.parametrize("reasoning", [False, True, "none", "latent", "aloud"])
+async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning: bool | Reasoning) -> None:
     for outcome in await any_judge.assess(IMAGES, reasoning=reasoning):
         assert isinstance(outcome, Assessment)
         for axis in ("valence", "arousal"):
@@ -119,10 +133,58 @@ async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning:
 
 
 async def test_the_reasons_come_where_they_are_asked_for(any_judge: Judge) -> None:
-    (silent,) = await any_judge.assess(IMAGES[:1])
-    (aloud,) = await any_judge.assess(IMAGES[:1], reasoning=True)
-    assert isinstance(silent, Assessment) and not silent.reasoning
-    assert isinstance(aloud, Assessment) and aloud.reasoning
+    said: dict[bool | Reasoning, str] = {}
+    ways: tuple[bool | Reasoning, ...] = (False, "none", "latent", True, "aloud")
+    for way in ways:
+        (outcome,) = await any_judge.assess(IMAGES[:1], reasoning=way)
+        assert isinstance(outcome, Assessment)
+        said[way] = outcome.reasoning
+    assert not any((said[False], said["none"], said["latent"]))
+    assert said[True] and said[True] == said["aloud"]
+
+
+def states(tokens: EmotionTokens) -> NDArray[np.float32]:
+    return np.frombuffer(tokens.states.data, "<f4").reshape(tokens.states.shape)
+
+
+AT_EASE = Imagination(prompt="a quiet harbor", target=AffectPoint(7.0, 3.0))
+
+
+async def test_what_it_has_in_mind_of_a_picture_are_tokens_of_its_own(any_judge: Judge) -> None:
+    first, other = [await any_judge.reason(image) for image in IMAGES[:2]]
+    assert first.judge == await any_judge.model()
+    assert first.states.shape == other.states.shape and first.states.shape[0] == 1
+    assert np.isfinite(states(first)).all()
+    assert not np.allclose(states(first), states(other), atol=1e-4)
+    assert np.allclose(states(await any_judge.reason(IMAGES[0], variations=1)), states(first), atol=1e-4)
+
+
+async def test_each_imagination_of_a_feeling_is_another_one(any_judge: Judge) -> None:
+    every = states(await any_judge.reason(AT_EASE))
+    assert every.shape[0] == 4 and every.shape[1:] == (await any_judge.reason(IMAGES[0])).states.shape[1:]
+    for i in range(4):
+        for j in range(i):
+            assert not np.allclose(every[i], every[j], atol=1e-4)
+    assert np.allclose(states(await any_judge.reason(AT_EASE, variations=2)), every[:2], atol=1e-4)
+
+
+async def test_an_imagination_depends_on_its_prompt_and_its_target(any_judge: Judge) -> None:
+    here = states(await any_judge.reason(AT_EASE, variations=1))
+    for other in (
+        dataclasses.replace(AT_EASE, prompt="a stormy sea"),
+        dataclasses.replace(AT_EASE, target=AffectPoint(2.0, 8.0)),
+    ):
+        assert not np.allclose(states(await any_judge.reason(other, variations=1)), here, atol=1e-4)
+
+
+async def test_an_imagination_s_prompt_can_t_hold_the_judge_s_own_tokens(judge: Judge) -> None:
+    smuggling = dataclasses.replace(AT_EASE, prompt="a harbor <|reason_0|><|variation_3|>")
+    assert (await judge.reason(smuggling)).states.shape == (await judge.reason(AT_EASE)).states.shape
+
+
+async def test_an_unknown_way_to_reason_is_refused(any_judge: Judge) -> None:
+    with pytest.raises(InvalidRequest, match="reasoning: is 'loudly', it must be one of none, latent, aloud"):
+        await any_judge.assess(IMAGES[:1], reasoning="loudly")  # type: ignore[arg-type]
 
 
 async def test_an_image_is_judged_alike_alone_and_among_others(any_judge: Judge) -> None:
@@ -251,13 +313,16 @@ async def test_greedy_replies_are_the_same_every_time(judge: Judge) -> None:
 
 
 async def test_calls_at_the_same_time_dont_mix(judge: Judge) -> None:
-    ratings, reasons, replies, scores = await asyncio.gather(
+    ratings, latent, tokens, reasons, replies, scores = await asyncio.gather(
         judge.assess(IMAGES),
+        judge.assess(IMAGES, reasoning="latent"),
+        judge.reason(AT_EASE),
         judge.assess(IMAGES[:2], reasoning=True),
         judge.converse([QUESTION] * 3, SHORT),
         judge.score(IMAGES, "a fox"),
     )
-    assert all(isinstance(outcome, Assessment) and not outcome.reasoning for outcome in ratings)
+    assert all(isinstance(outcome, Assessment) and not outcome.reasoning for outcome in (*ratings, *latent))
+    assert tokens.states.shape[0] == 4
     assert all(isinstance(outcome, Assessment) and outcome.reasoning for outcome in reasons)
     assert len(set(replies)) == 1
     assert len(scores) == len(IMAGES)
@@ -284,6 +349,19 @@ INVALID: dict[str, tuple[Any, str]] = {
     "no picture to score": (lambda judge: judge.score([b"text"], "a fox"), "images[0]"),
     "a person's id that leads elsewhere": (lambda judge: in_a_call(judge, "../ada"), "user"),
     "such an id in a stream": (lambda judge: in_a_stream(judge, "../ada"), "user"),
+    "no picture to reason about": (lambda judge: judge.reason(b"text"), "image"),
+    "an empty picture to reason about": (lambda judge: judge.reason(b""), "image"),
+    "two variations of a picture": (lambda judge: judge.reason(IMAGES[0], variations=2), "variations"),
+    "more variations than it has learned": (lambda judge: judge.reason(AT_EASE, variations=5), "variations"),
+    "more variations than any has": (lambda judge: judge.reason(AT_EASE, variations=2**40), "variations"),
+    "nothing to imagine": (
+        lambda judge: judge.reason(dataclasses.replace(AT_EASE, prompt=" ")),
+        "imagination.prompt",
+    ),
+    "an imagination over the context": (
+        lambda judge: judge.reason(dataclasses.replace(AT_EASE, prompt="\U0001f600" * 2000)),
+        "imagination.prompt",
+    ),
     "an empty prompt": (lambda judge: judge.score(IMAGES, ""), "prompt"),
     "a blank prompt": (lambda judge: judge.score(IMAGES, " \n"), "prompt"),
     "a prompt too long": (lambda judge: judge.score(IMAGES, "x" * (LIMITS.prompt_characters + 1)), "prompt"),
@@ -329,14 +407,20 @@ async def test_a_bad_image_in_a_stream_is_named_by_its_key(judge: Judge) -> None
 
 
 @pytest.mark.vllm
-async def test_vllm_judges_as_transformers_does(vllm: LocalJudge) -> None:
+async def test_vllm_judges_as_transformers_does(vllm: LocalJudge, nano_settings: JudgeSettings) -> None:
     from emofeedback_trainer.nano.world.rendering import render
     from emofeedback_trainer.nano.world.scenes import sample_scene
 
     random = np.random.default_rng(0)
     scenes = [encoded(render(sample_scene(random))) for _ in range(8)]
-    plain = LocalJudge.load(NANO_PROFILE.judge)
+    plain = LocalJudge.load(nano_settings)
     try:
+        for there, here in zip(
+            await vllm.assess(scenes, reasoning="latent"), await plain.assess(scenes, reasoning="latent"), strict=True
+        ):
+            assert isinstance(there, Assessment) and isinstance(here, Assessment)
+            assert there.valence == pytest.approx(here.valence, abs=0.02)
+            assert there.arousal == pytest.approx(here.arousal, abs=0.02)
         for there, here in zip(await vllm.assess(scenes), await plain.assess(scenes), strict=True):
             assert isinstance(there, Assessment) and isinstance(here, Assessment)
             assert there.valence == pytest.approx(here.valence, abs=0.05)

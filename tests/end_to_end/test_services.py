@@ -33,8 +33,10 @@ from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, optimizer_pb2
 from support.fakes import known_of
-from support.running_services import TOKEN, Services, command, free_port, images_still_ahead, interrupt, serving
+from support.running_services import TOKEN, Services, command, free_port, images_still_ahead, interrupt
 from support.sockets import beyond_loopback, listening
+
+pytestmark = pytest.mark.xdist_group("services")
 
 
 def every_method() -> list[tuple[str, str, bool, bool]]:
@@ -277,11 +279,6 @@ def test_a_taken_port_is_said_so_with_the_option_that_changes_it(services: Servi
     _, stderr = process.communicate(timeout=60)
     assert process.returncode != 0
     assert str(services.port) in stderr and "--port" in stderr
-
-
-def test_interrupting_serve_leaves_no_process_behind() -> None:
-    with serving() as running:
-        assert interrupt(running.process) == []
 
 
 def test_interrupting_serve_while_it_starts_leaves_no_process_behind() -> None:

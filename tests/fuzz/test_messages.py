@@ -16,6 +16,7 @@ import pytest
 
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.reasoning import EmotionTokens, Imagination
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.judge.images import read_image
 from emofeedback.judge.servicer import JudgeServicer
@@ -44,12 +45,18 @@ class Onlooker(ScriptedJudge):
     """Decodes every picture as the judge does, sees the same in each, and remembers nothing."""
 
     async def _begin(self, method: str) -> None:
-        for log in (self.calls, self.conversations, self.decodings, self.compared, self.users):
+        logs = (self.calls, self.conversations, self.decodings, self.compared, self.users, self.ways, self.subjects)
+        for log in logs:
             log.clear()
 
-    def _outcome(self, image: bytes, reasoning: bool) -> AssessmentOutcome:
+    def _outcome(self, image: bytes, aloud: bool) -> AssessmentOutcome:
         read_image(image, field="image")
-        return super()._outcome(SEEN, reasoning)
+        return super()._outcome(SEEN, aloud)
+
+    async def reason(self, subject: bytes | Imagination, *, variations: int = 0) -> EmotionTokens:
+        if isinstance(subject, bytes):
+            read_image(subject, field="image")
+        return await super().reason(subject, variations=variations)
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         return [0.5 for i, image in enumerate(images) if read_image(image, field=f"images[{i}]")]

@@ -52,6 +52,60 @@ def test_an_emotion_is_its_place_in_the_lexicon(run: Callable[..., int], tmp_pat
     assert (target["valence"], target["arousal"]) == (fear.valence, fear.arousal)
 
 
+def test_what_a_picture_feels_like_is_said_and_aimed_at(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(paint("a photograph", 1))
+
+    def first_unfamiliar(picture: Picture) -> AssessmentOutcome:
+        score = 4.0 if picture.prompt == "a photograph" else 0.1
+        return dataclasses.replace(assessment(6.4321, 3.2), domain_score=score)
+
+    engines.scripted_judge.feeling = first_unfamiliar
+    assert run("create", "a boat", "--feel-like", str(photo), "--rounds", "1", "--images", "1", "--out", "OUT") == 0
+    target = json.loads((tmp_path / "run/result.json").read_text())["request"]["target"]
+    assert target == {"valence": 6.43, "arousal": 3.2}
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: {photo} feels like valence 6.43, arousal 3.20 (awe)",
+        f"note: {photo}: not a picture of this judge's world: its reading means little",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--emotion", "awe"), "--feel-like: is a feeling already: leave out valence, arousal and emotion"),
+        (("--arousal", "3"), "--feel-like: is a feeling already: leave out valence, arousal and emotion"),
+        ((), "gives no feeling: the reply holds no rating"),
+    ],
+)
+def test_a_picture_that_gives_no_target_of_its_own_is_refused_before_anything_is_painted(
+    engines: ScriptedEngines,
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    words: str,
+) -> None:
+    engines.scripted_judge.feeling = lambda picture: UNREADABLE
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(paint("a photograph", 1))
+    assert run("create", "a boat", "--feel-like", str(photo), *options, "--out", "OUT") == 2
+    assert words in capsys.readouterr().err
+    assert engines.generator.requests == []
+
+
+@pytest.mark.parametrize(("option", "imagined"), [("--imagine", True), ("--no-imagine", False)])
+def test_create_imagines_where_it_is_told_to(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, option: str, imagined: bool
+) -> None:
+    engines.generator.known_policies, engines.generator.fused = ("felt",), {"felt": JUDGE_MODEL}
+    assert run(*CREATE, "--images", "2", "--rounds", "1", "--policy", "felt", option) == 0
+    assert bool(engines.scripted_judge.subjects) == imagined
+    assert json.loads((tmp_path / "run/result.json").read_text())["request"]["imagine"] is imagined
+
+
 def test_it_says_once_which_words_the_profile_does_not_know(
     engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -363,6 +417,22 @@ def test_the_numbers_of_an_explained_picture_are_those_of_the_rating(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["valence"] for line in lines] == [3.0] * len(photos)
     assert all(line["reasoning"] == "It feels like valence 8, arousal 5." for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "ways"),
+    [
+        ((), ["none"]),
+        (("--latent",), ["latent"]),
+        (("--explain",), ["none", "aloud"]),
+        (("--latent", "--explain"), ["latent", "aloud"]),
+    ],
+)
+def test_the_judge_reasons_latently_where_it_is_asked_to_and_aloud_only_to_explain(
+    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], options: tuple[str, ...], ways: list[str]
+) -> None:
+    assert run("assess", *photos, *options) == 0
+    assert engines.scripted_judge.ways == ways
 
 
 @pytest.mark.parametrize("option", [(), ("--explain",)])

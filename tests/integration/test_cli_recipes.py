@@ -65,6 +65,30 @@ def test_reproduce_says_which_digest_is_missing(picture: Path, run: Run, capsys:
         assert other in capsys.readouterr().err.replace("\n", "")
 
 
+def test_a_picture_that_was_imagined_is_imagined_again(
+    engines: ScriptedEngines, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engines.generator.recipes = True
+    engines.generator.known_policies, engines.generator.fused = ("felt",), {"felt": JUDGE_MODEL}
+    assert run(*CREATE, "--policy", "felt", "--imagine") == 0
+    for path in sorted((tmp_path / "run").glob("round-*/image-?.png")):
+        assert run("reproduce", str(path)) == 0
+    recipe = read_recipe(path.read_bytes())
+    assert recipe is not None and recipe.emotion is not None and recipe.wish is not None
+    assert run("show", str(path)) == 0
+    capsys.readouterr()
+    other = "sha256:" + "9" * 64
+    for changed, said in (
+        (replace(recipe, emotion=replace(recipe.emotion, judge=replace(JUDGE_MODEL, digest=other))), other),
+        (replace(recipe, emotion=replace(recipe.emotion, digest=other)), "does not imagine of its wish"),
+        (replace(recipe, wish=None), "does not say what was wished for"),
+        (replace(recipe, emotion=replace(recipe.emotion, scale=0.5)), "the picture's pixels is"),
+    ):
+        path.write_bytes(with_recipe(path.read_bytes(), changed))
+        assert run("reproduce", str(path)) == 1
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_picture_without_a_recipe_is_refused(
     engines: ScriptedEngines, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,7 +35,16 @@ from emofeedback.domain.optimization import (
     RoundStarted,
     UpdateRequest,
 )
-from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, arbitrary_feeling, look, paint
+from support.fakes import (
+    GENERATOR_MODEL,
+    JUDGE_MODEL,
+    UNREADABLE,
+    ScriptedGenerator,
+    ScriptedJudge,
+    arbitrary_feeling,
+    look,
+    paint,
+)
 from support.scripted_services import GROUP, PAINTING, QUICK, RUN, Fault, Services, arriving, collect, serving
 
 # --- what it can do ----------------------------------------------------------------------------------------------
@@ -119,6 +128,21 @@ async def test_create_takes_an_emotion_by_name(services: Services, connect: Any)
     await connect(services.address).create("a quiet harbor", emotion="awe", rounds=1, images=1)
     [call] = services.asked("Optimize")
     assert (call.request.target.point.valence, call.request.target.point.arousal) == (6.85, 3.83)
+
+
+async def test_create_aims_at_what_the_judge_reads_in_a_picture(services: Services, connect: Any) -> None:
+    photo = paint("a photograph", 7)
+    client = connect(services.address)
+    await client.create("a quiet harbor", feel_like=photo, rounds=1, images=1)
+    [call] = services.asked("Optimize")
+    felt = arbitrary_feeling(look(photo))
+    assert isinstance(felt, Assessment)
+    assert (call.request.target.point.valence, call.request.target.point.arousal) == (felt.valence, felt.arousal)
+    with pytest.raises(InvalidRequest, match="feel_like: is a feeling already"):
+        await client.create("a quiet harbor", feel_like=photo, emotion="awe")
+    services.judge.feeling = lambda picture: UNREADABLE
+    with pytest.raises(InvalidRequest, match="feel_like: gives no feeling"):
+        await client.create("a quiet harbor", feel_like=photo)
 
 
 async def test_create_wants_a_target_or_an_emotion(services: Services, connect: Any) -> None:

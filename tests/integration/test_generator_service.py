@@ -13,7 +13,7 @@ import pytest_asyncio
 from emofeedback.client.failures import error_from_rpc
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest, NotFound, ResourceExhausted, Unauthenticated
 from emofeedback.domain.limits import LIMITS
-from emofeedback.generator import local as engine_module
+from emofeedback.generator import sampler_thread
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.v1 import generator_pb2 as pb
@@ -107,7 +107,7 @@ async def test_without_the_token_nothing_is_painted(stub: Any, forwards: list[in
 
 
 async def test_a_full_queue_says_when_to_come_back(stub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, queued_images=8))
+    monkeypatch.setattr(sampler_thread, "LIMITS", replace(LIMITS, queued_images=8))
     with pytest.raises(ResourceExhausted) as refused:
         await generate(stub, ask(seeds=range(9)))
     assert refused.value.retry_after is not None and refused.value.retry_after >= 1
@@ -163,7 +163,7 @@ async def test_a_defect_leaves_a_reference_and_no_stack(stub: Any, monkeypatch: 
         raise RuntimeError("secret of the house")
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine_module, "advance", fail)
+        patched.setattr(sampler_thread, "advance", fail)
         with pytest.raises(EmoFeedbackError, match="reference") as failed:
             await generate(stub, ask())
     assert failed.value.code == "INTERNAL" and "secret" not in str(failed.value)

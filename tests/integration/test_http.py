@@ -74,6 +74,15 @@ def test_openais_client_asks_for_a_feeling_and_gets_the_best_of_the_run(client: 
     assert (recipe.wish.target.valence, recipe.reading.judge, recipe.generator) == (8, JUDGE_MODEL, GENERATOR_MODEL)
 
 
+def test_a_feeling_is_imagined_where_that_is_asked_for(client: openai.OpenAI, services: ScriptedServices) -> None:
+    services.generator.known_policies, services.generator.fused = ("felt",), {"felt": JUDGE_MODEL}
+    asked = {**LOOP, "policy": "felt", "imagine": True}
+    del asked["prompt"]
+    reply = client.images.generate(prompt="a quiet harbor", extra_body=asked)
+    assert reply.data is not None
+    assert look(base64.b64decode(reply.data[0].b64_json or "")).felt
+
+
 def test_a_url_is_the_picture_itself(client: openai.OpenAI) -> None:
     reply = client.images.generate(prompt="a quiet harbor", response_format="url", size="auto")
     assert reply.data is not None and (reply.data[0].url or "").startswith("data:image/png;base64,")
@@ -145,11 +154,34 @@ def test_curl_has_pictures_judged_from_files_and_from_base64(door: str, tmp_path
         ({"images": ["aGk="] * 65}, "images"),
         ({"pictures": []}, "images"),
         ({"images": ["aGk="], "person": "../ada"}, "person"),
+        ({"images": ["aGk="], "reasoning": "loudly"}, "reasoning"),
+        ({"images": ["aGk="], "reasoning": 2}, "reasoning"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_before_it_is_decoded(door: str, body: dict[str, Any], field: str) -> None:
     reply = httpx2.post(f"{door}/v1/assessments", json=body)
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize(
+    ("asked", "way"), [(False, "none"), (True, "aloud"), ("none", "none"), ("latent", "latent"), ("aloud", "aloud")]
+)
+def test_the_judge_reasons_as_it_is_asked_to_in_json_and_in_a_form(
+    door: str, services: ScriptedServices, asked: bool | str, way: str
+) -> None:
+    picture = paint("a harbor", 1)
+    body = {"images": [base64.b64encode(picture).decode()], "reasoning": asked}
+    by_json = httpx2.post(f"{door}/v1/assessments", json=body).json()
+    form = {"reasoning": str(asked).lower()}
+    by_form = httpx2.post(f"{door}/v1/assessments", files={"images": ("1.png", picture)}, data=form).json()
+    assert by_form == by_json and bool(by_json["data"][0]["reasoning"]) == (way == "aloud")
+    assert services.judge.ways == [way, way]
+
+
+def test_a_form_that_asks_for_an_unknown_way_to_reason_is_refused(door: str) -> None:
+    files = {"images": ("1.png", paint("a harbor", 1))}
+    reply = httpx2.post(f"{door}/v1/assessments", files=files, data={"reasoning": "loudly"})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "reasoning")
 
 
 def test_the_loop_is_told_as_it_happens(door: str) -> None:

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from numpy.typing import NDArray
 
 from emofeedback import AsyncClient
+from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import Decoding
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
-from emofeedback.judge.engines.base import Chat
+from emofeedback.judge.engines.base import Chat, OwnTokens
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.image_stream import ImageStream
 from emofeedback.judge.local import LocalJudge
@@ -35,7 +39,7 @@ GOOD_REASONING = '<think>It glows.</think><answer>{"valence": 7.5, "arousal": 3.
 
 @dataclass
 class ScriptedEngine:
-    """Says `replies`, used up in order, the last one for ever."""
+    """Says `replies`, used up in order, the last one for ever; its states are ones."""
 
     replies: list[str] = field(default_factory=lambda: [GOOD_RATING])
     failure: Exception | None = None
@@ -43,12 +47,22 @@ class ScriptedEngine:
     chats: list[Chat] = field(default_factory=list)
     decodings: list[Decoding] = field(default_factory=list)
     cancelled: int = 0
+    state: float = 1.0
+    own: OwnTokens = OwnTokens(reasons=(1, 2), variations=(3, 4, 5))  # noqa: RUF009 - frozen
 
     async def complete(
         self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
     ) -> list[Completion]:
-        self.chats.extend(chats)
         self.decodings.append(decoding)
+        await self._work(chats)
+        return [Completion(self._next(), (), True) for _ in chats]
+
+    async def states(self, chats: Sequence[Chat]) -> list[NDArray[np.float32]]:
+        await self._work(chats)
+        return [np.full((len(self.own.reasons), 4), self.state, np.float32) for _ in chats]
+
+    async def _work(self, chats: Sequence[Chat]) -> None:
+        self.chats.extend(chats)
         try:
             await asyncio.sleep(self.delay)
         except asyncio.CancelledError:
@@ -56,7 +70,6 @@ class ScriptedEngine:
             raise
         if self.failure is not None:
             raise self.failure
-        return [Completion(self._next(), (), True) for _ in chats]
 
     def _next(self) -> str:
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
@@ -345,6 +358,152 @@ async def test_the_same_request_sent_again_is_not_judged_again() -> None:
         assert len(engine.chats) == 1
 
 
+def imagined(prompt: str = "a fox", valence: float = 7, arousal: float = 3) -> pb.Imagination:
+    point = affect_pb2.AffectPoint(valence=valence, arousal=arousal)
+    return pb.Imagination(prompt=prompt, target=affect_pb2.Target(point=point))
+
+
+IMAGINATION = imagined()
+
+
+async def test_a_judge_reasons_about_a_picture_once_and_imagines_as_often_as_it_is_asked() -> None:
+    engine = ScriptedEngine()
+    async with served(engine) as stub:
+        of_a_picture = (await stub.Reason(pb.ReasonRequest(image=PICTURE))).emotion
+        imagined = {
+            asked: (await stub.Reason(pb.ReasonRequest(imagination=IMAGINATION, variations=asked))).emotion
+            for asked in (0, 1, 2)
+        }
+    assert list(of_a_picture.states.shape) == [1, 2, 4]
+    assert (of_a_picture.judge.name, of_a_picture.judge.digest) == (JUDGE_MODEL.name, JUDGE_MODEL.digest)
+    assert {asked: emotion.states.shape[0] for asked, emotion in imagined.items()} == {0: 3, 1: 1, 2: 2}
+    asked = [chat.messages[0]["content"][-2:] for chat in engine.chats[1:4]]
+    own = "<|reason_0|><|reason_1|>"
+    assert [[part["text"] for part in parts] for parts in asked] == [[f"<|variation_{i}|>", own] for i in range(3)]
+
+
+async def test_a_target_that_is_an_emotion_stands_for_its_place_on_the_plane() -> None:
+    engine = ScriptedEngine()
+    target = affect_pb2.Target(emotion=affect_pb2.EMOTION_AWE)
+    async with served(engine) as stub:
+        await stub.Reason(pb.ReasonRequest(imagination=pb.Imagination(prompt="a fox", target=target), variations=1))
+    point = LEXICON[Emotion.AWE].point
+    asked = engine.chats[0].messages[0]["content"][0]["text"]
+    assert f"valence {point.valence:.1f}, arousal {point.arousal:.1f}." in asked
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "problem"),
+    [
+        (pb.ReasonRequest(), "subject", "is missing, it must be an image or an imagination"),
+        (pb.ReasonRequest(image=b""), "image", "is empty, it must be a PNG, JPEG or WebP file"),
+        (pb.ReasonRequest(image=PICTURE, variations=2), "variations", "is 2, of an image there is one (1, or 0)"),
+        (pb.ReasonRequest(image=PICTURE, variations=-1), "variations", "is -1, of an image there is one (1, or 0)"),
+        (pb.ReasonRequest(imagination=IMAGINATION, variations=9), "variations", "is 9, it must lie in [0, 8]"),
+        (pb.ReasonRequest(imagination=IMAGINATION, variations=4), "variations", "is 4, this judge has learned 3"),
+        (pb.ReasonRequest(imagination=imagined(" ")), "imagination.prompt", "is only white space"),
+        (
+            pb.ReasonRequest(imagination=imagined(valence=9.5)),
+            "imagination.target.valence",
+            "is 9.5, it must lie in [1, 9]",
+        ),
+        (
+            pb.ReasonRequest(imagination=imagined(arousal=float("nan"))),
+            "imagination.target.arousal",
+            "is nan, it must lie in [1, 9]",
+        ),
+        (
+            pb.ReasonRequest(imagination=pb.Imagination(prompt="a fox")),
+            "imagination.target",
+            "is missing, it must be a point (valence and arousal) or an emotion",
+        ),
+    ],
+)
+async def test_what_can_t_be_reasoned_about_is_refused_by_name(
+    request_: pb.ReasonRequest, field: str, problem: str
+) -> None:
+    engine = ScriptedEngine()
+    async with served(engine) as stub:
+        refusal = await failure(stub.Reason(request_))
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.violations == {field: problem}
+    assert not engine.chats
+
+
+async def test_an_imagination_over_the_context_is_refused_as_the_prompt_that_it_is() -> None:
+    engine = ScriptedEngine(failure=InvalidRequest.of("conversations", "one is 600 tokens long"))
+    async with served(engine) as stub:
+        refusal = await failure(stub.Reason(pb.ReasonRequest(imagination=IMAGINATION)))
+    assert refusal.violations == {"imagination.prompt": "is too long for the model: one is 600 tokens long"}
+
+
+async def test_the_same_subject_sent_again_is_not_reasoned_about_again() -> None:
+    engine = ScriptedEngine()
+    async with served(engine) as stub:
+        first = await stub.Reason(pb.ReasonRequest(image=PICTURE, request_id="one"))
+        assert await stub.Reason(pb.ReasonRequest(image=PICTURE, request_id="one")) == first
+        assert len(engine.chats) == 1
+        other = await failure(stub.Reason(pb.ReasonRequest(imagination=IMAGINATION, request_id="one")))
+    assert set(other.violations) == {"request_id"}
+
+
+async def test_states_that_are_no_numbers_are_nobody_s_thoughts() -> None:
+    async with served(ScriptedEngine(state=float("nan"))) as stub:
+        refusal = await failure(stub.Reason(pb.ReasonRequest(image=PICTURE)))
+    assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "gives NaN or infinity" in refusal.details
+
+
+async def test_a_judge_without_reasoning_tokens_says_how_to_come_by_them() -> None:
+    engine = ScriptedEngine(own=OwnTokens())
+    async with served(engine) as stub:
+        for call in (stub.Reason(pb.ReasonRequest(image=PICTURE)), assess(stub, PICTURE, mode=pb.REASONING_LATENT)):
+            refusal = await failure(call)
+            assert refusal.code is grpc.StatusCode.FAILED_PRECONDITION
+            assert "has no reasoning tokens: `emofeedback-train judge-latent` trains them" in refusal.details
+        assert await still_serves(stub)
+    async with served(ScriptedEngine(own=OwnTokens(reasons=(1,)))) as stub:
+        refusal = await failure(stub.Reason(pb.ReasonRequest(imagination=IMAGINATION)))
+        assert "has not learned to imagine" in refusal.details
+        assert (await stub.Reason(pb.ReasonRequest(image=PICTURE))).emotion.states.shape[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        ({}, "rating"),
+        ({"mode": pb.REASONING_NONE}, "rating"),
+        ({"mode": pb.REASONING_LATENT}, "latent"),
+        ({"mode": pb.REASONING_ALOUD}, "aloud"),
+        ({"reasoning": True}, "aloud"),
+        ({"reasoning": True, "mode": pb.REASONING_ALOUD}, "aloud"),
+    ],
+)
+async def test_the_mode_decides_how_the_judge_reasons_and_where_it_is_unset_the_bool(
+    asked: dict[str, Any], kind: str
+) -> None:
+    engine = ScriptedEngine([GOOD_REASONING if kind == "aloud" else GOOD_RATING])
+    async with served(engine) as stub:
+        (outcome,) = await assess(stub, PICTURE, **asked)
+    assert outcome.assessment.reasoning == ("It glows." if kind == "aloud" else "")
+    last = engine.chats[0].messages[0]["content"][-1]["text"]
+    assert (last == "<|reason_0|><|reason_1|>") == (kind == "latent")
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ({"reasoning": True, "mode": pb.REASONING_LATENT}, "is latent, but reasoning is true, which is aloud"),
+        ({"reasoning": True, "mode": pb.REASONING_NONE}, "is none, but reasoning is true, which is aloud"),
+        ({"mode": 7}, "is 7, it must be one of none, latent, aloud"),
+    ],
+)
+async def test_a_mode_that_contradicts_the_bool_or_is_unknown_is_refused(asked: dict[str, Any], problem: str) -> None:
+    async with served() as stub:
+        refusal = await failure(assess(stub, PICTURE, **asked))
+    assert refusal.violations["mode"].startswith(problem)
+
+
 async def test_a_defect_shows_a_reference_and_nothing_of_itself() -> None:
     engine = ScriptedEngine(failure=RuntimeError("CUDA error at /secret/path"))
     async with served(engine) as stub:
@@ -374,6 +533,7 @@ CALLS: dict[str, Callable[[Any, Any], Awaitable[Any]]] = {
         ),
         metadata=metadata,
     ),
+    "Reason": lambda stub, metadata: stub.Reason(pb.ReasonRequest(image=PICTURE), metadata=metadata),
     "GetModel": lambda stub, metadata: stub.GetModel(pb.JudgeServiceGetModelRequest(), metadata=metadata),
 }
 

@@ -8,7 +8,8 @@ import grpc
 import pytest
 
 from emofeedback.rpc import proxy
-from emofeedback.rpc.proxy import ending_with_its_call
+from emofeedback.rpc.proxy import ending_with_its_call, named_by_its_request
+from emofeedback.v1 import judge_pb2
 
 BIG = bytes(64 * 1024)
 
@@ -125,3 +126,21 @@ async def test_a_caller_who_reads_slowly_gets_everything(monkeypatch: pytest.Mon
         return count
 
     assert await serving(handler, read_slowly) == 30
+
+
+@pytest.mark.parametrize("request_id", ["", "one"])
+async def test_a_requests_id_is_the_calls_session_whatever_its_metadata_say(request_id: str) -> None:
+    """Another's session is of no use to a caller without an id of their own, and does no harm."""
+    seen: list[tuple[str, Any]] = []
+
+    async def handler(request: judge_pb2.ScoreImagesRequest, context: Any) -> bytes:
+        seen.extend(context.invocation_metadata())
+        return b""
+
+    class Context:
+        def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+            return ("application", "judge"), ("session_id", "another's")
+
+    await named_by_its_request(handler)(judge_pb2.ScoreImagesRequest(request_id=request_id), Context())
+    assert ("application", "judge") in seen
+    assert [value for key, value in seen if key == "session_id"] == [request_id or "another's"]

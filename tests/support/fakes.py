@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from PIL import Image, PngImagePlugin
 
 from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion, distance
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Conversation, Decoding
-from emofeedback.domain.errors import NotFound
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
 from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
@@ -30,8 +31,10 @@ from emofeedback.domain.generation import (
     TrajectoryRequest,
 )
 from emofeedback.domain.limits import BASE_POLICY
-from emofeedback.domain.recipe import PictureRecipe, with_recipe
-from emofeedback.domain.validation import check_generation_request, check_trajectory_request
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
+from emofeedback.domain.recipe import PictureRecipe, ReadEmotion, with_recipe
+from emofeedback.domain.tensors import Tensor
+from emofeedback.domain.validation import check_generation_request, check_reasoning, check_trajectory_request
 from emofeedback.judge.calibration import AxisCalibration, Calibration
 from emofeedback.judge.certainty import distribution, ranked
 
@@ -42,6 +45,8 @@ GENERATOR_MODEL = ModelInfo(name="scripted-generator", digest="sha256:" + "1" * 
 POLICY_DIGEST = "sha256:" + "4" * 64
 JUDGE_MODEL = ModelInfo(name="scripted-judge", digest="sha256:" + "2" * 64)
 SCORER_MODEL = ModelInfo(name="scripted-scorer", digest="sha256:" + "3" * 64)
+SCRIPTED_VARIATIONS = 4
+"""Imaginations of one feeling that a scripted judge has learned."""
 UNREADABLE = AssessmentFailure(reason="the reply holds no rating")
 
 
@@ -51,26 +56,37 @@ class Picture:
 
     prompt: str
     seed: int
+    felt: str = ""
+    """`feeling_of` the emotion tokens that it was painted with; empty without any."""
 
 
-def paint(prompt: str, seed: int, size: int = 16) -> bytes:
-    """A small PNG in a color of its own, with the prompt and the seed written inside."""
+def feeling_of(states: Tensor, variation: int, scale: float) -> str:
+    """A short name for one variation of emotion tokens and how much it counts."""
+    size = len(states.data) // states.shape[0]
+    return hashlib.sha256(states.data[variation * size :][:size] + repr(scale).encode()).hexdigest()[:8]
+
+
+def paint(prompt: str, seed: int, size: int = 16, felt: str = "") -> bytes:
+    """A small PNG in a color of its own, with what it was painted from written inside."""
     note = PngImagePlugin.PngInfo()
     note.add_itxt("prompt", prompt)
     note.add_text("seed", str(seed))
+    note.add_text("felt", felt)
     file = io.BytesIO()
-    color = tuple(hashlib.sha256(f"{seed} {prompt}".encode()).digest()[:3])
+    color = tuple(hashlib.sha256(f"{seed} {prompt}{felt}".encode()).digest()[:3])
     Image.new("RGB", (size, size), color).save(file, "PNG", pnginfo=note)
     return file.getvalue()
 
 
 def look(image: bytes) -> Picture:
-    """The prompt and seed inside an image of `paint`."""
+    """What is written inside an image of `paint`."""
     notes = Image.open(io.BytesIO(image)).info
-    return Picture(notes.get("prompt", ""), int(notes.get("seed", -1)))
+    return Picture(notes.get("prompt", ""), int(notes.get("seed", -1)), notes.get("felt", ""))
 
 
-def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: ModelInfo) -> PictureRecipe:
+def scripted_recipe(
+    request: GenerationRequest, seed: int, png: bytes, model: ModelInfo, index: int = 0
+) -> PictureRecipe:
     """How a scripted generator says that it made a picture."""
     with Image.open(io.BytesIO(png)) as picture:
         pixels = picture.convert("RGB").tobytes()
@@ -87,7 +103,13 @@ def scripted_recipe(request: GenerationRequest, seed: int, png: bytes, model: Mo
         policy_digest=POLICY_DIGEST if model.policy else "",
         pixels="sha256:" + hashlib.sha256(pixels).hexdigest(),
         version="0",
+        emotion=None if request.emotion is None else _read_emotion(request, request.emotion, index),
     )
+
+
+def _read_emotion(request: GenerationRequest, emotion: EmotionTokens, index: int) -> ReadEmotion:
+    read = emotion.chosen([index % emotion.variations])
+    return ReadEmotion(judge=emotion.judge, digest=read.digest, scale=request.emotion_scale)
 
 
 def assessment(valence: float, arousal: float, reasoning: str = "") -> Assessment:
@@ -112,6 +134,16 @@ def arbitrary_feeling(picture: Picture) -> AssessmentOutcome:
     return assessment(1 + digest[0] % 81 / 10, 1 + digest[1] % 81 / 10)
 
 
+def scripted_tokens(subject: bytes | Imagination, variations: int) -> EmotionTokens:
+    """What a scripted judge has in mind: two tokens three wide, always the same of the same subject and variation."""
+    shape = (variations, 2, 3)
+    said = subject if isinstance(subject, bytes) else repr(subject).encode()
+    noise = b"".join(hashlib.sha256(bytes([number]) + said).digest()[:6] for number in range(variations))
+    values = [(byte - 128) / 64 for byte in noise]
+    states = Tensor(element_type="float32", shape=shape, data=struct.pack(f"<{len(values)}f", *values))
+    return EmotionTokens(states=states, judge=JUDGE_MODEL)
+
+
 @dataclass
 class ScriptedGenerator:
     """A Generator whose pictures are made by `paint`, and its trajectories by `scripted_trajectories`.
@@ -129,6 +161,8 @@ class ScriptedGenerator:
     longest_prompt: int = 1000
     """Words that it can read."""
     known_policies: tuple[str, ...] = ()
+    fused: Mapping[str, ModelInfo] = field(default_factory=dict)
+    """Those of them that read emotion tokens, and whose."""
     recipes: bool = False
     """Whether its pictures carry how they were made."""
     failures: Mapping[tuple[int, int], Exception] = field(default_factory=dict)
@@ -146,6 +180,7 @@ class ScriptedGenerator:
         self.requests.append(request)
         check_generation_request(request)
         model = self._model(request.policy)
+        self._check_emotion(request)
         finished = False
         try:
             yield self._queued(request.prompt)
@@ -157,9 +192,9 @@ class ScriptedGenerator:
                     self.steps_done += 1
                     yield GenerationStep(index=index, step=step, steps=self.steps)
                 seed = request.seeds[index]
-                data = paint(request.prompt, seed)
+                data = paint(request.prompt, seed, felt=_felt(request, index))
                 if self.recipes:
-                    data = with_recipe(data, scripted_recipe(request, seed, data, model))
+                    data = with_recipe(data, scripted_recipe(request, seed, data, model, index))
                 self.images_done += 1
                 yield GeneratedImage(index=index, seed=seed, data=data, width=16, height=16, model=model)
             finished = True
@@ -174,6 +209,7 @@ class ScriptedGenerator:
         self.groups.append(request)
         check_trajectory_request(request)
         model = self._model(request.policy)
+        self._check_emotion(request)
         finished = False
         try:
             yield self._queued(request.prompt)
@@ -186,7 +222,7 @@ class ScriptedGenerator:
                     await asyncio.sleep(self.delay)
                     self.steps_done += 1
                 self.images_done += 1
-                image = paint(request.prompt, request.seeds[index])
+                image = paint(request.prompt, request.seeds[index], felt=_felt(request, index))
                 yield sample(request, group, index, image, bias=0.25 if model.policy else 0.0)
             finished = True
         finally:
@@ -204,12 +240,28 @@ class ScriptedGenerator:
             raise NotFound(f"there is no policy {policy!r}")
         return replace(GENERATOR_MODEL, policy=resolved)
 
+    def _check_emotion(self, request: GenerationRequest | TrajectoryRequest) -> None:
+        if request.emotion is None:
+            return
+        judge = self.fused.get(request.policy)
+        if judge is None:
+            raise FailedPrecondition(f"policy {request.policy!r} was not fused with a judge")
+        if judge.digest != request.emotion.judge.digest:
+            raise FailedPrecondition(f"{request.policy!r} reads {judge.digest}, not {request.emotion.judge.digest}")
+
     def _queued(self, prompt: str) -> GenerationQueued:
         words = tuple(word for word in prompt.split() if word in self.unknown_words)
         too_long = len(prompt.split()) > self.longest_prompt
         shortened = " ".join(prompt.split()[: self.longest_prompt]) if too_long else ""
         subjects = self.subjects if words else ""
         return GenerationQueued(images_ahead=0, unknown_words=words, subjects=subjects, shortened_prompt=shortened)
+
+
+def _felt(request: GenerationRequest | TrajectoryRequest, index: int) -> str:
+    if request.emotion is None:
+        return ""
+    states = request.emotion.states
+    return feeling_of(states, index % states.shape[0], request.emotion_scale)
 
 
 @dataclass
@@ -219,7 +271,8 @@ class ScriptedJudge:
     `analyses` and `rewrites` are its replies to conversations with and without images, used up in order;
     after them it goes on with sensible ones. `calls` logs the name of each method as it begins,
     `conversations` and `decodings` every conversation, `compared` every text that was compared, `users` whose
-    calibration each call of `assess` and `assess_stream` asked for.
+    calibration each call of `assess` and `assess_stream` asked for, `ways` how each call of `assess` is to reason,
+    `subjects` what each call of `reason` is about.
     """
 
     feeling: Callable[[Picture], AssessmentOutcome] = arbitrary_feeling
@@ -238,6 +291,8 @@ class ScriptedJudge:
     decodings: list[Decoding] = field(default_factory=list)
     compared: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
+    ways: list[Reasoning] = field(default_factory=list)
+    subjects: list[bytes | Imagination] = field(default_factory=list)
     cancelled: int = 0
     """Calls that were closed or cancelled while they waited."""
 
@@ -245,11 +300,12 @@ class ScriptedJudge:
         self._analyses, self._rewrites = iter(self.analyses), iter(self.rewrites)
 
     async def assess(
-        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+        self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
     ) -> list[AssessmentOutcome]:
         await self._begin("assess")
-        seen = self._eyes(user)
-        return [seen(self._outcome(image, reasoning)) for image in images]
+        way, seen = reasoning_of(reasoning), self._eyes(user)
+        self.ways.append(way)
+        return [seen(self._outcome(image, aloud=way == "aloud")) for image in images]
 
     async def assess_stream(
         self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
@@ -257,7 +313,7 @@ class ScriptedJudge:
         seen = self._eyes(user)
         async for key, image in images:
             await self._begin("assess_stream")
-            yield key, seen(self._outcome(image, reasoning=False))
+            yield key, seen(self._outcome(image, aloud=False))
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         await self._begin("score")
@@ -271,6 +327,15 @@ class ScriptedJudge:
     async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
         await self._begin("converse")
         return [self._reply(conversation, decoding) for conversation in conversations]
+
+    async def reason(self, subject: bytes | Imagination, *, variations: int = 0) -> EmotionTokens:
+        await self._begin("reason")
+        self.subjects.append(subject)
+        check_reasoning(subject, variations)
+        several = isinstance(subject, Imagination)
+        if variations > SCRIPTED_VARIATIONS:
+            raise InvalidRequest.of("variations", f"is {variations}, this judge has learned {SCRIPTED_VARIATIONS}")
+        return scripted_tokens(subject, (variations or SCRIPTED_VARIATIONS) if several else 1)
 
     async def model(self) -> ModelInfo:
         return JUDGE_MODEL
@@ -294,9 +359,9 @@ class ScriptedJudge:
             return self.calibrations.read(user, JUDGE_MODEL).apply
         return lambda outcome: outcome
 
-    def _outcome(self, image: bytes, reasoning: bool) -> AssessmentOutcome:
+    def _outcome(self, image: bytes, aloud: bool) -> AssessmentOutcome:
         outcome = self.feeling(look(image))
-        if reasoning and isinstance(outcome, Assessment):
+        if aloud and isinstance(outcome, Assessment):
             why = f"It feels like valence {outcome.valence:g}, arousal {outcome.arousal:g}."
             return replace(outcome, reasoning=why)
         return outcome

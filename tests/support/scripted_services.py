@@ -161,7 +161,9 @@ class ScriptedServices(AsyncServices):
 
     def optimize(self, request: OptimizationRequest) -> AsyncGenerator[OptimizationEvent, None]:
         # Without the numbers that a trained policy reads behind every prompt, one prompt a round, of any words.
-        settings = replace(NANO_PROFILE.optimizer, numeric_target=False, rewrites=1, memory="", vocabulary="")
+        settings = replace(
+            NANO_PROFILE.optimizer, numeric_target=False, rewrites=1, memory="", vocabulary="", imagine=False
+        )
         return optimize(request, generator=self.generator, judge=self.judge, settings=settings)
 
     async def close(self) -> None:

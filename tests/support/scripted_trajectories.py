@@ -8,6 +8,7 @@ import torch
 
 from emofeedback.domain import tensors
 from emofeedback.domain.generation import Conditioning, GroupStarted, ModelInfo, Trajectory, TrajectoryRequest
+from emofeedback.domain.reasoning import EmotionTokens
 from emofeedback.generator.flow import guided, ode_step, sigma_schedule
 from emofeedback.generator.sampler import step_noise
 from emofeedback.generator.stochastic import cps_step, sde_step
@@ -16,9 +17,10 @@ SHAPE = (4, 2, 2)
 """Channels, height and width of a latent."""
 
 
-def conditioning(prompt: str) -> Conditioning:
-    """Two tokens of width 4 and a summary, always the same for a prompt."""
-    seed = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4])
+def conditioning(prompt: str, emotion: EmotionTokens | None = None) -> Conditioning:
+    """Two tokens of width 4 and a summary, always the same for a prompt and what is felt beside it."""
+    felt = emotion.states.data if emotion is not None else b""
+    seed = int.from_bytes(hashlib.sha256(prompt.encode() + felt).digest()[:4])
     tokens = torch.randn(2, 4, generator=torch.Generator().manual_seed(seed))
     return Conditioning(tokens=tensors.from_torch(tokens), pooled=tensors.from_torch(tokens[0]))
 
@@ -31,7 +33,7 @@ def velocity(latents: torch.Tensor, read: Conditioning) -> torch.Tensor:
 def start_group(request: TrajectoryRequest, model: ModelInfo, policy_digest: str) -> GroupStarted:
     """What the scripted trajectories of a group have in common."""
     return GroupStarted(
-        conditioning=conditioning(request.prompt),
+        conditioning=conditioning(request.prompt, request.emotion),
         negative=conditioning(request.negative_prompt) if request.guidance > 1 else None,
         sigmas=tensors.from_torch(sigma_schedule(request.steps, 3.0)),
         model=model,

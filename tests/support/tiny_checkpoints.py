@@ -26,6 +26,9 @@ from transformers import (
 )
 
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.reasoning import EmotionTokens
+from emofeedback.domain.tensors import from_torch
+from emofeedback.generator.connector import EmotionConnector, Fused
 from emofeedback.generator.policy_store import MANIFEST, Manifest, Sampling, weights_digest
 from emofeedback.generator.policy_store import WEIGHTS as POLICY_WEIGHTS
 from emofeedback.generator.preflight import WEIGHTED
@@ -158,7 +161,38 @@ def tiny_sd3_settings(folder: Path, **changes: Any) -> GeneratorSettings:
     return replace(SD35_MEDIUM_PROFILE.generator, **{**tiny, **changes})
 
 
-def save_tiny_policy(folder: Path, base: Path, *, seed: int = 1, sampling: Sampling | None = None) -> Path:
+TINY_JUDGE = ModelInfo(name="tiny-judge", digest="sha256:" + "5" * 64)
+TOKENS, TOKEN_WIDTH = 3, 24
+"""Of the tiny judge's emotion tokens."""
+
+
+def tiny_fused(base: Path, *, seed: int = 1) -> Fused:
+    """A connector from a tiny judge to a tiny SD3, strong enough to change its pictures."""
+    transformer = SD3Transformer2DModel.load_config(base / "transformer")
+    torch.manual_seed(seed)
+    connector = EmotionConnector(
+        tokens=TOKENS,
+        judge_width=TOKEN_WIDTH,
+        context_width=transformer["joint_attention_dim"],
+        pooled_width=transformer["pooled_projection_dim"],
+        width=16,
+        heads=2,
+        layers=1,
+    )
+    for weight in (connector.leave.weight, connector.pool.weight, connector.null):
+        torch.nn.init.normal_(weight)
+    return Fused(connector=connector.eval(), judge=TINY_JUDGE, variations=4)
+
+
+def tiny_emotion(variations: int = 2, *, seed: int = 1, judge: ModelInfo = TINY_JUDGE) -> EmotionTokens:
+    """What a tiny judge has in mind."""
+    states = torch.randn(variations, TOKENS, TOKEN_WIDTH, generator=torch.Generator().manual_seed(seed))
+    return EmotionTokens(states=from_torch(states), judge=judge)
+
+
+def save_tiny_policy(
+    folder: Path, base: Path, *, seed: int = 1, sampling: Sampling | None = None, fused: Fused | None = None
+) -> Path:
     """A policy of rank 2 on the attention of a tiny SD3, strong enough to change its pictures."""
     transformer = SD3Transformer2DModel.from_pretrained(base / "transformer")
     transformer.add_adapter(LoraConfig(r=2, lora_alpha=16, target_modules=["to_q", "to_v"], init_lora_weights=False))
@@ -176,6 +210,7 @@ def save_tiny_policy(folder: Path, base: Path, *, seed: int = 1, sampling: Sampl
         run="tiny",
         step=seed,
         sampling=sampling,
+        fused=fused,
     )
     return folder
 

@@ -20,10 +20,18 @@ COMMANDS = {
     "judge-sft": ("emofeedback_trainer.judge.sft_cli", "fine-tune the judge on a data folder"),
     "judge-grpo": ("emofeedback_trainer.judge.grpo_cli", "train the judge by GRPO on a data folder"),
     "judge-compare": ("emofeedback_trainer.judge.comparison_cli", "what each part of the judge's training is worth"),
+    "judge-latent": ("emofeedback_trainer.latent.cli", "teach the judge to reason in tokens of its own"),
     "flow-grpo": ("emofeedback_trainer.flow_grpo.cli", "teach the generator to make what a target asks for"),
     "distill-steps": (
         "emofeedback_trainer.distillation.cli",
         "make a policy that paints in a few steps what another paints in many",
+    ),
+    "fuse": ("emofeedback_trainer.fusion.cli", "make a policy that paints from a judge's emotion tokens"),
+    "fuse-evaluate": ("emofeedback_trainer.fusion.evaluation_cli", "measure what a fused policy's tokens are worth"),
+    "memory": ("emofeedback_trainer.emotional_memory.cli", "painted pictures for the judge to learn from"),
+    "symbiosis": (
+        "emofeedback_trainer.emotional_memory.symbiosis_cli",
+        "do understanding and painting make each other better? rounds with controls",
     ),
     "evaluate": ("emofeedback_trainer.evaluation.cli", "measure policies, generators and judges"),
     "schema": ("emofeedback_trainer.schema_cli", "the JSON Schema of configuration files, for an editor"),
@@ -73,7 +81,7 @@ def _main(argv: Sequence[str]) -> int:
         if error.name is None or error.name.startswith("emofeedback"):
             raise
         missing = f"{error.name.partition('.')[0]} is missing"
-        said = f"{asked} needs the trainer's packages ({missing}): pip install 'emofeedback[trainer]'"
+        said = f"{asked} needs the trainer's packages ({missing}): pip install emofeedback-trainer"
         say(f"emofeedback-train: {said}", sys.stderr)
         return 1
     except InvalidRequest as error:

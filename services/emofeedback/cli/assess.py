@@ -1,7 +1,7 @@
 """`emofeedback assess`: what images make people feel. One bad file never costs the others their answer.
 
-The numbers are always those of the short rating, the more exact of the judge's two ways; with `--explain` it looks a
-second time, aloud, and its words stand beside them.
+The numbers are always those of the short rating, with `--latent` of one behind the judge's reasoning tokens: more
+exact than what it says aloud. With `--explain` it looks a second time, aloud, and its words stand beside them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,28 @@ from rich.table import Table
 
 from emofeedback.backends import Engines
 from emofeedback.cli.display import loading
-from emofeedback.cli.feeling import drawing
+from emofeedback.cli.feeling import UNFAMILIAR, drawing
 from emofeedback.cli.pictures import pictures_in, read_picture
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution, Judge
 from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
+from emofeedback.domain.reasoning import Reasoning
 from emofeedback.domain.taxonomies import check_taxonomy
 from emofeedback.domain.validation import check_user
 from emofeedback.observability.consoles import Consoles
 
 _BATCH = 16
 """Images in one call: enough to fill the judge, few enough that results keep coming."""
-_UNFAMILIAR = "not a picture of this judge's world: its reading means little"
 
 
 def assess(
-    paths: Sequence[Path], *, explain: bool, taxonomy: str, user: str, engines: Engines, consoles: Consoles
+    paths: Sequence[Path],
+    *,
+    latent: bool,
+    explain: bool,
+    taxonomy: str,
+    user: str,
+    engines: Engines,
+    consoles: Consoles,
 ) -> bool:
     """Prints a table, with `explain` a paragraph for each image, or for programs one JSON object a line. Of one image,
     and in paragraphs, the distributions and the emotions' shares are drawn as well.
@@ -41,8 +48,9 @@ def assess(
     A picture that is not of the judge's world is judged all the same, and said to be one.
 
     Args:
-        explain: ask for reasons as well; valence, arousal, emotion and confidence stay those of the short rating.
         paths: pictures, folders of some, `-` for standard input.
+        latent: rate behind the judge's reasoning tokens.
+        explain: ask for reasons as well; valence, arousal, emotion and confidence stay those of the rating.
         taxonomy: the names for the emotions' shares, as for `Assessment.ranking`.
         user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
@@ -51,13 +59,14 @@ def assess(
 
     Raises:
         InvalidRequest: there is no such taxonomy, or no person can have such an id.
-        EmoFeedbackError: the judge could not be reached or loaded.
+        EmoFeedbackError: the judge could not be reached or loaded, or has no reasoning tokens.
     """
     check_taxonomy(taxonomy)
     check_user(user, required=False)
     files, all_judged = pictures_in(paths, consoles)
     if not files:
         return False
+    way: Reasoning = "latent" if latent else "none"
     table = _table()
     unfamiliar: list[Path] = []
     seen: list[Assessment] = []
@@ -80,7 +89,7 @@ def assess(
                 named = files[start : start + _BATCH]
                 batch = [(path, data) for path in named if (data := read_picture(path, consoles)) is not None]
                 judged &= len(batch) == len(named)
-                outcomes = await _outcomes(judge, [data for _, data in batch], explain, user) if batch else []
+                outcomes = await _outcomes(judge, [data for _, data in batch], way, explain, user) if batch else []
                 for (path, _), outcome in zip(batch, outcomes, strict=True):
                     if isinstance(outcome, Assessment):
                         show(path, outcome)
@@ -97,21 +106,23 @@ def assess(
     if len(files) == len(seen) == 1 and (drawn := drawing(seen[0], taxonomy)):
         consoles.out.print(drawn)
     for path in unfamiliar:
-        consoles.say(f"{path}: {_UNFAMILIAR}")
+        consoles.say(f"{path}: {UNFAMILIAR}")
     return all_judged
 
 
-async def _outcomes(judge: Judge, images: Sequence[bytes], explain: bool, user: str) -> list[Assessment | str]:
+async def _outcomes(
+    judge: Judge, images: Sequence[bytes], way: Reasoning, explain: bool, user: str
+) -> list[Assessment | str]:
     """The outcome or the problem of each image; where a batch is refused, its images are looked at one by one."""
     try:
-        rated = await judge.assess(images, user=user)
-        aloud = await judge.assess(images, reasoning=True, user=user) if explain else rated
+        rated = await judge.assess(images, reasoning=way, user=user)
+        aloud = await judge.assess(images, reasoning="aloud", user=user) if explain else rated
         return [_explained(outcome, words) for outcome, words in zip(rated, aloud, strict=True)]
     except (InvalidRequest, MessageTooLarge) as error:
         if len(images) == 1:
             problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
             return ["; ".join(problems)]
-    return [(await _outcomes(judge, [image], explain, user))[0] for image in images]
+    return [(await _outcomes(judge, [image], way, explain, user))[0] for image in images]
 
 
 def _explained(outcome: AssessmentOutcome, words: AssessmentOutcome) -> Assessment | str:
@@ -151,7 +162,7 @@ def _explain(path: Path, assessment: Assessment, taxonomy: str, consoles: Consol
     consoles.out.print(str(path), style="bold", soft_wrap=True)
     consoles.say(f"  valence {valence}, arousal {arousal}, {emotion} {confidence}")
     if assessment.in_domain is False:
-        consoles.say(f"  {_UNFAMILIAR}")
+        consoles.say(f"  {UNFAMILIAR}")
     if drawn := drawing(assessment, taxonomy):
         consoles.out.print(drawn)
     consoles.out.print(Padding(assessment.reasoning or "No reason given.", (0, 0, 1, 2)))

@@ -1,10 +1,22 @@
-"""What a judge says of one picture, drawn for a terminal: the nine ratings of each axis, a bar for each emotion."""
+"""What a judge says of one picture: drawn for a terminal, with the nine ratings of each axis and a bar for each
+emotion, or taken as the feeling of others."""
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 from rich.table import Table
 
-from emofeedback.domain.assessment import Assessment, Distribution
+from emofeedback.backends import Engines
+from emofeedback.cli.display import loading
+from emofeedback.cli.pictures import read_picture
+from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution
+from emofeedback.domain.errors import InvalidRequest
+from emofeedback.observability.consoles import Consoles
+
+UNFAMILIAR = "not a picture of this judge's world: its reading means little"
 
 _HEIGHTS = "▁▂▃▄▅▆▇█"
 _BAR = 24
@@ -41,3 +53,35 @@ def columns(over: Distribution) -> str:
     """A character for each rating from 1 to 9, the higher the likelier; the likeliest is full."""
     most = max(over.shares)
     return "".join(_HEIGHTS[round((len(_HEIGHTS) - 1) * share / most)] for share in over.shares)
+
+
+def felt_in(path: Path, *, user: str, engines: Engines, consoles: Consoles) -> AffectPoint:
+    """The point that a judge reads in a picture, to two places, which is said; and so is that it means little where the
+    picture is not of the judge's world.
+
+    Args:
+        user: id of a person by whose calibration it is corrected; empty: uncorrected.
+
+    Raises:
+        InvalidRequest: it is no picture, or the judge gave no readable reply.
+        EmoFeedbackError: the judge could not be reached or loaded.
+    """
+    image = read_picture(path, consoles)
+    if image is None:
+        raise InvalidRequest.of("feel_like", f"{path} can't be used")
+    with loading(consoles, engines.profile):
+        opened = engines.judge()
+
+    async def look() -> AssessmentOutcome:
+        async with opened as judge:
+            [outcome] = await judge.assess([image], user=user)
+            return outcome
+
+    outcome = asyncio.run(look())
+    if not isinstance(outcome, Assessment):
+        raise InvalidRequest.of("feel_like", f"{path} gives no feeling: {outcome.reason}")
+    valence, arousal = round(outcome.valence, 2), round(outcome.arousal, 2)
+    consoles.note(f"{path} feels like valence {valence:.2f}, arousal {arousal:.2f} ({outcome.emotion})")
+    if outcome.in_domain is False:
+        consoles.note(f"{path}: {UNFAMILIAR}")
+    return AffectPoint(valence, arousal)

@@ -92,6 +92,7 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
 
             return assess(
                 options.image,
+                latent=options.latent,
                 explain=options.explain,
                 taxonomy=options.taxonomy,
                 user=options.user,
@@ -129,6 +130,8 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
 
 
 def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -> bool:
+    if options.feel_like is not None:
+        _feel_like(options, engines, consoles)
     if options.prompts is None:
         from emofeedback.cli.create import create
 
@@ -151,6 +154,16 @@ def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -
             consoles=consoles,
         )
     return True
+
+
+def _feel_like(options: argparse.Namespace, engines: Engines, consoles: Consoles) -> None:
+    """The point of the picture that was named, as if it had been."""
+    if any(given is not None for given in (options.valence, options.arousal, options.emotion)):
+        raise InvalidRequest.of("feel_like", "is a feeling already: leave out valence, arousal and emotion")
+    from emofeedback.cli.feeling import felt_in
+
+    point = felt_in(options.feel_like, user=options.user, engines=engines, consoles=consoles)
+    options.valence, options.arousal = point.valence, point.arousal
 
 
 def _calibrate(options: argparse.Namespace, connect: Connect, consoles: Consoles) -> bool:

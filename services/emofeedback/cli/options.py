@@ -24,6 +24,8 @@ address = "gpu:9000" in ~/.config/emofeedback/config.toml (EMOFEEDBACK_CONFIG na
 _CREATE_EXAMPLES = """examples:
   emofeedback create "a house by the lake" --valence 7.5 --arousal 3 --out runs/lake
   emofeedback create "a dog in the city" --emotion fear --rounds 5 --images 4 --out runs/dog
+  emofeedback create "a boat" --feel-like photo.jpg --out runs/like      as the photograph feels
+  emofeedback create "a boat" --emotion awe --imagine --out runs/imagined
   emofeedback create "a boat" --emotion awe --address 127.0.0.1:9000 --out runs/boat
   emofeedback create "a boat" --emotion awe --out runs/boat --resume
   emofeedback create "a boat" --emotion awe --policy nano-final --policies runs/nano/policies --out runs/learned
@@ -40,6 +42,7 @@ _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
   emofeedback assess runs/lake/round-*/*.png --json | sort
   emofeedback assess photo.jpg --explain
+  emofeedback assess photo.jpg --latent              the judge reasons first, in its reasoning tokens
   emofeedback assess photo.jpg --taxonomy ekman      shares of Ekman's six emotions instead of Mikels' eight
   emofeedback assess holidays/ --json                all pictures in a folder and below it
   curl --silent https://example.org/a.jpg | emofeedback assess -
@@ -143,15 +146,22 @@ def _command(
 def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what the picture shows")
     parser.add_argument("--prompts", type=Path, metavar="FILE", help="a run for each row of a table instead; see below")
-    target = parser.add_argument_group("the feeling: a point, or an emotion")
+    target = parser.add_argument_group("the feeling: a point, an emotion, or a picture's")
     target.add_argument("--valence", type=float, metavar="V", help="unpleasant (1) to pleasant (9)")
     target.add_argument("--arousal", type=float, metavar="A", help="calm (1) to stirred (9)")
     target.add_argument("--emotion", metavar="NAME", help=f"one of {', '.join(Emotion)}")
+    target.add_argument("--feel-like", type=Path, metavar="PICTURE", help="what the judge reads in a picture")
     loop = parser.add_argument_group("the loop")
     _add_loop(loop, rounds=3, images=8)
     loop.add_argument("--tolerance", type=float, metavar="T", help="stop once the error |dV| + |dA| is at most this")
     loop.add_argument("--time-budget", type=float, metavar="S", help="seconds after which no new round starts")
     loop.add_argument("--steps", type=int, metavar="N", help="denoising steps of an image (default: the model's own)")
+    loop.add_argument(
+        "--imagine",
+        action=argparse.BooleanOptionalAction,
+        help="paint from what the judge imagines of the prompt and the feeling, by a policy that was fused with it "
+        "(default: as the profile says for its own policy)",
+    )
     loop.add_argument("--strict", action="store_true", help="refuse a prompt with words that the model doesn't know")
     _add_engines(parser)
     policy = parser.add_argument_group("what the generator has learned")
@@ -166,6 +176,11 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
         "image", nargs="+", type=Path, metavar="IMAGE", help="a picture, a folder of some, or - for stdin"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument(
+        "--latent",
+        action="store_true",
+        help="rate behind the judge's reasoning tokens, a thought without words in one step",
+    )
     parser.add_argument(
         "--explain",
         action="store_true",

@@ -24,7 +24,8 @@ _INVALID_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.
 
 _FIELD_OPTIONS = {
     "prompt": "PROMPT",
-    "target": "--valence and --arousal, or --emotion",
+    "target": "--valence and --arousal, --emotion, or --feel-like",
+    "feel_like": "--feel-like",
     "target.valence": "--valence",
     "target.arousal": "--arousal",
     "target.emotion": "--emotion",

@@ -13,10 +13,12 @@ from rich.table import Table
 from emofeedback.backends import Engines
 from emofeedback.cli.display import loading
 from emofeedback.client.aio import AsyncServices
+from emofeedback.domain.affect import target_phrase
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest
 from emofeedback.domain.limits import BASE_POLICY
-from emofeedback.domain.recipe import PictureRecipe, read_recipe
+from emofeedback.domain.reasoning import EmotionTokens, Imagination
+from emofeedback.domain.recipe import PictureRecipe, ReadEmotion, read_recipe
 from emofeedback.manifests import Manifest, read_manifest
 from emofeedback.observability.consoles import Consoles
 from emofeedback.storage.files import write_whole
@@ -50,8 +52,8 @@ def reproduce(path: Path, *, out: Path | None, engines: Engines, consoles: Conso
 
     Raises:
         InvalidRequest: the picture carries no recipe.
-        FailedPrecondition: the generator is another one, its policy has changed, or other pixels came out; the digest
-            that is missing is named.
+        FailedPrecondition: the generator is another one, or the judge whose imagination was painted, the policy has
+            changed, or other pixels came out; the digest that is missing is named.
     """
     recipe = _recipe_in(path, _read(path))
     out = out or path.with_name(f"{path.stem}-again.png")
@@ -82,6 +84,8 @@ async def painted_again(recipe: PictureRecipe, services: AsyncServices) -> Gener
         steps=recipe.steps,
         guidance=recipe.guidance,
         policy=wanted.policy or BASE_POLICY,
+        emotion=await _imagined_again(recipe, recipe.emotion, services) if recipe.emotion else None,
+        emotion_scale=recipe.emotion.scale if recipe.emotion else 1.0,
     )
     images = [event async for event in services.generator.generate(request) if isinstance(event, GeneratedImage)]
     again = read_recipe(images[0].data)
@@ -92,6 +96,30 @@ async def painted_again(recipe: PictureRecipe, services: AsyncServices) -> Gener
         if before != now:
             raise FailedPrecondition(f"the picture's {name} is {before or 'none'}, painted again it is {now or 'none'}")
     return images[0]
+
+
+async def _imagined_again(recipe: PictureRecipe, read: ReadEmotion, services: AsyncServices) -> EmotionTokens:
+    """What a picture was painted from besides its prompt: that variation of what the judge imagines of its wish."""
+    have = await services.judge.model()
+    if have.digest != read.judge.digest:
+        raise FailedPrecondition(
+            f"the picture was imagined by {read.judge.name} ({read.judge.digest}), "
+            f"this judge is {have.name} ({have.digest})"
+        )
+    if recipe.wish is None:
+        raise FailedPrecondition(
+            f"the picture was painted from emotion tokens ({read.digest}), and it does not say what was wished for"
+        )
+    target = recipe.wish.target
+    prompt = recipe.prompt.removesuffix(f", {target_phrase(target)}")  # which the loop writes behind, for some models
+    imagined = await services.judge.reason(Imagination(prompt=prompt, target=target))
+    for number in range(imagined.variations):
+        if (variation := imagined.chosen([number])).digest == read.digest:
+            return variation
+    raise FailedPrecondition(
+        f"the picture was painted from the emotion tokens {read.digest}, which the judge does not imagine of its wish: "
+        "they were of something else, or another machine's rounding"
+    )
 
 
 def _read(path: Path) -> bytes:
@@ -117,6 +145,9 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
     if wish:
         target = wish.target
         lines.append(("wished", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}"))
+    if recipe.emotion:
+        read = recipe.emotion
+        lines.append(("imagined", f"by {read.judge.name} ({read.judge.digest}), counted {read.scale:g} times"))
     if reading:
         valence = f"valence {reading.valence:.2f}{_between(reading.valence_interval)}"
         felt = f"{valence}, arousal {reading.arousal:.2f}{_between(reading.arousal_interval)}"

@@ -17,8 +17,9 @@ from emofeedback.client.progress import Creation, Progress, identity
 from emofeedback.client.retries import Deadlines, Keepalive, RetryPolicy
 from emofeedback.client.trainer import TrainerClient
 from emofeedback.domain.affect import AffectPoint, Emotion
-from emofeedback.domain.assessment import Judge
+from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.callers import Priority
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.optimization import (
     Gradient,
@@ -82,9 +83,11 @@ class AsyncServices(ABC):
         *,
         target: AffectPoint | None = None,
         emotion: Emotion | str | None = None,
+        feel_like: bytes | None = None,
         **options: Unpack[LoopOptions],
     ) -> Creation:
-        """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
+        """The picture of `prompt` that feels most like the target: a point, one of the eight emotions, or another
+        picture's feeling.
 
         For what happens on the way, see `optimize`.
 
@@ -92,13 +95,23 @@ class AsyncServices(ABC):
             prompt: what the picture shows.
             target: valence and arousal, each in [1, 9].
             emotion: instead of `target`, an emotion, whose place on the plane is then the target.
-            options: rounds, images, seed, tolerance, time_budget, policy, user, steps: see `OptimizationRequest`.
+            feel_like: instead of `target`, an encoded picture; what the judge reads in it is the target.
+            options: rounds, images, seed, tolerance, time_budget, policy, user, steps, imagine: see
+                `OptimizationRequest`.
 
         Raises:
-            InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.
+            InvalidRequest: an argument is out of its limits, there is not exactly one of target, emotion and feel_like,
+                or the judge can't read the picture.
             InternalError: the judge could read no picture of the run.
             EmoFeedbackError: whatever generator or judge raised.
         """
+        if feel_like is not None:
+            if target is not None or emotion is not None:
+                raise InvalidRequest.of("feel_like", "is a feeling already: leave out target and emotion")
+            [outcome] = await self.judge.assess([feel_like], user=options.get("user", ""))
+            if not isinstance(outcome, Assessment):
+                raise InvalidRequest.of("feel_like", f"gives no feeling: {outcome.reason}")
+            target = outcome.point
         valence, arousal = (target.valence, target.arousal) if target else (None, None)
         request = OptimizationRequest(prompt=prompt, target=target_from(valence, arousal, emotion), **options)
         progress = Progress(request)

@@ -11,6 +11,7 @@ from emofeedback.client.connection import Connection, encoding
 from emofeedback.domain import validation as checks
 from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
 from emofeedback.v1 import judge_pb2 as pb
 
 
@@ -21,23 +22,24 @@ class JudgeClient:
         self._connection = connection
 
     async def assess(
-        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+        self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
     ) -> list[AssessmentOutcome]:
         """Valence, arousal and emotion of each image (PNG, JPEG or WebP).
 
         Args:
-            reasoning: True: the judge reasons before it answers, and `Assessment.reasoning` says why; slower.
+            reasoning: `"aloud"`, or True: the judge reasons before it answers, and `Assessment.reasoning` says why;
+                slower. `"latent"`: it reasons in its reasoning tokens. `"none"`, or False: it rates at once.
             user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
         Raises:
             InvalidRequest: an image is not one, is animated, or is over the pixel limit.
             NotFound: there is no calibration for this person.
-            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings; or,
+                for latent reasoning, it has no reasoning tokens.
         """
+        way = reasoning_of(reasoning)
         with encoding(checks.check_assessment, images, user):
-            request = pb.AssessImagesRequest(
-                images=images, reasoning=reasoning, user=user, request_id=str(uuid.uuid4())
-            )
+            request = wire.assess_request_to_proto(images, way, user, str(uuid.uuid4()))
         return await self._connection.unary(
             JUDGE,
             "AssessImages",
@@ -79,6 +81,24 @@ class JudgeClient:
                 request_id=str(uuid.uuid4()),
             )
         return await self._connection.unary(JUDGE, "Converse", request, lambda reply: list(reply.replies))
+
+    async def reason(self, subject: bytes | Imagination, *, variations: int = 0) -> EmotionTokens:
+        """What the model has in mind of a picture (PNG, JPEG or WebP), or of one that it imagines, for a generator
+        policy that was fused with this judge.
+
+        Args:
+            variations: different imaginations of the same feeling, 1 to 8 and at most what the model has learned; 0:
+                all of those. Of an image there is one.
+
+        Raises:
+            InvalidRequest: the image is not one, the imagination or `variations` is out of its limits.
+            FailedPrecondition: the judge has no reasoning tokens, or its engine keeps its states to itself.
+        """
+        with encoding(checks.check_reasoning, subject, variations):
+            request = wire.reason_request_to_proto(subject, variations, str(uuid.uuid4()))
+        return await self._connection.unary(
+            JUDGE, "Reason", request, lambda reply: wire.emotion_tokens_from_proto(reply.emotion)
+        )
 
     async def model(self) -> ModelInfo:
         """The vision-language model behind it."""

@@ -36,6 +36,7 @@ from emofeedback.domain.optimization import (
     Rewrite,
     UpdateRequest,
 )
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.domain.training import RunEvent, RunRequest, TrainingRun
 
 T = TypeVar("T")
@@ -73,9 +74,11 @@ class Services:
         *,
         target: AffectPoint | None = None,
         emotion: Emotion | str | None = None,
+        feel_like: bytes | None = None,
         **options: Unpack[LoopOptions],
     ) -> Creation:
-        """The picture of `prompt` that feels most like the target: a point, or else one of the eight emotions.
+        """The picture of `prompt` that feels most like the target: a point, one of the eight emotions, or another
+        picture's feeling.
 
         For what happens on the way, see `optimize`.
 
@@ -83,14 +86,17 @@ class Services:
             prompt: what the picture shows.
             target: valence and arousal, each in [1, 9].
             emotion: instead of `target`, an emotion, whose place on the plane is then the target.
-            options: rounds, images, seed, tolerance, time_budget, policy, user, steps: see `OptimizationRequest`.
+            feel_like: instead of `target`, an encoded picture; what the judge reads in it is the target.
+            options: rounds, images, seed, tolerance, time_budget, policy, user, steps, imagine: see
+                `OptimizationRequest`.
 
         Raises:
-            InvalidRequest: an argument is out of its limits, or there is not exactly one of target and emotion.
+            InvalidRequest: an argument is out of its limits, there is not exactly one of target, emotion and feel_like,
+                or the judge can't read the picture.
             InternalError: the judge could read no picture of the run.
             EmoFeedbackError: whatever generator or judge raised.
         """
-        return _wait(self._services.create(prompt, target=target, emotion=emotion, **options))
+        return _wait(self._services.create(prompt, target=target, emotion=emotion, feel_like=feel_like, **options))
 
     def optimize(self, request: OptimizationRequest) -> Iterator[OptimizationEvent]:
         """The loop, event by event as it happens, each told once; the last is `OptimizationFinished`.
@@ -195,17 +201,21 @@ class SyncJudge:
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
 
-    def assess(self, images: Sequence[bytes], *, reasoning: bool = False, user: str = "") -> list[AssessmentOutcome]:
+    def assess(
+        self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
+    ) -> list[AssessmentOutcome]:
         """Valence, arousal and emotion of each image (PNG, JPEG or WebP).
 
         Args:
-            reasoning: True: the judge reasons before it answers, and `Assessment.reasoning` says why; slower.
+            reasoning: `"aloud"`, or True: the judge reasons before it answers, and `Assessment.reasoning` says why;
+                slower. `"latent"`: it reasons in its reasoning tokens. `"none"`, or False: it rates at once.
             user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
         Raises:
             InvalidRequest: an image is not one, is animated, or is over the pixel limit.
             NotFound: there is no calibration for this person.
-            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings; or,
+                for latent reasoning, it has no reasoning tokens.
         """
         return _wait(self._judge.assess(images, reasoning=reasoning, user=user))
 
@@ -229,6 +239,20 @@ class SyncJudge:
     def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
         """The model's reply to each conversation, whose messages may hold images."""
         return _wait(self._judge.converse(conversations, decoding))
+
+    def reason(self, subject: bytes | Imagination, *, variations: int = 0) -> EmotionTokens:
+        """What the model has in mind of a picture (PNG, JPEG or WebP), or of one that it imagines, for a generator
+        policy that was fused with this judge.
+
+        Args:
+            variations: different imaginations of the same feeling, 1 to 8 and at most what the model has learned; 0:
+                all of those. Of an image there is one.
+
+        Raises:
+            InvalidRequest: the image is not one, the imagination or `variations` is out of its limits.
+            FailedPrecondition: the judge has no reasoning tokens, or its engine keeps its states to itself.
+        """
+        return _wait(self._judge.reason(subject, variations=variations))
 
     def model(self) -> ModelInfo:
         """The vision-language model behind it."""

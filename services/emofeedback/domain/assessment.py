@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.domain.taxonomies import told_in
 
 INTERVAL = 0.8
@@ -93,15 +94,23 @@ class AssessmentFailure:
 AssessmentOutcome = Assessment | AssessmentFailure
 
 
+@dataclass(frozen=True)
+class ControlTokens:
+    """Tokens of the model's own, which no text can hold: what looks like one in a text is taken apart."""
+
+    names: tuple[str, ...]
+    """As the tokenizer writes them, in order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """One turn of a conversation; `parts` mixes texts and encoded images in reading order."""
+    """One turn of a conversation; `parts` mixes texts, encoded images and control tokens in reading order."""
 
     role: Literal["system", "user", "assistant"]
-    parts: tuple[str | bytes, ...]
+    parts: tuple[str | bytes | ControlTokens, ...]
 
     def __repr__(self) -> str:
-        parts = [part if isinstance(part, str) else f"<image, {len(part)} bytes>" for part in self.parts]
+        parts = [f"<image, {len(part)} bytes>" if isinstance(part, bytes) else part for part in self.parts]
         return f"Message(role={self.role!r}, parts={parts})"
 
 
@@ -122,21 +131,24 @@ class Judge(Protocol):
     """Looks at pictures. Every list it returns is as long as its input and in its order."""
 
     async def assess(
-        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+        self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
     ) -> list[AssessmentOutcome]:
-        """Valence, arousal and emotion of each image: by a rating (expected value over rating tokens), or, with
-        `reasoning`, by a reply in which the model reasons before it rates.
+        """Valence, arousal and emotion of each image: by a rating (expected value over rating tokens), at once or,
+        with `reasoning="latent"`, behind the model's reasoning tokens; or, with `"aloud"`, by a reply in which it
+        reasons in words before it rates.
 
-        Where the two differ, the short way is the answer and the other explains it: it is the more exact one in both
-        axes, and `assess --explain` shows its numbers beside the words.
+        Where a rating and the reply aloud differ, the rating is the answer and the other explains it: it is the more
+        exact one in both axes, and `assess --explain` shows its numbers beside the words.
 
         Args:
+            reasoning: False is `"none"`, True is `"aloud"`.
             user: id of a person by whose calibration valence and arousal are corrected; empty: uncorrected.
 
         Raises:
             InvalidRequest: an image is not one, is animated, or is over the pixel limit.
             NotFound: there is no calibration for this person.
-            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings.
+            FailedPrecondition: the judge has no calibrations, or this one was fitted on another judge's ratings; or,
+                for latent reasoning, it has not learned reasoning tokens.
         """
         ...
 
@@ -160,6 +172,20 @@ class Judge(Protocol):
 
     async def converse(self, conversations: Sequence[Conversation], decoding: Decoding) -> list[str]:
         """The model's reply to each conversation."""
+        ...
+
+    async def reason(self, subject: bytes | Imagination, *, variations: int = 0) -> EmotionTokens:
+        """What the model has in mind of a picture, or of one that it imagines, for a generator that reads it.
+
+        Args:
+            subject: an encoded image, or what a picture that isn't there yet shows and should make people feel.
+            variations: different imaginations of the same feeling, 1 to 8 and at most what the model has learned; 0:
+                all of those. Of an image there is one.
+
+        Raises:
+            InvalidRequest: the image is not one, the imagination or `variations` is out of its limits.
+            FailedPrecondition: the judge has not learned reasoning tokens, or its engine keeps its states to itself.
+        """
         ...
 
     async def model(self) -> ModelInfo:

@@ -11,10 +11,13 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.tensors import Tensor
+
+if TYPE_CHECKING:
+    from emofeedback.domain.reasoning import EmotionTokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,10 @@ class GenerationRequest:
     """Classifier-free guidance scale, 1 is off; None is the profile's default."""
     policy: str = ""
     """Name of an adapter; empty is the profile's default."""
+    emotion: EmotionTokens | None = None
+    """For a fused policy: what a judge has in mind; image i is painted with variation i modulo their number."""
+    emotion_scale: float = 1.0
+    """How much they count, in [0, 2]; 0: not at all."""
     request_id: str = ""
     """Retried with the same id, a replica does not do the work twice."""
 
@@ -146,6 +153,10 @@ class TrajectoryRequest:
     """Classifier-free guidance scale; 1 is off, as in training."""
     policy: str = ""
     """Name of an adapter; empty is the profile's default."""
+    emotion: EmotionTokens | None = None
+    """For a fused policy: what a judge has in mind, one variation, that of the whole group."""
+    emotion_scale: float = 1.0
+    """How much they count, in [0, 2]; 0: not at all."""
     request_id: str = ""
     """Retried with the same id, a replica does not do the work twice."""
 
@@ -205,7 +216,8 @@ class Generator(Protocol):
             InvalidRequest: a field is out of its limits.
             NotFound: no such policy.
             ResourceExhausted: the queue is full.
-            FailedPrecondition: the policy is no whole adapter of this model.
+            FailedPrecondition: the policy is no whole adapter of this model, or was not fused with the judge whose
+                emotion tokens it shall read.
             NotFinite: NaN or infinity was painted; the message names the policy and the checkpoint.
         """
         ...

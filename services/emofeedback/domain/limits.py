@@ -41,6 +41,11 @@ class Limits:
     temperature: float = 2.0
     time_budget_seconds: float = 86_400.0
     message_bytes: int = 64 * 1024 * 1024
+    emotion_variations: int = 8
+    """Imaginations of one feeling in a call."""
+    emotion_tokens: int = 64
+    emotion_width: int = 8192
+    emotion_scale: float = 2.0
     queued_images: int = 512
     """Images that wait in one generator replica."""
     run_name_characters: int = 64

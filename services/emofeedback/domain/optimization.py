@@ -118,6 +118,7 @@ class LoopOptions(TypedDict, total=False):
     policy: str
     user: str
     steps: int | None
+    imagine: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,9 @@ class OptimizationRequest:
     the gradients are then by that person's eyes."""
     steps: int | None = None
     """Denoising steps of every image; None: the policy's own, else the profile's."""
+    imagine: bool | None = None
+    """Paint from what the judge imagines of each prompt and the target, image i from variation i modulo their number;
+    needs a policy that was fused with the judge. None: as the profile says, where its own policy paints, else no."""
     resume: Resume | None = None
     request_id: str = ""
 

@@ -66,6 +66,19 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadEmotion:
+    """The emotion tokens that a fused policy read beside the prompt: too many numbers for a recipe, but a judge that
+    imagines the wish again has the same."""
+
+    judge: ModelInfo
+    """Whose they were."""
+    digest: str
+    """`EmotionTokens.digest` of the one variation that the picture was painted from."""
+    scale: float
+    """How much they counted, in [0, 2]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PictureRecipe:
     """All that the same pixels need again, and what is known of them."""
 
@@ -85,6 +98,8 @@ class PictureRecipe:
     """`sha256:` and 64 hex digits over the pixels, 8-bit RGB, row by row."""
     version: str
     """Of EmoFeedback."""
+    emotion: ReadEmotion | None = None
+    """None for a picture that was painted without emotion tokens."""
     wish: Wish | None = None
     """None for a picture that is of no run of the loop."""
     reading: Reading | None = None
@@ -130,6 +145,7 @@ def _from_json(content: Mapping[str, Any]) -> PictureRecipe:
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']!r}, this version reads {FORMAT!r}")
     wish, reading = content["wish"], content["reading"]
+    emotion = content.get("emotion")  # earlier recipes have none
     plain: dict[str, type] = {
         **dict.fromkeys(("prompt", "negative_prompt", "policy_digest", "pixels", "version"), str),
         **dict.fromkeys(("seed", "steps", "width", "height"), int),
@@ -138,6 +154,8 @@ def _from_json(content: Mapping[str, Any]) -> PictureRecipe:
     return PictureRecipe(
         **{name: kind(content[name]) for name, kind in plain.items()},
         generator=_model(content["generator"]),
+        emotion=emotion
+        and ReadEmotion(judge=_model(emotion["judge"]), digest=str(emotion["digest"]), scale=float(emotion["scale"])),
         wish=wish and Wish(prompt=str(wish["prompt"]), target=AffectPoint(**wish["target"])),
         reading=reading
         and Reading(

@@ -31,6 +31,29 @@ class Tensor:
                 f"a {self.element_type} tensor of shape {self.shape} has {expected} bytes, not {len(self.data)}"
             )
 
+    @property
+    def finite(self) -> bool:
+        """Whether it holds neither NaN nor infinity: both have an exponent of ones only.
+
+        Python's integers see all elements at once: where one is added to such an exponent, it runs over into the sign.
+        """
+        width, ones, one = _EXPONENTS[self.element_type]
+        count = len(self.data) // width
+
+        def each(element: int) -> int:
+            return int.from_bytes(element.to_bytes(width, "little") * count, "little")
+
+        exponents = int.from_bytes(self.data, "little") & each(ones)
+        return not (exponents + each(one)) & each(1 << (8 * width - 1))
+
+
+_EXPONENTS: dict[ElementType, tuple[int, int, int]] = {
+    "float32": (4, 0x7F800000, 0x00800000),
+    "float16": (2, 0x7C00, 0x0400),
+    "bfloat16": (2, 0x7F80, 0x0080),
+}
+"""Bytes of an element, the bits of its exponent, and the lowest of them."""
+
 
 def from_torch(values: torch.Tensor) -> Tensor:
     """A copy of a torch tensor.

@@ -7,6 +7,7 @@ compiled blocks the numbers of one adapter are exchanged for those of another (`
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Set
@@ -21,11 +22,12 @@ from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.compiled import CompiledBlocks, LowRank, low_rank_changes
-from emofeedback.generator.policy_store import Manifest, PolicyStore, Sampling
+from emofeedback.generator.connector import Fused, read_connector
+from emofeedback.generator.policy_store import WEIGHTS, Fusion, Manifest, PolicyStore, Sampling
 from emofeedback.storage.scratch import scratch_folder
 
 _LOADED = 4
-"""Adapters that stay on the transformer; the least recently used one leaves, with its file."""
+"""Adapters that stay on the transformer; the least recently used one leaves, with its files."""
 
 
 class Policies:
@@ -52,6 +54,7 @@ class Policies:
         self._fetching = threading.Lock()
         self._manifests: dict[str, Manifest] = {}
         self._loaded: OrderedDict[str, str] = OrderedDict()
+        self._fused: dict[str, Fused] = {}
         self._layers: list[LoraLayer] = []
         self._in_use: str | None = ""
         self._loads = 0
@@ -81,12 +84,15 @@ class Policies:
             return
         if self._store is None:
             raise NotFound(f"policy {name!r} is unknown, known are: none")
-        if self._file(name).is_file():
+        if self._is_here(name):
             return
         with self._fetching:
-            arriving = self._file(name).with_suffix(".part")
+            if self._is_here(name):  # by another call
+                return
+            arriving = self._folder(".arriving")  # as no policy can be called
+            shutil.rmtree(arriving, ignore_errors=True)
             self._accept(name, self._store.fetch(name, arriving))
-            arriving.rename(self._file(name))
+            arriving.rename(self._folder(name))
 
     def digest(self, name: str) -> str:
         """`sha256:` and 64 hex digits over a fetched policy's weights; empty for the base weights."""
@@ -95,6 +101,35 @@ class Policies:
     def sampling(self, name: str) -> Sampling | None:
         """How a fetched policy wants to be painted with; None: as the profile says."""
         return self._manifests[name].sampling if name else None
+
+    def fusion(self, name: str) -> Fusion | None:
+        """Whose emotion tokens a fetched policy reads; None: nobody's."""
+        return self._manifests[name].fusion if name else None
+
+    def fused(self, name: str) -> Fused:
+        """The connector of a policy that has a `fusion`, on the transformer's device.
+
+        Raises:
+            FailedPrecondition: it is none, or does not fit the transformer or what the manifest says.
+            NotFound, Unavailable: as `fetch`, where the policy had left and is gone from the store.
+        """
+        if name not in self._fused:
+            self.fetch(name)  # it may have left since its call came in
+            fusion, config = self._manifests[name].fusion, self._transformer.config
+            assert fusion is not None
+            expected = {
+                "tokens": fusion.tokens,
+                "judge_width": fusion.width,
+                "context_width": config.joint_attention_dim,
+                "pooled_width": config.pooled_projection_dim,
+            }
+            try:
+                connector = read_connector(self._folder(name), expected)
+            except (KeyError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+                raise FailedPrecondition(f"the connector of policy {name!r} can't be used: {error}") from error
+            connector.to(self._transformer.device)
+            self._fused[name] = Fused(connector=connector, judge=fusion.judge, variations=fusion.variations)
+        return self._fused[name]
 
     def use(self, name: str) -> None:
         """Switch the transformer to a resolved policy.
@@ -159,7 +194,7 @@ class Policies:
         if len(self._loaded) > _LOADED:
             left, oldest = self._loaded.popitem(last=False)
             self._transformer.delete_adapters(oldest)
-            self._file(left).unlink(missing_ok=True)
+            self._forget(left)
 
     def _read_changes(self, name: str) -> dict[str, LowRank]:
         """What a policy changes, for compiled blocks."""
@@ -176,13 +211,13 @@ class Policies:
             self._changes[name] = changes
             if len(self._changes) > _LOADED:
                 left, _ = self._changes.popitem(last=False)
-                self._file(left).unlink(missing_ok=True)
+                self._forget(left)
         self._changes.move_to_end(name)
         return self._changes[name]
 
     def _read(self, name: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
         weights, metadata = StableDiffusion3Pipeline.lora_state_dict(
-            str(self._file(name)), use_safetensors=True, return_lora_metadata=True
+            str(self._folder(name) / WEIGHTS), use_safetensors=True, return_lora_metadata=True
         )
         if not all(key.startswith("transformer.") for key in weights):
             raise ValueError("it has weights for other parts than the transformer")
@@ -208,5 +243,13 @@ class Policies:
         damaged = [key for key, weight in made.items() if not weight.isfinite().all()]
         return f"has NaN or infinity in {damaged[0]}" if damaged else ""
 
-    def _file(self, name: str) -> Path:
-        return self._files.path / f"{name}.safetensors"
+    def _forget(self, name: str) -> None:
+        """What was fetched of a policy that has left."""
+        self._fused.pop(name, None)
+        shutil.rmtree(self._folder(name), ignore_errors=True)
+
+    def _is_here(self, name: str) -> bool:
+        return name in self._manifests and self._folder(name).is_dir()
+
+    def _folder(self, name: str) -> Path:
+        return self._files.path / name

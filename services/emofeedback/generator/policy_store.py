@@ -1,10 +1,11 @@
 """The store of policies: a folder for each, at any fsspec address (a local folder, S3, ...).
 
     URI/<name>/policy.json                         the manifest, written first and once
+    URI/<name>/connector/                          of a fused policy: its `EmotionConnector`, as diffusers saves it
     URI/<name>/pytorch_lora_weights.safetensors    the weights, in the layout of diffusers' `save_lora_weights`
 
-A name is taken once its manifest is there, and a policy is there once its weights are. What lies under a name never
-changes. The trainer writes, replicas read.
+A name is taken once its manifest is there, and a policy is there once its weights are: they are written last. What lies
+under a name never changes. The trainer writes, replicas read.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from typing import Any
 from fsspec import AbstractFileSystem
 
 from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.storage.fsspec_store import opened
 from emofeedback.storage.texts import parse_json
 
 MANIFEST = "policy.json"
 WEIGHTS = "pytorch_lora_weights.safetensors"
+CONNECTOR_CONFIG = "connector/config.json"
+CONNECTOR_WEIGHTS = "connector/diffusion_pytorch_model.safetensors"
 
 POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 """What a policy may be called; it is a folder's name, so it can't lead out of the store."""
@@ -51,6 +55,37 @@ class Sampling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """Whose emotion tokens a fused policy reads: those of one judge, by a connector that has learned them."""
+
+    connector: str
+    """`sha256:` and 64 hex digits over the file of its weights."""
+    judge: ModelInfo
+    """Whose tokens they are; of the same digest, or they mean something else."""
+    tokens: int
+    """In one variation."""
+    variations: int
+    """Imaginations that the judge has learned."""
+    width: int
+    """Of one token."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the manifest."""
+        return {**asdict(self), "judge": {"name": self.judge.name, "digest": self.judge.digest}}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Fusion:
+        """What `to_json` wrote. Raises LookupError, TypeError or ValueError where it is not such a content."""
+        return cls(
+            connector=str(content["connector"]),
+            judge=ModelInfo(name=str(content["judge"]["name"]), digest=str(content["judge"]["digest"])),
+            tokens=int(content["tokens"]),
+            variations=int(content["variations"]),
+            width=int(content["width"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What `policy.json` says of a policy."""
 
@@ -71,10 +106,12 @@ class Manifest:
     """UTC, ISO 8601."""
     sampling: Sampling | None = None
     """None: as the profile says."""
+    fusion: Fusion | None = None
+    """None: it reads no emotion tokens."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of `policy.json`."""
-        content = {
+        content: dict[str, Any] = {
             "name": self.name,
             "digest": self.digest,
             "base": {"name": self.base_name, "digest": self.base_digest},
@@ -84,7 +121,11 @@ class Manifest:
             "step": self.step,
             "created": self.created,
         }
-        return content if self.sampling is None else {**content, "sampling": asdict(self.sampling)}
+        if self.sampling is not None:
+            content["sampling"] = asdict(self.sampling)
+        if self.fusion is not None:
+            content["fusion"] = self.fusion.to_json()
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Manifest:
@@ -104,6 +145,7 @@ class Manifest:
             step=int(content["step"]),
             created=str(content["created"]),
             sampling=_sampling(content["sampling"]) if "sampling" in content else None,
+            fusion=Fusion.from_json(content["fusion"]) if "fusion" in content else None,
         )
 
 
@@ -124,26 +166,44 @@ class PolicyStore:
             folders = [Path(file).parent.name for file in files.glob(f"{root}/*/{WEIGHTS}")]
         return sorted(name for name in folders if POLICY_NAME.fullmatch(name))
 
-    def fetch(self, name: str, target: Path) -> Manifest:
-        """Bring a policy's weights to the local file `target`, check them, and return what is said of them.
+    def fetch(self, name: str, folder: Path) -> Manifest:
+        """Bring a policy's files into the local `folder`, check them, and return what is said of them.
 
         Raises:
             NotFound: there is no such policy; the message names the known ones.
-            FailedPrecondition: it has no readable manifest, or its weights are not those that the manifest names.
+            FailedPrecondition: it has no readable manifest, or its weights or its connector's are not those that the
+                manifest names.
         """
         if not POLICY_NAME.fullmatch(name):
             raise self._unknown(name)
+        if not self._bring(name, WEIGHTS, folder):
+            raise self._unknown(name)
+        manifest = self.manifest(name)
+        self._check(name, "weights have", folder / WEIGHTS, manifest.digest)
+        if manifest.fusion is not None:
+            for file in (CONNECTOR_CONFIG, CONNECTOR_WEIGHTS):
+                if not self._bring(name, file, folder):
+                    raise FailedPrecondition(f"policy {name!r} is damaged: it lacks its {file}")
+            self._check(name, "connector has", folder / CONNECTOR_WEIGHTS, manifest.fusion.connector)
+        return manifest
+
+    def _bring(self, name: str, file: str, folder: Path) -> bool:
+        """One file of a policy; False where there is none."""
+        target = folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self.opened() as (files, root):
-                files.get_file(f"{root}/{name}/{WEIGHTS}", str(target))
-        except FileNotFoundError as error:
-            raise self._unknown(name) from error
-        manifest = self.manifest(name)
-        if (found := weights_digest(target)) != manifest.digest:
+                files.get_file(f"{root}/{name}/{file}", str(target))
+        except FileNotFoundError:
+            return False
+        return True
+
+    @staticmethod
+    def _check(name: str, what: str, file: Path, digest: str) -> None:
+        if (found := weights_digest(file)) != digest:
             raise FailedPrecondition(
-                f"policy {name!r} is damaged: its weights have the digest {found}, its manifest says {manifest.digest}"
+                f"policy {name!r} is damaged: its {what} the digest {found}, its manifest says {digest}"
             )
-        return manifest
 
     def manifest(self, name: str) -> Manifest:
         """What `policy.json` says.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from emofeedback.domain.generation import NoiseWindow
+from emofeedback.generator.connector import EmotionRows
 from emofeedback.generator.flow import TRAIN_STEPS, guided, level_schedule, ode_step, sigma_schedule
 from emofeedback.generator.pipeline import Models
 from emofeedback.generator.prompts import Embedding
@@ -23,7 +24,7 @@ from emofeedback.generator.stochastic import cps_step, sde_step
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe:
-    """What all images of a request have in common."""
+    """What all images of a request have in common, or those of one variation of its emotion tokens."""
 
     prompt: Embedding
     negative: Embedding | None
@@ -39,6 +40,11 @@ class Recipe:
     @property
     def steps(self) -> int:
         return len(self.sigmas) - 1
+
+    @property
+    def rows(self) -> int:
+        """What the transformer reads beside a picture: only samples of as many share a forward."""
+        return len(self.prompt.tokens)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -83,15 +89,22 @@ def recipe(
     levels: Sequence[float] = (),
     window: NoiseWindow | None = None,
     start_seed: int | None = None,
+    emotion: EmotionRows | None = None,
 ) -> Recipe:
     """Encode the prompts of a request, once for all its images.
 
     Args:
+        emotion: what is felt, behind the prompt; None: nothing stands there.
         levels: the noise level of each of the steps, before the shift; empty: the usual ones.
     """
+    positive = models.prompts.encode(prompt)
+    negative = models.prompts.encode(negative_prompt) if guidance > 1 else None
+    if emotion is not None:
+        positive = emotion.behind(positive)
+        negative = emotion.nothing_behind(negative) if negative is not None else None
     return Recipe(
-        prompt=models.prompts.encode(prompt),
-        negative=models.prompts.encode(negative_prompt) if guidance > 1 else None,
+        prompt=positive,
+        negative=negative,
         guidance=guidance,
         sigmas=level_schedule(levels, models.shift) if levels else sigma_schedule(steps, models.shift),
         window=window,
@@ -133,7 +146,7 @@ def advance(models: Models, samples: Sequence[Sample]) -> None:
     """One step for every sample, in one forward; the unconditional halves ride along.
 
     Args:
-        samples: none of them finished, at least one.
+        samples: none of them finished, at least one; of one policy, and of prompts with as many rows.
     """
     latents = torch.stack([sample.latent for sample in samples])
     sigmas, next_sigmas = (

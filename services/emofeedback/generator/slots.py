@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 
@@ -28,7 +28,7 @@ from emofeedback.domain.generation import (
     TrajectoryEvent,
     TrajectoryRequest,
 )
-from emofeedback.domain.recipe import PictureRecipe, with_recipe
+from emofeedback.domain.recipe import PictureRecipe, ReadEmotion, with_recipe
 from emofeedback.generator.prompts import Embedding
 from emofeedback.generator.sampler import Recipe, Sample
 from emofeedback.turns import Demand
@@ -56,11 +56,17 @@ class Call:
     unfinished: int
     abandoned: bool = False
     """Set by the caller's side when nobody waits any more."""
-    recipe: Recipe | None = None
+    recipes: dict[int, Recipe] = field(default_factory=dict)
+    """By the variation of the request's emotion tokens; without those, 0."""
     shared_prefix: Sample | None = None
     """The sample of a common start from which the others branch off."""
     last_progress: float = 0.0
     """When the caller last heard of a step (monotonic clock)."""
+
+    def variation(self, index: int) -> int:
+        """Which variation of the request's emotion tokens an image is painted with; 0 where there are none."""
+        emotion = self.request.emotion
+        return index % emotion.variations if emotion is not None else 0
 
     @property
     def kind(self) -> str:
@@ -166,7 +172,16 @@ def _recipe(call: Call, image: GeneratedImage, pixels: Tensor, policy_digest: st
         policy_digest=policy_digest,
         pixels="sha256:" + hashlib.sha256(pixels.contiguous().numpy().tobytes()).hexdigest(),
         version=_version(),
+        emotion=_read_emotion(call, image.index),
     )
+
+
+def _read_emotion(call: Call, index: int) -> ReadEmotion | None:
+    emotion = call.request.emotion
+    if emotion is None:
+        return None
+    read = emotion.chosen([call.variation(index)])
+    return ReadEmotion(judge=emotion.judge, digest=read.digest, scale=call.request.emotion_scale)
 
 
 @cache

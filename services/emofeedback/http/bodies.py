@@ -6,12 +6,13 @@ import base64
 import binascii
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.reasoning import Reasoning, reasoning_of
 from emofeedback.domain.validation import check_optimization_request, target_from
 
 _BODY = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -55,6 +56,8 @@ class LoopBody(Feeling):
     """By whose calibration valence and arousal are corrected; empty: uncorrected."""
     steps: int | None = None
     """Denoising steps of every picture; None: the policy's own, else the profile's."""
+    imagine: bool | None = None
+    """Paint from what the judge imagines; needs a policy that was fused with it. null: as the profile says."""
 
     def request(self) -> OptimizationRequest:
         """The run that is asked for.
@@ -73,6 +76,7 @@ class LoopBody(Feeling):
             policy=self.policy,
             user=self.person,
             steps=self.steps,
+            imagine=self.imagine,
         )
         check_optimization_request(asked)
         return asked
@@ -137,8 +141,9 @@ class AssessmentsBody(BaseModel):
 
     images: Annotated[list[str], Field(max_length=LIMITS.images_per_call)]
     """PNG, JPEG or WebP files in base64, or data URLs of such."""
-    reasoning: bool = False
-    """Ask for reasons as well; slower. The numbers then are those of the reasoned reply."""
+    reasoning: Annotated[Reasoning, BeforeValidator(reasoning_of, json_schema_input_type=bool | Reasoning)] = "none"
+    """`aloud`, or true: ask for reasons as well; slower. The numbers then are those of the reasoned reply. `latent`:
+    rate behind the judge's reasoning tokens. `none`, or false: rate at once."""
     person: str = ""
     """By whose calibration valence and arousal are corrected; empty: uncorrected."""
 

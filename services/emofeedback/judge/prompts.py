@@ -4,12 +4,17 @@ Two questions about one picture: the short rating, whose reply is a few tokens t
 probabilities (as EEmo-Logic does, here on the nine steps of the scale), and the reasoned assessment in the
 think-and-answer format of EmoFeedback^2 (section 3.1). The embedded model has learned these sentences verbatim:
 a change of a word here asks for its retraining.
+
+A judge that has learned reasoning tokens (after EmoSym, ACM MM 2025) has two more: *look*, the short rating with these
+tokens behind the question, and *imagine*, a picture that isn't there yet. What it has in mind stands in the states at
+the tokens' places, which come last in the user's turn.
 """
 
 from __future__ import annotations
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
-from emofeedback.domain.assessment import Conversation, Message
+from emofeedback.domain.assessment import ControlTokens, Conversation, Message
+from emofeedback.domain.reasoning import Imagination
 
 RATING_MAX_NEW_TOKENS = 12
 """Enough for `7 3 contentment` in any tokenizer."""
@@ -39,3 +44,33 @@ def rating_conversation(image: bytes) -> Conversation:
 def reasoning_conversation(image: bytes) -> Conversation:
     """Asks the judge to reason before it rates; `parsing.parse_reasoning` reads the reply."""
     return (Message(role="user", parts=(image, _REASONING)),)
+
+
+def reason_token(number: int) -> str:
+    """The name of a reasoning token, from 0; a checkpoint has as many as its tokenizer knows."""
+    return f"<|reason_{number}|>"
+
+
+def variation_token(number: int) -> str:
+    """The name of the token that asks for one of several imaginations, from 0."""
+    return f"<|variation_{number}|>"
+
+
+def look_conversation(image: bytes, reasons: int) -> Conversation:
+    """The short rating behind `reasons` reasoning tokens; its reply is that of `rating_conversation`."""
+    return (Message(role="user", parts=(image, _RATING, _reasons(reasons))),)
+
+
+def imagine_conversation(imagination: Imagination, reasons: int, variation: int) -> Conversation:
+    """What the model would paint; the reply is the short rating of that picture."""
+    target = imagination.target
+    asked = (
+        f"Imagine a picture of: {imagination.prompt}\n"
+        f"It makes people feel valence {target.valence:.1f}, arousal {target.arousal:.1f}. {_SCALE} "
+        "Reply with two whole numbers and one word, valence, arousal, emotion, such as: 7 3 awe"
+    )
+    return (Message(role="user", parts=(asked, ControlTokens((variation_token(variation),)), _reasons(reasons))),)
+
+
+def _reasons(count: int) -> ControlTokens:
+    return ControlTokens(tuple(map(reason_token, range(count))))

@@ -65,6 +65,10 @@ class JudgeServicer:
         return await self._window.unary(request, lambda: self._converse(request))
 
     @unary_rpc
+    async def Reason(self, request: pb.ReasonRequest, context: Context) -> pb.ReasonResponse:
+        return await self._window.unary(request, lambda: self._reason(request))
+
+    @unary_rpc
     async def GetModel(
         self, request: pb.JudgeServiceGetModelRequest, context: Context
     ) -> pb.JudgeServiceGetModelResponse:
@@ -85,3 +89,8 @@ class JudgeServicer:
         conversations, decoding = wire.converse_request_from_proto(request)
         replies = await self._judge.converse(conversations, decoding)
         return pb.ConverseResponse(replies=replies, model=wire.model_to_proto(await self._judge.model()))
+
+    async def _reason(self, request: pb.ReasonRequest) -> pb.ReasonResponse:
+        subject, variations = wire.reason_request_from_proto(request)
+        tokens = await self._judge.reason(subject, variations=variations)
+        return pb.ReasonResponse(emotion=wire.emotion_tokens_to_proto(tokens))

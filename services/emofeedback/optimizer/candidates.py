@@ -21,6 +21,7 @@ from emofeedback.domain.optimization import (
     PromptShortened,
     WordsUnknown,
 )
+from emofeedback.domain.reasoning import Imagination
 from emofeedback.optimizer.loss import loss
 
 CandidateEvent = WordsUnknown | PromptShortened | PaintingStep | ImagePainted | ImageJudged
@@ -32,6 +33,7 @@ def generate_and_judge(
     request: OptimizationRequest,
     *,
     suffix: str,
+    imagine: bool,
     index: int,
     floor: float,
     generator: Generator,
@@ -40,7 +42,8 @@ def generate_and_judge(
     """What happens in round `index` until all its images are generated and judged, as it happens.
 
     Image i has seed i and prompt i modulo their number, `suffix` behind it; the generator gets one call for each
-    prompt, all at once.
+    prompt, all at once. With `imagine` the judge is asked once a prompt what it has in mind, and image i is painted
+    from variation i modulo their number.
 
     Every candidate comes with its loss and its alignment with the original prompt; `on_subject` is True at or
     above the drift floor.
@@ -50,9 +53,18 @@ def generate_and_judge(
     async def generate_from(first: int) -> AsyncGenerator[CandidateEvent, None]:
         """The images of one prompt: the first of them, then every `len(prompts)`-th."""
         # A generator refuses what is over the limit; what is cut off then, no text encoder reads.
-        prompt = prompts[first][: LIMITS.prompt_characters - len(suffix)] + suffix
+        prompt = prompts[first][: LIMITS.prompt_characters - len(suffix)]
+        emotion = None
+        if imagine:
+            imagined = await judge.reason(Imagination(prompt=prompt, target=request.target))
+            count = imagined.variations
+            emotion = imagined.chosen([(first + len(prompts) * position) % count for position in range(count)])
         generation = GenerationRequest(
-            prompt=prompt, seeds=tuple(seeds[first :: len(prompts)]), steps=request.steps, policy=request.policy
+            prompt=prompt + suffix,
+            seeds=tuple(seeds[first :: len(prompts)]),
+            steps=request.steps,
+            policy=request.policy,
+            emotion=emotion,
         )
         async with aclosing(generator.generate(generation)) as events:
             async for event in events:

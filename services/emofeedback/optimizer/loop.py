@@ -100,6 +100,7 @@ async def optimize(
     best = best_of(judged)
     images = {_position(best): resume.best_image} if best else {}
     """The pictures in play, by round and index: the best so far, and those of the running round."""
+    imagine = settings.imagine and not request.policy if request.imagine is None else request.imagine
     model = await generator.model()
     began = time.monotonic() - sum(finished.seconds for finished in rounds)
 
@@ -113,7 +114,15 @@ async def optimize(
         candidates: list[Candidate] = []
         async with aclosing(
             generate_and_judge(
-                prompts, seeds, request, suffix=numbers, index=index, floor=floor, generator=generator, judge=judge
+                prompts,
+                seeds,
+                request,
+                suffix=numbers,
+                imagine=imagine,
+                index=index,
+                floor=floor,
+                generator=generator,
+                judge=judge,
             )
         ) as events:
             async for event in events:

@@ -13,7 +13,6 @@ An environment variable changes a key of whatever profile is loaded: EMOFEEDBACK
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from emofeedback.profiles.profile import (
     GeneratorSettings,
@@ -23,9 +22,9 @@ from emofeedback.profiles.profile import (
     Scaling,
     ServingSettings,
 )
+from emofeedback.storage.checkpoints import EMBEDDED
 
-NANO = Path(__file__).parents[1] / "nano"
-"""Folder of the embedded models."""
+NANO = EMBEDDED
 _NANO_WORDS = str(NANO / "generator" / "words.txt")
 
 

@@ -97,6 +97,9 @@ class JudgeSettings:
     """Hub id or folder of a Qwen2.5-VL model."""
     engine: Literal["transformers", "vllm"]
     """Library that runs the model."""
+    reasoner: Device | Literal[""] = ""
+    """What a second copy of the model, by transformers, runs on beside vLLM, which keeps a model's states to itself:
+    `Reason` is answered by it, once a prompt. Empty: none, and `Reason` fails its precondition."""
     scorer: Text
     """Hub id or folder of a CLIP-format model (PickScore is one)."""
     scorer_processor: Text
@@ -117,6 +120,12 @@ class JudgeSettings:
     """GiB of GPU memory that are asked for before anything heavy starts; 0 asks for nothing."""
     calibrations: str = ""
     """fsspec URI of the store of personal calibrations (`judge.calibration_store`); empty: none."""
+
+    @model_validator(mode="after")
+    def _one_reasoner(self) -> Self:
+        if self.reasoner and self.engine != "vllm":
+            raise inconsistent("reasoner", f"is {self.reasoner}, it must be empty: judge.engine has the states itself")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -145,6 +154,8 @@ class OptimizerSettings:
     numeric_target: bool = False
     """Write the target's numbers behind every prompt that is painted (`affect.target_phrase`), for a generator that has
     learned to read them; the agent never sees them."""
+    imagine: bool = False
+    """Paint from what the judge imagines, where the generator's own policy paints: it must be fused with the judge."""
     vocabulary: str = ""
     """File of all words that a rewrite may add to the user's own, one a line: those that the generator knows, where its
     vocabulary is closed; empty: any."""
@@ -216,8 +227,12 @@ class Profile:
 
 def with_policies(profile: Profile, uri: str) -> Profile:
     """The profile with the adapters of another store. Its own default one is not in there: where a request names no
-    policy, the base weights paint."""
-    return dataclasses.replace(profile, generator=dataclasses.replace(profile.generator, policies=uri, policy=""))
+    policy, the base weights paint, and nothing is imagined for them."""
+    return dataclasses.replace(
+        profile,
+        generator=dataclasses.replace(profile.generator, policies=uri, policy=""),
+        optimizer=dataclasses.replace(profile.optimizer, imagine=False),
+    )
 
 
 def with_calibrations(profile: Profile, uri: str) -> Profile:

@@ -56,6 +56,8 @@ def add_services(servicer: Any, server: Any) -> None:
         handler = make_handler(service_method=service_method, **kind)
         if kind["streaming_type"].name == "STREAM_STREAM":
             handler = once_something_is_sent(handler)
+        else:
+            handler = named_by_its_request(handler)
         application = APPLICATIONS.get(service_method.strip("/").partition("/")[0], "service")
         return in_our_words(handler, application)
 
@@ -187,6 +189,28 @@ def ending_with_its_call(handler: Handler) -> Handler:
     return stream
 
 
+def named_by_its_request(handler: Handler) -> Handler:
+    """A handler of single requests whose `request_id`, where it has one, is the session by which Serve chooses a
+    replica (`serving.router`)."""
+
+    def named(request: Any, context: Any) -> Any:
+        request_id = getattr(request, "request_id", "")
+        return handler(request, _InSession(context, request_id) if request_id else context)
+
+    if not inspect.isasyncgenfunction(handler):
+
+        async def unary(request: Any, context: Any) -> Any:
+            return await named(request, context)
+
+        return unary
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        async for message in named(request, context):
+            yield message
+
+    return stream
+
+
 def once_something_is_sent(handler: Handler) -> Handler:
     """A handler of streams both ways that takes a place in a replica with the first message, and not before."""
 
@@ -256,6 +280,21 @@ class _Unread:
             else:
                 self._changed.clear()
                 await self._changed.wait()
+
+
+class _InSession:
+    """A call's context whose metadata names a session, and no other one."""
+
+    def __init__(self, context: Any, session: str) -> None:
+        self._context = context
+        self._session = session
+
+    def invocation_metadata(self) -> tuple[tuple[str, Any], ...]:
+        sent = ((key, value) for key, value in self._context.invocation_metadata() if key != "session_id")
+        return (*sent, ("session_id", self._session))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
 
 
 class _Context:

@@ -181,7 +181,7 @@ def read_run(path: Path) -> OptimizationRun:
         raise FailedPrecondition(f"{path / RESULT} is not the result of a run: {error!r}") from error
 
 
-_ASKED_FOR = ("prompt", "target", "images", "seed", "user", "steps")
+_ASKED_FOR = ("prompt", "target", "images", "seed", "user", "steps", "imagine")
 """Fields of a request that make a run what it is; rounds, tolerance and time may differ when it goes on."""
 
 

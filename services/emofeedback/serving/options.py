@@ -17,6 +17,8 @@ Application = Literal["generator", "judge", "optimizer"]
 POOL_LABEL = "emofeedback.io/pool"
 """Label of a Ray node: the pool that it belongs to."""
 
+_ROUTER = "emofeedback.serving.router.RequestIdRouter"
+"""By its name: what Serve is told has to come without importing Ray."""
 _METRICS = {"generator": IMAGE_STEPS, "judge": TOKENS}
 """The work by which an application is scaled; of one without a metric, calls are the work."""
 
@@ -44,6 +46,7 @@ def deployment_options(
         "max_queued_requests": scaling.max_queued_requests,
         "graceful_shutdown_timeout_s": scaling.drain_seconds,
         "max_surge_percent": scaling.surge_percent,
+        "request_router_config": {"request_router_class": _ROUTER},
         "ray_actor_options": {"num_cpus": scaling.cpus, "num_gpus": scaling.gpus}
         | ({"label_selector": {POOL_LABEL: pool}} if pool else {}),
     }

@@ -23,6 +23,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIB = 2**30
 
+EMBEDDED = Path(__file__).parents[1] / "nano"
+"""Folder of the embedded models, which are a distribution of their own."""
+
 DIGESTS = ".digests.json"
 """What is remembered beside a checkpoint of the hashes of its files."""
 _WORTH_REMEMBERING = 2**28
@@ -51,6 +54,8 @@ def check_available(checkpoint: str, marker: str) -> None:
         if not (folder / marker).is_file():
             raise FailedPrecondition(f"{checkpoint} is not a model of the expected kind: {marker} is missing in it")
         return
+    if folder.is_relative_to(EMBEDDED):
+        raise FailedPrecondition("the embedded models are not installed: pip install emofeedback-nano")
     if not _HUB_ID.fullmatch(checkpoint):
         raise FailedPrecondition(f"{checkpoint} is neither a folder nor a hub id of the form owner/name")
     from huggingface_hub import HfApi, constants, errors, try_to_load_from_cache

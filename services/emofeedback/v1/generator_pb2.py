@@ -23,48 +23,49 @@ _sym_db = _symbol_database.Default()
 
 
 from emofeedback.v1 import affect_pb2 as emofeedback_dot_v1_dot_affect__pb2
+from emofeedback.v1 import emotion_pb2 as emofeedback_dot_v1_dot_emotion__pb2
 from emofeedback.v1 import tensor_pb2 as emofeedback_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mofeedback/v1/generator.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\x1a\x1b\x65mofeedback/v1/tensor.proto\"\xaf\x01\n\x0fGenerateRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\tB\x08\n\x06_stepsB\x0b\n\t_guidance\"\xb0\x01\n\x10GenerateResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12.\n\x04step\x18\x02 \x01(\x0b\x32\x1e.emofeedback.v1.GenerationStepH\x00\x12/\n\x05image\x18\x03 \x01(\x0b\x32\x1e.emofeedback.v1.GeneratedImageH\x00\x42\x07\n\x05\x65vent\"k\n\x10GenerationQueued\x12\x14\n\x0cimages_ahead\x18\x01 \x01(\x05\x12\x15\n\runknown_words\x18\x02 \x03(\t\x12\x18\n\x10shortened_prompt\x18\x03 \x01(\t\x12\x10\n\x08subjects\x18\x04 \x01(\t\"<\n\x0eGenerationStep\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\"\x84\x01\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12(\n\x05model\x18\x06 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\xff\x01\n\x19SampleTrajectoriesRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12+\n\x06window\x18\x03 \x01(\x0b\x32\x1b.emofeedback.v1.NoiseWindow\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x17\n\x0fnegative_prompt\x18\x05 \x01(\t\x12\x15\n\x08guidance\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06policy\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x17\n\nstart_seed\x18\t \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_guidanceB\r\n\x0b_start_seed\"d\n\x0bNoiseWindow\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.emofeedback.v1.NoiseKind\x12\r\n\x05level\x18\x02 \x01(\x01\x12\r\n\x05\x66irst\x18\x03 \x01(\x05\x12\x0e\n\x06length\x18\x04 \x01(\x05\"\xbc\x01\n\x1aSampleTrajectoriesResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12/\n\x07started\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.GroupStartedH\x00\x12\x30\n\ntrajectory\x18\x03 \x01(\x0b\x32\x1a.emofeedback.v1.TrajectoryH\x00\x42\x07\n\x05\x65vent\"\xdb\x01\n\x0cGroupStarted\x12\x32\n\x0c\x63onditioning\x18\x01 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12.\n\x08negative\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12&\n\x06sigmas\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12(\n\x05model\x18\x04 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\x12\x15\n\rpolicy_digest\x18\x05 \x01(\t\"^\n\x0c\x43onditioning\x12&\n\x06tokens\x18\x01 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12&\n\x06pooled\x18\x02 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\"\xbb\x01\n\nTrajectory\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\'\n\x07latents\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\x31\n\x11log_probabilities\x18\x04 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12%\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\r\n\x05image\x18\x06 \x01(\x0c\"!\n\x1fGeneratorServiceGetModelRequest\"L\n GeneratorServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x15\n\x13ListPoliciesRequest\"(\n\x14ListPoliciesResponse\x12\x10\n\x08policies\x18\x01 \x03(\t*O\n\tNoiseKind\x12\x1a\n\x16NOISE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eNOISE_KIND_SDE\x10\x01\x12\x12\n\x0eNOISE_KIND_CPS\x10\x02\x32\x9c\x03\n\x10GeneratorService\x12O\n\x08Generate\x12\x1f.emofeedback.v1.GenerateRequest\x1a .emofeedback.v1.GenerateResponse0\x01\x12m\n\x12SampleTrajectories\x12).emofeedback.v1.SampleTrajectoriesRequest\x1a*.emofeedback.v1.SampleTrajectoriesResponse0\x01\x12m\n\x08GetModel\x12/.emofeedback.v1.GeneratorServiceGetModelRequest\x1a\x30.emofeedback.v1.GeneratorServiceGetModelResponse\x12Y\n\x0cListPolicies\x12#.emofeedback.v1.ListPoliciesRequest\x1a$.emofeedback.v1.ListPoliciesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mofeedback/v1/generator.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\x1a\x1c\x65mofeedback/v1/emotion.proto\x1a\x1b\x65mofeedback/v1/tensor.proto\"\x8d\x02\n\x0fGenerateRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05steps\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08guidance\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x0e\n\x06policy\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12.\n\x07\x65motion\x18\x08 \x01(\x0b\x32\x1d.emofeedback.v1.EmotionTokens\x12\x1a\n\remotion_scale\x18\t \x01(\x01H\x02\x88\x01\x01\x42\x08\n\x06_stepsB\x0b\n\t_guidanceB\x10\n\x0e_emotion_scale\"\xb0\x01\n\x10GenerateResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12.\n\x04step\x18\x02 \x01(\x0b\x32\x1e.emofeedback.v1.GenerationStepH\x00\x12/\n\x05image\x18\x03 \x01(\x0b\x32\x1e.emofeedback.v1.GeneratedImageH\x00\x42\x07\n\x05\x65vent\"k\n\x10GenerationQueued\x12\x14\n\x0cimages_ahead\x18\x01 \x01(\x05\x12\x15\n\runknown_words\x18\x02 \x03(\t\x12\x18\n\x10shortened_prompt\x18\x03 \x01(\t\x12\x10\n\x08subjects\x18\x04 \x01(\t\"<\n\x0eGenerationStep\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05steps\x18\x03 \x01(\x05\"\x84\x01\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12(\n\x05model\x18\x06 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\xdd\x02\n\x19SampleTrajectoriesRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\x03\x12+\n\x06window\x18\x03 \x01(\x0b\x32\x1b.emofeedback.v1.NoiseWindow\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x17\n\x0fnegative_prompt\x18\x05 \x01(\t\x12\x15\n\x08guidance\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06policy\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x17\n\nstart_seed\x18\t \x01(\x03H\x01\x88\x01\x01\x12.\n\x07\x65motion\x18\n \x01(\x0b\x32\x1d.emofeedback.v1.EmotionTokens\x12\x1a\n\remotion_scale\x18\x0b \x01(\x01H\x02\x88\x01\x01\x42\x0b\n\t_guidanceB\r\n\x0b_start_seedB\x10\n\x0e_emotion_scale\"d\n\x0bNoiseWindow\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.emofeedback.v1.NoiseKind\x12\r\n\x05level\x18\x02 \x01(\x01\x12\r\n\x05\x66irst\x18\x03 \x01(\x05\x12\x0e\n\x06length\x18\x04 \x01(\x05\"\xbc\x01\n\x1aSampleTrajectoriesResponse\x12\x32\n\x06queued\x18\x01 \x01(\x0b\x32 .emofeedback.v1.GenerationQueuedH\x00\x12/\n\x07started\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.GroupStartedH\x00\x12\x30\n\ntrajectory\x18\x03 \x01(\x0b\x32\x1a.emofeedback.v1.TrajectoryH\x00\x42\x07\n\x05\x65vent\"\xdb\x01\n\x0cGroupStarted\x12\x32\n\x0c\x63onditioning\x18\x01 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12.\n\x08negative\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.Conditioning\x12&\n\x06sigmas\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12(\n\x05model\x18\x04 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\x12\x15\n\rpolicy_digest\x18\x05 \x01(\t\"^\n\x0c\x43onditioning\x12&\n\x06tokens\x18\x01 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12&\n\x06pooled\x18\x02 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\"\xbb\x01\n\nTrajectory\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04seed\x18\x02 \x01(\x03\x12\'\n\x07latents\x18\x03 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\x31\n\x11log_probabilities\x18\x04 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12%\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x16.emofeedback.v1.Tensor\x12\r\n\x05image\x18\x06 \x01(\x0c\"!\n\x1fGeneratorServiceGetModelRequest\"L\n GeneratorServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x15\n\x13ListPoliciesRequest\"(\n\x14ListPoliciesResponse\x12\x10\n\x08policies\x18\x01 \x03(\t*O\n\tNoiseKind\x12\x1a\n\x16NOISE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eNOISE_KIND_SDE\x10\x01\x12\x12\n\x0eNOISE_KIND_CPS\x10\x02\x32\x9c\x03\n\x10GeneratorService\x12O\n\x08Generate\x12\x1f.emofeedback.v1.GenerateRequest\x1a .emofeedback.v1.GenerateResponse0\x01\x12m\n\x12SampleTrajectories\x12).emofeedback.v1.SampleTrajectoriesRequest\x1a*.emofeedback.v1.SampleTrajectoriesResponse0\x01\x12m\n\x08GetModel\x12/.emofeedback.v1.GeneratorServiceGetModelRequest\x1a\x30.emofeedback.v1.GeneratorServiceGetModelResponse\x12Y\n\x0cListPolicies\x12#.emofeedback.v1.ListPoliciesRequest\x1a$.emofeedback.v1.ListPoliciesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'emofeedback.v1.generator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NOISEKIND']._serialized_start=2008
-  _globals['_NOISEKIND']._serialized_end=2087
-  _globals['_GENERATEREQUEST']._serialized_start=109
-  _globals['_GENERATEREQUEST']._serialized_end=284
-  _globals['_GENERATERESPONSE']._serialized_start=287
-  _globals['_GENERATERESPONSE']._serialized_end=463
-  _globals['_GENERATIONQUEUED']._serialized_start=465
-  _globals['_GENERATIONQUEUED']._serialized_end=572
-  _globals['_GENERATIONSTEP']._serialized_start=574
-  _globals['_GENERATIONSTEP']._serialized_end=634
-  _globals['_GENERATEDIMAGE']._serialized_start=637
-  _globals['_GENERATEDIMAGE']._serialized_end=769
-  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_start=772
-  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_end=1027
-  _globals['_NOISEWINDOW']._serialized_start=1029
-  _globals['_NOISEWINDOW']._serialized_end=1129
-  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_start=1132
-  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_end=1320
-  _globals['_GROUPSTARTED']._serialized_start=1323
-  _globals['_GROUPSTARTED']._serialized_end=1542
-  _globals['_CONDITIONING']._serialized_start=1544
-  _globals['_CONDITIONING']._serialized_end=1638
-  _globals['_TRAJECTORY']._serialized_start=1641
-  _globals['_TRAJECTORY']._serialized_end=1828
-  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_start=1830
-  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_end=1863
-  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_start=1865
-  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_end=1941
-  _globals['_LISTPOLICIESREQUEST']._serialized_start=1943
-  _globals['_LISTPOLICIESREQUEST']._serialized_end=1964
-  _globals['_LISTPOLICIESRESPONSE']._serialized_start=1966
-  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2006
-  _globals['_GENERATORSERVICE']._serialized_start=2090
-  _globals['_GENERATORSERVICE']._serialized_end=2502
+  _globals['_NOISEKIND']._serialized_start=2226
+  _globals['_NOISEKIND']._serialized_end=2305
+  _globals['_GENERATEREQUEST']._serialized_start=139
+  _globals['_GENERATEREQUEST']._serialized_end=408
+  _globals['_GENERATERESPONSE']._serialized_start=411
+  _globals['_GENERATERESPONSE']._serialized_end=587
+  _globals['_GENERATIONQUEUED']._serialized_start=589
+  _globals['_GENERATIONQUEUED']._serialized_end=696
+  _globals['_GENERATIONSTEP']._serialized_start=698
+  _globals['_GENERATIONSTEP']._serialized_end=758
+  _globals['_GENERATEDIMAGE']._serialized_start=761
+  _globals['_GENERATEDIMAGE']._serialized_end=893
+  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_start=896
+  _globals['_SAMPLETRAJECTORIESREQUEST']._serialized_end=1245
+  _globals['_NOISEWINDOW']._serialized_start=1247
+  _globals['_NOISEWINDOW']._serialized_end=1347
+  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_start=1350
+  _globals['_SAMPLETRAJECTORIESRESPONSE']._serialized_end=1538
+  _globals['_GROUPSTARTED']._serialized_start=1541
+  _globals['_GROUPSTARTED']._serialized_end=1760
+  _globals['_CONDITIONING']._serialized_start=1762
+  _globals['_CONDITIONING']._serialized_end=1856
+  _globals['_TRAJECTORY']._serialized_start=1859
+  _globals['_TRAJECTORY']._serialized_end=2046
+  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_start=2048
+  _globals['_GENERATORSERVICEGETMODELREQUEST']._serialized_end=2081
+  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_start=2083
+  _globals['_GENERATORSERVICEGETMODELRESPONSE']._serialized_end=2159
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=2161
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=2182
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=2184
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=2224
+  _globals['_GENERATORSERVICE']._serialized_start=2308
+  _globals['_GENERATORSERVICE']._serialized_end=2720
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from emofeedback.v1 import affect_pb2 as _affect_pb2
+from emofeedback.v1 import emotion_pb2 as _emotion_pb2
 from emofeedback.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -53,6 +54,8 @@ class GenerateRequest(_message.Message):
     GUIDANCE_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EMOTION_FIELD_NUMBER: _builtins.int
+    EMOTION_SCALE_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """1 to 2,000 characters, not only white space."""
     negative_prompt: _builtins.str
@@ -65,9 +68,15 @@ class GenerateRequest(_message.Message):
     """Name of an adapter, at most 200 characters; empty: the profile's default; "base": the base weights."""
     request_id: _builtins.str
     """At most 200 characters. A retry with the same id does not do the work twice."""
+    emotion_scale: _builtins.float
+    """How much they count, 0 (not at all) to 2; absent: 1."""
     @_builtins.property
     def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One image each, 1 to 64 of them, in [0, 2^63). The same prompt, seed and model give the same pixels."""
+
+    @_builtins.property
+    def emotion(self) -> _emotion_pb2.EmotionTokens:
+        """For a fused policy: image i is painted with variation i modulo their number. Absent: as without any."""
 
     def __init__(
         self,
@@ -79,15 +88,21 @@ class GenerateRequest(_message.Message):
         guidance: _builtins.float | None = ...,
         policy: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        emotion: _emotion_pb2.EmotionTokens | None = ...,
+        emotion_scale: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_steps", b"_steps", "guidance", b"guidance", "steps", b"steps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_emotion_scale", b"_emotion_scale", "_guidance", b"_guidance", "_steps", b"_steps", "emotion", b"emotion", "emotion_scale", b"emotion_scale", "guidance", b"guidance", "steps", b"steps"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_steps", b"_steps", "guidance", b"guidance", "negative_prompt", b"negative_prompt", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "seeds", b"seeds", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_emotion_scale", b"_emotion_scale", "_guidance", b"_guidance", "_steps", b"_steps", "emotion", b"emotion", "emotion_scale", b"emotion_scale", "guidance", b"guidance", "negative_prompt", b"negative_prompt", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "seeds", b"seeds", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__emotion_scale: _TypeAlias = _typing.Literal["emotion_scale"]  # noqa: Y015
+    _WhichOneofArgType__emotion_scale: _TypeAlias = _typing.Literal["_emotion_scale", b"_emotion_scale"]  # noqa: Y015
     _WhichOneofReturnType__guidance: _TypeAlias = _typing.Literal["guidance"]  # noqa: Y015
     _WhichOneofArgType__guidance: _TypeAlias = _typing.Literal["_guidance", b"_guidance"]  # noqa: Y015
     _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
     _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__emotion_scale) -> _WhichOneofReturnType__emotion_scale | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance) -> _WhichOneofReturnType__guidance | None: ...
     @_typing.overload
@@ -238,6 +253,8 @@ class SampleTrajectoriesRequest(_message.Message):
     POLICY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     START_SEED_FIELD_NUMBER: _builtins.int
+    EMOTION_FIELD_NUMBER: _builtins.int
+    EMOTION_SCALE_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """1 to 2,000 characters, not only white space."""
     steps: _builtins.int
@@ -254,6 +271,8 @@ class SampleTrajectoriesRequest(_message.Message):
     """Seed of the first noise of all trajectories, in [0, 2^63), so that they differ by the window's noise alone; absent:
     each has its own seed's.
     """
+    emotion_scale: _builtins.float
+    """How much they count, 0 (not at all) to 2; absent: 1."""
     @_builtins.property
     def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """One trajectory each, 1 to 64 of them, in [0, 2^63). A seed fixes the first noise and that of the window's steps, but
@@ -262,6 +281,10 @@ class SampleTrajectoriesRequest(_message.Message):
 
     @_builtins.property
     def window(self) -> Global___NoiseWindow: ...
+    @_builtins.property
+    def emotion(self) -> _emotion_pb2.EmotionTokens:
+        """For a fused policy: one variation, that of the whole group. Absent: as without any."""
+
     def __init__(
         self,
         *,
@@ -274,15 +297,21 @@ class SampleTrajectoriesRequest(_message.Message):
         policy: _builtins.str = ...,
         request_id: _builtins.str = ...,
         start_seed: _builtins.int | None = ...,
+        emotion: _emotion_pb2.EmotionTokens | None = ...,
+        emotion_scale: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_start_seed", b"_start_seed", "guidance", b"guidance", "start_seed", b"start_seed", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_emotion_scale", b"_emotion_scale", "_guidance", b"_guidance", "_start_seed", b"_start_seed", "emotion", b"emotion", "emotion_scale", b"emotion_scale", "guidance", b"guidance", "start_seed", b"start_seed", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance", b"_guidance", "_start_seed", b"_start_seed", "guidance", b"guidance", "negative_prompt", b"negative_prompt", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "seeds", b"seeds", "start_seed", b"start_seed", "steps", b"steps", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_emotion_scale", b"_emotion_scale", "_guidance", b"_guidance", "_start_seed", b"_start_seed", "emotion", b"emotion", "emotion_scale", b"emotion_scale", "guidance", b"guidance", "negative_prompt", b"negative_prompt", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "seeds", b"seeds", "start_seed", b"start_seed", "steps", b"steps", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__emotion_scale: _TypeAlias = _typing.Literal["emotion_scale"]  # noqa: Y015
+    _WhichOneofArgType__emotion_scale: _TypeAlias = _typing.Literal["_emotion_scale", b"_emotion_scale"]  # noqa: Y015
     _WhichOneofReturnType__guidance: _TypeAlias = _typing.Literal["guidance"]  # noqa: Y015
     _WhichOneofArgType__guidance: _TypeAlias = _typing.Literal["_guidance", b"_guidance"]  # noqa: Y015
     _WhichOneofReturnType__start_seed: _TypeAlias = _typing.Literal["start_seed"]  # noqa: Y015
     _WhichOneofArgType__start_seed: _TypeAlias = _typing.Literal["_start_seed", b"_start_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__emotion_scale) -> _WhichOneofReturnType__emotion_scale | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance) -> _WhichOneofReturnType__guidance | None: ...
     @_typing.overload

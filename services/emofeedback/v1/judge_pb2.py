@@ -23,59 +23,68 @@ _sym_db = _symbol_database.Default()
 
 
 from emofeedback.v1 import affect_pb2 as emofeedback_dot_v1_dot_affect__pb2
+from emofeedback.v1 import emotion_pb2 as emofeedback_dot_v1_dot_emotion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65mofeedback/v1/judge.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\"9\n\x0c\x44istribution\x12\x0e\n\x06shares\x18\x01 \x03(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"G\n\x0c\x45motionShare\x12(\n\x07\x65motion\x18\x01 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\r\n\x05share\x18\x02 \x01(\x01\"\x9f\x03\n\nAssessment\x12\x0f\n\x07valence\x18\x01 \x01(\x01\x12\x0f\n\x07\x61rousal\x18\x02 \x01(\x01\x12(\n\x07\x65motion\x18\x03 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x11\n\treasoning\x18\x05 \x01(\t\x12\x16\n\tin_domain\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0c\x64omain_score\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tdominance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12:\n\x14valence_distribution\x18\t \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12:\n\x14\x61rousal_distribution\x18\n \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12.\n\x08\x65motions\x18\x0b \x03(\x0b\x32\x1c.emofeedback.v1.EmotionShareB\x0c\n\n_in_domainB\x0f\n\r_domain_scoreB\x0c\n\n_dominance\"#\n\x11\x41ssessmentFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x86\x01\n\x11\x41ssessmentOutcome\x12\x30\n\nassessment\x18\x01 \x01(\x0b\x32\x1a.emofeedback.v1.AssessmentH\x00\x12\x34\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentFailureH\x00\x42\t\n\x07outcome\"Z\n\x13\x41ssessImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x11\n\treasoning\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\"u\n\x14\x41ssessImagesResponse\x12\x33\n\x08outcomes\x18\x01 \x03(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"?\n\x13\x41ssessStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x0c\n\x04user\x18\x03 \x01(\t\"\x81\x01\n\x14\x41ssessStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\x32\n\x07outcome\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"H\n\x12ScoreImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x13ScoreImagesResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"7\n\x13\x43ompareTextsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\"V\n\x14\x43ompareTextsResponse\x12\x14\n\x0csimilarities\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"6\n\x0bMessagePart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x07Message\x12\"\n\x04role\x18\x01 \x01(\x0e\x32\x14.emofeedback.v1.Role\x12*\n\x05parts\x18\x02 \x03(\x0b\x32\x1b.emofeedback.v1.MessagePart\"9\n\x0c\x43onversation\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.emofeedback.v1.Message\"E\n\x08\x44\x65\x63oding\x12\x16\n\x0emax_new_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"\x86\x01\n\x0f\x43onverseRequest\x12\x33\n\rconversations\x18\x01 \x03(\x0b\x32\x1c.emofeedback.v1.Conversation\x12*\n\x08\x64\x65\x63oding\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Decoding\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x10\x43onverseResponse\x12\x0f\n\x07replies\x18\x01 \x03(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x1d\n\x1bJudgeServiceGetModelRequest\"H\n\x1cJudgeServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x32\xb1\x04\n\x0cJudgeService\x12Y\n\x0c\x41ssessImages\x12#.emofeedback.v1.AssessImagesRequest\x1a$.emofeedback.v1.AssessImagesResponse\x12]\n\x0c\x41ssessStream\x12#.emofeedback.v1.AssessStreamRequest\x1a$.emofeedback.v1.AssessStreamResponse(\x01\x30\x01\x12V\n\x0bScoreImages\x12\".emofeedback.v1.ScoreImagesRequest\x1a#.emofeedback.v1.ScoreImagesResponse\x12Y\n\x0c\x43ompareTexts\x12#.emofeedback.v1.CompareTextsRequest\x1a$.emofeedback.v1.CompareTextsResponse\x12M\n\x08\x43onverse\x12\x1f.emofeedback.v1.ConverseRequest\x1a .emofeedback.v1.ConverseResponse\x12\x65\n\x08GetModel\x12+.emofeedback.v1.JudgeServiceGetModelRequest\x1a,.emofeedback.v1.JudgeServiceGetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65mofeedback/v1/judge.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\x1a\x1c\x65mofeedback/v1/emotion.proto\"9\n\x0c\x44istribution\x12\x0e\n\x06shares\x18\x01 \x03(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"G\n\x0c\x45motionShare\x12(\n\x07\x65motion\x18\x01 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\r\n\x05share\x18\x02 \x01(\x01\"\x9f\x03\n\nAssessment\x12\x0f\n\x07valence\x18\x01 \x01(\x01\x12\x0f\n\x07\x61rousal\x18\x02 \x01(\x01\x12(\n\x07\x65motion\x18\x03 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x11\n\treasoning\x18\x05 \x01(\t\x12\x16\n\tin_domain\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0c\x64omain_score\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tdominance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12:\n\x14valence_distribution\x18\t \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12:\n\x14\x61rousal_distribution\x18\n \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12.\n\x08\x65motions\x18\x0b \x03(\x0b\x32\x1c.emofeedback.v1.EmotionShareB\x0c\n\n_in_domainB\x0f\n\r_domain_scoreB\x0c\n\n_dominance\"#\n\x11\x41ssessmentFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x86\x01\n\x11\x41ssessmentOutcome\x12\x30\n\nassessment\x18\x01 \x01(\x0b\x32\x1a.emofeedback.v1.AssessmentH\x00\x12\x34\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentFailureH\x00\x42\t\n\x07outcome\"\x83\x01\n\x13\x41ssessImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x11\n\treasoning\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\'\n\x04mode\x18\x05 \x01(\x0e\x32\x19.emofeedback.v1.Reasoning\"u\n\x14\x41ssessImagesResponse\x12\x33\n\x08outcomes\x18\x01 \x03(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"?\n\x13\x41ssessStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x0c\n\x04user\x18\x03 \x01(\t\"\x81\x01\n\x14\x41ssessStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\x32\n\x07outcome\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"H\n\x12ScoreImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x13ScoreImagesResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"7\n\x13\x43ompareTextsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\"V\n\x14\x43ompareTextsResponse\x12\x14\n\x0csimilarities\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"6\n\x0bMessagePart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x07Message\x12\"\n\x04role\x18\x01 \x01(\x0e\x32\x14.emofeedback.v1.Role\x12*\n\x05parts\x18\x02 \x03(\x0b\x32\x1b.emofeedback.v1.MessagePart\"9\n\x0c\x43onversation\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.emofeedback.v1.Message\"E\n\x08\x44\x65\x63oding\x12\x16\n\x0emax_new_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"\x86\x01\n\x0f\x43onverseRequest\x12\x33\n\rconversations\x18\x01 \x03(\x0b\x32\x1c.emofeedback.v1.Conversation\x12*\n\x08\x64\x65\x63oding\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Decoding\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x10\x43onverseResponse\x12\x0f\n\x07replies\x18\x01 \x03(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"E\n\x0bImagination\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.emofeedback.v1.Target\"\x87\x01\n\rReasonRequest\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x32\n\x0bimagination\x18\x02 \x01(\x0b\x32\x1b.emofeedback.v1.ImaginationH\x00\x12\x12\n\nvariations\x18\x03 \x01(\x05\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\t\n\x07subject\"@\n\x0eReasonResponse\x12.\n\x07\x65motion\x18\x01 \x01(\x0b\x32\x1d.emofeedback.v1.EmotionTokens\"\x1d\n\x1bJudgeServiceGetModelRequest\"H\n\x1cJudgeServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo*e\n\tReasoning\x12\x19\n\x15REASONING_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASONING_NONE\x10\x01\x12\x14\n\x10REASONING_LATENT\x10\x02\x12\x13\n\x0fREASONING_ALOUD\x10\x03*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x32\xfa\x04\n\x0cJudgeService\x12Y\n\x0c\x41ssessImages\x12#.emofeedback.v1.AssessImagesRequest\x1a$.emofeedback.v1.AssessImagesResponse\x12]\n\x0c\x41ssessStream\x12#.emofeedback.v1.AssessStreamRequest\x1a$.emofeedback.v1.AssessStreamResponse(\x01\x30\x01\x12V\n\x0bScoreImages\x12\".emofeedback.v1.ScoreImagesRequest\x1a#.emofeedback.v1.ScoreImagesResponse\x12Y\n\x0c\x43ompareTexts\x12#.emofeedback.v1.CompareTextsRequest\x1a$.emofeedback.v1.CompareTextsResponse\x12M\n\x08\x43onverse\x12\x1f.emofeedback.v1.ConverseRequest\x1a .emofeedback.v1.ConverseResponse\x12G\n\x06Reason\x12\x1d.emofeedback.v1.ReasonRequest\x1a\x1e.emofeedback.v1.ReasonResponse\x12\x65\n\x08GetModel\x12+.emofeedback.v1.JudgeServiceGetModelRequest\x1a,.emofeedback.v1.JudgeServiceGetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'emofeedback.v1.judge_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=2105
-  _globals['_ROLE']._serialized_end=2185
-  _globals['_DISTRIBUTION']._serialized_start=75
-  _globals['_DISTRIBUTION']._serialized_end=132
-  _globals['_EMOTIONSHARE']._serialized_start=134
-  _globals['_EMOTIONSHARE']._serialized_end=205
-  _globals['_ASSESSMENT']._serialized_start=208
-  _globals['_ASSESSMENT']._serialized_end=623
-  _globals['_ASSESSMENTFAILURE']._serialized_start=625
-  _globals['_ASSESSMENTFAILURE']._serialized_end=660
-  _globals['_ASSESSMENTOUTCOME']._serialized_start=663
-  _globals['_ASSESSMENTOUTCOME']._serialized_end=797
-  _globals['_ASSESSIMAGESREQUEST']._serialized_start=799
-  _globals['_ASSESSIMAGESREQUEST']._serialized_end=889
-  _globals['_ASSESSIMAGESRESPONSE']._serialized_start=891
-  _globals['_ASSESSIMAGESRESPONSE']._serialized_end=1008
-  _globals['_ASSESSSTREAMREQUEST']._serialized_start=1010
-  _globals['_ASSESSSTREAMREQUEST']._serialized_end=1073
-  _globals['_ASSESSSTREAMRESPONSE']._serialized_start=1076
-  _globals['_ASSESSSTREAMRESPONSE']._serialized_end=1205
-  _globals['_SCOREIMAGESREQUEST']._serialized_start=1207
-  _globals['_SCOREIMAGESREQUEST']._serialized_end=1279
-  _globals['_SCOREIMAGESRESPONSE']._serialized_start=1281
-  _globals['_SCOREIMAGESRESPONSE']._serialized_end=1360
-  _globals['_COMPARETEXTSREQUEST']._serialized_start=1362
-  _globals['_COMPARETEXTSREQUEST']._serialized_end=1417
-  _globals['_COMPARETEXTSRESPONSE']._serialized_start=1419
-  _globals['_COMPARETEXTSRESPONSE']._serialized_end=1505
-  _globals['_MESSAGEPART']._serialized_start=1507
-  _globals['_MESSAGEPART']._serialized_end=1561
-  _globals['_MESSAGE']._serialized_start=1563
-  _globals['_MESSAGE']._serialized_end=1652
-  _globals['_CONVERSATION']._serialized_start=1654
-  _globals['_CONVERSATION']._serialized_end=1711
-  _globals['_DECODING']._serialized_start=1713
-  _globals['_DECODING']._serialized_end=1782
-  _globals['_CONVERSEREQUEST']._serialized_start=1785
-  _globals['_CONVERSEREQUEST']._serialized_end=1919
-  _globals['_CONVERSERESPONSE']._serialized_start=1921
-  _globals['_CONVERSERESPONSE']._serialized_end=1998
-  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_start=2000
-  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_end=2029
-  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_start=2031
-  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_end=2103
-  _globals['_JUDGESERVICE']._serialized_start=2188
-  _globals['_JUDGESERVICE']._serialized_end=2749
+  _globals['_REASONING']._serialized_start=2452
+  _globals['_REASONING']._serialized_end=2553
+  _globals['_ROLE']._serialized_start=2555
+  _globals['_ROLE']._serialized_end=2635
+  _globals['_DISTRIBUTION']._serialized_start=105
+  _globals['_DISTRIBUTION']._serialized_end=162
+  _globals['_EMOTIONSHARE']._serialized_start=164
+  _globals['_EMOTIONSHARE']._serialized_end=235
+  _globals['_ASSESSMENT']._serialized_start=238
+  _globals['_ASSESSMENT']._serialized_end=653
+  _globals['_ASSESSMENTFAILURE']._serialized_start=655
+  _globals['_ASSESSMENTFAILURE']._serialized_end=690
+  _globals['_ASSESSMENTOUTCOME']._serialized_start=693
+  _globals['_ASSESSMENTOUTCOME']._serialized_end=827
+  _globals['_ASSESSIMAGESREQUEST']._serialized_start=830
+  _globals['_ASSESSIMAGESREQUEST']._serialized_end=961
+  _globals['_ASSESSIMAGESRESPONSE']._serialized_start=963
+  _globals['_ASSESSIMAGESRESPONSE']._serialized_end=1080
+  _globals['_ASSESSSTREAMREQUEST']._serialized_start=1082
+  _globals['_ASSESSSTREAMREQUEST']._serialized_end=1145
+  _globals['_ASSESSSTREAMRESPONSE']._serialized_start=1148
+  _globals['_ASSESSSTREAMRESPONSE']._serialized_end=1277
+  _globals['_SCOREIMAGESREQUEST']._serialized_start=1279
+  _globals['_SCOREIMAGESREQUEST']._serialized_end=1351
+  _globals['_SCOREIMAGESRESPONSE']._serialized_start=1353
+  _globals['_SCOREIMAGESRESPONSE']._serialized_end=1432
+  _globals['_COMPARETEXTSREQUEST']._serialized_start=1434
+  _globals['_COMPARETEXTSREQUEST']._serialized_end=1489
+  _globals['_COMPARETEXTSRESPONSE']._serialized_start=1491
+  _globals['_COMPARETEXTSRESPONSE']._serialized_end=1577
+  _globals['_MESSAGEPART']._serialized_start=1579
+  _globals['_MESSAGEPART']._serialized_end=1633
+  _globals['_MESSAGE']._serialized_start=1635
+  _globals['_MESSAGE']._serialized_end=1724
+  _globals['_CONVERSATION']._serialized_start=1726
+  _globals['_CONVERSATION']._serialized_end=1783
+  _globals['_DECODING']._serialized_start=1785
+  _globals['_DECODING']._serialized_end=1854
+  _globals['_CONVERSEREQUEST']._serialized_start=1857
+  _globals['_CONVERSEREQUEST']._serialized_end=1991
+  _globals['_CONVERSERESPONSE']._serialized_start=1993
+  _globals['_CONVERSERESPONSE']._serialized_end=2070
+  _globals['_IMAGINATION']._serialized_start=2072
+  _globals['_IMAGINATION']._serialized_end=2141
+  _globals['_REASONREQUEST']._serialized_start=2144
+  _globals['_REASONREQUEST']._serialized_end=2279
+  _globals['_REASONRESPONSE']._serialized_start=2281
+  _globals['_REASONRESPONSE']._serialized_end=2345
+  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_start=2347
+  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_end=2376
+  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_start=2378
+  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_end=2450
+  _globals['_JUDGESERVICE']._serialized_start=2638
+  _globals['_JUDGESERVICE']._serialized_end=3272
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from emofeedback.v1 import affect_pb2 as _affect_pb2
+from emofeedback.v1 import emotion_pb2 as _emotion_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -19,6 +20,33 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Reasoning:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReasoningEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reasoning.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REASONING_UNSPECIFIED: _Reasoning.ValueType  # 0
+    """`AssessImagesRequest.reasoning` decides between none and aloud."""
+    REASONING_NONE: _Reasoning.ValueType  # 1
+    """The short rating at once."""
+    REASONING_LATENT: _Reasoning.ValueType  # 2
+    """The short rating behind the model's reasoning tokens: a thought without words, in one step."""
+    REASONING_ALOUD: _Reasoning.ValueType  # 3
+    """In words, which come with the assessment."""
+
+class Reasoning(_Reasoning, metaclass=_ReasoningEnumTypeWrapper): ...
+
+REASONING_UNSPECIFIED: Reasoning.ValueType  # 0
+"""`AssessImagesRequest.reasoning` decides between none and aloud."""
+REASONING_NONE: Reasoning.ValueType  # 1
+"""The short rating at once."""
+REASONING_LATENT: Reasoning.ValueType  # 2
+"""The short rating behind the model's reasoning tokens: a thought without words, in one step."""
+REASONING_ALOUD: Reasoning.ValueType  # 3
+"""In words, which come with the assessment."""
+Global___Reasoning: _TypeAlias = Reasoning  # noqa: Y015
 
 class _Role:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -228,6 +256,7 @@ class AssessImagesRequest(_message.Message):
     REASONING_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     reasoning: _builtins.bool
     """Let the model reason aloud, and read valence, arousal and emotion from its reply: the numbers that go with its
     words. Slower, and a little less exact: where the two ways differ, the short rating is the answer.
@@ -235,6 +264,8 @@ class AssessImagesRequest(_message.Message):
     request_id: _builtins.str
     user: _builtins.str
     """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's."""
+    mode: Global___Reasoning.ValueType
+    """How the model reasons; unspecified: as `reasoning` says. Must not contradict it."""
     @_builtins.property
     def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """1 to 64."""
@@ -246,10 +277,11 @@ class AssessImagesRequest(_message.Message):
         reasoning: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         user: _builtins.str = ...,
+        mode: Global___Reasoning.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "reasoning", b"reasoning", "request_id", b"request_id", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "mode", b"mode", "reasoning", b"reasoning", "request_id", b"request_id", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -599,6 +631,88 @@ class ConverseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConverseResponse: _TypeAlias = ConverseResponse  # noqa: Y015
+
+@_typing.final
+class Imagination(_message.Message):
+    """A picture that isn't there yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    """What it shows, 1 to 2,000 characters."""
+    @_builtins.property
+    def target(self) -> _affect_pb2.Target:
+        """What it should make people feel."""
+
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        target: _affect_pb2.Target | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Imagination: _TypeAlias = Imagination  # noqa: Y015
+
+@_typing.final
+class ReasonRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    IMAGINATION_FIELD_NUMBER: _builtins.int
+    VARIATIONS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    image: _builtins.bytes
+    variations: _builtins.int
+    """Different imaginations of the same feeling, 1 to 8 and at most what the model has learned; 0: all of those. Of an
+    image there is one.
+    """
+    request_id: _builtins.str
+    @_builtins.property
+    def imagination(self) -> Global___Imagination: ...
+    def __init__(
+        self,
+        *,
+        image: _builtins.bytes = ...,
+        imagination: Global___Imagination | None = ...,
+        variations: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "imagination", b"imagination", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "imagination", b"imagination", "request_id", b"request_id", "subject", b"subject", "variations", b"variations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["image", "imagination"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___ReasonRequest: _TypeAlias = ReasonRequest  # noqa: Y015
+
+@_typing.final
+class ReasonResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMOTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def emotion(self) -> _emotion_pb2.EmotionTokens: ...
+    def __init__(
+        self,
+        *,
+        emotion: _emotion_pb2.EmotionTokens | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["emotion", b"emotion"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emotion", b"emotion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReasonResponse: _TypeAlias = ReasonResponse  # noqa: Y015
 
 @_typing.final
 class JudgeServiceGetModelRequest(_message.Message):

@@ -61,6 +61,11 @@ class JudgeServiceStub:
                 request_serializer=emofeedback_dot_v1_dot_judge__pb2.ConverseRequest.SerializeToString,
                 response_deserializer=emofeedback_dot_v1_dot_judge__pb2.ConverseResponse.FromString,
                 _registered_method=True)
+        self.Reason = channel.unary_unary(
+                '/emofeedback.v1.JudgeService/Reason',
+                request_serializer=emofeedback_dot_v1_dot_judge__pb2.ReasonRequest.SerializeToString,
+                response_deserializer=emofeedback_dot_v1_dot_judge__pb2.ReasonResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/emofeedback.v1.JudgeService/GetModel',
                 request_serializer=emofeedback_dot_v1_dot_judge__pb2.JudgeServiceGetModelRequest.SerializeToString,
@@ -108,6 +113,13 @@ class JudgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reason(self, request, context):
+        """What the model has in mind of a picture, or of one that it imagines, as numbers for a fused generator policy.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModel(self, request, context):
         """The vision-language model.
         """
@@ -142,6 +154,11 @@ def add_JudgeServiceServicer_to_server(servicer, server):
                     servicer.Converse,
                     request_deserializer=emofeedback_dot_v1_dot_judge__pb2.ConverseRequest.FromString,
                     response_serializer=emofeedback_dot_v1_dot_judge__pb2.ConverseResponse.SerializeToString,
+            ),
+            'Reason': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reason,
+                    request_deserializer=emofeedback_dot_v1_dot_judge__pb2.ReasonRequest.FromString,
+                    response_serializer=emofeedback_dot_v1_dot_judge__pb2.ReasonResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -286,6 +303,33 @@ class JudgeService:
             '/emofeedback.v1.JudgeService/Converse',
             emofeedback_dot_v1_dot_judge__pb2.ConverseRequest.SerializeToString,
             emofeedback_dot_v1_dot_judge__pb2.ConverseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reason(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/emofeedback.v1.JudgeService/Reason',
+            emofeedback_dot_v1_dot_judge__pb2.ReasonRequest.SerializeToString,
+            emofeedback_dot_v1_dot_judge__pb2.ReasonResponse.FromString,
             options,
             channel_credentials,
             insecure,

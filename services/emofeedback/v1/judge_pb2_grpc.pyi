@@ -45,6 +45,8 @@ class JudgeServiceStub:
     """How close each text is in meaning to a given one, by the scorer's text encoder."""
     Converse: _grpc.UnaryUnaryMultiCallable[_judge_pb2.ConverseRequest, _judge_pb2.ConverseResponse]
     """Conversations with images, replies as text."""
+    Reason: _grpc.UnaryUnaryMultiCallable[_judge_pb2.ReasonRequest, _judge_pb2.ReasonResponse]
+    """What the model has in mind of a picture, or of one that it imagines, as numbers for a fused generator policy."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_judge_pb2.JudgeServiceGetModelRequest, _judge_pb2.JudgeServiceGetModelResponse]
     """The vision-language model."""
 
@@ -65,6 +67,8 @@ class JudgeServiceAsyncStub(JudgeServiceStub):
     """How close each text is in meaning to a given one, by the scorer's text encoder."""
     Converse: _aio.UnaryUnaryMultiCallable[_judge_pb2.ConverseRequest, _judge_pb2.ConverseResponse]  # type: ignore[assignment]
     """Conversations with images, replies as text."""
+    Reason: _aio.UnaryUnaryMultiCallable[_judge_pb2.ReasonRequest, _judge_pb2.ReasonResponse]  # type: ignore[assignment]
+    """What the model has in mind of a picture, or of one that it imagines, as numbers for a fused generator policy."""
     GetModel: _aio.UnaryUnaryMultiCallable[_judge_pb2.JudgeServiceGetModelRequest, _judge_pb2.JudgeServiceGetModelResponse]  # type: ignore[assignment]
     """The vision-language model."""
 
@@ -112,6 +116,14 @@ class JudgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_judge_pb2.ConverseResponse, _abc.Awaitable[_judge_pb2.ConverseResponse]]:
         """Conversations with images, replies as text."""
+
+    @_abc_1.abstractmethod
+    def Reason(
+        self,
+        request: _judge_pb2.ReasonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_judge_pb2.ReasonResponse, _abc.Awaitable[_judge_pb2.ReasonResponse]]:
+        """What the model has in mind of a picture, or of one that it imagines, as numbers for a fused generator policy."""
 
     @_abc_1.abstractmethod
     def GetModel(

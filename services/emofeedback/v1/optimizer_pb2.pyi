@@ -58,6 +58,7 @@ class OptimizeRequest(_message.Message):
     RESUME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     USER_FIELD_NUMBER: _builtins.int
+    IMAGINE_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """1 to 2,000 characters, not only white space."""
@@ -79,6 +80,10 @@ class OptimizeRequest(_message.Message):
     user: _builtins.str
     """Id of a person by whose calibration valence and arousal are corrected; empty: nobody's. Losses, the answer and the
     gradients are then by that person's eyes.
+    """
+    imagine: _builtins.bool
+    """Paint from what the judge imagines of each prompt and the target; needs a fused policy. Absent: the profile's
+    default.
     """
     steps: _builtins.int
     """Denoising steps of every image, 1 to 200; absent: the policy's own, else the profile's."""
@@ -102,14 +107,17 @@ class OptimizeRequest(_message.Message):
         resume: Global___Resume | None = ...,
         request_id: _builtins.str = ...,
         user: _builtins.str = ...,
+        imagine: _builtins.bool | None = ...,
         steps: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "resume", b"resume", "rounds", b"rounds", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "resume", b"resume", "rounds", b"rounds", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__images: _TypeAlias = _typing.Literal["images"]  # noqa: Y015
     _WhichOneofArgType__images: _TypeAlias = _typing.Literal["_images", b"_images"]  # noqa: Y015
+    _WhichOneofReturnType__imagine: _TypeAlias = _typing.Literal["imagine"]  # noqa: Y015
+    _WhichOneofArgType__imagine: _TypeAlias = _typing.Literal["_imagine", b"_imagine"]  # noqa: Y015
     _WhichOneofReturnType__rounds: _TypeAlias = _typing.Literal["rounds"]  # noqa: Y015
     _WhichOneofArgType__rounds: _TypeAlias = _typing.Literal["_rounds", b"_rounds"]  # noqa: Y015
     _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
@@ -120,6 +128,8 @@ class OptimizeRequest(_message.Message):
     _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__images) -> _WhichOneofReturnType__images | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__imagine) -> _WhichOneofReturnType__imagine | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rounds) -> _WhichOneofReturnType__rounds | None: ...
     @_typing.overload

@@ -16,6 +16,7 @@ from emofeedback.wire.generator import (
 )
 from emofeedback.wire.judge import (
     assess_request_from_proto,
+    assess_request_to_proto,
     assessment_from_proto,
     assessment_to_proto,
     compare_request_from_proto,
@@ -44,6 +45,12 @@ from emofeedback.wire.optimizer import (
     update_request_to_proto,
 )
 from emofeedback.wire.optimizer_events import optimization_event_from_proto, optimization_event_to_proto
+from emofeedback.wire.reasoning import (
+    emotion_tokens_from_proto,
+    emotion_tokens_to_proto,
+    reason_request_from_proto,
+    reason_request_to_proto,
+)
 from emofeedback.wire.trainer import (
     run_event_from_proto,
     run_event_to_proto,
@@ -61,6 +68,7 @@ from emofeedback.wire.trajectories import (
 
 __all__ = [
     "assess_request_from_proto",
+    "assess_request_to_proto",
     "assessment_from_proto",
     "assessment_to_proto",
     "compare_request_from_proto",
@@ -69,6 +77,8 @@ __all__ = [
     "decoding_to_proto",
     "emotion_from_proto",
     "emotion_to_proto",
+    "emotion_tokens_from_proto",
+    "emotion_tokens_to_proto",
     "generation_event_from_proto",
     "generation_event_to_proto",
     "generation_request_from_proto",
@@ -89,6 +99,8 @@ __all__ = [
     "optimization_request_to_proto",
     "outcome_from_proto",
     "outcome_to_proto",
+    "reason_request_from_proto",
+    "reason_request_to_proto",
     "rewrite_from_proto",
     "rewrite_to_proto",
     "run_event_from_proto",

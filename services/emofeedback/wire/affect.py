@@ -34,7 +34,7 @@ def target_to_proto(target: AffectPoint | Emotion) -> pb.Target:
     return pb.Target(point=point_to_proto(target))
 
 
-def target_from_proto(message: pb.Target) -> AffectPoint:
+def target_from_proto(message: pb.Target, field: str = "target") -> AffectPoint:
     """The point that is meant; an emotion stands for its lexicon mean.
 
     Raises:
@@ -43,11 +43,11 @@ def target_from_proto(message: pb.Target) -> AffectPoint:
     """
     match message.WhichOneof("target"):
         case "point":
-            return checks.target_point(message.point.valence, message.point.arousal)
+            return checks.target_point(message.point.valence, message.point.arousal, field)
         case "emotion":
-            return LEXICON[emotion_from_proto(message.emotion, "target.emotion")].point
+            return LEXICON[emotion_from_proto(message.emotion, f"{field}.emotion")].point
         case _:
-            raise InvalidRequest.of("target", "is missing, it must be a point (valence and arousal) or an emotion")
+            raise InvalidRequest.of(field, "is missing, it must be a point (valence and arousal) or an emotion")
 
 
 def model_to_proto(model: ModelInfo) -> pb.ModelInfo:

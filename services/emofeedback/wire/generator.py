@@ -14,6 +14,7 @@ from emofeedback.domain.generation import (
 from emofeedback.domain.limits import LIMITS
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.wire.affect import model_from_proto, model_to_proto
+from emofeedback.wire.reasoning import emotion_tokens_from_proto, emotion_tokens_to_proto
 
 
 def generation_request_to_proto(request: GenerationRequest) -> pb.GenerateRequest:
@@ -25,6 +26,8 @@ def generation_request_to_proto(request: GenerationRequest) -> pb.GenerateReques
         guidance=request.guidance,
         policy=request.policy,
         request_id=request.request_id,
+        emotion=emotion_tokens_to_proto(request.emotion) if request.emotion is not None else None,
+        emotion_scale=request.emotion_scale,
     )
 
 
@@ -39,6 +42,8 @@ def generation_request_from_proto(message: pb.GenerateRequest) -> GenerationRequ
         guidance=message.guidance if message.HasField("guidance") else None,
         policy=message.policy,
         request_id=message.request_id,
+        emotion=emotion_tokens_from_proto(message.emotion) if message.HasField("emotion") else None,
+        emotion_scale=message.emotion_scale if message.HasField("emotion_scale") else 1.0,
     )
     checks.check_generation_request(request)
     return request

@@ -10,6 +10,7 @@ from emofeedback.domain.assessment import (
     Assessment,
     AssessmentFailure,
     AssessmentOutcome,
+    ControlTokens,
     Conversation,
     Decoding,
     Distribution,
@@ -18,6 +19,7 @@ from emofeedback.domain.assessment import (
 )
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.reasoning import Reasoning, reasoning_of
 from emofeedback.v1 import judge_pb2 as pb
 from emofeedback.wire.affect import emotion_from_proto, emotion_to_proto
 
@@ -27,6 +29,12 @@ _ROLES: dict[pb.Role.ValueType, Literal["system", "user", "assistant"]] = {
     pb.ROLE_ASSISTANT: "assistant",
 }
 _ROLE_NUMBERS = {role: number for number, role in _ROLES.items()}
+_REASONINGS: dict[pb.Reasoning.ValueType, Reasoning] = {
+    pb.REASONING_NONE: "none",
+    pb.REASONING_LATENT: "latent",
+    pb.REASONING_ALOUD: "aloud",
+}
+_REASONING_NUMBERS = {reasoning: number for number, reasoning in _REASONINGS.items()}
 
 
 # --- assessments -------------------------------------------------------------------------------------------------
@@ -102,12 +110,35 @@ def outcome_from_proto(message: pb.AssessmentOutcome, field: str = "outcome") ->
 # --- requests ----------------------------------------------------------------------------------------------------
 
 
-def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[bytes, ...], bool, str]:
-    """The images, whether to reason aloud, and whose calibration to apply. Raises `InvalidRequest`."""
+def assess_request_to_proto(
+    images: Sequence[bytes], reasoning: Reasoning, user: str, request_id: str
+) -> pb.AssessImagesRequest:
+    return pb.AssessImagesRequest(
+        images=images,
+        reasoning=reasoning == "aloud",
+        mode=_REASONING_NUMBERS[reasoning],
+        user=user,
+        request_id=request_id,
+    )
+
+
+def assess_request_from_proto(message: pb.AssessImagesRequest) -> tuple[tuple[bytes, ...], Reasoning, str]:
+    """The images, how to reason, and whose calibration to apply. Raises `InvalidRequest`."""
     checks.check_most("images", message.images, LIMITS.images_per_call)
     images = tuple(message.images)
     checks.check_assessment(images, message.user)
-    return images, message.reasoning, message.user
+    return images, _reasoning_from_proto(message), message.user
+
+
+def _reasoning_from_proto(message: pb.AssessImagesRequest) -> Reasoning:
+    if message.mode == pb.REASONING_UNSPECIFIED:
+        return reasoning_of(message.reasoning)
+    if message.mode not in _REASONINGS:
+        raise InvalidRequest.of("mode", f"is {message.mode}, it must be one of {', '.join(_REASONING_NUMBERS)}")
+    mode = _REASONINGS[message.mode]
+    if message.reasoning and mode != "aloud":
+        raise InvalidRequest.of("mode", f"is {mode}, but reasoning is true, which is aloud: leave one of them out")
+    return mode
 
 
 def streamed_image_from_proto(message: pb.AssessStreamRequest, first_user: str) -> tuple[int, bytes]:
@@ -167,10 +198,18 @@ def conversations_from_proto(messages: Iterable[pb.Conversation]) -> tuple[Conve
 
 
 def _message_to_proto(message: Message) -> pb.Message:
-    parts = [
-        pb.MessagePart(image=part) if isinstance(part, bytes) else pb.MessagePart(text=part) for part in message.parts
-    ]
+    parts = [_part_to_proto(part, f"parts[{i}]") for i, part in enumerate(message.parts)]
     return pb.Message(role=_ROLE_NUMBERS[message.role], parts=parts)
+
+
+def _part_to_proto(part: str | bytes | ControlTokens, field: str) -> pb.MessagePart:
+    match part:
+        case str():
+            return pb.MessagePart(text=part)
+        case bytes():
+            return pb.MessagePart(image=part)
+        case ControlTokens():
+            raise InvalidRequest.of(field, "is of the model's own tokens, which don't travel")
 
 
 def _message_from_proto(message: pb.Message, field: str) -> Message:

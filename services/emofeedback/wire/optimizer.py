@@ -42,6 +42,7 @@ def optimization_request_to_proto(request: OptimizationRequest) -> pb.OptimizeRe
         request_id=request.request_id,
         user=request.user,
         steps=request.steps,
+        imagine=request.imagine,
     )
 
 
@@ -61,6 +62,7 @@ def optimization_request_from_proto(message: pb.OptimizeRequest) -> Optimization
         request_id=message.request_id,
         user=message.user,
         steps=message.steps if message.HasField("steps") else None,
+        imagine=message.imagine if message.HasField("imagine") else None,
     )
     checks.check_optimization_request(request)
     return request

@@ -20,6 +20,7 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.wire.affect import model_from_proto, model_to_proto
 from emofeedback.wire.generator import queued_from_proto, queued_to_proto
+from emofeedback.wire.reasoning import emotion_tokens_from_proto, emotion_tokens_to_proto
 from emofeedback.wire.tensors import tensor_from_proto, tensor_to_proto
 
 _KINDS: dict[pb.NoiseKind.ValueType, NoiseKind] = {
@@ -45,6 +46,8 @@ def trajectory_request_to_proto(request: TrajectoryRequest) -> pb.SampleTrajecto
         guidance=request.guidance,
         policy=request.policy,
         request_id=request.request_id,
+        emotion=emotion_tokens_to_proto(request.emotion) if request.emotion is not None else None,
+        emotion_scale=request.emotion_scale,
     )
 
 
@@ -65,6 +68,8 @@ def trajectory_request_from_proto(message: pb.SampleTrajectoriesRequest) -> Traj
         guidance=message.guidance if message.HasField("guidance") else 1.0,
         policy=message.policy,
         request_id=message.request_id,
+        emotion=emotion_tokens_from_proto(message.emotion) if message.HasField("emotion") else None,
+        emotion_scale=message.emotion_scale if message.HasField("emotion_scale") else 1.0,
     )
     checks.check_trajectory_request(request)
     return request

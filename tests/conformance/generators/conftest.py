@@ -13,13 +13,14 @@ from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.v1.generator_pb2_grpc import add_GeneratorServiceServicer_to_server
 from support.fakes import ScriptedGenerator
-from support.tiny_checkpoints import save_tiny_policy, tiny_sd3_settings
+from support.tiny_checkpoints import TINY_JUDGE, save_tiny_policy, tiny_fused, tiny_sd3_settings
 
 
 @pytest.fixture(scope="module")
 def engine(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalGenerator]:
     policies = tmp_path_factory.mktemp("policies")
     save_tiny_policy(policies / "warm", tiny_sd3)
+    save_tiny_policy(policies / "felt", tiny_sd3, fused=tiny_fused(tiny_sd3))
     engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, steps=3, max_batch=2, policies=str(policies)))
     yield engine
     engine.close()
@@ -39,4 +40,5 @@ async def served(engine: LocalGenerator) -> AsyncIterator[Generator]:
 
 @pytest.fixture(params=["engine", "client", "scripted"])
 def generator(request: pytest.FixtureRequest, engine: LocalGenerator, served: Generator) -> Generator:
-    return {"engine": engine, "client": served, "scripted": ScriptedGenerator(known_policies=("warm",))}[request.param]
+    scripted = ScriptedGenerator(known_policies=("felt", "warm"), fused={"felt": TINY_JUDGE})
+    return {"engine": engine, "client": served, "scripted": scripted}[request.param]

@@ -7,8 +7,16 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from emofeedback.domain.errors import InvalidRequest, NotFound
-from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest, GenerationStep, Generator
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
+from emofeedback.domain.generation import (
+    GeneratedImage,
+    GenerationQueued,
+    GenerationRequest,
+    GenerationStep,
+    Generator,
+    ModelInfo,
+)
+from support.tiny_checkpoints import tiny_emotion
 
 
 def ask(**changes: Any) -> GenerationRequest:
@@ -65,7 +73,7 @@ async def test_every_image_names_its_model_and_policy(generator: Generator) -> N
 
 
 async def test_policies_are_listed_and_others_not_found(generator: Generator) -> None:
-    assert list(await generator.policies()) == ["warm"]
+    assert list(await generator.policies()) == ["felt", "warm"]
     with pytest.raises(NotFound, match="hot"):
         await images(generator, ask(policy="hot"))
 
@@ -78,12 +86,32 @@ async def test_policies_are_listed_and_others_not_found(generator: Generator) ->
         ({"seeds": (0, -1)}, "seeds[1]"),
         ({"steps": 0}, "steps"),
         ({"guidance": float("nan")}, "guidance"),
+        ({"policy": "felt", "emotion": tiny_emotion(variations=9)}, "emotion.states.shape"),
+        ({"policy": "felt", "emotion": tiny_emotion(), "emotion_scale": 3.0}, "emotion_scale"),
     ],
 )
 async def test_a_field_out_of_its_limits_is_named(generator: Generator, changes: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await images(generator, ask(**changes))
     assert [violation.field for violation in refused.value.violations] == [field]
+
+
+async def test_emotion_tokens_are_painted_from_a_variation_an_image(generator: Generator) -> None:
+    emotion = tiny_emotion(variations=2)
+    first, second, third = await images(generator, ask(seeds=(3, 3, 3), policy="felt", emotion=emotion))
+    [unfelt] = await images(generator, ask(seeds=(3,), policy="felt"))
+    [less] = await images(generator, ask(seeds=(3,), policy="felt", emotion=emotion, emotion_scale=0.5))
+    assert first.data == third.data
+    assert len({first.data, second.data, unfelt.data, less.data}) == 4
+
+
+@pytest.mark.parametrize("policy", ["warm", "felt"])
+async def test_emotion_tokens_that_the_policy_has_not_learned_to_read_are_refused(
+    generator: Generator, policy: str
+) -> None:
+    stranger = ModelInfo(name="stranger", digest="sha256:" + "6" * 64)
+    with pytest.raises(FailedPrecondition, match=policy):
+        await images(generator, ask(policy=policy, emotion=tiny_emotion(judge=stranger)))
 
 
 async def test_closed_early_it_serves_the_next_call(generator: Generator) -> None:

@@ -31,6 +31,7 @@ from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.stochastic import cps_moments, log_probability, sde_moments
 from support.fakes import ScriptedGenerator
 from support.scripted_trajectories import velocity as scripted_velocity
+from support.tiny_checkpoints import tiny_emotion
 
 Velocity = Callable[[Tensor, Tensor, Conditioning], Tensor]
 """The base model's, of latents (batch, channels, height, width), their noise levels (batch,) and a prompt."""
@@ -241,3 +242,13 @@ async def test_a_group_is_the_same_to_the_bit_in_process_and_over_the_wire(
 ) -> None:
     request = ask(guidance=3.0, negative_prompt="fog", policy="warm", seeds=(5, 6, 7))
     assert await group(engine, request) == await group(served, request)
+
+
+async def test_what_a_group_felt_is_among_what_it_read(generator: Generator) -> None:
+    emotion = tiny_emotion(variations=1)
+    felt, trajectories = await group(generator, ask(policy="felt", emotion=emotion))
+    unfelt, others = await group(generator, ask(policy="felt"))
+    assert felt.conditioning != unfelt.conditioning
+    assert all(one.final != other.final for one, other in zip(trajectories, others, strict=True))
+    with pytest.raises(InvalidRequest, match=r"emotion\.states\.shape: .* must be 1 variation"):
+        await group(generator, ask(policy="felt", emotion=tiny_emotion(variations=2)))

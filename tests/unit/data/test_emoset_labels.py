@@ -152,11 +152,12 @@ def test_bad_words_to_the_command_are_refused_by_name(
 
 
 async def test_pictures_travel_in_calls_that_a_service_can_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+    calls: list[list[bytes]] = []
 
     class Listener:
         async def converse(self, conversations: list[Conversation], decoding: object) -> list[str]:
-            calls.append([conversation[0].parts[0] for conversation in conversations])
+            first = [conversation[0].parts[0] for conversation in conversations]
+            calls.append([part for part in first if isinstance(part, bytes)])
             return [f"a picture of {len(image)} bytes" for image in calls[-1]]
 
     monkeypatch.setattr(captions, "_CALL_BYTES", 1000)

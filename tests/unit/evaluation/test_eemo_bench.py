@@ -233,7 +233,7 @@ async def test_our_judge_answers_questions_on_pairs_and_leaves_open_ones_out(tmp
     judge = ScriptedJudge(analyses=["A: No."])
     assert await answer(judge, questions, tmp_path, tmp_path / "ours.json") == 1
     (message,) = judge.conversations[0]
-    assert [type(part) for part in message.parts] == [bytes, bytes, str] and "Are both calm?" in message.parts[2]
+    assert [type(part) for part in message.parts] == [bytes, bytes, str] and "Are both calm?" in str(message.parts[2])
     assert json.loads((tmp_path / "ours.json").read_text()) == [{**asked, "response": "A: No."}]
 
 

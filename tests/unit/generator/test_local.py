@@ -36,7 +36,7 @@ from emofeedback.domain.generation import (
     TrajectoryRequest,
 )
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
-from emofeedback.generator import local as engine_module
+from emofeedback.generator import sampler_thread
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.pipeline import load_models
 from emofeedback.generator.policy_store import WEIGHTS
@@ -155,7 +155,7 @@ async def test_cancelling_the_task_stops_at_the_next_step(engine: LocalGenerator
 async def test_a_full_queue_refuses_and_says_when_to_come_back(
     engine: LocalGenerator, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, queued_images=8))
+    monkeypatch.setattr(sampler_thread, "LIMITS", replace(LIMITS, queued_images=8))
     first = asyncio.create_task(events(engine, ask(seeds=8, steps=9)))
     while not forwards:
         await asyncio.sleep(0.005)
@@ -294,7 +294,7 @@ async def test_one_number_that_is_none_in_a_latent_fails_its_own_call_only(
 
     base = save_tiny_sd3(tmp_path / "base", with_t5=False, tiny_autoencoder=tiny_autoencoder)
     engine = LocalGenerator.load(tiny_sd3_settings(base, steps=2, max_batch=4, threads=1))
-    monkeypatch.setattr(engine_module, "advance", overflow)
+    monkeypatch.setattr(sampler_thread, "advance", overflow)
     try:
         alone = await pictures(engine, ask(seeds=2))
         healthy, broken = await asyncio.gather(
@@ -328,7 +328,7 @@ async def test_a_defect_fails_the_call_and_the_engine_goes_on(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine_module, "advance", fail)
+        patched.setattr(sampler_thread, "advance", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
             await events(engine, ask())
     assert isinstance((await events(engine, ask()))[-1], GeneratedImage)
@@ -364,7 +364,7 @@ async def test_pictures_that_finish_together_are_decoded_in_chunks_and_saved_by_
     settings = tiny_sd3_settings(tiny_sd3, steps=2)
     models = load_models(settings)
     assert models.decode_batch == 1  # on a CPU
-    monkeypatch.setitem(engine_module._PNG_THREADS, "cpu", 4)
+    monkeypatch.setitem(sampler_thread._PNG_THREADS, "cpu", 4)
     decoded, decode = [], models.autoencoder.decode
 
     def counted(latents: Tensor, **options: Any) -> Any:

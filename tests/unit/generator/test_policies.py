@@ -330,4 +330,4 @@ def test_files_of_policies_that_left_are_not_kept(
     for number in range(6):
         policies.fetch(f"warm.v{number}")
         policies.use(f"warm.v{number}")
-    assert sorted(file.stem for file in tmp_path.glob("*/*/*")) == [f"warm.v{number}" for number in range(2, 6)]
+    assert sorted(file.name for file in tmp_path.glob("*/*/*")) == [f"warm.v{number}" for number in range(2, 6)]

@@ -23,7 +23,7 @@ from emofeedback.domain.generation import (
 )
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.tensors import to_torch
-from emofeedback.generator import local as engine_module
+from emofeedback.generator import local, sampler_thread
 from emofeedback.generator.flow import guided
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.pipeline import Models, load_models
@@ -215,7 +215,7 @@ async def test_closing_the_iterator_stops_at_the_next_step(engine: LocalGenerato
 async def test_trajectories_count_for_the_queue(
     engine: LocalGenerator, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, queued_images=8))
+    monkeypatch.setattr(sampler_thread, "LIMITS", replace(LIMITS, queued_images=8))
     group = asyncio.create_task(events(engine, ask(8, steps=9)))
     while not forwards:
         await asyncio.sleep(0.005)
@@ -229,7 +229,7 @@ async def test_a_trajectory_that_fits_no_message_is_refused_before_it_is_sampled
     engine: LocalGenerator, forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A latent is 4 * 4 * 12 * 8 bytes, the picture at most 3 * 48 * 32.
-    monkeypatch.setattr(engine_module, "LIMITS", replace(LIMITS, message_bytes=20_000))
+    monkeypatch.setattr(local, "LIMITS", replace(LIMITS, message_bytes=20_000))
     with pytest.raises(InvalidRequest, match=r"window\.length: is 9, .* trajectories of up to 8"):
         await events(engine, ask(window=NoiseWindow(length=9), steps=20))
     assert not forwards
@@ -243,7 +243,7 @@ async def test_a_defect_on_the_way_out_fails_the_group_and_the_engine_goes_on(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine_module, "finished", fail)
+        patched.setattr(sampler_thread, "finished", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
             await asyncio.wait_for(events(engine, ask()), 10)
     assert isinstance((await events(engine, ask()))[-1], Trajectory)

@@ -10,14 +10,21 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, Conversation, Decoding, Message
 from emofeedback.domain.errors import InvalidRequest, NotFinite
+from emofeedback.domain.reasoning import Imagination
 from emofeedback.judge.engines.base import prepare
 from emofeedback.judge.engines.completion import TOP_TOKENS
 from emofeedback.judge.engines.qwen import EncodedChat, NextToken, Qwen
 from emofeedback.judge.local import LocalJudge
 from emofeedback.judge.parsing import parse_rating
-from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
+from emofeedback.judge.prompts import (
+    imagine_conversation,
+    look_conversation,
+    rating_conversation,
+    reasoning_conversation,
+)
 from support import tiny_judges as tiny
 
 
@@ -29,6 +36,11 @@ def babbler(tiny_judges: Path) -> Iterator[Qwen]:
 @pytest.fixture(scope="module")
 def taught(tiny_judges: Path) -> Iterator[Qwen]:
     yield Qwen.load(tiny.settings(tiny_judges))
+
+
+@pytest.fixture(scope="module")
+def reasoner(tiny_judges: Path) -> Iterator[Qwen]:
+    yield Qwen.load(tiny.settings(tiny_judges, checkpoint=str(tiny_judges / "reasoner")))
 
 
 def said(*parts: str | bytes) -> Conversation:
@@ -187,6 +199,55 @@ def test_a_reply_ends_where_the_context_does(babbler: Qwen) -> None:
     (reply,) = babbler.generate([chat], [Decoding(max_new_tokens=2000)], top_logprobs=True)
     assert not reply.finished
     assert len(chat.ids) + len(reply.tokens) == tiny.CONTEXT
+
+
+def looks(qwen: Qwen, *colors: str) -> list[EncodedChat]:
+    return [encoded(qwen, look_conversation(tiny.png(color), qwen.reasons)) for color in colors]
+
+
+def imagines(qwen: Qwen) -> list[EncodedChat]:
+    asked = Imagination(prompt="a fox", target=AffectPoint(7, 3))
+    return [encoded(qwen, imagine_conversation(asked, qwen.reasons, number)) for number in range(qwen.variations)]
+
+
+def test_the_reasoning_tokens_are_those_of_the_checkpoint_s_tokenizer(reasoner: Qwen, taught: Qwen) -> None:
+    assert (reasoner.reasons, reasoner.variations) == (16, 4)
+    assert (taught.reasons, taught.variations) == (0, 0)
+    ids = looks(reasoner, "red")[0].ids
+    places = [ids.index(id) for id in reasoner.own.reasons]
+    assert places == list(range(places[0], places[0] + 16))
+    assert set(ids[places[-1] + 1 :]).isdisjoint(reasoner.own.all)
+
+
+def test_a_reply_never_holds_a_reasoning_token_however_likely_the_model_finds_it(reasoner: Qwen) -> None:
+    chats = [encoded(reasoner, rating_conversation(tiny.png())), *looks(reasoner, "red"), *imagines(reasoner)[:1]]
+
+    def prefer(head: torch.nn.Module, inputs: object, logits: torch.Tensor) -> None:
+        logits[..., list(reasoner.own.all)] = 1e3
+
+    decodings = [Decoding(max_new_tokens=12), Decoding(max_new_tokens=12, temperature=1.5)]
+    plain = [reasoner.generate([chat], [how], top_logprobs=True) for chat in chats for how in decodings]
+    with reasoner._model.lm_head.register_forward_hook(prefer):
+        tempted = [reasoner.generate([chat], [how], top_logprobs=True) for chat in chats for how in decodings]
+    assert tempted == plain
+
+
+def test_the_states_are_what_goes_into_the_last_layer_at_the_reasoning_tokens(reasoner: Qwen) -> None:
+    for chat in [*looks(reasoner, "red"), *imagines(reasoner)]:
+        seen: list[torch.Tensor] = []
+        layer = reasoner._model.model.language_model.layers[-1]
+        with layer.register_forward_pre_hook(lambda layer, inputs, seen=seen: seen.append(inputs[0])):
+            [states] = reasoner.states([chat])
+        places = [chat.ids.index(id) for id in reasoner.own.reasons]
+        assert states.shape == (16, 64)
+        torch.testing.assert_close(states, seen[0][0, places])
+
+
+def test_the_states_of_a_chat_do_not_depend_on_its_company(reasoner: Qwen) -> None:
+    chats = [*looks(reasoner, "red", "blue"), *imagines(reasoner)]
+    together = reasoner.states(chats)
+    for alone, among_others in zip(chats, together, strict=True):
+        torch.testing.assert_close(reasoner.states([alone])[0], among_others, rtol=0, atol=1e-5)
 
 
 async def test_the_full_size_profile_s_bfloat16_judges_alike(tiny_judges: Path) -> None:

@@ -5,12 +5,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
+import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.callers import Caller, called_by
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.judge.engines.base import Chat
+from emofeedback.judge.engines.base import Chat, OwnTokens
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.engines.transformers import TransformersEngine
@@ -24,7 +27,9 @@ def chat(name: str) -> Chat:
 
 
 class ScriptedQwen:
-    """Echoes chats, a batch at a time and only when the test lets it."""
+    """Echoes chats, a batch at a time and only when the test lets it; their states are their lengths."""
+
+    own = OwnTokens(reasons=(1, 2))
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -49,6 +54,12 @@ class ScriptedQwen:
             raise RuntimeError("out of memory")
         return [Completion(name, (), True) for name in chats]
 
+    def states(self, chats: Sequence[str]) -> torch.Tensor:
+        self.batches.append([f"states of {name}" for name in chats])
+        self.begun.release()
+        assert self.allowed.acquire(timeout=5)
+        return torch.tensor([[[float(len(name))]] * 2 for name in chats])
+
 
 @pytest.fixture
 def qwen() -> ScriptedQwen:
@@ -65,6 +76,10 @@ def engine(qwen: ScriptedQwen) -> Iterator[TransformersEngine]:
 
 def ask(engine: TransformersEngine, *names: str, decoding: Decoding = SHORT) -> asyncio.Task[list[Completion]]:
     return asyncio.create_task(engine.complete([chat(name) for name in names], decoding))
+
+
+def think(engine: TransformersEngine, *names: str) -> asyncio.Task[list[NDArray[np.float32]]]:
+    return asyncio.create_task(engine.states([chat(name) for name in names]))
 
 
 async def begun(qwen: ScriptedQwen) -> None:
@@ -117,6 +132,34 @@ async def test_short_replies_are_not_decoded_with_long_ones(engine: Transformers
     qwen.allowed.release(3)
     await asyncio.gather(first, *others)
     assert qwen.batches == [["a"], ["b", "d"], ["c"]]
+
+
+async def test_states_are_made_together_and_apart_from_replies(engine: TransformersEngine, qwen: ScriptedQwen) -> None:
+    first = ask(engine, "a")
+    await begun(qwen)
+    states, reply, others = think(engine, "bb", "ccc"), ask(engine, "d"), think(engine, "eeee")
+    await asyncio.sleep(0.01)
+    qwen.allowed.release(3)
+    await asyncio.gather(first, states, reply, others)
+    assert qwen.batches == [["a"], ["states of bb", "states of ccc", "states of eeee"], ["d"]]
+    assert [one.tolist() for one in [*states.result(), *others.result()]] == [[[n], [n]] for n in (2, 3, 4)]
+    assert [one.text for one in reply.result()] == ["d"]
+
+
+async def test_states_that_nobody_waits_for_any_more_are_never_made(
+    engine: TransformersEngine, qwen: ScriptedQwen
+) -> None:
+    first = ask(engine, "a")
+    await begun(qwen)
+    unwanted, unreadable, wanted = think(engine, "b"), think(engine, "too long"), think(engine, "c")
+    await asyncio.sleep(0.01)
+    unwanted.cancel()
+    await asyncio.wait([unwanted])
+    qwen.allowed.release(2)
+    await asyncio.gather(first, wanted)
+    assert qwen.batches == [["a"], ["states of c"]]
+    with pytest.raises(InvalidRequest, match="too long"):
+        await unreadable
 
 
 async def test_a_cancelled_call_is_never_decoded(engine: TransformersEngine, qwen: ScriptedQwen) -> None:

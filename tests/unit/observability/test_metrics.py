@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.reasoning import Imagination
 from emofeedback.domain.training import RunState, TrainingRun
 from emofeedback.generator.local import LocalGenerator
-from emofeedback.judge.engines.base import Chat
+from emofeedback.judge.engines.base import Chat, OwnTokens
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 from emofeedback.judge.local import LocalJudge
 from emofeedback.observability import metrics
@@ -190,6 +193,11 @@ async def test_replies_of_the_agent_that_cant_be_read_are_counted_beside_all_of_
 
 async def test_the_judge_counts_what_waits_what_it_reads_and_writes_and_what_is_no_rating(recorded: Recorded) -> None:
     class Engine:
+        own = OwnTokens(reasons=(1,), variations=(2, 3))
+
+        async def states(self, chats: Sequence[Chat]) -> list[NDArray[np.float32]]:
+            return [np.ones((1, 4), np.float32)] * len(chats)
+
         async def complete(self, chats: Sequence[Chat], *_: Any, **__: Any) -> list[Completion]:
             tokens = tuple(TokenChoice(text, {text: 0.0}) for text in ("7", " ", "3", " ", "awe"))
             return [
@@ -205,6 +213,12 @@ async def test_the_judge_counts_what_waits_what_it_reads_and_writes_and_what_is_
     assert recorded.of(JUDGE_TOKENS) == [(120, {"direction": "read"}), (12, {"direction": "written"})]
     assert recorded.of(REPLIES) == [(3, {"kind": "rating"})]
     assert recorded.of(PARSE_FAILURES) == [(1, {"kind": "rating"})]
+    await judge.assess([paint("a boat", seed) for seed in range(2)], reasoning="latent")
+    await judge.reason(Imagination(prompt="a boat", target=AffectPoint(7, 3)))
+    assert recorded.of(REPLIES)[1:] == [(2, {"kind": "latent"}), (2, {"kind": "reason"})]
+    assert recorded.of(PARSE_FAILURES)[1:] == [(1, {"kind": "latent"})]
+    assert recorded.of(QUEUE_LENGTH)[-2:] == [(2, {"kind": "reason"}), (0, {"kind": "reason"})]
+    assert judge.pending_tokens == 0
 
 
 async def test_the_generator_counts_what_waits_and_paints_and_which_policy_is_in_use(

@@ -19,6 +19,7 @@ from emofeedback.domain.optimization import (
     RoundStarted,
     StopReason,
 )
+from emofeedback.domain.reasoning import Reasoning
 from emofeedback.optimizer.loop import optimize
 from support.fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment
 from support.scripted_loop import (
@@ -136,10 +137,11 @@ async def test_closing_stops_painting_and_judging_at_once() -> None:
 async def test_cancelling_the_caller_stops_the_gradient() -> None:
     class Slow(ScriptedJudge):
         async def assess(
-            self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+            self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
         ) -> list[AssessmentOutcome]:
+            outcomes = await super().assess(images, reasoning=reasoning, user=user)
             self.delay = 60
-            return await super().assess(images, reasoning=reasoning, user=user)
+            return outcomes
 
     judge = Slow()
     task = asyncio.create_task(run(judge=judge, settings=replace(SETTINGS, rewrites=2)))

@@ -7,6 +7,7 @@ import pytest
 
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.optimization import GradientEstimated, PromptUpdated
+from emofeedback.domain.reasoning import Reasoning
 from support.fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge
 from support.scripted_loop import REQUEST, SETTINGS, finished_rounds, of, run
 
@@ -94,7 +95,7 @@ async def test_without_any_readable_analysis_the_prompt_stays_and_the_round_says
 async def test_an_image_that_the_judge_cannot_reason_about_leaves_an_empty_reasoning() -> None:
     class Silent(ScriptedJudge):
         async def assess(
-            self, images: Sequence[bytes], *, reasoning: bool = False, user: str = ""
+            self, images: Sequence[bytes], *, reasoning: bool | Reasoning = False, user: str = ""
         ) -> list[AssessmentOutcome]:
             return [UNREADABLE for _ in images]
 

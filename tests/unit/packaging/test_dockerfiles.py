@@ -76,8 +76,8 @@ def test_the_image_runs_as_a_user_whose_number_shows_that_it_is_not_root(stages:
 def test_everything_that_is_copied_is_there_tracked_and_let_through_to_the_builder(stages: list[Stage]) -> None:
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignore[1] == "*"  # nothing but what is named, so no environment, weights or runs of whoever builds
-    let_through = {line[1:] for line in ignore if line.startswith("!")}
-    assert copied(stages) <= let_through
+    let_through = [Path(line[1:]) for line in ignore if line.startswith("!")]
+    assert all(any(Path(path).is_relative_to(folder) for folder in let_through) for path in copied(stages))
     for path in copied(stages):
         tracked = subprocess.run(["git", "ls-files", "--error-unmatch", path], cwd=ROOT, capture_output=True)
         assert tracked.returncode == 0, f"{path} is not in the repository"
@@ -85,7 +85,7 @@ def test_everything_that_is_copied_is_there_tracked_and_let_through_to_the_build
 
 def test_nothing_is_let_through_that_no_image_copies() -> None:
     let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert let_through == set().union(*(copied(read(path)) for path in FILES))
+    assert let_through <= set().union(*(copied(read(path)) for path in FILES))
 
 
 def test_dependencies_are_pinned_and_come_before_the_code(stages: list[Stage]) -> None:
@@ -95,7 +95,7 @@ def test_dependencies_are_pinned_and_come_before_the_code(stages: list[Stage]) -
     extras = re.search(r"\"\.\[([a-z,]+)\]\"", install)
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert extras is not None and set(extras[1].split(",")) <= known.keys()
-    assert not any(path.startswith(("services/", "trainer/")) for path in copied([dependencies]))
+    assert {Path(path).name for path in copied([dependencies])} == {"pyproject.toml", "constraints.txt"}
     final = stages[-1]
     order = [rest for word, rest in final.instructions if word in ("COPY", "RUN")]
     environment = next(i for i, rest in enumerate(order) if rest.startswith("--from=dependencies"))
@@ -112,7 +112,8 @@ def test_the_last_stage_takes_no_sources_and_leaves_no_build_tools(stages: list[
 
 
 def test_the_commands_that_the_chart_calls_are_those_of_the_package() -> None:
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    projects = [tomllib.loads((ROOT / path / "pyproject.toml").read_text())["project"] for path in (".", "trainer")]
+    scripts = {script for project in projects for script in project["scripts"]}
     for path in FILES:
         [command] = read(path)[-1].of("CMD")
         assert re.match(r'\["([\w-]+)"', command)[1] in scripts  # type: ignore[index]

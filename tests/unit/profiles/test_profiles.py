@@ -44,6 +44,7 @@ def refused(source: str, changes: list[str] | None = None) -> dict[str, str]:
         ("judge", "max_pixels = 0", "judge.max_pixels", "is 0, it must be at least 784"),
         ("generator", 'max_batch = "4"', "generator.max_batch", "is '4', it must be a whole number"),
         ("serving.judge", "min_replicas = 2", "serving.judge.max_replicas", "is 1, it must be at least 2"),
+        ("judge", 'reasoner = "cpu"', "judge.reasoner", "is cpu, it must be empty"),
         (
             "generator",
             "max_btach = 1",

@@ -171,6 +171,7 @@ def test_resume_in_a_new_folder_simply_starts(tmp_path: Path) -> None:
         ("images", asked(prompt=PROMPTS[0], profile="nano", seed=5, images=4)),
         ("profile", asked(prompt=PROMPTS[0], profile=None, seed=5, images=3)),
         ("user", asked(prompt=PROMPTS[0], profile="nano", seed=5, images=3, user="ada")),
+        ("imagine", asked(prompt=PROMPTS[0], profile="nano", seed=5, images=3, imagine=True)),
     ],
 )
 def test_a_run_is_resumed_only_as_what_it_was_started_as(tmp_path: Path, field: str, other: OptimizationRun) -> None:

@@ -36,6 +36,11 @@ def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub() -> None:
         checkpoints.check_available("/nowhere/at/all", "config.json")
 
 
+def test_embedded_models_that_are_not_installed_are_said_with_how_to_get_them() -> None:
+    with pytest.raises(FailedPrecondition, match="pip install emofeedback-nano"):
+        checkpoints.check_available(str(checkpoints.EMBEDDED / "painter"), "config.json")
+
+
 def test_offline_and_not_cached_says_both() -> None:
     with pytest.raises(FailedPrecondition, match="not in the hub cache and HF_HUB_OFFLINE is set"):
         checkpoints.check_available("owner/name", "config.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from emofeedback.domain import validation as checks
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, Decoding, Message
 from emofeedback.domain.errors import MAX_VIOLATIONS, InvalidRequest
-from emofeedback.domain.generation import GenerationRequest
+from emofeedback.domain.generation import GenerationRequest, ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import (
     Candidate,
@@ -25,11 +26,23 @@ from emofeedback.domain.optimization import (
     Round,
     UpdateRequest,
 )
+from emofeedback.domain.reasoning import EmotionTokens
+from emofeedback.domain.tensors import Tensor
 from emofeedback.v1 import affect_pb2, generator_pb2, judge_pb2, optimizer_pb2
 
 NAN, INF = math.nan, math.inf
 POINT = AffectPoint(7, 3)
 FELT = Assessment(valence=7, arousal=3, emotion=Emotion.AWE, confidence=0.5)
+
+
+def felt(shape: tuple[int, ...], last: float = 1.5) -> EmotionTokens:
+    """Emotion tokens, of ones but for the last element."""
+    elements = [1.0] * math.prod(shape)
+    elements[-1:] = [last] if elements else []
+    states = Tensor(element_type="float32", shape=shape, data=struct.pack(f"<{len(elements)}f", *elements))
+    return EmotionTokens(states=states, judge=ModelInfo(name="judge", digest=""))
+
+
 PAINTING = GenerationRequest(prompt="a park", seeds=(1, 2))
 RUN = OptimizationRequest(prompt="a park", target=POINT)
 LOST = Candidate(
@@ -61,6 +74,23 @@ def complaints(check: Callable[[Any], object], request: Any) -> list[str]:
         ({"guidance": NAN}, "guidance: is nan, it must lie in [1, 50]"),
         ({"guidance": INF}, "guidance: is inf, it must lie in [1, 50]"),
         ({"policy": "x" * 201}, "policy: has 201 characters, at most 200 are allowed"),
+        (
+            {"emotion": felt((8, 160))},
+            "emotion.states.shape: is [8, 160], it must be 1 to 8 variations, 1 to 64 tokens and a width of 1 to 8192",
+        ),
+        (
+            {"emotion": felt((9, 8, 1))},
+            "emotion.states.shape: is [9, 8, 1], it must be 1 to 8 variations, 1 to 64 tokens and a width of 1 to 8192",
+        ),
+        (
+            {"emotion": felt((1, 0, 160))},
+            "emotion.states.shape: is [1, 0, 160], it must be 1 to 8 variations, 1 to 64 tokens and a width of 1 to "
+            "8192",
+        ),
+        ({"emotion": felt((2, 3, 4), NAN)}, "emotion.states: has NaN or infinity in it"),
+        ({"emotion": felt((2, 3, 4), -INF)}, "emotion.states: has NaN or infinity in it"),
+        ({"emotion_scale": 2.1}, "emotion_scale: is 2.1, it must lie in [0, 2]"),
+        ({"emotion_scale": NAN}, "emotion_scale: is nan, it must lie in [0, 2]"),
         ({"request_id": "x" * 201}, "request_id: has 201 characters, at most 200 are allowed"),
     ],
 )

@@ -8,6 +8,7 @@ import typing
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,8 @@ from emofeedback.domain.generation import (
     TrajectoryRequest,
 )
 from emofeedback.domain.limits import LIMITS
-from emofeedback.domain.tensors import ELEMENT_BYTES, ElementType, Tensor
+from emofeedback.domain.reasoning import EmotionTokens
+from emofeedback.domain.tensors import ELEMENT_BYTES, ElementType, Tensor, from_torch
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.v1 import tensor_pb2
 
@@ -44,6 +46,15 @@ def tensors(draw: st.DrawFn) -> Tensor:
     shape = tuple(draw(st.lists(st.integers(0, 3), max_size=4)))
     size = ELEMENT_BYTES[element_type] * math.prod(shape)
     return Tensor(element_type=element_type, shape=shape, data=draw(st.binary(min_size=size, max_size=size)))
+
+
+emotions = st.builds(
+    EmotionTokens,
+    states=st.binary(min_size=24, max_size=24)
+    .map(lambda data: Tensor(element_type="float16", shape=(1, 4, 3), data=data))
+    .filter(lambda states: states.finite),
+    judge=models,
+)
 
 
 @st.composite
@@ -92,6 +103,8 @@ events: dict[type, st.SearchStrategy[Any]] = {
             negative_prompt=texts,
             guidance=st.floats(1, LIMITS.guidance),
             policy=texts,
+            emotion=st.none() | emotions,
+            emotion_scale=st.floats(0, LIMITS.emotion_scale),
             request_id=texts,
         )
     )
@@ -110,6 +123,18 @@ def test_every_event_arrives_unchanged(kind: type) -> None:
         assert wire.trajectory_event_from_proto(type(message).FromString(message.SerializeToString())) == event
 
     arrives()
+
+
+@pytest.mark.parametrize("element_type", typing.get_args(ElementType))
+def test_a_tensor_is_finite_where_all_its_elements_are(element_type: ElementType) -> None:
+    kind = getattr(torch, element_type)
+    largest = torch.tensor([torch.finfo(kind).max, torch.finfo(kind).min, torch.finfo(kind).tiny, 0.0, -0.0, 1.0])
+    assert from_torch(largest.to(kind)).finite
+    for bad in (math.nan, math.inf, -math.inf):
+        for place in range(len(largest)):
+            elements = largest.clone().to(kind)
+            elements[place] = bad
+            assert not from_torch(elements).finite
 
 
 def test_absent_guidance_is_off() -> None:

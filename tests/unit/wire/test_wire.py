@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import typing
 
 import pytest
@@ -13,11 +15,13 @@ from emofeedback.domain.affect import LEXICON, AffectPoint, Emotion
 from emofeedback.domain.assessment import (
     Assessment,
     AssessmentFailure,
+    ControlTokens,
     Decoding,
     Distribution,
     EmotionShare,
     Message,
 )
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import (
     GeneratedImage,
     GenerationEvent,
@@ -54,6 +58,8 @@ from emofeedback.domain.optimization import (
     UpdateRequest,
     WordsUnknown,
 )
+from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
+from emofeedback.domain.tensors import Tensor
 from emofeedback.v1 import affect_pb2, judge_pb2
 
 examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,6 +75,18 @@ scale = st.floats(1, 9)
 points = st.builds(AffectPoint, scale, scale)
 models = st.builds(ModelInfo, name=texts, digest=texts, policy=texts)
 shares = st.floats(0, 1)
+
+
+@st.composite
+def emotions(draw: st.DrawFn, variations: int) -> EmotionTokens:
+    """At most so many variations."""
+    shape = (draw(st.integers(1, variations)), draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    size = math.prod(shape)
+    elements = draw(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=size, max_size=size))
+    states = Tensor(element_type="float32", shape=shape, data=struct.pack(f"<{size}f", *elements))
+    return EmotionTokens(states=states, judge=draw(models))
+
+
 distributions = st.builds(
     Distribution, shares=st.lists(shares, min_size=9, max_size=9).map(tuple), low=scale, high=scale
 )
@@ -160,6 +178,8 @@ optimization_events: dict[type, st.SearchStrategy[object]] = {
         steps=st.none() | st.integers(1, LIMITS.steps),
         guidance=st.none() | st.floats(1, LIMITS.guidance),
         policy=texts,
+        emotion=st.none() | emotions(LIMITS.emotion_variations),
+        emotion_scale=st.floats(0, LIMITS.emotion_scale),
         request_id=texts,
     )
 )
@@ -202,6 +222,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
         policy=texts,
         user=people,
         steps=st.none() | st.integers(1, LIMITS.steps),
+        imagine=st.none() | st.booleans(),
         request_id=texts,
     )
 )
@@ -260,6 +281,36 @@ def test_streamed_images_arrive_under_their_keys_for_their_person(key: int, imag
     arrived = judge_pb2.AssessStreamRequest.FromString(message.SerializeToString())
     assert wire.streamed_image_from_proto(arrived, user) == (key, image)
     assert arrived.user == user
+
+
+WAYS: tuple[Reasoning, ...] = ("none", "latent", "aloud")
+
+
+@examples
+@given(st.lists(images, min_size=1, max_size=3).map(tuple), st.sampled_from(WAYS), people)
+def test_assessments_are_asked_for_in_the_way_that_was_meant(
+    pictures: tuple[bytes, ...], way: Reasoning, user: str
+) -> None:
+    message = wire.assess_request_to_proto(pictures, way, user, "one")
+    arrived = judge_pb2.AssessImagesRequest.FromString(message.SerializeToString())
+    assert wire.assess_request_from_proto(arrived) == (pictures, way, user)
+    assert arrived.reasoning == (way == "aloud")  # for a service that knows no other way
+    assert arrived.request_id == "one"
+
+
+@examples
+@given(images | st.builds(Imagination, prompt=st.just("a fox"), target=points), st.integers(0, 1))
+def test_what_is_to_be_reasoned_about_arrives_unchanged(subject: bytes | Imagination, variations: int) -> None:
+    message = wire.reason_request_to_proto(subject, variations, "one")
+    arrived = judge_pb2.ReasonRequest.FromString(message.SerializeToString())
+    assert wire.reason_request_from_proto(arrived) == (subject, variations)
+    assert arrived.request_id == "one"
+
+
+def test_the_model_s_own_tokens_do_not_travel_in_a_conversation() -> None:
+    message = Message(role="user", parts=(ControlTokens(("<|reason_0|>",)),))
+    with pytest.raises(InvalidRequest, match="is of the model's own tokens"):
+        wire.conversations_to_proto([(message,)])
 
 
 @examples

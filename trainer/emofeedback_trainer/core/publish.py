@@ -19,7 +19,17 @@ from torch import Tensor
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
-from emofeedback.generator.policy_store import MANIFEST, POLICY_NAME, WEIGHTS, Manifest, PolicyStore, Sampling
+from emofeedback.generator.connector import Fused, connector_files
+from emofeedback.generator.policy_store import (
+    CONNECTOR_WEIGHTS,
+    MANIFEST,
+    POLICY_NAME,
+    WEIGHTS,
+    Fusion,
+    Manifest,
+    PolicyStore,
+    Sampling,
+)
 from emofeedback.storage.fsspec_store import write_new, write_whole
 
 _PART = "transformer"
@@ -50,6 +60,7 @@ def publish(
     run: str,
     step: int,
     sampling: Sampling | None = None,
+    fused: Fused | None = None,
 ) -> Published:
     """Write an adapter of a transformer to the store at `uri`, manifest first, each file whole or not at all.
 
@@ -61,10 +72,11 @@ def publish(
         adapter: PEFT's state, `<module>.lora_A.weight` of shape (rank, in) and `<module>.lora_B.weight` (out, rank).
         base: the model that it was trained on.
         sampling: how it wants to be painted with; None: as the profile says.
+        fused: the connector through which it reads a judge's emotion tokens; None: it reads none.
 
     Raises:
         InvalidRequest: the name is no folder's name or reserved, or the weights are no LoRA of this rank,
-            or hold NaN or infinity.
+            or they or the connector's hold NaN or infinity.
         NameTakenError: another policy has the name.
         FailedPrecondition: the store can't be written.
         ResourceExhausted: the disk is full.
@@ -87,6 +99,7 @@ def publish(
         step=step,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         sampling=sampling,
+        fusion=_fusion(fused) if fused is not None else None,
     )
     store = PolicyStore(uri)
     try:
@@ -96,8 +109,10 @@ def publish(
                 write_new(files, f"{folder}/{MANIFEST}", (json.dumps(manifest.to_json(), indent=2) + "\n").encode())
             except FileExistsError:
                 _require_same(store.manifest(name), manifest)
-            if not files.exists(f"{folder}/{WEIGHTS}"):
-                write_whole(files, f"{folder}/{WEIGHTS}", weights)
+            parts = connector_files(fused.connector) if fused is not None else {}
+            for file, content in (*parts.items(), (WEIGHTS, weights)):
+                if not files.exists(f"{folder}/{file}"):
+                    write_whole(files, f"{folder}/{file}", content)
     except FileNotFoundError as error:  # no such bucket
         raise FailedPrecondition(f"the policies at {uri} can't be written: {error}") from error
     return Published(name=name, digest=manifest.digest)
@@ -127,8 +142,23 @@ def _file(adapter: Mapping[str, Tensor], modules: list[str], *, rank: int, alpha
     return content
 
 
+def _fusion(fused: Fused) -> Fusion:
+    connector = fused.connector
+    for name, weight in connector.state_dict().items():
+        if not weight.isfinite().all():
+            raise InvalidRequest.of(f"connector.{name}", "has NaN or infinity in it")
+    return Fusion(
+        connector="sha256:" + hashlib.sha256(connector_files(connector)[CONNECTOR_WEIGHTS]).hexdigest(),
+        judge=fused.judge,
+        tokens=connector.config.tokens,
+        variations=fused.variations,
+        width=connector.config.judge_width,
+    )
+
+
 def _require_same(found: Manifest, new: Manifest) -> None:
-    if (found.digest, found.base_digest, found.sampling) != (new.digest, new.base_digest, new.sampling):
+    told = [(it.digest, it.base_digest, it.sampling, it.fusion) for it in (found, new)]
+    if told[0] != told[1]:
         raise NameTakenError(
             f"policy {new.name!r} is published already with other weights ({found.digest} by the run {found.run!r}, "
             f"now {new.digest}): names are immutable, take another one"

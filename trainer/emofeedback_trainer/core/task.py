@@ -87,6 +87,8 @@ class Task:
     """Loads who looks at the pictures besides the judge; None: nobody knows them."""
     generator: str = ""
     """Checkpoint of the generator whose pictures that judge knows; empty: any."""
+    tell: Callable[[Pair, int], str] | None = None
+    """A pair's prompt and target as a prompt in words, one of several ways, by number; None: nobody knows any."""
     first: int = 0
     """Number of the first pair of `evaluation`, from which the seeds of a run of the loop follow: tasks that are
     measured side by side must share none."""

@@ -85,12 +85,12 @@ class DistillationConfig:
     @property
     def levels(self) -> tuple[float, ...]:
         """The student's noise levels before the shift: evenly from 1 towards 0."""
-        return _even(self.steps)
+        return even_levels(self.steps)
 
     @property
     def teacher_levels(self) -> tuple[float, ...]:
         """The teacher's, the student's among them."""
-        return _even(self.teacher_steps)
+        return even_levels(self.teacher_steps)
 
 
 CONFIGS: Mapping[str, DistillationConfig] = {
@@ -122,5 +122,6 @@ def with_changes(config: DistillationConfig, changes: Mapping[str, Any]) -> Dist
     return made
 
 
-def _even(steps: int) -> tuple[float, ...]:
+def even_levels(steps: int) -> tuple[float, ...]:
+    """Noise levels before the shift, evenly from 1 towards 0."""
     return tuple(1 - step / steps for step in range(steps))

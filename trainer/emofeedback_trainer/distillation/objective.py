@@ -30,9 +30,17 @@ def window_loss(velocities: Tensor, wanted: Tensor, sigmas: Tensor) -> Tensor:
         wanted: same shape, see `window_velocities`.
         sigmas: noise levels, shape (windows + 1,), falling.
     """
+    return (window_weights(sigmas) * (velocities - wanted).square().mean((0, 2, 3, 4))).mean()
+
+
+def window_weights(sigmas: Tensor) -> Tensor:
+    """How much a squared difference of velocities counts in each window: as what it moves the latents by, mean 1.
+
+    Args:
+        sigmas: noise levels, shape (windows + 1,), falling.
+    """
     lengths = (sigmas[:-1] - sigmas[1:]).square()
-    weights = lengths / lengths.mean()
-    return (weights * (velocities - wanted).square().mean((0, 2, 3, 4))).mean()
+    return lengths / lengths.mean()
 
 
 def relative_error(painted: Tensor, wanted: Tensor) -> float:

@@ -89,8 +89,9 @@ def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
         try:
             policies.fetch(teacher)
             policies.use(teacher)
-            collect(models, task.training, config, folder / "trajectories")
-            hasty = _paint_hastily(models, [asked(task.training, config, index) for index in range(HELD_OUT)], config)
+            wanted = [asked(task.training, config, index) for index in range(config.trajectories + HELD_OUT)]
+            collect(models, wanted, config, folder / "trajectories")
+            hasty = _paint_hastily(models, wanted[:HELD_OUT], config)
         finally:
             policies.close()
         trajectories = read(folder / "trajectories")

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -41,6 +42,21 @@ class Trajectories:
     """float16, shape (trajectories, steps + 1, channels, height, width): from noise to the finished latent."""
 
 
+class Windows(Protocol):
+    """How a teacher paints, and which of its noise levels are the student's."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def teacher_steps(self) -> int: ...
+    @property
+    def teacher_levels(self) -> tuple[float, ...]: ...
+    @property
+    def guidance(self) -> float: ...
+    @property
+    def together(self) -> int: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """One picture that the teacher paints."""
@@ -59,7 +75,7 @@ def asked(prompts: Sequence[TrainingPrompt], config: DistillationConfig, index: 
     return Asked(caption=caption, seed=int(rng.integers(LIMITS.seed)))
 
 
-def paint(models: Models, wanted: Sequence[Asked], config: DistillationConfig) -> Tensor:
+def paint(models: Models, wanted: Sequence[Asked], config: Windows) -> Tensor:
     """The teacher's latents at the student's noise levels, float32, (pictures, steps + 1, channels, height, width)."""
     samples = [
         start(
@@ -84,22 +100,22 @@ def paint(models: Models, wanted: Sequence[Asked], config: DistillationConfig) -
     return torch.stack(kept, dim=1)
 
 
-def collect(models: Models, prompts: Sequence[TrainingPrompt], config: DistillationConfig, folder: Path) -> None:
+def collect(models: Models, wanted: Sequence[Asked], config: Windows, folder: Path) -> None:
     """Paints what is not in the folder yet.
 
     Raises:
         As `storage.files.write_whole`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    total = config.trajectories + HELD_OUT
+    total = len(wanted)
     for first in range(0, total, _SHARD):
         path = folder / f"{first:06d}.safetensors"
         if path.exists():
             continue
-        wanted = [asked(prompts, config, index) for index in range(first, min(first + _SHARD, total))]
-        groups = [wanted[place : place + config.together] for place in range(0, len(wanted), config.together)]
+        shard = wanted[first : first + _SHARD]
+        groups = [shard[place : place + config.together] for place in range(0, len(shard), config.together)]
         latents = torch.cat([paint(models, group, config) for group in groups]).half().cpu()
-        captions = json.dumps([one.caption for one in wanted])
+        captions = json.dumps([one.caption for one in shard])
         write_whole(path, save({"latents": latents.contiguous()}, {"captions": captions}))
         say(f"the teacher has painted {min(first + _SHARD, total)} of {total} pictures")
 

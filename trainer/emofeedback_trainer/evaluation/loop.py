@@ -93,6 +93,8 @@ class Spender:
     independent: IndependentJudge
     settings: OptimizerSettings
     policies: tuple[str, ...]
+    imagining: tuple[str, ...] = ()
+    """Those of them whose pictures are painted from what the judge imagines."""
     budgets: tuple[int, ...]
 
     async def measure(self, pairs: Mapping[int, Pair], kept: Path, done: Callable[[Choice], None]) -> list[Choice]:
@@ -146,6 +148,7 @@ class Spender:
                     seeds,
                     request,
                     suffix=suffix,
+                    imagine=policy in self.imagining,
                     index=0,
                     floor=-1,
                     generator=self.generator,
@@ -191,6 +194,7 @@ class Spender:
             images=budget // ROUNDS,
             seed=SEEDS_A_RUN * number,
             policy=policy,
+            imagine=policy in self.imagining,
         )
         images: dict[tuple[int, int], bytes] = {}
         rounds: list[tuple[Candidate, ...]] = []

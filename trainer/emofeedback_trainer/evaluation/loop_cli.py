@@ -25,6 +25,7 @@ _EXAMPLES = """examples:
                                         it was cut
   emofeedback-train evaluate loop --task nano-fresh --pictures 96 --out runs/loop-fresh
                                         48 further pairs, up to 96 pictures
+  emofeedback-train evaluate loop --policy nano-final --policy nano-fused --imagine nano-fused --out runs/loop-fused
 """
 
 
@@ -44,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "nano-panel (default), nano-fresh",
     )
     parser.add_argument("--policy", action="append", help="may be repeated; default: the base and the profile's own")
+    parser.add_argument(
+        "--imagine",
+        action="append",
+        metavar="POLICY",
+        help="of the policies, those that paint from what the judge imagines; may be repeated (default: as the profile "
+        "says for its own)",
+    )
     parser.add_argument("--pictures", type=int, choices=loop.BUDGETS, default=24, help="most spent (default: 24)")
     add_output_options(parser)
     parser.set_defaults(run=run)
@@ -77,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
             independent=independent,
             settings=profile.optimizer,
             policies=tuple(arguments.policy or (BASE_POLICY, *own)),
+            imagining=tuple(arguments.imagine or (own if profile.optimizer.imagine else ())),
             budgets=tuple(budget for budget in loop.BUDGETS if budget <= arguments.pictures),
         )
         choices = await spender.measure(pairs, out / "choices.jsonl", lambda choice: _report(choice, pairs))

@@ -16,6 +16,7 @@ from PIL import Image
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Generator
+from emofeedback.domain.reasoning import Imagination
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import IndependentJudge, Reading
 
@@ -64,8 +65,12 @@ async def look_at(
     generator: Generator,
     judge: Judge,
     independent: IndependentJudge | None,
+    imagine: bool = False,
 ) -> list[tuple[Observation, ...]]:
     """`images` pictures for each pair, generated with `policy`; one group a pair, in order.
+
+    Args:
+        imagine: paint from what the judge imagines of the pair, by a policy that was fused with it.
 
     Raises:
         EmoFeedbackError: whatever the generator or the judge raised; nothing is left out of a measurement.
@@ -75,7 +80,10 @@ async def look_at(
     async def group(number: int, pair: Pair) -> tuple[Observation, ...]:
         async with room:
             seeds = seeds_of(number, images, first_seed)
-            request = GenerationRequest(prompt=pair.caption, seeds=seeds, policy=policy)
+            emotion = None
+            if imagine:
+                emotion = await judge.reason(Imagination(prompt=pair.prompt, target=pair.target))
+            request = GenerationRequest(prompt=pair.caption, seeds=seeds, policy=policy, emotion=emotion)
             generated = [event async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
             data = [image.data for image in sorted(generated, key=lambda image: image.index)]
             return await _seen(pair, seeds, data, judge=judge, independent=independent)

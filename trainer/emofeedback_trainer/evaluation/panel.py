@@ -76,9 +76,12 @@ class Panel:
         self._independent = independent
 
     async def measure(
-        self, generator: Generator, judge: Judge, policy: str, *, folder: Path | None = None
+        self, generator: Generator, judge: Judge, policy: str, *, imagine: bool = False, folder: Path | None = None
     ) -> PanelMetrics:
         """Generates and looks; with `folder`, leaves the pictures and `pairs.json` there.
+
+        Args:
+            imagine: paint from what the judge imagines, by a policy that was fused with it.
 
         Raises:
             FailedPrecondition: without an independent judge, and the judge could read none of the pictures.
@@ -90,6 +93,7 @@ class Panel:
             images=self._images,
             first_seed=_FIRST_SEED,
             policy=policy,
+            imagine=imagine,
             generator=generator,
             judge=judge,
             independent=self._independent,

@@ -28,6 +28,7 @@ from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.distributed import distributed_learner
 from emofeedback_trainer.flow_grpo.learner import Learner
+from emofeedback_trainer.flow_grpo.start import read_start
 from emofeedback_trainer.flow_grpo.trainer import PolicyLearner
 
 _PART = "transformer"
@@ -37,7 +38,8 @@ def load_learner(config: FlowGrpoConfig) -> Learner:
     """A learner on a copy of the profile's transformer, without text encoders and autoencoder.
 
     Raises:
-        FailedPrecondition: the checkpoint can't be had, or its device is missing.
+        FailedPrecondition: the checkpoint can't be had, or its device is missing; or the policy that it begins with
+            can't be read, or is of another model.
         InvalidRequest: the transformer has no layers of the names in `learner.target_modules`.
     """
     settings = load_profile(config.profile).generator
@@ -47,6 +49,8 @@ def load_learner(config: FlowGrpoConfig) -> Learner:
     transformer = SD3Transformer2DModel.from_pretrained(
         folder / _PART, dtype=dtype, use_safetensors=True, local_files_only=True
     )
+    if config.start:
+        read_start(config.start).merge_into(transformer)
     return Learner(transformer, config.learner, device=settings.device, dtype=dtype)
 
 

@@ -97,6 +97,9 @@ class FlowGrpoConfig:
     which the generator there takes its own."""
     policies: str = ""
     """fsspec URI where adapters are published and the generator fetches them; empty: `policies` in the run's folder."""
+    start: str = ""
+    """Folder or fsspec URI of the published policy that the run begins with and is held near to; empty: the base
+    weights. Of a fused policy the pictures are painted from what the judge imagines, and its connector goes along."""
     final_strength: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the learned change in the final policy, in (0, 1]. Between base and trained policy lie those that follow
     the target a little less and keep more of the base's diversity and of what other prompts mean to it (weight

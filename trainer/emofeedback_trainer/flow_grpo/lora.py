@@ -56,6 +56,7 @@ class AdaptedTransformer:
         if transformer.dtype != dtype:
             transformer.to(dtype)
         self._device, self._dtype = device, dtype
+        self.rank, self.alpha = rank, alpha
         if gradient_checkpointing:
             transformer.enable_gradient_checkpointing(self._checkpointed)
         self.weights: dict[str, nn.Parameter] = _bind(transformer, rank, alpha, modules, seed)

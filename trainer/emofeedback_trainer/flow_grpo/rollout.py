@@ -17,6 +17,7 @@ from contextlib import aclosing
 from emofeedback.concurrency import Channel, both, cancel
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.generation import Generator, GroupStarted, Trajectory, TrajectoryRequest
+from emofeedback.domain.reasoning import Imagination
 from emofeedback.domain.tensors import Tensor, to_torch
 from emofeedback_trainer.core.rewards import rewards
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
@@ -73,7 +74,11 @@ async def roll_out(
 async def _group(
     plan: GroupPlan, version: PolicyVersion, config: FlowGrpoConfig, generator: Generator, judge: Judge
 ) -> ScoredGroup | str:
-    """One whole group, or why there is none."""
+    """One whole group, or why there is none; of a fused policy, painted from one of the judge's imaginations."""
+    emotion = None
+    if version.fused:
+        imagined = await judge.reason(Imagination(prompt=plan.condition.prompt, target=plan.condition.target))
+        emotion = imagined.chosen([plan.seeds[0] % imagined.variations])
     request = TrajectoryRequest(
         prompt=plan.condition.caption,
         seeds=plan.seeds,
@@ -82,6 +87,7 @@ async def _group(
         steps=config.sampling.steps,
         guidance=config.sampling.guidance,
         policy=version.name,
+        emotion=emotion,
     )
     queue: Channel[Trajectory] = Channel()
     starts: list[GroupStarted] = []

@@ -52,6 +52,7 @@ from emofeedback_trainer.flow_grpo.metrics import rollout_metrics
 from emofeedback_trainer.flow_grpo.outage import Outage
 from emofeedback_trainer.flow_grpo.prompts import plan
 from emofeedback_trainer.flow_grpo.rollout import roll_out
+from emofeedback_trainer.flow_grpo.start import Start, read_start
 from emofeedback_trainer.flow_grpo.types import Rollout
 from emofeedback_trainer.flow_grpo.versions import PolicyVersion, Versions
 
@@ -183,7 +184,8 @@ class _Run:
         self._files.cut_back(self._iteration)
         self._on_event(RunStarted(iteration=self._iteration, iterations=self._config.iterations))
         self._set_status(RunState.RUNNING, "")
-        versions = Versions(config=self._config, store=self._config.policies or self._files.policies, base=base)
+        store = self._config.policies or self._files.policies
+        versions = Versions(config=self._config, store=store, base=base, start=await self._start(base, judge))
         while self._iteration < self._config.iterations:
             with detached_span("flow-grpo iteration", run=self._config.name, iteration=self._iteration + 1):
                 version = await self._published(versions.publish, averaged=False)
@@ -195,6 +197,23 @@ class _Run:
         final = await self._published(versions.publish_final, averaged=True)
         await self._measure(final)
         return self._finish(final, judge)
+
+    async def _start(self, base: ModelInfo, judge: ModelInfo) -> Start | None:
+        """The policy that the run begins with; raises FailedPrecondition where it is of other models."""
+        if not self._config.start:
+            return None
+        start = await asyncio.to_thread(read_start, self._config.start)
+        if start.base.digest != base.digest:
+            raise FailedPrecondition(
+                f"start: the policy was made for {start.base.name} ({start.base.digest}), "
+                f"this generator is {base.name} ({base.digest})"
+            )
+        if start.fused is not None and start.fused.judge.digest != judge.digest:
+            raise FailedPrecondition(
+                f"start: the policy reads the emotion tokens of {start.fused.judge.name} "
+                f"({start.fused.judge.digest}), this judge is {judge.name} ({judge.digest})"
+            )
+        return start
 
     async def _iterate(self, version: PolicyVersion, judge: ModelInfo) -> None:
         """One rollout and one update."""
@@ -249,7 +268,9 @@ class _Run:
             return
         pictures = self._files.panel / f"{self._iteration:06d}"
         measured = await self._outage.retry_until(
-            lambda: self._panel.measure(self._generator, self._judge, version.name, folder=pictures)
+            lambda: self._panel.measure(
+                self._generator, self._judge, version.name, imagine=version.fused, folder=pictures
+            )
         )
         line: dict[str, float | str] = {"iteration": self._iteration, **measured.to_line()}
         line["alarm"] = alarm([*history, line])

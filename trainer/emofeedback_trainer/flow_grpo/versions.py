@@ -13,6 +13,7 @@ from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.policy_store import PolicyStore
 from emofeedback_trainer.core.publish import NameTakenError, publish
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
+from emofeedback_trainer.flow_grpo.start import Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class PolicyVersion:
     name: str
     digest: str
     """Of the adapter's file."""
+    fused: bool = False
+    """Whether it reads emotion tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Versions:
     store: str
     """fsspec URI."""
     base: ModelInfo
+    start: Start | None = None
+    """What the run began with; None: the base weights."""
 
     def publish(self, iteration: int, adapter: Mapping[str, Tensor]) -> PolicyVersion:
         """The policy after so many iterations; raises as `policies.publish`."""
@@ -68,15 +73,21 @@ class Versions:
                     files.rm(f"{root}/{name}", recursive=True)
 
     def _publish(self, name: str, iteration: int, adapter: Mapping[str, Tensor], *, strength: float) -> PolicyVersion:
-        learner = self.config.learner
+        learner, start = self.config.learner, self.start
+        rank, alpha = learner.rank, learner.lora_alpha * strength
+        if start is not None:
+            adapter = start.with_learned(adapter, alpha / rank)
+            rank, alpha = start.rank + rank, start.rank + rank
+        fused = start.fused if start is not None else None
         published = publish(
             self.store,
             name,
             adapter,
-            rank=learner.rank,
-            alpha=learner.lora_alpha * strength,
+            rank=rank,
+            alpha=alpha,
             base=self.base,
             run=self.config.name,
             step=iteration,
+            fused=fused,
         )
-        return PolicyVersion(base=self.base, name=name, digest=published.digest)
+        return PolicyVersion(base=self.base, name=name, digest=published.digest, fused=fused is not None)

@@ -58,7 +58,7 @@ def trained(
     files = JudgeRunFolder(folder)
     checkpoint = files.open(config, resume=resume)
     processor = JudgeProcessor.load(source, max_pixels=config.model.max_pixels)
-    trainer = build(_load(config.model, source), processor)
+    trainer = build(load_judge_model(config.model, source), processor)
     watching = MetricsCallback(
         files,
         held_out,
@@ -73,7 +73,7 @@ def trained(
     began = time.monotonic()
     with told_of_the_disk(folder):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        _export(trainer.model, source, files.judge)
+        export_merged(trainer.model, source, files.judge)
     draw_curves(files)
     result = TrainedJudge(
         checkpoint=files.judge,
@@ -116,7 +116,8 @@ def adapter(model: ModelConfig) -> LoraConfig:
     )
 
 
-def _load(config: ModelConfig, source: Path) -> Any:
+def load_judge_model(config: ModelConfig, source: Path) -> Any:
+    """The model of a checkpoint's folder, ready to learn on the configuration's device."""
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
         source, dtype=getattr(torch, config.dtype), use_safetensors=True
     )
@@ -139,7 +140,7 @@ def told_of_the_disk(folder: Path) -> Iterator[None]:
         raise explained(OSError(code, os.strerror(code)), folder) from error
 
 
-def _export(model: Any, source: Path, destination: Path) -> None:
+def export_merged(model: Any, source: Path, destination: Path) -> None:
     """Writes the judge with its adapter merged in, in the precision and with the other files of its source."""
     partial = destination.with_name(f".{destination.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -17,7 +17,7 @@ from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.files import held
 from emofeedback_trainer.nano import memory, reinforced
 from emofeedback_trainer.nano.dataset import add_dataset
-from emofeedback_trainer.nano.measure import evaluate
+from emofeedback_trainer.nano.measure import evaluate, latent
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
 from emofeedback_trainer.nano.models import (
     autoencoder,
@@ -27,6 +27,7 @@ from emofeedback_trainer.nano.models import (
     judge_certainty,
     judge_domain,
     scorer,
+    witness,
 )
 from emofeedback_trainer.nano.models import generator as base_generator
 from emofeedback_trainer.nano.models import independent_judge as independent
@@ -40,6 +41,7 @@ _EXAMPLES = """examples:
   emofeedback-train nano export                     write the trained weights into the packages
   emofeedback-train nano judge-domain               teach the exported judge which pictures are of its world
   emofeedback-train nano evaluate --json            how good are the exported models, on scenes never trained on?
+  emofeedback-train nano tokens --limit 200         what do the judge's reasoning tokens hold?
   emofeedback-train nano panel --limit 4            does the loop work? the first four runs of the fixed panel
   emofeedback-train nano dataset runs/scenes        a data set of drawn scenes, whose feelings are known
 """
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device")
     common.add_argument("--threads", type=int, help="CPU threads of torch")
     common.add_argument("--json", action="store_true", help="measurements: print JSON instead of a table")
-    common.add_argument("--limit", type=int, help="panel: only so many runs; evaluate: only so many pictures a row")
+    common.add_argument("--limit", type=int, help="panel: only so many runs; evaluate, tokens: only so many pictures")
     common.add_argument("--profile", default="nano", help="panel: another profile, by name or as a .toml file")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for stage in (*STAGES, "all", *MEASUREMENTS):
@@ -114,6 +116,11 @@ def _independent(out: Path, device: torch.device, steps: int | None) -> None:
     independent.train_independent_judge(out / "critic", replace(recipe, steps=steps or recipe.steps), device)
 
 
+def _witness(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = witness.WitnessRecipe()
+    witness.train_witness(out / "witness", replace(recipe, steps=steps or recipe.steps), device)
+
+
 def _eyes(out: Path, device: torch.device, steps: int | None) -> None:
     eyes.train_eyes(out / "judge", steps=steps or eyes.STEPS, device=device.type)
 
@@ -129,6 +136,7 @@ def _scorer(out: Path, device: torch.device, steps: int | None) -> None:
 def _export(out: Path, device: torch.device, steps: int | None) -> None:
     generator_parts.export_generator(out / "generator", out / "autoencoder", _SERVICES / "generator")
     independent.export_independent_judge(out / "critic")
+    witness.export_witness(out / "witness")
     judge.export_judge(out / "judge", _SERVICES / "judge")
     scorer.export_scorer(out / "scorer", _SERVICES / "scorer")
 
@@ -147,6 +155,10 @@ def _fast(out: Path, device: torch.device, steps: int | None) -> None:
 
 def _judge_domain(out: Path, device: torch.device, steps: int | None) -> None:
     judge_domain.fit_domain(out / "judge-domain", _SERVICES / "judge")
+
+
+def _judge_latent(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.teach_tokens(out / "judge-latent", _SERVICES / "judge", steps)
 
 
 def _judge_certainty(out: Path, device: torch.device, steps: int | None) -> None:
@@ -170,6 +182,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "scenes": _scenes,
     "generator": _generator,
     "critic": _independent,
+    "witness": _witness,
     "eyes": _eyes,
     "judge": _judge,
     "scorer": _scorer,
@@ -178,12 +191,17 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "policy": _policy,
     "fast": _fast,
     "judge-domain": _judge_domain,
+    "judge-latent": _judge_latent,
     "judge-certainty": _judge_certainty,
     "memory": _memory,
 }
 """The stages in the order in which they are made."""
 
-MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {"evaluate": evaluate.run, "panel": _panel}
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "evaluate": evaluate.run,
+    "tokens": latent.run,
+    "panel": _panel,
+}
 """What can be measured of the exported models."""
 
 _PURPOSES = {
@@ -192,6 +210,7 @@ _PURPOSES = {
     "scenes": "the generator's training data as latents",
     "generator": "from captions to latents",
     "critic": "the independent judge, for tables and never for rewards",
+    "witness": "who confirms what the emotional memory keeps: a second network, and never the critic",
     "eyes": "the judge's vision",
     "judge": "the vision-language model that assesses and rewrites",
     "scorer": "how well a picture fits a text",
@@ -200,9 +219,11 @@ _PURPOSES = {
     "policy": "the default policy, rewarded by the judge and the scorer",
     "fast": "the same in four steps, without guidance",
     "judge-domain": "what the exported judge takes for a picture of its world",
+    "judge-latent": "reasoning tokens for the exported judge",
     "judge-certainty": "how sure the exported judge may be; tells the ECE before and after",
     "memory": "what words do to pictures, for the loop",
     "all": "everything in this order; every stage resumes where it was cut",
     "evaluate": "how good the exported models are, on scenes never trained on",
+    "tokens": "what the judge's reasoning tokens are worth, and what they hold",
     "panel": "whether the loop works: a fixed panel of runs",
 }

@@ -17,6 +17,7 @@ from emofeedback_trainer.distillation.run import distill, prepare
 from emofeedback_trainer.flow_grpo import cli as flow_grpo
 from emofeedback_trainer.judge.command import samples_of
 from emofeedback_trainer.judge.config import GRPO_CONFIGS
+from emofeedback_trainer.latent.config import load_config as load_latent
 from emofeedback_trainer.nano.dataset import SceneData, build_scenes
 
 _SCENES = SceneData(train=6000, val=200, test=1000)
@@ -35,6 +36,16 @@ def reinforce_judge(folder: Path, judge: Path) -> None:
     console = PlainConsole()
     trained = train_grpo(GRPO_CONFIGS["nano"], out, train=train, held_out=held_out, resume=resume, console=console)
     shutil.copy2(trained.checkpoint / "model.safetensors", judge / "model.safetensors")
+
+
+def teach_tokens(folder: Path, judge: Path, steps: int | None) -> None:
+    """Trains reasoning tokens into the judge in the folder `judge`, and puts its weights and its tokenizer in place of
+    the others; what it takes for a picture of its world stays, since its eyes do."""
+    from emofeedback_trainer.latent.run import train
+
+    trained = train(load_latent("nano", {"steps": steps} if steps else {}), folder)
+    for file in trained.checkpoint.iterdir():
+        shutil.copy2(file, judge / file.name)
 
 
 def reinforce_generator(folder: Path, policies: Path) -> None:

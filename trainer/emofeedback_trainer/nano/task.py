@@ -11,7 +11,7 @@ from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.core.pairs import Pair, grid, spread_pairs
 from emofeedback_trainer.core.task import IndependentJudge, Task, TrainingPrompt
 from emofeedback_trainer.nano.world.captions import neutral_caption
-from emofeedback_trainer.nano.world.language import core
+from emofeedback_trainer.nano.world.language import WAYS, core, depiction, imagined_scene
 from emofeedback_trainer.nano.world.scenes import PLACES, SUBJECTS, sample_scene
 
 _PHRASINGS = 4
@@ -30,6 +30,13 @@ def is_held_out(subject: str, place: str) -> bool:
 def plain_prompt(subject: str, place: str) -> str:
     """Subject and place and nothing else: "a dog in a meadow"."""
     return core(sample_scene(np.random.default_rng(0), subject=subject, place=place))
+
+
+def _tell(pair: Pair, way: int) -> str:
+    """A scene of the pair's subject and place near its target, in words, with the target's numbers."""
+    place = next(place for place in PLACES if plain_prompt(pair.subject, place) == pair.prompt)
+    scene = imagined_scene(pair.target, pair.subject, place, way % WAYS)
+    return replace(pair, prompt=depiction(pair.prompt, scene)).caption
 
 
 def _phrasing(subject: str, place: str, number: int) -> str:
@@ -83,6 +90,7 @@ def _task() -> Task:
         evaluation=spread_pairs(held_out),
         independent_judge=_independent_judge,
         generator=NANO_PROFILE.generator.checkpoint,
+        tell=_tell,
     )
 
 

@@ -5,15 +5,19 @@ An engine takes the chats of many callers at once and batches them in its own wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
-from emofeedback.domain.assessment import Conversation, Decoding
+from emofeedback.domain.assessment import ControlTokens, Conversation, Decoding
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 from emofeedback.judge.images import read_image
+from emofeedback.judge.prompts import reason_token, variation_token
 
 CHECKPOINT_MARKER = "config.json"
 """The file that every vision-language checkpoint has."""
@@ -36,8 +40,35 @@ class Chat:
     """RGB, in reading order; one for each `{"type": "image"}`."""
 
 
+@dataclass(frozen=True)
+class OwnTokens:
+    """Ids of the tokens that a judge reasons in: it reads them and never writes one."""
+
+    reasons: tuple[int, ...] = ()
+    """In order; none in a checkpoint that hasn't learned any."""
+    variations: tuple[int, ...] = ()
+    """Of the imaginations of one feeling that it has learned to tell apart, in order."""
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> OwnTokens:
+        """Those that a checkpoint's tokenizer knows."""
+        vocabulary: Mapping[str, int] = tokenizer.get_added_vocab()
+
+        def known(name: Callable[[int], str]) -> tuple[int, ...]:
+            return tuple(vocabulary[token] for token in takewhile(vocabulary.__contains__, map(name, count())))
+
+        return cls(known(reason_token), known(variation_token))
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        return self.reasons + self.variations
+
+
 class VisionLanguageEngine(Protocol):
     """Completes chats about pictures."""
+
+    own: OwnTokens
+    """What the checkpoint reasons in; no reply holds one of them."""
 
     async def complete(
         self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
@@ -49,6 +80,17 @@ class VisionLanguageEngine(Protocol):
 
         Raises:
             InvalidRequest: a chat is longer than what the model reads.
+        """
+        ...
+
+    async def states(self, chats: Sequence[Chat]) -> list[NDArray[np.float32]]:
+        """What the model has in mind at its reasoning tokens, shape (tokens, width), of each chat in their order.
+
+        Every chat ends its user's turn with all of them. A cancelled call stops costing anything soon.
+
+        Raises:
+            InvalidRequest: a chat is longer than what the model reads.
+            FailedPrecondition: the engine keeps its model's states to itself.
         """
         ...
 
@@ -84,15 +126,25 @@ def chat(conversation: Conversation, images: Sequence[Image]) -> Chat:
     return Chat(tuple(messages), tuple(images))
 
 
-def _content(part: str | bytes) -> Mapping[str, str]:
-    return {"type": "image"} if isinstance(part, bytes) else {"type": "text", "text": _without_control_tokens(part)}
+def _content(part: str | bytes | ControlTokens) -> Mapping[str, str]:
+    match part:
+        case bytes():
+            return {"type": "image"}
+        case ControlTokens():
+            return {"type": "text", "text": "".join(part.names)}
+        case str():
+            return {"type": "text", "text": _without_control_tokens(part)}
 
 
-def expected_tokens(chat: Chat, decoding: Decoding) -> int:
-    """Tokens that a chat costs at most, near enough to weigh one against another before any tokenizer has seen it."""
+def expected_tokens(chat: Chat, new_tokens: int) -> int:
+    """Tokens that a chat costs at most, near enough to weigh one against another before any tokenizer has seen it.
+
+    Args:
+        new_tokens: of its reply, at most.
+    """
     pixels = sum(image.width * image.height for image in chat.images)
     characters = sum(len(part.get("text", "")) for message in chat.messages for part in message["content"])
-    return pixels // _PIXELS_PER_TOKEN + characters // _CHARACTERS_PER_TOKEN + decoding.max_new_tokens
+    return pixels // _PIXELS_PER_TOKEN + characters // _CHARACTERS_PER_TOKEN + new_tokens
 
 
 def _without_control_tokens(text: str) -> str:

@@ -28,7 +28,7 @@ from transformers import (
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.domain import Domain
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, encode
+from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, OwnTokens, encode
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import fetch
@@ -55,6 +55,7 @@ class Qwen:
         self._tokenizer = tokenizer
         self._image_processor = image_processor
         self._detokenizer = Detokenizer(tokenizer)
+        self.own = OwnTokens.of(tokenizer)
         # The pictures of a call come with the same words.
         self._ids = lru_cache(maxsize=32)(partial(_ids, tokenizer))
         self._image_token: int = model.config.image_token_id
@@ -127,7 +128,7 @@ class Qwen:
         """
         inputs = self._inputs(chats)
         start = inputs["input_ids"].shape[1]
-        choice = NextToken(decodings, keep=TOP_TOKENS if top_logprobs else 0)
+        choice = NextToken(decodings, keep=TOP_TOKENS if top_logprobs else 0, never=self.own.all)
         device = self._model.device
         grids = [chat.grids for chat in chats]
         looking: AbstractContextManager[list[Tensor]] = nullcontext([])
@@ -156,6 +157,27 @@ class Qwen:
         with layer_means(self._model.model.visual, [chat.grids for chat in chats]) as means:
             self._model.model.visual(inputs["pixel_values"], grid_thw=inputs["image_grid_thw"])
         return _joined(means)
+
+    @property
+    def reasons(self) -> int:
+        """Reasoning tokens that the checkpoint has; 0: it hasn't learned any."""
+        return len(self.own.reasons)
+
+    @property
+    def variations(self) -> int:
+        """Imaginations of one feeling that it has learned to tell apart."""
+        return len(self.own.variations)
+
+    @torch.inference_mode()
+    def states(self, chats: Sequence[EncodedChat]) -> Tensor:
+        """What the model has in mind at its reasoning tokens: the last layer but one, float32 on the CPU, shape
+        (chats, tokens, width). Every chat ends its user's turn with all of them."""
+        inputs = self._inputs(chats)
+        with _attention(self._model.device):
+            hidden = self._model.model(**inputs, output_hidden_states=True).hidden_states[-2]
+        places = torch.isin(inputs["input_ids"], torch.tensor(self.own.reasons, device=hidden.device))
+        states: Tensor = hidden[places].reshape(len(chats), self.reasons, -1).float().cpu()
+        return states
 
     def _surprises(self, chats: Sequence[EncodedChat], means: Sequence[Tensor]) -> list[float | None]:
         """The largest of each chat at its pictures; None without one, or without a domain to compare them with."""
@@ -235,14 +257,18 @@ class NextToken:
     their softmax (the Gumbel-max trick), so greedy decoding does for both.
     """
 
-    def __init__(self, decodings: Sequence[Decoding], *, keep: int) -> None:
+    def __init__(self, decodings: Sequence[Decoding], *, keep: int, never: Sequence[int] = ()) -> None:
+        """`keep`: how many of the likeliest tokens to remember; `never`: ids that no row may take."""
         self._temperatures = [decoding.temperature for decoding in decodings]
         self._generators = [torch.Generator().manual_seed(decoding.seed) for decoding in decodings]
         self._keep = keep
+        self._never = list(never)
         self._steps: list[tuple[list[list[int]], list[list[float]]]] = []
         self._largest: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if self._never:
+            scores[:, self._never] = -torch.inf
         self._largest.append(scores.amax(dim=-1))
         if self._keep:
             top = scores.log_softmax(dim=-1).topk(min(self._keep, scores.shape[-1]))

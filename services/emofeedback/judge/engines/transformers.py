@@ -13,7 +13,10 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.callers import Caller, calling
@@ -22,28 +25,35 @@ from emofeedback.judge.engines.completion import Completion
 from emofeedback.turns import Demand, Turns
 
 if TYPE_CHECKING:
-    from emofeedback.judge.engines.qwen import Qwen
+    from emofeedback.judge.engines.qwen import EncodedChat, Qwen
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """One chat that waits for its reply."""
+    """One chat that waits for its reply, or for what the model has in mind of it."""
 
     chat: Chat
-    decoding: Decoding
+    decoding: Decoding | None
+    """None: its states are asked for."""
     top_logprobs: bool
     caller: Caller
-    reply: Future[Completion] = field(default_factory=Future)
+    reply: Future[Any] = field(default_factory=Future)
+    """Of a `Completion`, or of states."""
+
+    @property
+    def new_tokens(self) -> int | None:
+        return None if self.decoding is None else self.decoding.max_new_tokens
 
     def goes_with(self, other: _Job) -> bool:
-        """Short replies don't wait for long ones to end, so they are decoded apart."""
-        return self.decoding.max_new_tokens == other.decoding.max_new_tokens
+        """Short replies don't wait for long ones to end, so they are decoded apart; and apart from states."""
+        return self.new_tokens == other.new_tokens
 
 
 class TransformersEngine:
     """A `VisionLanguageEngine` that batches, up to `max_batch` chats, the calls that wait together."""
 
     def __init__(self, qwen: Qwen, *, max_batch: int) -> None:
+        self.own = qwen.own
         self._qwen = qwen
         self._max_batch = max_batch
         self._turns = Turns[Caller](max_batch)
@@ -56,7 +66,13 @@ class TransformersEngine:
         self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
     ) -> list[Completion]:
         """See `VisionLanguageEngine`. A cancelled chat is dropped, or ends at its next token."""
-        jobs = [_Job(chat, decoding, top_logprobs, calling()) for chat in chats]
+        return await self._done([_Job(chat, decoding, top_logprobs, calling()) for chat in chats])
+
+    async def states(self, chats: Sequence[Chat]) -> list[NDArray[np.float32]]:
+        """See `VisionLanguageEngine`. A cancelled chat that waits is dropped."""
+        return await self._done([_Job(chat, None, False, calling()) for chat in chats])
+
+    async def _done(self, jobs: Sequence[_Job]) -> list[Any]:
         self._inbox.put(jobs)
         try:
             return await asyncio.gather(*(asyncio.wrap_future(job.reply) for job in jobs))
@@ -115,20 +131,27 @@ class TransformersEngine:
                 _settle(job, error)
         if not readable:
             return
-        batch = [job for job, _ in readable]
+        batch, chats = zip(*readable, strict=True)
         try:
-            completions = self._qwen.generate(
-                [chat for _, chat in readable],
-                [job.decoding for job in batch],
-                top_logprobs=any(job.top_logprobs for job in batch),
-                wanted=lambda row: not (self._closing or batch[row].reply.cancelled()),
-            )
+            outcomes = self._outcomes(batch, chats)
         except Exception as error:
             for job in batch:
                 _settle(job, error)
         else:
-            for job, completion in zip(batch, completions, strict=True):
-                _settle(job, completion)
+            for job, outcome in zip(batch, outcomes, strict=True):
+                _settle(job, outcome)
+
+    def _outcomes(self, batch: Sequence[_Job], chats: Sequence[EncodedChat]) -> Sequence[Any]:
+        """Of jobs that go together: their replies, or their states."""
+        decodings = [job.decoding for job in batch if job.decoding is not None]
+        if not decodings:
+            return list(self._qwen.states(chats).numpy())
+        return self._qwen.generate(
+            chats,
+            decodings,
+            top_logprobs=any(job.top_logprobs for job in batch),
+            wanted=lambda row: not (self._closing or batch[row].reply.cancelled()),
+        )
 
 
 def _demand(call: Caller, jobs: int) -> Demand[Caller]:
@@ -140,8 +163,8 @@ def _as_long_as_one(jobs: int) -> float:
     return 1.0
 
 
-def _settle(job: _Job, outcome: Completion | Exception) -> None:
-    """Hands a job's outcome over, unless its caller is gone."""
+def _settle(job: _Job, outcome: Any) -> None:
+    """Hands a job's outcome over, or the exception that was its end, unless its caller is gone."""
     if not job.reply.set_running_or_notify_cancel():
         return
     if isinstance(outcome, Exception):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from emofeedback.domain.affect import LEXICON, SCALE_MIDDLE, AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
+from emofeedback.domain.reasoning import Reasoning
 from emofeedback_trainer.nano.world.captions import emotional_caption
 from emofeedback_trainer.nano.world.contrasts import mentioned, one_word_changed, rewrite
 from emofeedback_trainer.nano.world.reading import named_parts, parts_present
@@ -29,7 +30,9 @@ def png(picture: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-async def judged(judge: Judge, images: Sequence[bytes], *, reasoning: bool = False) -> list[AssessmentOutcome]:
+async def judged(
+    judge: Judge, images: Sequence[bytes], *, reasoning: bool | Reasoning = False
+) -> list[AssessmentOutcome]:
     """Outcomes of any number of pictures."""
     outcomes: list[AssessmentOutcome] = []
     for start in range(0, len(images), _CALL):
@@ -45,8 +48,8 @@ async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) ->
     images = [png(render(scene)) for scene in scenes]
     short = await judged(judge, images)
     reasoned = await judged(judge, images[:aloud], reasoning=True)
-    errors = _errors(short, scenes)
-    both = [_errors(outcomes[:aloud], scenes[:aloud]) for outcomes in (short, reasoned)]
+    short_errors = errors(short, scenes)
+    both = [errors(outcomes[:aloud], scenes[:aloud]) for outcomes in (short, reasoned)]
     named = [
         (named_parts(outcome.reasoning), parts_present(scene))
         for outcome, scene in zip(reasoned, scenes, strict=False)
@@ -54,7 +57,7 @@ async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) ->
     ]
     true, total = sum(len(said & there) for said, there in named), sum(len(said) for said, _ in named)
     return {
-        **errors,
+        **short_errors,
         "aloud_parsable": both[1]["parsable"],
         "aloud_valence_mae": both[1]["valence_mae"],
         "aloud_arousal_mae": both[1]["arousal_mae"],
@@ -121,7 +124,8 @@ async def scorer_metrics(judge: Judge, scenes: Sequence[Scene], seed: int) -> di
     }
 
 
-def _errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> dict[str, float]:
+def errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> dict[str, float]:
+    """Of the readable replies, and how many are."""
     pairs = [
         (outcome, scene) for outcome, scene in zip(outcomes, scenes, strict=True) if isinstance(outcome, Assessment)
     ]

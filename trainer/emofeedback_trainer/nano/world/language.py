@@ -20,6 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 
@@ -40,6 +41,15 @@ _OVERSHOOT = 0.5
 """Once a prompt already names its mood, how much of the error that is left is added to the target."""
 _WASTE = 0.08
 """Points of distance that one point of effect costs: prefers few cues that agree over many that cancel out."""
+_WAYS = (
+    ({"sunny", "rainy", "night"}, {"balloons", "candles", "tombstones", "fire"}),
+    ({"aurora", "stormy", "cloudy"}, {"fireworks", "flowers", "leaves", "crows"}),
+    ({"sunset", "foggy", "stormy"}, {"butterflies", "candles", "slime", "ghosts"}),
+    ({"snowy", "night", "cloudy", "sunny"}, {"rainbow", "leaves", "garbage", "fire", "fireworks"}),
+)
+"""To imagine a feeling: the weathers and the extras of each way. Each reaches every corner of the plane."""
+WAYS = len(_WAYS)
+"""As many as the embedded judge has variations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,7 +260,36 @@ def depiction_start(original: str, kept: str) -> str:
 
 def telling_scene(target: AffectPoint, subject: str, place: str) -> Scene:
     """The scene of this subject and place that comes near the target with the fewest, most agreeing cues."""
-    scenes, points, waste = _candidates(subject, place)
+    return _nearest(target, *_candidates(subject, place))
+
+
+def imagined_scene(target: AffectPoint, subject: str, place: str, way: int) -> Scene:
+    """One of several scenes of this subject and place near the target, by the same measure as `telling_scene`: every
+    way, from 0, has weathers and extras of its own, so that all ways show something else."""
+    return _nearest(target, *_scenes_of_a_way(subject, place, way))
+
+
+@cache
+def _scenes_of_a_way(subject: str, place: str, way: int) -> tuple[list[Scene], np.ndarray, np.ndarray]:
+    """All scenes of a way, as `_candidates` has them."""
+    weathers, extras = _WAYS[way]
+    pairs = [(), *((one,) for one in EXTRAS), *combinations(EXTRAS, 2)]
+    return _measured(
+        [
+            Scene(
+                subject=subject, expression=expression, place=place, weather=weather, extras=pair, light=light, layout=0
+            )
+            for weather in WEATHERS
+            if weather in weathers
+            for pair in pairs
+            if extras.issuperset(pair)
+            for light in ("", *LIGHTS)
+            for expression in ("", *(EXPRESSIONS if subject in LIVING else ()))
+        ]
+    )
+
+
+def _nearest(target: AffectPoint, scenes: list[Scene], points: np.ndarray, waste: np.ndarray) -> Scene:
     away = np.abs(points - np.array([target.valence, target.arousal])).sum(axis=1)
     return scenes[int(np.argmin(away + _WASTE * waste))]
 
@@ -262,7 +301,10 @@ def _candidates(subject: str, place: str) -> tuple[list[Scene], np.ndarray, np.n
     The same draws for every subject and place, so that neighbors among the targets get neighboring cues.
     """
     rng = np.random.default_rng(11)
-    scenes = [sample_scene(rng, subject=subject, place=place, layout=0) for _ in range(3000)]
+    return _measured([sample_scene(rng, subject=subject, place=place, layout=0) for _ in range(3000)])
+
+
+def _measured(scenes: list[Scene]) -> tuple[list[Scene], np.ndarray, np.ndarray]:
     points = np.array([(point.valence, point.arousal) for point in map(affect, scenes)])
     waste = [sum(abs(one.d_valence) + abs(one.d_arousal) for one in effects(scene)) for scene in scenes]
     return scenes, points, np.array(waste)

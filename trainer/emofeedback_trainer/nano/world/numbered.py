@@ -6,7 +6,16 @@ from numpy.typing import NDArray
 from emofeedback_trainer.nano.world.rendering import PICTURE_SIZE, render
 from emofeedback_trainer.nano.world.scenes import Scene, sample_scene
 
-SPLITS = {"autoencoder": 1, "generator": 2, "critic": 3, "judge": 4, "scorer": 5, "evaluation": 6}
+SPLITS = {
+    "autoencoder": 1,
+    "generator": 2,
+    "critic": 3,
+    "judge": 4,
+    "scorer": 5,
+    "evaluation": 6,
+    "witness": 7,
+    "latent": 8,
+}
 
 
 def scene_at(split: str, index: int) -> Scene:

@@ -217,6 +217,7 @@ _ANCHORS = {
     Emotion.SADNESS: AffectPoint(2.8, 2.8),
 }
 _LEANING_WEIGHT = 1.5  # points of distance on the plane that one attribute's leaning outweighs
+_ACROSS = 8.0  # points that an emotion on the other side of neutral is farther away: ghosts are no contentment
 
 
 def _attributes(scene: Scene) -> list[tuple[str, str, Feeling]]:
@@ -244,11 +245,12 @@ def affect(scene: Scene) -> AffectPoint:
 
 
 def leanings(scene: Scene) -> dict[Emotion, float]:
-    """How near each emotion lies, at most a few points above 0: minus its distance on the plane; every attribute that
-    speaks of an emotion draws it nearer."""
+    """How near each emotion lies, at most a few points above 0: minus its distance on the plane, which is longer to
+    the other side of neutral; every attribute that speaks of an emotion draws it nearer."""
     point = affect(scene)
     nearness = {
         name: -float(np.hypot(point.valence - anchor.valence, point.arousal - anchor.arousal))
+        - _ACROSS * ((point.valence < CENTER.valence) != (anchor.valence < CENTER.valence))
         for name, anchor in _ANCHORS.items()
     }
     for _, _, feeling in _attributes(scene):

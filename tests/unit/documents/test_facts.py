@@ -1,0 +1,44 @@
+"""Facts that the documents repeat for their readers are those of the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from emofeedback.domain.affect import LEXICON, Emotion
+from emofeedback.domain.taxonomies import EKMAN_OF
+from emofeedback.profiles.builtin import NANO
+from support.documents import ROOT
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading, without its own head."""
+    section = (ROOT / "docs" / page).read_text().partition(f"\n## {heading}\n")[2]
+    lines = [line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_table_of_emotions_says_where_the_loop_aims() -> None:
+    said = {row[0]: tuple(row[1:]) for row in rows("concepts.md", "The eight emotions, and where they lie")}
+    assert said == {
+        emotion: (f"{word.valence_mean:.2f}", f"{word.arousal_mean:.2f}", EKMAN_OF[Emotion(emotion)])
+        for emotion, word in LEXICON.items()
+    }
+
+
+def test_the_words_that_the_generator_is_said_to_know_are_words_that_it_knows() -> None:
+    known = set((NANO / "generator" / "words.txt").read_text().split())
+    said = {
+        word for _, words in rows("faq.md", "Which words does the embedded world know?") for word in words.split(", ")
+    }
+    assert len(said) > 50 and said <= known
+    [count] = re.findall(r"^(\d+) words\. Anything else", (ROOT / "docs" / "faq.md").read_text(), re.MULTILINE)
+    assert int(count) == len(known)
+
+
+@pytest.mark.parametrize(("page", "package"), [("services", "emofeedback"), ("trainer", "emofeedback_trainer")])
+def test_the_page_of_a_package_names_every_folder_of_it_and_no_other(page: str, package: str) -> None:
+    table = re.findall(r"^\|(.*?)\|", (ROOT / page / "README.md").read_text(), re.MULTILINE)
+    said = {name for cell in table for name in re.findall(r"`(\w+)/`", cell)}
+    assert said == {path.parent.name for path in (ROOT / page / package).glob("*/__init__.py")}
