@@ -17,7 +17,7 @@ from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, Refres
 from emofeedback_trainer.emotional_memory.symbiosis import Paint, Symbiosis, run_rounds
 from emofeedback_trainer.emotional_memory.symbiosis_report import draw_rounds, rounds_table, verdict
 from emofeedback_trainer.emotional_memory.witness import WITNESSES, load_witness
-from emofeedback_trainer.fusion.config import load_config
+from emofeedback_trainer.fusion.config import CONFIGS, load_config
 
 _EXAMPLES = """examples:
   emofeedback-train nano dataset runs/scenes
