@@ -16,6 +16,8 @@ DEMO_ARGS ?=
 # The other two distributions, beside the root's.
 PROJECTS := services/emofeedback/nano trainer
 DIST := dist
+# How many processes share the tests; each takes about one core and 2 GB.
+TEST_PROCESSES ?= 2
 # Where PyTorch comes from first: on Linux PyPI has the one with CUDA, which is of no use without a GPU.
 TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu))
 
@@ -39,11 +41,11 @@ setup: $(STAMP) ## Create .venv with the tested versions, developers' tools incl
 demo: $(DEMO_STAMP) ## Three services, one prompt, one feeling, one picture (into runs/demo)
 	@$(BIN)/python -m emofeedback.cli.demo $(DEMO_ARGS)
 
-test-unit: $(STAMP) ## The tests of single parts: two minutes
-	$(BIN)/python -m pytest tests/unit
+test-unit: $(STAMP) ## The tests of single parts
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests/unit
 
-test: $(STAMP) ## All tests but those of the vLLM engine and of the Helm chart
-	$(BIN)/python -m pytest
+test: $(STAMP) ## All tests but those of the vLLM engine, of the Helm chart, and the nightly ones
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
 
 test-nightly: export TORCH_INDEX := $(TORCH_INDEX)
 test-nightly: $(STAMP) ## What is slow and seldom breaks: distributions in empty environments, attacks, long fuzzing

@@ -1,7 +1,7 @@
 """Photographs the studio at three widths, over the embedded models: `.venv/bin/python docs/photograph_studio.py`.
 
 Needs chromium (`apt-get install chromium`) and takes some minutes on two cores. Leaves docs/studio-360.webp,
-docs/studio-1280.webp and docs/studio-2560.webp; the widest is in the dark.
+docs/studio-1280.webp and docs/studio-2560.webp, the widest in the dark, and docs/studio-sweep.webp.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ DOCS = Path(__file__).parent
 WISHES = (("a house by the lake", "contentment"), ("a castle at night", "fear"), ("a dog in a meadow", "excitement"))
 SHOTS = ((360, 760, "light", 360), (1280, 860, "light", 1280), (2560, 1300, "dark", 1600))
 """Width and height of the window, its colors, and the width of the kept picture."""
+SWEPT = "a tree in the fog"
 _PATIENCE = 600_000
 """Milliseconds."""
 
@@ -52,6 +53,8 @@ def main() -> int:
                 page.evaluate("innerWidth < 900 ? document.getElementById('main').scrollIntoView() : scrollTo(0, 0)")
                 page.wait_for_timeout(1500)
                 _keep(page.screenshot(), kept, DOCS / f"studio-{width}.webp")
+            _sweep(page, address)
+            _keep(page.screenshot(), 1280, DOCS / "studio-sweep.webp")
         finally:
             studio.send_signal(signal.SIGINT)
             studio.wait(60)
@@ -65,6 +68,18 @@ def _paint(page: Page, address: str, prompt: str, emotion: str) -> None:
     page.get_by_role("button", name=emotion).click()
     page.get_by_role("button", name="Paint").click()
     page.get_by_role("heading", name="The answer").wait_for()
+
+
+def _sweep(page: Page, address: str) -> None:
+    """A prompt over four by four cells, in the light at 1,280 pixels."""
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.set_viewport_size({"width": 1280, "height": 860})
+    page.goto(f"{address}#/sweep")
+    page.get_by_label("What should all of them show?").fill(SWEPT)
+    page.get_by_label("Cells a side").fill("4")
+    page.get_by_role("button", name="Sweep").click()
+    page.get_by_text("16 of 16 cells painted").wait_for()
+    page.wait_for_timeout(5000)  # what was said for a moment is gone
 
 
 def _keep(png: bytes, width: int, path: Path) -> None:

@@ -20,14 +20,14 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 
-class Token(grpc.StreamStreamClientInterceptor):  # type: ignore[misc]
+class Token(grpc.StreamStreamClientInterceptor):  # type: ignore[type-arg]
     """Reflection asks for the token as every other call does."""
 
     def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
         return continuation(details._replace(metadata=BEARER), requests)
 
 
-BEARER = [("authorization", f"Bearer {os.environ.get('EMOFEEDBACK_TOKEN', '')}")]
+BEARER = (("authorization", f"Bearer {os.environ.get('EMOFEEDBACK_TOKEN', '')}"),)
 
 
 def main(address: str, prompt: str, path: str) -> None:
@@ -43,7 +43,7 @@ def main(address: str, prompt: str, path: str) -> None:
             response_deserializer=GetMessageClass(described.output_type).FromString,
         )
         request = GetMessageClass(described.input_type)(**fields)
-        return rpc(request, metadata=[*BEARER, ("application", application)])
+        return rpc(request, metadata=(*BEARER, ("application", application)))
 
     for event in call("generator", "GeneratorService", "Generate", prompt=prompt, seeds=[1]):
         if event.WhichOneof("event") == "image":

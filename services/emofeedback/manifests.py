@@ -155,6 +155,6 @@ def _algorithm(private: bytes) -> str:
 
 def _refused(files: str, error: Exception) -> FailedPrecondition:
     return FailedPrecondition(
-        f"generator.c2pa_certificate, generator.c2pa_key: {files} do not sign: {error}. A certificate must be for "
-        "e-mail protection or document signing, be issued by an authority, and belong to the key"
+        f"generator.c2pa_certificate, generator.c2pa_key: {files} do not sign: {error}. A certificate must be valid "
+        "now, allow e-mail protection or document signing by its extended key usage, and belong to the key"
     )

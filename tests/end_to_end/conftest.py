@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.running_services import TOKEN, Services, serving
+from support.running_services import TOKEN, Services, interrupt, serving
 from support.telemetry import Collector, collecting
 
 
@@ -26,11 +26,12 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def services(collector: Collector, people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """The nano services behind a bearer token."""
+    """The nano services behind a bearer token, by gRPC and by HTTP; Ctrl-C ends them with all their processes."""
     profile = tmp_path_factory.mktemp("profile") / "nano-for-people.toml"
     profile.write_text(f'extends = "nano"\n[judge]\ncalibrations = "{people}"\n')
-    with serving("--profile", str(profile), token=TOKEN, **collector.environment()) as running:
+    with serving("--http", "--profile", str(profile), token=TOKEN, **collector.environment()) as running:
         yield running
+        assert interrupt(running.process) == []
 
 
 @pytest.fixture

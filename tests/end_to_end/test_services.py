@@ -21,7 +21,6 @@ from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import InvalidRequest, NotFound, Unauthenticated
 from emofeedback.domain.generation import (
     GeneratedImage,
-    GenerationQueued,
     GenerationRequest,
     GenerationStep,
     NoiseWindow,
@@ -34,8 +33,10 @@ from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.v1 import generator_pb2, generator_pb2_grpc, judge_pb2, optimizer_pb2
 from support.fakes import known_of
-from support.running_services import TOKEN, Services, command, free_port, interrupt, serving
+from support.running_services import TOKEN, Services, command, free_port, images_still_ahead, interrupt
 from support.sockets import beyond_loopback, listening
+
+pytestmark = pytest.mark.xdist_group("services")
 
 
 def every_method() -> list[tuple[str, str, bool, bool]]:
@@ -230,20 +231,6 @@ def test_a_caller_that_hangs_up_without_having_read_stops_the_painting(services:
     assert asyncio.run(hang_up_then_ask_again()) == 0
 
 
-async def images_still_ahead(client: AsyncClient) -> int:
-    """Of a small request, once there are none or after 7.5 s."""
-    small = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
-    for pause in (0.5, 1, 2, 4):
-        await asyncio.sleep(pause)
-        async with aclosing(client.generator.generate(small)) as events:
-            queued = await anext(events)
-        assert isinstance(queued, GenerationQueued)
-        ahead = queued.images_ahead
-        if not ahead:
-            break
-    return ahead
-
-
 @pytest.mark.parametrize(
     ("request_", "error", "words"),
     [
@@ -292,11 +279,6 @@ def test_a_taken_port_is_said_so_with_the_option_that_changes_it(services: Servi
     _, stderr = process.communicate(timeout=60)
     assert process.returncode != 0
     assert str(services.port) in stderr and "--port" in stderr
-
-
-def test_interrupting_serve_leaves_no_process_behind() -> None:
-    with serving() as running:
-        assert interrupt(running.process) == []
 
 
 def test_interrupting_serve_while_it_starts_leaves_no_process_behind() -> None:

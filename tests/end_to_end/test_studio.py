@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from emofeedback.domain.affect import AffectPoint
 from support.browser import chromium, new_page, serious_findings
 from support.fakes import ScriptedGenerator, ScriptedJudge, paint
 from support.http_door import open_door
@@ -105,6 +106,8 @@ def test_a_person_takes_over_between_rounds(page: Page, services: ScriptedServic
     page.get_by_role("button", name="Paint").click()
     expect(page.get_by_role("heading", name="Your turn")).to_be_visible()
     assert len(services.generator.requests) == 1
+    page.reload()
+    expect(page.get_by_role("heading", name="Your turn")).to_be_visible()
     page.locator("[data-round='0'] .tile").first.click()
     page.get_by_role("button", name="Go on from this one").click()
     expect(page.get_by_label("What the next round paints")).to_have_value("a quiet harbor")
@@ -113,6 +116,65 @@ def test_a_person_takes_over_between_rounds(page: Page, services: ScriptedServic
     expect(page.get_by_role("heading", name="Round 2")).to_be_visible()
     expect(page.get_by_role("heading", name="Your turn")).to_be_visible()
     assert services.generator.requests[1].prompt == "a quiet harbor in the fog"
+
+
+def test_a_seed_is_kept_and_more_like_one_are_painted(page: Page, services: ScriptedServices) -> None:
+    ask(page, Rounds="1", Pictures_a_round="2", Seed="5", Steps="3")
+    page.get_by_role("button", name="Paint").click()
+    once_more = page.get_by_role("button", name="One more round")
+    expect(once_more).to_be_visible()
+    page.locator("[data-round='0'] .tile").nth(1).click()
+    page.get_by_role("button", name="Keep its seed").click()
+    expect(page.locator("#next-seed")).to_have_value("6")
+    page.get_by_label("What the next round paints").fill("a quiet harbor in the fog")
+    once_more.click()
+    expect(page.get_by_role("heading", name="Round 2")).to_be_visible()
+    expect(once_more).to_be_visible()
+    page.locator("[data-round='1'] .tile").first.click()
+    page.get_by_role("button", name="More like this one").click()
+    expect(page.get_by_role("heading", name="Round 3")).to_be_visible()
+    expect(once_more).to_be_visible()
+    asked = [(request.prompt, request.seeds, request.steps) for request in services.generator.requests]
+    fog = "a quiet harbor in the fog"
+    assert asked == [("a quiet harbor", (5, 6), 3), (fog, (6, 7), 3), (fog, (8, 9), 3)]
+
+
+def test_a_prompt_is_swept_over_the_plane_and_a_reload_finds_it_again(page: Page, services: ScriptedServices) -> None:
+    page.get_by_role("link", name="Sweep").click()
+    page.get_by_label("What should all of them show?").fill("a quiet harbor")
+    page.get_by_label("Cells a side").fill("2")
+    page.get_by_label("Pictures a cell").fill("1")
+    page.get_by_role("button", name="Sweep").click()
+    expect(page.get_by_text("4 of 4 cells painted")).to_be_visible()
+    expect(page.locator(".cell img")).to_have_count(4)
+    assert sorted(request.seeds for request in services.generator.requests) == [(0,), (1,), (2,), (3,)]
+    page.reload()
+    expect(page.get_by_text("4 of 4 cells painted")).to_be_visible()
+    assert len(services.generator.requests) == 4
+    page.locator(".cell a").first.click()
+    expect(page.get_by_text("(valence 3.0, arousal 7.0)")).to_be_visible()
+
+
+def test_a_sweep_that_was_stopped_goes_on_where_it_was(page: Page, services: ScriptedServices) -> None:
+    services.generator.delay = 1
+    page.goto(f"{page.url.partition('#')[0]}#/sweep/a%20harbor/2/3/0/")
+    page.get_by_role("button", name="Paint the 4 that are missing").click()
+    expect(page.locator(".cell a").first).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="that are missing")).to_be_visible()
+    services.generator.delay = 0
+    page.get_by_role("button", name="that are missing").click()
+    expect(page.get_by_text("4 of 4 cells painted")).to_be_visible()
+
+
+def test_the_plane_is_bright_where_the_models_pictures_land(
+    browser: Browser, services: ScriptedServices, tmp_path: Path
+) -> None:
+    reach = (AffectPoint(3, 7), AffectPoint(7, 3))
+    with open_door(services, runs=tmp_path, reach=reach) as studio, new_page(browser) as page:
+        page.goto(studio)
+        expect(page.locator("#legend")).to_be_visible()
+        expect(page.locator("#pad mask circle")).to_have_count(2)
 
 
 def test_a_refused_input_is_named_where_it_stands(page: Page) -> None:
@@ -186,6 +248,27 @@ def test_a_dropped_picture_is_judged_lends_its_feeling_and_opens_its_run(page: P
     expect(page.locator("#valence-out")).to_have_text(valence)
 
 
+def test_a_picture_dropped_anywhere_opens_its_run(page: Page, tmp_path: Path) -> None:
+    ask(page, Rounds="1", Pictures_a_round="2")
+    page.get_by_role("button", name="Paint").click()
+    expect(page.get_by_role("heading", name="The answer")).to_be_visible()
+    run = page.url
+    page.get_by_role("link", name="Gallery").click()
+    expect(page.locator(".card")).to_have_count(1)
+    png = (tmp_path / "runs" / "a-quiet-harbor" / "round-1" / "image-1.png").read_bytes()
+    dropped = page.evaluate_handle(
+        """(bytes) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "picture.png", { type: "image/png" }));
+          return data;
+        }""",
+        list(png),
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": dropped})
+    expect(page).to_have_url(run)
+    expect(page.get_by_role("heading", name="The answer")).to_be_visible()
+
+
 def test_a_token_is_asked_for_once(browser: Browser, services: ScriptedServices, tmp_path: Path) -> None:
     with open_door(services, runs=tmp_path, token="secret") as studio, new_page(browser) as page:
         page.goto(studio)
@@ -203,7 +286,7 @@ def test_nothing_leaves_the_page_at_any_width(browser: Browser, studio: str, wid
         ask(page, "a_very_long_word_" * 12, Rounds="1", Pictures_a_round="2")
         page.get_by_role("button", name="Paint").click()
         expect(page.get_by_role("heading", name="The answer")).to_be_visible()
-        for room in ("Create", "Gallery", "Judge"):
+        for room in ("Create", "Sweep", "Gallery", "Judge"):
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), room
             page.get_by_role("link", name=room).click()
 
@@ -220,7 +303,7 @@ def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
     page.locator(".tile").first.click()
     assert serious_findings(page) == []
     page.keyboard.press("Escape")
-    for room in ("Gallery", "Judge"):
+    for room in ("Sweep", "Gallery", "Judge"):
         page.get_by_role("link", name=room).click()
         expect(page.locator("h1")).to_be_visible()
         assert serious_findings(page) == []

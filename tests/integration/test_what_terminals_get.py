@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -19,17 +20,21 @@ from emofeedback.observability.consoles import Consoles, PlainConsole
 from emofeedback.storage.files import write_json
 from emofeedback_trainer.cli import main as train
 from support.pictures import encoded, red
+from support.scripted_services import Services
 
 PACKAGES = [Path(__file__).parents[2] / part for part in ("services", "trainer")]
 STEERS = "\x1b[31m\x07\r\x08\x9b2J\u202eyad\u2028"
 
 
-def test_a_redirected_windows_console_gets_the_result_of_a_picture_with_a_japanese_name(tmp_path: Path) -> None:
+async def test_a_redirected_windows_console_gets_the_result_of_a_picture_with_a_japanese_name(
+    services: Services, tmp_path: Path
+) -> None:
     (tmp_path / "画像.png").write_bytes(encoded(red(size=(64, 64))))
     path = os.pathsep.join(map(str, PACKAGES))
     for options in ([], ["--json"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "emofeedback", "assess", "画像.png", *options],
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "emofeedback", "assess", "画像.png", "--address", services.address, *options],
             env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0", "PYTHONPATH": path},
             cwd=tmp_path,
             capture_output=True,

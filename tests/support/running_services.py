@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,14 +14,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 import psutil
 
 from emofeedback import AffectPoint, AsyncClient
 from emofeedback.domain.errors import EmoFeedbackError
-from emofeedback.domain.generation import GeneratedImage, GenerationRequest
+from emofeedback.domain.generation import GeneratedImage, GenerationQueued, GenerationRequest
 from emofeedback.domain.optimization import OptimizationFinished, OptimizationRequest
 
 TOKEN = "let-me-in"
@@ -38,11 +39,12 @@ class Services:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of loopback that nobody listens on right now, and that no system gives to whoever asks for any."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -139,6 +141,20 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return ""
+
+
+async def images_still_ahead(client: AsyncClient) -> int:
+    """Of a small request, once there are none or after 7.5 s."""
+    small = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
+    for pause in (0.5, 1, 2, 4):
+        await asyncio.sleep(pause)
+        async with aclosing(client.generator.generate(small)) as events:
+            queued = await anext(events)
+        assert isinstance(queued, GenerationQueued)
+        ahead = queued.images_ahead
+        if not ahead:
+            break
+    return ahead
 
 
 Call = Callable[[int], Awaitable[None]]

@@ -50,6 +50,8 @@ class LiveRun:
         self._history: list[Told] = []
         self._followers: set[asyncio.Queue[Told | None]] = set()
         self.over = False
+        self.paused = False
+        """Over, and waits for a person to go on with it."""
 
     async def run(self, services: AsyncServices) -> None:
         """The run to its end, to its pause, or until it is cancelled; an error is its last event."""
@@ -75,6 +77,7 @@ class LiveRun:
                 self._tell(told, keep=not isinstance(event, PaintingStep))
                 finished = len(self._directory.run.rounds)
                 if self._pause and isinstance(event, RoundFinished) and finished < self._request.rounds:
+                    self.paused = True
                     self._tell(("paused", {"round": finished - 1}))
                     return
 
@@ -120,7 +123,6 @@ class LiveRuns:
         """
         path = folder_of(self._root, request.prompt, resume=False)
         directory = RunDirectory.open(path, OptimizationRun(request=request, profile=self._profile))
-        write_json(path / RESULT, to_json(directory.run))  # so that it is found from now on
         return self._begin(directory, request, pause=pause)
 
     def go_on(
@@ -174,6 +176,10 @@ class LiveRuns:
         """Whether the run is under way here."""
         return name in self._live and not self._live[name][0].over
 
+    def is_paused(self, name: str) -> bool:
+        """Whether the run waits for a person; forgotten when this process ends."""
+        return name in self._live and self._live[name][0].paused
+
     def follow(self, name: str) -> AsyncGenerator[Told, None]:
         """Events of a run that was under way since this process began; see `LiveRun.follow`.
 
@@ -203,6 +209,8 @@ class LiveRuns:
         for over in [name for name, (run, _) in self._live.items() if run.over][:-_REMEMBERED]:
             del self._live[over]
         name = directory.path.name
+        # So that it is found from now on, as it is asked for.
+        write_json(directory.path / RESULT, to_json(directory.run))
         run = LiveRun(directory, request, pause=pause)
         self._live[name] = run, asyncio.create_task(run.run(self._services))
         return name

@@ -38,7 +38,8 @@ def runs_router(runs: LiveRuns, gallery: Gallery) -> APIRouter:
     @router.get("/{name}", summary="What a run has come to, as its result.json")
     def shown(name: str) -> dict[str, Any]:
         run = read_run(runs.folder(name))
-        return {"id": name, "live": runs.is_live(name), "state": run.state, **to_json(run)}
+        now = {"live": runs.is_live(name), "paused": runs.is_paused(name), "state": run.state}
+        return {"id": name, **now, **to_json(run)}
 
     @router.get("/{name}/events", summary="A run under way from its beginning, as server-sent events")
     async def events(name: str) -> StreamingResponse:

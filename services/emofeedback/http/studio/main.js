@@ -93,7 +93,10 @@ function shade(found) {
   byId("legend").hidden = points.length === 0;
 }
 
+let turn = 0;
 async function route() {
+  const mine = ++turn;
+  const here = () => mine === turn;
   const [, room = "", ...names] = location.hash.split("/");
   const parts = names.map(decodeURIComponent);
   const inRun = room === "" || room === "run";
@@ -111,10 +114,12 @@ async function route() {
       canvas.replaceChildren(h("p", { class: "note" }, error.message));
     }
   } else if (room === "sweep") {
-    sweep ??= new Sweep(canvas, (await api.get("/v1/policies")).data);
+    const policies = (await api.get("/v1/policies")).data;
+    if (!here()) return;
+    sweep ??= new Sweep(canvas, policies);
     await sweep.show(parts);
   } else if (room === "gallery") await gallery(canvas);
-  else if (room === "compare") await compare(canvas, parts);
+  else if (room === "compare") await compare(canvas, parts, here);
   else if (room === "judge") judge(canvas, { lend, again, files: dropped.splice(0) });
   else welcome();
 }

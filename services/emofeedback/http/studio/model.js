@@ -1,5 +1,7 @@
 // What a run has come to, folded from its events or read from the disk. No elements here.
 
+const PAUSED = "waiting for you";
+
 export function newRun(id) {
   return { id, prompt: "", target: null, rounds: [], best: null, live: false, state: "", paused: false, error: null,
     unknown: [], subjects: "", seconds: 0, asked: {} };
@@ -11,7 +13,7 @@ const where = (id, round, index) => `/v1/runs/${encodeURIComponent(id)}/images/$
 export function fromResult(result) {
   const run = newRun(result.id);
   Object.assign(run, { prompt: result.request.prompt, target: result.request.target, asked: result.request,
-    best: result.best, live: result.live, state: result.state, seconds: result.seconds, unknown: result.unknown_words,
+    best: result.best, live: result.live, paused: result.paused, state: result.paused ? PAUSED : result.state, seconds: result.seconds, unknown: result.unknown_words,
     done: result.stopped_because !== null });
   run.rounds = result.rounds.map((round) => ({
     ...round,
@@ -80,7 +82,7 @@ export function take(run, name, told) {
           time_budget: "time was over" }[told.stopped_because] });
       return `Done: ${run.state}`;
     case "paused":
-      Object.assign(run, { live: false, paused: true, state: "waiting for you" });
+      Object.assign(run, { live: false, paused: true, state: PAUSED });
       return "The round is done. What next?";
     case "stopped":
       Object.assign(run, { live: false, state: "stopped" });

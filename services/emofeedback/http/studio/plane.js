@@ -102,15 +102,15 @@ class Ground {
     this.bright = svg("g", {}, ...layers());
     this.element = svg("g", {},
       svg("defs", {}, glow("a", 0, 0, "anger"), glow("b", 1, 0, "joy"), glow("c", 1, 1, "rest"), glow("d", 0, 1, "grief"),
-        svg("filter", { id: `${id}f` }, svg("feGaussianBlur", { stdDeviation: 9 })),
-        svg("mask", { id: `${id}m`, maskUnits: "userSpaceOnUse", width: SIDE, height: SIDE }, this.reach)),
+        svg("filter", { id: `${id}f` }, svg("feGaussianBlur", { stdDeviation: 13 })),
+        svg("mask", { id: `${id}m`, maskUnits: "userSpaceOnUse", x: 0, y: 0, width: SIDE, height: SIDE }, this.reach)),
       svg("rect", { width: SIDE, height: SIDE, rx: 14, class: "ground" }), this.pale, this.bright,
       svg("g", { class: "grid" }, ...lines),
       svg("g", { class: "cross" }, svg("line", { x1: x(5), x2: x(5), y1: 0, y2: SIDE }), svg("line", { x1: 0, x2: SIDE, y1: y(5), y2: y(5) })));
   }
 
   shade(points) {
-    this.reach.replaceChildren(...points.map((p) => svg("circle", { cx: x(p.valence), cy: y(p.arousal), r: 17 })));
+    this.reach.replaceChildren(...points.map((p) => svg("circle", { cx: x(p.valence), cy: y(p.arousal), r: 24 })));
     if (points.length) this.bright.setAttribute("mask", this.mask);
     else this.bright.removeAttribute("mask");
     this.pale.setAttribute("opacity", points.length ? 0.25 : 0);

@@ -41,8 +41,10 @@ export function gallery(canvas) {
   return find();
 }
 
-export async function compare(canvas, names) {
+// `here()` says whether its reader is still there when the runs have come.
+export async function compare(canvas, names, here) {
   const runs = await Promise.all(names.map(async (name) => fromResult(await api.get(`/v1/runs/${encodeURIComponent(name)}`))));
+  if (!here()) return;
   const column = (run, other) => {
     const tile = tileAt(run, run.best);
     const prompt = tile ? tile.prompt || run.rounds[run.best.round].prompt : run.prompt;

@@ -16,7 +16,9 @@ export class RunView {
     this.leave();
     const following = new AbortController();
     this.following = following;
-    this.run = fromResult(await api.get(`/v1/runs/${encodeURIComponent(id)}`));
+    const run = fromResult(await api.get(`/v1/runs/${encodeURIComponent(id)}`));
+    if (following.signal.aborted) return; // its reader has gone on
+    this.run = run;
     this.adopt(this.run);
     this.build();
     if (!this.run.live) return;

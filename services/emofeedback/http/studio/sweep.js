@@ -16,7 +16,7 @@ const centers = (grid) => Array.from({ length: grid }, (_, i) => 1 + (8 * (i + 0
 export class Sweep {
   // `policies` are names to choose from.
   constructor(canvas, policies) {
-    Object.assign(this, { canvas, policies, cells: [], going: null });
+    Object.assign(this, { canvas, policies, cells: [], going: null, shown: 0, begin: false });
   }
 
   async show(parts) {
@@ -32,8 +32,13 @@ export class Sweep {
     if (!asked.prompt) return;
     this.asked = { ...asked, grid: Number(asked.grid), images: Number(asked.images), seed: Number(asked.seed) };
     this.build();
-    await this.find();
     this.update();
+    const shown = this.shown;
+    await this.find();
+    if (shown !== this.shown) return; // its reader has gone on
+    this.update();
+    // A sweep that was under way when its page was left goes on.
+    if (this.begin || this.cells.some((cell) => cell.run?.live)) await this.paint();
   }
 
   form(asked) {
@@ -73,16 +78,14 @@ export class Sweep {
 
   // The runs that were painted for these cells, newest first.
   async find() {
-    const { prompt, images, policy } = this.asked;
+    const { cells, asked: { prompt, images, policy } } = this;
     const { data } = await api.get(`/v1/runs?limit=500&q=${encodeURIComponent(prompt)}`);
-    for (const cell of this.cells) {
+    await Promise.all(cells.map(async (cell) => {
       const found = data.find((run) => run.prompt === prompt && run.images === images && run.seed === cell.seed && run.policy === policy
         && near(run.target.valence, cell.valence) && near(run.target.arousal, cell.arousal));
       if (found) cell.run = fromResult(await api.get(`/v1/runs/${encodeURIComponent(found.id)}`));
       this.updateCell(cell);
-    }
-    // A sweep that was under way when its page was left goes on.
-    if (this.begin || this.cells.some((cell) => cell.run?.live)) await this.paint();
+    }));
   }
 
   async paint() {
@@ -98,6 +101,7 @@ export class Sweep {
     try {
       await Promise.all(Array.from({ length: TOGETHER }, work));
     } catch (error) {
+      going.abort();
       if (error.name !== "AbortError") throw error;
     } finally {
       if (this.going === going) this.going = null;
@@ -125,13 +129,14 @@ export class Sweep {
 
   async stop() {
     const live = this.cells.filter((cell) => cell.run?.live);
-    this.leave();
+    this.going?.abort();
     await Promise.all(live.map((cell) => api.post(`/v1/runs/${encodeURIComponent(cell.run.id)}/stop`)));
     for (const cell of live) cell.run.live = false;
     this.update();
   }
 
   leave() {
+    this.shown++;
     this.going?.abort();
     this.going = null;
   }
