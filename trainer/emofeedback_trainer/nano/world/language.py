@@ -278,7 +278,7 @@ def telling_scene(target: AffectPoint, subject: str, place: str) -> Scene:
 
 def imagined_scene(target: AffectPoint, subject: str, place: str, way: int) -> Scene:
     """One of several scenes of this subject and place near the target, by the same measure as `telling_scene`: every
-    way, from 0, has weathers and extras of its own, so that all ways show something else."""
+    way, from 0, has few weathers and extras to choose from, so that nearly all ways show something else."""
     return _nearest(target, *_scenes_of_a_way(subject, place, way))
 
 
