@@ -242,6 +242,8 @@ def test_what_does_not_fit_is_refused_by_name(change: str, said: str, tmp_path: 
 def test_what_cannot_be_measured_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fuse-evaluate", "--run", str(tmp_path)]) == 1
     assert "holds no finished fusion: `emofeedback-train fuse --resume` finishes it" in capsys.readouterr().err
+    assert main(["fuse-evaluate", "--policy", "nano-fast"]) == 1
+    assert "policy 'nano-fast' reads no emotion tokens: make one that does" in capsys.readouterr().err
     assert main(["fuse-evaluate", "--limit", "1"]) == 2
     assert "limit: is 1, it must be 2 or more" in capsys.readouterr().err
 

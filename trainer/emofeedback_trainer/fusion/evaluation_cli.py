@@ -14,7 +14,8 @@ from emofeedback_trainer.evaluation.output import add_output_options, present
 from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, plain, this_command
 
 _EXAMPLES = """examples:
-  emofeedback-train fuse-evaluate       the profile's own policy, if it is a fused one
+  emofeedback-train fuse-evaluate --policy nano-fused
+                                        the embedded one
   emofeedback-train fuse-evaluate --run runs/fused --numbers runs/numbers --out runs/fused/evaluation
                                         a new one, and beside it the one without a judge; keeps table.md, metrics.json
                                         and pictures.png
@@ -31,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "prompt, the target's numbers through a network, and the imagination in words."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("--run", dest="fused", type=Path, help="folder of a fusion; default: the profile's own policy")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--run", dest="fused", type=Path, help="folder of a fusion")
+    which.add_argument("--policy", help="name of a fused policy in the profile's store; default: the profile's own")
     parser.add_argument("--numbers", type=Path, help='folder of a fusion with states = "numbers", to compare')
     parser.add_argument("--released", help="the policy to beat, in the profile's store; default: the profile's own")
     parser.add_argument("--profile", default="nano", help="a built-in profile or a .toml file (default: nano)")
@@ -61,7 +64,11 @@ def run(arguments: argparse.Namespace) -> None:
     from emofeedback_trainer.fusion.states import JudgeReasoner
 
     own = profile.generator
-    fused = FusedPolicy.of_run(arguments.fused) if arguments.fused else FusedPolicy.found(own.policies, own.policy)
+    fused = (
+        FusedPolicy.of_run(arguments.fused)
+        if arguments.fused
+        else FusedPolicy.found(own.policies, arguments.policy or own.policy)
+    )
     groups = paint_all(
         pairs,
         profile,
