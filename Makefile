@@ -70,7 +70,7 @@ types: $(STAMP) ## Strict type check
 	$(BIN)/mypy
 
 docs: $(STAMP) ## The documentation as a site in site/, strictly: no broken link, no unknown name
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 protos: $(STAMP) ## Generate the Python stubs
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=services \

@@ -227,7 +227,7 @@ class Generator(Protocol):
         as they are finished. All come from one policy version. Closing the generator stops the computation.
 
         Raises:
-            As `generate`.
+            EmoFeedbackError: as `generate` does.
         """
         ...
 
