@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,11 +18,14 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.reasoning import Imagination
 from emofeedback.generator.policy_store import WEIGHTS, PolicyStore
+from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback_trainer.cli import main
+from emofeedback_trainer.core.pairs import Pair
+from emofeedback_trainer.fusion import evaluation
 from emofeedback_trainer.fusion import run as run_module
 from emofeedback_trainer.fusion.config import CONFIGS, load_config, with_changes
-from emofeedback_trainer.fusion.evaluation_run import FusedPolicy
+from emofeedback_trainer.fusion.evaluation_run import FusedPolicy, paint_all
 from emofeedback_trainer.fusion.run import FusionResult, fuse, prepare
 from emofeedback_trainer.fusion.states import JudgeReasoner, load_numbers
 from support.reasoning_judge import untrained_reasoning_judge
@@ -39,7 +43,7 @@ class TwoMoods:
     shape = (3, 8)
 
     def look(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
-        return torch.stack([self._states(sum(picture.getpixel((0, 0))) > 3 * 127) for picture in pictures])
+        return torch.stack([self._states(np.asarray(picture).mean() > 127) for picture in pictures])
 
     def imagine(self, imaginations: Sequence[tuple[Imagination, int]]) -> torch.Tensor:
         return torch.stack([self._states(one.target.valence > 5) for one, _ in imaginations])
@@ -88,6 +92,7 @@ policy = "warm"
     (folder / "fuse.toml").write_text(
         f"""extends = "nano"
 name = "tiny-fused"
+policy = "warm"
 profile = {json.dumps(str(folder / "tiny.toml"))}
 lessons = {json.dumps(str(folder / "lessons.jsonl"))}
 steps = 2
@@ -232,3 +237,33 @@ def test_what_does_not_fit_is_refused_by_name(change: str, said: str, tmp_path: 
     path.write_text(f'extends = "nano"\n{change}\n')
     with pytest.raises(InvalidRequest, match=said):
         load_config(str(path))
+
+
+def test_what_cannot_be_measured_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fuse-evaluate", "--run", str(tmp_path)]) == 1
+    assert "holds no finished fusion: `emofeedback-train fuse --resume` finishes it" in capsys.readouterr().err
+    assert main(["fuse-evaluate", "--limit", "1"]) == 2
+    assert "limit: is 1, it must be 2 or more" in capsys.readouterr().err
+
+
+def test_every_way_paints_every_pair_from_the_same_seeds(
+    whole: tuple[Path, FusionResult], config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the models is real here: a policy's tokens reach its pictures, others' and none make other ones."""
+    profile = load_profile(load_config(str(config)).profile)
+    pairs = [Pair(prompt=f"a dog {n}", target=AffectPoint(8 - 6 * (n % 2), 5), subject="dog") for n in range(3)]
+    painted = paint_all(
+        pairs,
+        profile,
+        FusedPolicy.of_run(whole[0]),
+        released="warm",
+        tell=lambda pair, way: f"{pair.prompt} {way}",
+        numbers=None,
+        load_judge=load_two_moods,
+    )
+    assert all(len(groups) == 3 and {len(group) for group in groups} == {4} for groups in painted.values())
+    imagined, shuffled, null = (painted[name] for name in (evaluation.IMAGINED, evaluation.SHUFFLED, evaluation.NULL))
+    # Tokens of another mood: pair 0 gets those of pair 2, which are its own mood's; pair 1 the other mood's.
+    assert shuffled[0] == imagined[0] and shuffled[1] != imagined[1]
+    assert all(one != other for one, other in zip(imagined, null, strict=True))
+    assert painted[evaluation.BASE] != painted[evaluation.RELEASED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,9 @@ def test_turns_come_in_the_configured_shares_and_read_what_they_should() -> None
         imagined=torch.full((len(lessons), 2, 3), 2.0),
         variation=torch.full((len(lessons),), 2),
     )
-    curriculum = Curriculum(lessons, states, FusionConfig(look_share=0.25, numbers_share=0.5, null_share=0.75))
+    curriculum = Curriculum(
+        lessons, states, shares := FusionConfig(adapter_rate=1e-3, look_share=0.25, numbers_share=0.5, null_share=0.75)
+    )
     assert curriculum.learned.tolist() == [HELD_OUT, HELD_OUT + 1]
     rng = np.random.default_rng(0)
     felt = [curriculum.turn(HELD_OUT, rng) for _ in range(400)]
@@ -99,6 +102,9 @@ def test_turns_come_in_the_configured_shares_and_read_what_they_should() -> None
     bare = [curriculum.turn(HELD_OUT + 1, rng) for _ in range(400)]
     assert not any(turn.feels for turn in bare) and {turn.caption for turn in bare} == {plain.prompt}
     assert abs(np.mean([turn.has_rows for turn in bare]) - 0.75) < 0.07
+    # Where the adapter stays as it is nothing can be learned without rows.
+    still = Curriculum(lessons, states, replace(shares, adapter_rate=0.0))
+    assert all(still.turn(HELD_OUT + 1, rng).has_rows for _ in range(20))
 
 
 def test_without_a_judge_nothing_is_learned_of_what_is_only_looked_at() -> None:

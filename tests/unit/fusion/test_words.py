@@ -39,7 +39,7 @@ def test_a_connector_learns_to_say_what_a_prompt_lacks_and_stands_where_it_stopp
 
     def taught() -> EmotionConnector:
         torch.manual_seed(0)
-        connector = EmotionConnector(
+        connector: EmotionConnector = EmotionConnector(
             tokens=3,
             judge_width=8,
             context_width=2 * CLIP_WIDTH,

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "prompt, the target's numbers through a network, and the imagination in words."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("--run", type=Path, help="folder of a fusion; default: the profile's own policy")
+    parser.add_argument("--run", dest="fused", type=Path, help="folder of a fusion; default: the profile's own policy")
     parser.add_argument("--numbers", type=Path, help='folder of a fusion with states = "numbers", to compare')
     parser.add_argument("--released", help="the policy to beat, in the profile's store; default: the profile's own")
     parser.add_argument("--profile", default="nano", help="a built-in profile or a .toml file (default: nano)")
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     from emofeedback_trainer.fusion.states import JudgeReasoner
 
     own = profile.generator
-    fused = FusedPolicy.of_run(arguments.run) if arguments.run else FusedPolicy.found(own.policies, own.policy)
+    fused = FusedPolicy.of_run(arguments.fused) if arguments.fused else FusedPolicy.found(own.policies, own.policy)
     groups = paint_all(
         pairs,
         profile,

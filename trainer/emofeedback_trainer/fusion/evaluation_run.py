@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Generator, ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.domain.reasoning import EmotionTokens, Imagination
 from emofeedback.domain.tensors import from_torch
+from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.policy_store import Fusion, PolicyStore
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.run_files import read_result
 from emofeedback_trainer.evaluation.observations import seeds_of
-from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.fusion import evaluation
 from emofeedback_trainer.fusion.states import NumberStates, Reasoner, load_numbers
 
@@ -35,6 +37,7 @@ _OTHER = 17
 _TOGETHER = 6
 """Pairs that are under way at once."""
 
+T = TypeVar("T")
 Groups = list[list[bytes]]
 """PNGs, a list for each pair."""
 Words = Callable[[Pair, int], str]
@@ -105,7 +108,7 @@ def paint_all(
             found[evaluation.WORDS] = await _paint(evaluation.WORDS, generator, pairs, tell, policy=released)
         return found
 
-    painted = with_engines(profile, lambda generator, judge: by_words(generator))
+    painted = _with_generator(profile, by_words)
     reasoner = load_judge(profile.judge)
     tokens = {evaluation.IMAGINED: imagined(reasoner, pairs)}
     if tell is not None:
@@ -124,7 +127,7 @@ def paint_all(
         name = evaluation.WITHOUT
         return {**found, name: await _paint(name, generator, pairs, lambda pair, _: pair.caption)}
 
-    painted |= with_engines(fused.profile(profile), lambda generator, judge: by_tokens(generator))
+    painted |= _with_generator(fused.profile(profile), by_tokens)
     if numbers is not None:
         painted[evaluation.NUMBERS] = paint_numbers(pairs, profile, numbers)
     return painted
@@ -135,9 +138,9 @@ def paint_numbers(pairs: Sequence[Pair], profile: Profile, folder: Path) -> Grou
     policy = FusedPolicy.of_run(folder)
     network, digest = load_numbers(folder / "numbers")
     emotions = [_of_numbers(network, pair, ModelInfo(name="numbers", digest=digest)) for pair in pairs]
-    return with_engines(
+    return _with_generator(
         policy.profile(profile),
-        lambda generator, judge: _paint(evaluation.NUMBERS, generator, pairs, _bare, emotions=emotions),
+        lambda generator: _paint(evaluation.NUMBERS, generator, pairs, _bare, emotions=emotions),
     )
 
 
@@ -147,18 +150,19 @@ def imagined(reasoner: Reasoner, pairs: Sequence[Pair]) -> list[EmotionTokens]:
     asked = [
         (Imagination(prompt=pair.prompt, target=pair.target), variation) for pair in pairs for variation in range(count)
     ]
-    return [
-        EmotionTokens(states=from_torch(states), judge=reasoner.info) for states in reasoner.imagine(asked).split(count)
-    ]
+    return _each(reasoner.imagine(asked), len(pairs), reasoner.info)
 
 
 def _looked(reasoner: Reasoner, groups: Groups) -> list[EmotionTokens]:
     """What the judge sees in each picture; variation i is that of picture i."""
     pictures = [Image.open(io.BytesIO(png)).convert("RGB") for group in groups for png in group]
-    return [
-        EmotionTokens(states=from_torch(states), judge=reasoner.info)
-        for states in reasoner.look(pictures).split(len(groups[0]))
-    ]
+    return _each(reasoner.look(pictures), len(groups), reasoner.info)
+
+
+def _each(states: Tensor, pairs: int, judge: ModelInfo) -> list[EmotionTokens]:
+    """The states of so many pairs, one after another, each pair's as its variations."""
+    of_pairs = states.reshape(pairs, -1, *states.shape[1:])
+    return [EmotionTokens(states=from_torch(one), judge=judge) for one in of_pairs]
 
 
 @torch.no_grad()
@@ -166,6 +170,15 @@ def _of_numbers(network: NumberStates, pair: Pair, info: ModelInfo) -> EmotionTo
     count = network.shape["variations"]
     point = torch.tensor([[pair.target.valence, pair.target.arousal]]).expand(count, 2)
     return EmotionTokens(states=from_torch(network(point, torch.arange(count))), judge=info)
+
+
+def _with_generator(profile: Profile, work: Callable[[Generator], Coroutine[None, None, T]]) -> T:
+    """What `work` makes with a profile's generator in this process."""
+    generator = LocalGenerator.load(profile.generator)
+    try:
+        return asyncio.run(work(generator))
+    finally:
+        generator.close()
 
 
 def _bare(pair: Pair, picture: int) -> str:

@@ -92,10 +92,7 @@ def _of_line(line: str, folder: Path, where: str) -> Lesson:
         entry: Any = json.loads(line)
         if not isinstance(entry, dict) or (unknown := sorted(entry.keys() - _KEYS)):
             raise ValueError(f"has the unknown key {unknown[0]!r}" if isinstance(entry, dict) else "is no JSON object")
-        prompt, told = (entry.get(key, entry.get("prompt")) for key in ("prompt", "told"))
-        for text in (prompt, told):
-            if not isinstance(text, str) or not 0 < len(text) <= LIMITS.prompt_characters:
-                raise ValueError(f"prompt and told must be texts of 1 to {LIMITS.prompt_characters} characters")
+        prompt, told = (_text(entry.get(key, entry.get("prompt"))) for key in ("prompt", "told"))
         felt = [entry[axis] for axis in ("valence", "arousal") if axis in entry]
         if felt and not (len(felt) == 2 and all(isinstance(x, int | float) and not isinstance(x, bool) for x in felt)):
             raise ValueError("needs both numbers, valence and arousal, or none")
@@ -113,6 +110,12 @@ def _of_line(line: str, folder: Path, where: str) -> Lesson:
         )
     except (ValueError, RecursionError) as error:
         raise InvalidRequest.of(where, str(error)) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LIMITS.prompt_characters:
+        raise ValueError(f"prompt and told must be texts of 1 to {LIMITS.prompt_characters} characters")
+    return value
 
 
 def _opened(path: Path) -> Image.Image:

@@ -215,7 +215,7 @@ def _seed(config: FusionConfig, number: int) -> int:
 def _fresh_connector(models: Models, config: FusionConfig, tokens: int, width: int) -> EmotionConnector:
     """One that changes nothing, but for null rows that are as the mean row of an empty prompt."""
     torch.manual_seed(config.seed)
-    connector = EmotionConnector(
+    connector: EmotionConnector = EmotionConnector(
         tokens=tokens,
         judge_width=width,
         context_width=models.transformer.config.joint_attention_dim,

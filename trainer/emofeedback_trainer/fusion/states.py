@@ -209,7 +209,9 @@ def _asked(reasoner: Reasoner, lessons: Sequence[Lesson]) -> dict[str, Tensor]:
         if (target := lesson.target)
         for variation in lesson.variations
     ]
-    found = reasoner.imagine([(one, variation) for _, one, variation in imaginations]) if imaginations else []
+    found: Sequence[Tensor] = []
+    if imaginations:
+        found = list(reasoner.imagine([(one, variation) for _, one, variation in imaginations]))
     of_imaginations: dict[int, dict[int, Tensor]] = {}
     for (place, _, variation), states in zip(imaginations, found, strict=True):
         of_imaginations.setdefault(place, {})[variation] = states

@@ -30,6 +30,7 @@ from emofeedback_trainer.fusion.turns import Curriculum, states_of
 _BATCH = 64
 _COMMON = 1 / 3
 """Share of the texts above which a token says nothing of one of them."""
+_LEAST_SPREAD = 1e-6
 _WARMUP, _FLOOR = 50, 0.02
 _SAY_EVERY = 500
 
@@ -54,7 +55,8 @@ def learn_words(
     if state.resume() < config.word_updates:
         learned = [index for index in curriculum.learned.tolist() if lessons[index].target]
         rows, pooled = _wanted(prompts, [lessons[index] for index in learned], connector)
-        spreads = [one.std(dim=0).mean().square() for one in (rows, pooled)]
+        # None where no lesson has a word of its own.
+        spreads = [one.std(dim=0).mean().square().clamp(min=_LEAST_SPREAD) for one in (rows, pooled)]
         for places, rng in _batches(len(learned), config, state.step):
             turns = [curriculum.turn(learned[place], rng) for place in places]
             set_rates([optimizer], cosine(state.step, config.word_updates, peak=1.0, floor=_FLOOR, warmup=_WARMUP))
