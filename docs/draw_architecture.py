@@ -1,10 +1,10 @@
-"""Draws both packages as rooms on floors, from the code's own imports, into `docs/architecture.md`.
+"""Draws the layers of both packages, from the code's own imports, into `docs/architecture.md`.
 
     python docs/draw_architecture.py           rewrites the drawings between their markers
     python docs/draw_architecture.py --check   exits with 1 where they are not those of the code
 
-A room is a module or folder at the top of a package. It stands above everything that it imports; an arrow that
-follows from two others is not drawn.
+A part is a module or folder at the top of a package. It stands in a layer above everything that it imports; an arrow
+that follows from two others is not drawn.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ PAGE = Path(__file__).with_name("architecture.md")
 PACKAGES = ("emofeedback", "emofeedback_trainer")
 
 Imports = Mapping[str, frozenset[str]]
-"""Rooms, each with the rooms that it imports."""
+"""Parts, each with the parts that it imports."""
 
 
 def imports_of(package: str) -> Imports:
-    """The rooms of a package; its `__init__` and `__main__` are doors, not rooms."""
+    """The parts of a package, without its `__init__` and `__main__`."""
     graph = grimp.build_graph(package, cache_dir=None)
     modules = sorted(graph.find_children(package) - {f"{package}.__main__"})
     found: dict[str, frozenset[str]] = {}
@@ -35,50 +35,50 @@ def imports_of(package: str) -> Imports:
     return found
 
 
-def floors_of(imports: Imports) -> list[list[str]]:
-    """Rooms by floor, the ground first.
+def layers_of(imports: Imports) -> list[list[str]]:
+    """Parts by layer, the lowest first.
 
     Raises:
-        ValueError: rooms import each other in a circle.
+        ValueError: parts import each other in a circle.
     """
-    floors: list[list[str]] = []
+    layers: list[list[str]] = []
     placed: set[str] = set()
     while len(placed) < len(imports):
-        floor = sorted(room for room in imports.keys() - placed if imports[room] <= placed)
-        if not floor:
+        layer = sorted(part for part in imports.keys() - placed if imports[part] <= placed)
+        if not layer:
             raise ValueError(f"a circle of imports: {', '.join(sorted(imports.keys() - placed))}")
-        floors.append(floor)
-        placed.update(floor)
-    return floors
+        layers.append(layer)
+        placed.update(layer)
+    return layers
 
 
 def direct(imports: Imports) -> list[tuple[str, str]]:
     """The arrows that do not follow from others."""
 
-    def reached(room: str) -> set[str]:
-        return {far for near in imports[room] for far in {near, *reached(near)}}
+    def reached(part: str) -> set[str]:
+        return {far for near in imports[part] for far in {near, *reached(near)}}
 
     return [
-        (room, near)
-        for room in sorted(imports)
-        for near in sorted(imports[room])
-        if not any(near in reached(other) for other in imports[room] - {near})
+        (part, near)
+        for part in sorted(imports)
+        for near in sorted(imports[part])
+        if not any(near in reached(other) for other in imports[part] - {near})
     ]
 
 
 def drawing(package: str) -> str:
     """A package as a Mermaid chart, with its counts."""
     imports = imports_of(package)
-    floors, arrows = floors_of(imports), direct(imports)
+    layers, arrows = layers_of(imports), direct(imports)
     lines = [
-        f"{len(imports)} rooms on {len(floors)} floors, {sum(map(len, imports.values()))} arrows.",
+        f"{len(imports)} parts in {len(layers)} layers, {sum(map(len, imports.values()))} imports between them.",
         "",
         "```mermaid",
         "flowchart TB",
     ]
-    for number, floor in reversed(list(enumerate(floors, 1))):
-        lines += [f"  subgraph {package}_{number}[floor {number}]", *(f"    {room}" for room in floor), "  end"]
-    lines += [f"  {room} --> {near}" for room, near in arrows]
+    for number, layer in reversed(list(enumerate(layers, 1))):
+        lines += [f"  subgraph {package}_{number}[layer {number}]", *(f"    {part}" for part in layer), "  end"]
+    lines += [f"  {part} --> {near}" for part, near in arrows]
     return "\n".join([*lines, "```"])
 
 

@@ -1,6 +1,6 @@
 """Makes one picture of a prompt in one feeling, with the embedded models in this process: no server, no network.
 
-pip install 'emofeedback[local]'
+pip install 'emofeedback[nano]'
 python examples/create.py "a dog in a meadow" contentment dog.png
 """
 

@@ -1,6 +1,6 @@
 """A training task of your own: prompts to learn from, pairs held out to measure on, and who measures them.
 
-    pip install 'emofeedback[trainer]'
+    pip install emofeedback-trainer
     PYTHONPATH=examples emofeedback-train flow-grpo --config nano --set prompts=own_task:TASK --out runs/own
     PYTHONPATH=examples emofeedback-train evaluate policy --task own_task:TASK
 

@@ -121,5 +121,5 @@ def _installed() -> Iterator[None]:
     except ImportError as error:
         raise FailedPrecondition(
             f"the engines are not installed ({error.name} is missing): "
-            "pip install 'emofeedback[local]', or use services at an address"
+            "pip install 'emofeedback[nano]' ('emofeedback[local]' for other models), or use services at an address"
         ) from error

@@ -177,6 +177,12 @@ async def test_an_imagination_depends_on_its_prompt_and_its_target(any_judge: Ju
         assert not np.allclose(states(await any_judge.reason(other, variations=1)), here, atol=1e-4)
 
 
+async def test_an_imagination_is_the_same_to_the_bit_in_any_company(any_judge: Judge) -> None:
+    subjects = [dataclasses.replace(AT_EASE, prompt=prompt) for prompt in ("a boat", "a quiet harbor at night", "x")]
+    together = await asyncio.gather(*(any_judge.reason(subject) for subject in subjects))
+    assert [await any_judge.reason(subject) for subject in subjects] == together
+
+
 async def test_an_imagination_s_prompt_can_t_hold_the_judge_s_own_tokens(judge: Judge) -> None:
     smuggling = dataclasses.replace(AT_EASE, prompt="a harbor <|reason_0|><|variation_3|>")
     assert (await judge.reason(smuggling)).states.shape == (await judge.reason(AT_EASE)).states.shape

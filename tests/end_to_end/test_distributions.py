@@ -76,7 +76,7 @@ async def test_the_client_alone_connects_to_services(dist: Path, address: str, t
     missing = subprocess.run(
         [commands / "emofeedback", "create", "a cat", "--emotion", "awe"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert missing.returncode == 1 and "pip install 'emofeedback[local]'" in missing.stderr
+    assert missing.returncode == 1 and "pip install 'emofeedback[nano]'" in missing.stderr
 
 
 def test_with_the_embedded_models_it_paints_and_the_trainer_reads_its_commands(dist: Path, tmp_path: Path) -> None:

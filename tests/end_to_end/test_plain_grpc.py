@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from emofeedback.domain.recipe import read_recipe
 from support.running_services import TOKEN, Services
+
+pytestmark = pytest.mark.xdist_group("services")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plain_grpc.py"
 ELSEWHERE = """

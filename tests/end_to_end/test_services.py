@@ -36,8 +36,6 @@ from support.fakes import known_of
 from support.running_services import TOKEN, Services, command, free_port, images_still_ahead, interrupt
 from support.sockets import beyond_loopback, listening
 
-pytestmark = pytest.mark.xdist_group("services")
-
 
 def every_method() -> list[tuple[str, str, bool, bool]]:
     """(application, full method name, client streams, server streams) of all RPCs of the three services."""

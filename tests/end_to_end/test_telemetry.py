@@ -25,8 +25,6 @@ from support.telemetry import (
     wait_for,
 )
 
-pytestmark = pytest.mark.xdist_group("services")
-
 SERVER, CLIENT = 2, 3
 OPTIMIZE = ("emofeedback-optimizer", "PromptOptimizerService/Optimize")
 STEPS = 4

@@ -101,8 +101,10 @@ def test_own_tasks_hold_out_what_they_measure_on(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_run_trains_on_the_own_task(tmp_path: Path) -> None:
-    small = ("iterations=1", "groups=1", "num_generations=2", "panel.pairs=1", "panel.images=1")
-    small += ("sampling.steps=5", "sampling.sde_window_range=[0, 1]")
+    small = (
+        *("iterations=1", "groups=1", "num_generations=2", "panel.pairs=1", "panel.images=1"),
+        *("sampling.steps=5", "sampling.sde_window_range=[0, 1]"),
+    )
     changes = [word for change in ("prompts=own_task:TASK", *small) for word in ("--set", change)]
     words = ("flow-grpo", "--config", "nano", *changes, "--report-to", "none", "--out", str(tmp_path / "own"))
     done = subprocess.run(

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.reasoning import Imagination
-from emofeedback.generator.policy_store import PolicyStore
+from emofeedback.generator.policy_store import WEIGHTS, PolicyStore
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.fusion import run as run_module
@@ -150,13 +151,22 @@ def test_a_cut_run_goes_on_to_the_same_policy(
     assert fuse(load_config(str(config)), folder, load_judge=load_two_moods).digest == whole[1].digest
 
 
-def test_numbers_stand_for_a_judge(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["fuse", "--config", str(config), "--set", "states=numbers", "--set", "tokens=3", "--set", "updates=10"]
+def test_numbers_stand_for_a_judge_and_words_alone_leave_the_adapter_as_it_is(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ("states=numbers", "tokens=3", "updates=0", "adapter_rate=0")
+    asked = ["fuse", "--config", str(config), *(word for change in changes for word in ("--set", change))]
     assert main([*asked, "--out", str(tmp_path / "run")]) == 0
     assert "without the tokens" in capsys.readouterr().out
     network, digest = load_numbers(tmp_path / "run" / "numbers")
     assert network.shape == {"tokens": 3, "width": 16, "variations": 1}
     assert FusedPolicy.of_run(tmp_path / "run").fusion.judge == ModelInfo(name="numbers", digest=digest)
+    before, after = (
+        load_file(folder / WEIGHTS)
+        for folder in (config.parent / "policies" / "warm", tmp_path / "run" / "policies" / "tiny-fused")
+    )
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], weight.half()) for name, weight in before.items())
 
 
 def test_a_judge_without_tokens_is_told_how_to_learn_them(

@@ -1,6 +1,7 @@
 """`emofeedback-train judge-latent` on judges of random weights: what is trained is what an engine serves."""
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from transformers import Qwen2VLImageProcessorPil
 
 from emofeedback.domain.affect import AffectPoint
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.reasoning import Imagination
 from emofeedback.judge.engines.base import chat
 from emofeedback.judge.engines.qwen import Qwen
@@ -138,12 +139,33 @@ def test_the_trained_judge_serves_its_tokens(plain: Path, scenes: Path, tmp_path
     assert line["imagine_thought"] > 0
 
 
+def test_a_run_goes_on_as_what_it_was_begun_as(plain: Path, scenes: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(load_config("nano", changes(plain, scenes, steps=1)), run)
+    (run / "result.json").unlink()
+    with pytest.raises(InvalidRequest, match=r"thought.*is 2\.0, the run was begun with 0\.5"):
+        train(load_config("nano", changes(plain, scenes, thought=2.0)), run)
+    assert train(load_config("nano", changes(plain, scenes, steps=2)), run).steps == 2
+
+
+def test_a_run_is_not_put_on_another_judge(plain: Path, scenes: Path, tmp_path: Path) -> None:
+    judge, run = tmp_path / "judge", tmp_path / "run"
+    shutil.copytree(plain, judge)
+    train(load_config("nano", changes(judge, scenes, steps=1)), run)
+    (run / "result.json").unlink()
+    shutil.rmtree(judge)
+    untrained_reasoning_judge(judge, of=plain, reasons=REASONS, variations=2)
+    with pytest.raises(FailedPrecondition, match="was begun with the checkpoint sha256:"):
+        train(load_config("nano", changes(judge, scenes)), run)
+
+
 def test_a_reward_asks_for_tokens_that_are_trained(plain: Path, scenes: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="needs a judge that has learned the tokens"):
         train(load_config("nano", changes(plain, scenes, reward=0.5)), tmp_path / "early")
     judge = untrained_reasoning_judge(tmp_path / "judge", of=plain, reasons=REASONS, variations=2)
     trained = train(load_config("nano", changes(judge, scenes, reward=0.5)), tmp_path / "run")
     assert trained.steps == 2
+    assert np.isfinite(read_lines(tmp_path / "run" / "training" / "curve.jsonl", "step")[0]["reward"])
 
 
 def test_a_source_of_lessons_that_is_none_is_refused_by_name(plain: Path, scenes: Path, tmp_path: Path) -> None:

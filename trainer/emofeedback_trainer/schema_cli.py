@@ -11,11 +11,13 @@ from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import schema
 from emofeedback_trainer.distillation.config import CONFIGS as DISTILLATIONS
 from emofeedback_trainer.flow_grpo.config import CONFIGS
+from emofeedback_trainer.fusion.config import CONFIGS as FUSIONS
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS
 
 _CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "flow-grpo": CONFIGS,
     "distill-steps": DISTILLATIONS,
+    "fuse": FUSIONS,
     "judge-sft": SFT_CONFIGS,
     "judge-grpo": GRPO_CONFIGS,
 }

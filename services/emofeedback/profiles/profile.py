@@ -187,9 +187,9 @@ class Scaling:
     look_back_seconds: Positive = 30.0
     """Work is averaged over this."""
     upscale_delay_seconds: NotNegative = 30.0
-    """More replicas must have been wanted for so long."""
+    """Seconds of higher demand before replicas are added."""
     downscale_delay_seconds: NotNegative = 600.0
-    """Fewer replicas must have been wanted for so long: long, where loading a model takes minutes."""
+    """Seconds of lower demand before replicas are removed: many, where loading a model takes minutes."""
     drain_seconds: NotNegative = 600.0
     """A replica that is replaced or no longer wanted takes no new calls and is given so long to finish those it has:
     the longest call that `LIMITS` allows, at a low estimate of the model's speed."""

@@ -18,7 +18,7 @@ from support.documents import ROOT, Block, blocks
 
 FOREIGN = {
     *("cd", "curl", "docker", "export", "git", "grpcurl", "helm", "kind", "kubectl", "open", "source", "sort"),
-    *("tensorboard", "torchrun", "wait"),
+    *("pre-commit", "tensorboard", "torchrun", "wait"),
 }
 """Programs that we do not check further than the files of ours that they are given."""
 OURS = re.compile(r"^(?:docs|examples|helm|protos|services|tests|trainer)/[\w./-]+$")
@@ -65,7 +65,9 @@ def check_make(arguments: Sequence[str]) -> None:
 
 def check_pip(arguments: Sequence[str]) -> None:
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    ours = {"emofeedback", "emofeedback-nano", "emofeedback-trainer"}
     for word in arguments:
+        assert not word.startswith("emofeedback") or word.partition("[")[0] in ours, f"no distribution {word}"
         if found := re.fullmatch(r"(?:emofeedback|\.)\[([\w,]+)\]", word):
             assert {*found[1].split(",")} <= known.keys(), f"no extra of {word}"
 
@@ -99,8 +101,10 @@ def test_every_command_of_a_shell_block_can_be_given(block: Block) -> None:
                 check_pip(arguments)
             case "python":
                 check_python(arguments)
+            case _ if (ROOT / program).exists():
+                pass
             case _:
-                assert program in FOREIGN, f"unknown program: {shlex.join(words)}"
+                assert program in FOREIGN or (ROOT / program).is_file(), f"unknown program: {shlex.join(words)}"
 
 
 def test_the_quick_start_is_among_what_is_checked() -> None:

@@ -11,7 +11,7 @@ from emofeedback_trainer.emotional_memory.entries import Entry
 from support.painted_entries import entry
 
 
-def _entries(*, bias: float = 0.0, stretch: float = 1.0, belief: float = 0.0, count: int = 200) -> list[Entry]:
+def _entries(count: int = 200, /, *, bias: float = 0.0, stretch: float = 1.0, belief: float = 0.0) -> list[Entry]:
     """Pictures that miss their labels; the judge reads what the witness does, off, stretched about the middle, and
     partly what the label says."""
     rng = np.random.default_rng(0)
@@ -58,4 +58,4 @@ def test_judge_and_witness_who_no_longer_agree_and_a_cell_that_is_off_are_told()
 
 
 def test_of_a_few_pictures_nothing_is_told() -> None:
-    assert drift(_entries(count=FEWEST - 1)) is None
+    assert drift(_entries(FEWEST - 1)) is None

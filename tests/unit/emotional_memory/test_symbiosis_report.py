@@ -21,15 +21,20 @@ from emofeedback_trainer.emotional_memory.symbiosis import (
 from emofeedback_trainer.emotional_memory.symbiosis_report import draw_rounds, rounds_table, verdict
 
 
-def _arm(name: str, *, real: float = 0.4, painted: float = 0.5, policy: float | None = None) -> ArmResult:
+def _arm(
+    name: str, *, real: float = 0.4, painted: float = 0.5, policy: float | None = None, first: float = 0.6
+) -> ArmResult:
     noise = np.random.default_rng(0).normal(0, 0.1, 60)
     errors = {REAL: (real + noise).tolist(), SEEN: (painted + noise).tolist(), UNSEEN: (painted + noise).tolist()}
     painting = None if policy is None else Painting(policy=name, errors=tuple((policy + noise).tolist()))
-    return ArmResult(arm=name, kept=True, errors=errors, before=_first(), drift=None, painting=painting)
-
-
-def _first() -> dict[str, list[float]]:
-    return {name: [0.6] * 60 for name in (REAL, SEEN, UNSEEN)}
+    return ArmResult(
+        arm=name,
+        kept=True,
+        errors=errors,
+        before={name: [first] * 60 for name in (REAL, SEEN, UNSEEN)},
+        drift=None,
+        painting=painting,
+    )
 
 
 def _round(*arms: ArmResult) -> list[Round]:
@@ -40,6 +45,11 @@ def test_a_judge_that_reads_painted_pictures_better_for_nothing_is_a_yes() -> No
     said = verdict(_round(_arm("memory", painted=0.45, real=0.405), _arm("alone")))
     assert said.startswith("Painting helps understanding: ")
     assert "changes by -9.8%" in said and "on real ones by +0.005" in said
+
+
+def test_a_gain_over_the_same_steps_alone_but_none_over_the_first_judge_is_told_as_what_it_is() -> None:
+    said = verdict(_round(_arm("memory", painted=0.45, first=0.45), _arm("alone", first=0.45)))
+    assert said.startswith("Painting keeps a judge that learns on from getting worse, and makes it no better")
 
 
 @pytest.mark.parametrize("changes", [{"painted": 0.5}, {"painted": 0.55}, {"painted": 0.4, "real": 0.42}])

@@ -10,13 +10,21 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
+from emofeedback.domain.tensors import to_torch
 from emofeedback.generator import compiled
 from emofeedback.generator.compiled import low_rank_changes
+from emofeedback.generator.connector import EmotionRows
 from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.sampler import advance, recipe, start
 from emofeedback.observability.metrics import Metric
-from support.tiny_checkpoints import save_tiny_policy, tiny_sd3_settings, tiny_transformer
+from support.tiny_checkpoints import (
+    save_tiny_policy,
+    tiny_emotion,
+    tiny_fused,
+    tiny_sd3_settings,
+    tiny_transformer,
+)
 
 LEVEL = 2e-5
 """Largest difference of a latent after a step: that of float32 rounded in another order."""
@@ -44,9 +52,9 @@ def _loaded(tiny_sd3: Path, store: Path, **changes: Any) -> tuple[Models, Polici
     return models, Policies(str(store), models.transformer, models.info, blocks=models.blocks)
 
 
-def _stepped(models: Models, samples: int = 3) -> Tensor:
+def _stepped(models: Models, samples: int = 3, emotion: EmotionRows | None = None) -> Tensor:
     """Latents of some samples after one step."""
-    prompt = recipe(models, prompt="a dog", negative_prompt="", steps=4, guidance=3.0)
+    prompt = recipe(models, prompt="a dog", negative_prompt="", steps=4, guidance=3.0, emotion=emotion)
     painted = [start(models, prompt, seed) for seed in range(samples)]
     advance(models, painted)
     return torch.stack([sample.latent for sample in painted])
@@ -96,6 +104,23 @@ def test_blocks_that_cannot_be_compiled_run_as_they_are_and_say_so_once(
     plain, plain_policies = _loaded(tiny_sd3, store)
     plain_policies.use("policy-1")
     assert (_stepped(models) - _stepped(plain)).abs().max() < LEVEL
+    policies.close()
+    plain_policies.close()
+
+
+def test_the_rows_of_a_feeling_need_no_compiling_of_their_own(tiny_sd3: Path, tmp_path: Path) -> None:
+    save_tiny_policy(tmp_path / "felt", tiny_sd3, fused=tiny_fused(tiny_sd3))
+    models, policies = _loaded(tiny_sd3, tmp_path, compile_blocks="always")
+    plain, plain_policies = _loaded(tiny_sd3, tmp_path)
+    policies.use("felt")
+    plain_policies.use("felt")
+    emotion = policies.fused("felt").read(to_torch(tiny_emotion().states)[0], 1.0)
+    before = _compilations()
+    for samples in (1, 3, 5):
+        felt, unfelt = _stepped(models, samples, emotion), _stepped(models, samples)
+        assert (felt - _stepped(plain, samples, emotion)).abs().max() < LEVEL
+        assert (felt - unfelt).abs().max() > 100 * LEVEL
+    assert _compilations() == before
     policies.close()
     plain_policies.close()
 

@@ -18,10 +18,12 @@ from emofeedback_trainer.nano.models.judge_model import GRID, patches
 from emofeedback_trainer.nano.world.album import SEEN_SIZE
 from emofeedback_trainer.nano.world.contrasts import fits, mentioned, one_word_changed, rewrite
 from emofeedback_trainer.nano.world.language import (
+    WAYS,
     Album,
     core,
     depiction,
     gradient_lesson,
+    imagined_scene,
     rating_lesson,
     reasoning_lesson,
     situation,
@@ -77,6 +79,15 @@ def test_the_telling_scene_is_near_any_target_and_wastes_no_cue() -> None:
     scenes = [telling_scene(target, "dog", "lake") for target in targets]
     assert max(distance(affect(s), t) for s, t in zip(scenes, targets, strict=True)) < 1.0
     assert not telling_scene(AffectPoint(5.0, 4.2), "house", "meadow").extras
+
+
+def test_every_way_to_imagine_a_feeling_is_near_it_and_shows_something_else() -> None:
+    targets = [AffectPoint(v, a) for v in (2.0, 5.0, 8.0) for a in (2.0, 5.0, 8.0)]
+    for target in targets:
+        scenes = [imagined_scene(target, "dog", "lake", way) for way in range(WAYS)]
+        assert {(scene.subject, scene.place) for scene in scenes} == {("dog", "lake")}
+        assert max(distance(affect(scene), target) for scene in scenes) < 1.0
+        assert len({frozenset(parts_present(scene)) for scene in scenes}) >= WAYS - 1  # two ways know storms
 
 
 def test_a_text_about_a_scene_is_read_back() -> None:

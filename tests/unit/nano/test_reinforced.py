@@ -10,13 +10,15 @@ from emofeedback_trainer.core.run_files import CONFIG
 from emofeedback_trainer.distillation.config import CONFIGS
 from emofeedback_trainer.distillation.run import DistillationResult
 from emofeedback_trainer.flow_grpo import cli as flow_grpo
+from emofeedback_trainer.fusion.config import CONFIGS as FUSIONS
+from emofeedback_trainer.fusion.run import FusionResult
 from emofeedback_trainer.nano import reinforced
 
 
 @pytest.fixture
 def policies(tmp_path: Path) -> Path:
     """A package with earlier policies in it."""
-    for name in ("nano-final", "nano-fast"):
+    for name in ("nano-final", "nano-fast", "nano-fused"):
         (tmp_path / "package" / name).mkdir(parents=True)
         (tmp_path / "package" / name / "earlier").write_text("")
     return tmp_path / "package"
@@ -70,3 +72,27 @@ def test_the_fast_policy_is_distilled_resumed_and_put_in_place(
         reinforced.distill_generator(tmp_path / "run", policies)
     assert checked == [False, True]
     assert contents(policies, "nano-fast") == ["weights"] and contents(policies, "nano-final") == ["earlier"]
+
+
+def test_the_fused_policy_is_made_resumed_and_put_in_place(
+    policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[bool] = []
+
+    def prepare(config: Any, folder: Path, *, resume: bool) -> None:
+        checked.append(resume)
+
+    def fuse(config: Any, folder: Path) -> FusionResult:
+        assert config == FUSIONS["nano"] and config.policy == "nano-fast"
+        leave_policy(folder, config.name)
+        return FusionResult(
+            policy=config.name, digest="", teacher="nano-fast", judge="", updates=1, error=0.1, without_tokens=0.9
+        )
+
+    monkeypatch.setattr(reinforced, "prepare_fusion", prepare)
+    monkeypatch.setattr(reinforced, "fuse", fuse)
+    for _ in range(2):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        reinforced.fuse_generator(tmp_path / "run", policies)
+    assert checked == [False, True]
+    assert contents(policies, "nano-fused") == ["weights"] and contents(policies, "nano-fast") == ["earlier"]

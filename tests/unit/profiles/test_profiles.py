@@ -176,4 +176,4 @@ words = ["create", "a cat", "--emotion", "awe", "--out", {str(tmp_path / "out")!
 sys.exit(main(words) * 10 + main(["profile"]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 10 and done.stderr.count("pip install 'emofeedback[local]'") == 1
+    assert done.returncode == 10 and done.stderr.count("pip install 'emofeedback[nano]'") == 1

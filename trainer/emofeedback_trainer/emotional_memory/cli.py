@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from importlib import import_module
 from pathlib import Path
 
 from emofeedback.cli.parsing import examples_of
@@ -13,13 +17,14 @@ from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import changed, extended, load_profile, parse_changes
 from emofeedback.storage.files import held, write_whole
+from emofeedback_trainer.core.ray_cluster import ray_cluster
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.build_cli import Subcommands, shown_progress
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.emotional_memory.alarms import alarms, drift
-from emofeedback_trainer.emotional_memory.filling import Filling, fill
+from emofeedback_trainer.emotional_memory.filling import Filling, Writer, fill
 from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, Refreshed, refresh
-from emofeedback_trainer.emotional_memory.store import Memory, picture_of, read_memory
+from emofeedback_trainer.emotional_memory.store import Memory, picture_of, read_memory, writing
 from emofeedback_trainer.emotional_memory.symbiosis import known
 from emofeedback_trainer.emotional_memory.witness import WITNESSES, load_witness
 from emofeedback_trainer.evaluation.metrics import Estimate
@@ -33,6 +38,8 @@ _EXAMPLES = """examples:
                                         the next 512
   emofeedback-train memory fill s3://bucket/memory --data runs/emoset --profile sd35-medium --policy emo-1 \\
       --witness my.module:load_witness
+  RAY_ADDRESS=auto emofeedback-train memory fill s3://bucket/memory --data runs/scenes --policy nano-fast
+                                        several at once on a Ray cluster, each with a policy of its own
   emofeedback-train memory refresh runs/memory --data runs/scenes --out runs/refresh
   emofeedback-train memory refresh runs/memory --data runs/scenes --out runs/control --set share=0
                                         the same steps without the memory
@@ -108,11 +115,23 @@ def _fill(arguments: argparse.Namespace) -> None:
     witness = load_witness(arguments.witness)
     read_memory(arguments.memory)  # refused before anything heavy is loaded
     silence_libraries()
-    with shown_progress() as show:
+    with ExitStack() as stack:
+        show = stack.enter_context(shown_progress())
+        open_writer: Callable[[str], AbstractContextManager[Writer]] = writing
+        if os.environ.get("RAY_ADDRESS"):
+            stack.enter_context(ray_cluster())
+            open_writer = import_module("emofeedback_trainer.emotional_memory.shared").sharing
         memory = with_engines(
             profile,
             lambda generator, judge: fill(
-                arguments.memory, filling, profile, generator=generator, judge=judge, witness=witness, show=show
+                arguments.memory,
+                filling,
+                profile,
+                generator=generator,
+                judge=judge,
+                witness=witness,
+                show=show,
+                open_writer=open_writer,
             ),
         )
     say(summary(memory))

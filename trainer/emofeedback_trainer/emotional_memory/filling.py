@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
@@ -25,7 +27,7 @@ from emofeedback_trainer.data.storage import data_digest, read_split
 from emofeedback_trainer.emotional_memory.admission import Bounds, Candidate, bounds_of, look_at, refusal
 from emofeedback_trainer.emotional_memory.entries import Entry, Painted, Split
 from emofeedback_trainer.emotional_memory.painting import Read, paint_and_read, painted_by, twin
-from emofeedback_trainer.emotional_memory.store import Memory, MemoryWriter, PaintedBy, writing
+from emofeedback_trainer.emotional_memory.store import Memory, PaintedBy, writing
 from emofeedback_trainer.emotional_memory.witness import Trust, Witness, label_deviation, trust
 from emofeedback_trainer.evaluation.judge import image_of
 
@@ -33,6 +35,24 @@ TOGETHER = 32
 """Pictures that are painted, read and kept in one go: what a cut filling loses at most."""
 _REAL = 400
 """Real pictures that set the bounds and show how far the witness can be trusted."""
+
+
+class Writer(Protocol):
+    """Who adds to the memory: `store.MemoryWriter`, or `shared.SharedWriter` for several processes."""
+
+    @property
+    def memory(self) -> Memory: ...
+    def generation(self, policy: PaintedBy) -> int: ...
+    def commit(
+        self,
+        painted: Sequence[Painted],
+        *,
+        policy: PaintedBy,
+        tried: Mapping[str, int] | None = None,
+        refused: Mapping[str, int] | None = None,
+    ) -> Memory: ...
+
+
 Show = Callable[[str, int, int], None]
 """Is told of a part of the work: its name, how much of it is done, how much there is."""
 
@@ -75,9 +95,20 @@ class _Measures:
 
 
 async def fill(
-    uri: str, filling: Filling, profile: Profile, *, generator: Generator, judge: Judge, witness: Witness, show: Show
+    uri: str,
+    filling: Filling,
+    profile: Profile,
+    *,
+    generator: Generator,
+    judge: Judge,
+    witness: Witness,
+    show: Show,
+    open_writer: Callable[[str], AbstractContextManager[Writer]] = writing,
 ) -> Memory:
     """Paints and keeps; what was kept stays when it is cut.
+
+    Args:
+        open_writer: `shared.sharing` where several processes fill one memory.
 
     Raises:
         InvalidRequest, NotFound: the data lacks a split or twins, or a policy is unknown.
@@ -85,7 +116,7 @@ async def fill(
         ResourceExhausted: the disk is full.
         EmoFeedbackError: as generator and judge raise.
     """
-    with writing(uri) as writer:
+    with open_writer(uri) as writer:
         real = _in_order(read_split(filling.data, "val"))
         measures = await _measured(real[:_REAL], judge=judge, witness=witness)
         digest = data_digest(filling.data)
@@ -107,7 +138,7 @@ async def fill(
 
 
 def _keep(
-    writer: MemoryWriter,
+    writer: Writer,
     read: Sequence[Read],
     split: Split,
     policy: PaintedBy,

@@ -78,6 +78,12 @@ class Memory:
         return tuple(entry for entry in self.entries if entry.split == split)
 
 
+def generation_of(memory: Memory, policy: PaintedBy) -> int:
+    """The generation of what a policy paints: its place among those that have, the next one for a new policy."""
+    known = [one.digest for one in memory.policies]
+    return known.index(policy.digest) if policy.digest in known else len(known)
+
+
 def read_memory(uri: str) -> Memory:
     """What lies at an address, as of its newest manifest; an empty memory where there is nothing.
 
@@ -131,9 +137,8 @@ class MemoryWriter:
         """What is acknowledged."""
 
     def generation(self, policy: PaintedBy) -> int:
-        """The generation of what this policy paints: its place among the policies, the next one for a new policy."""
-        known = [one.digest for one in self.memory.policies]
-        return known.index(policy.digest) if policy.digest in known else len(known)
+        """The generation of what this policy paints."""
+        return generation_of(self.memory, policy)
 
     def commit(
         self,

@@ -10,12 +10,14 @@ from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import changed, extended, load_profile, parse_changes
 from emofeedback.storage.files import held, write_json, write_whole
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.data.build_cli import shown_progress
 from emofeedback_trainer.emotional_memory.controls import ARMS
 from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, RefreshConfig
-from emofeedback_trainer.emotional_memory.symbiosis import Symbiosis, run_rounds
+from emofeedback_trainer.emotional_memory.symbiosis import Paint, Symbiosis, run_rounds
 from emofeedback_trainer.emotional_memory.symbiosis_report import draw_rounds, rounds_table, verdict
 from emofeedback_trainer.emotional_memory.witness import WITNESSES, load_witness
+from emofeedback_trainer.fusion.config import CONFIGS, load_config
 
 _EXAMPLES = """examples:
   emofeedback-train nano dataset runs/scenes
@@ -23,6 +25,8 @@ _EXAMPLES = """examples:
                                         three rounds on the embedded models; begun again, it goes on where it was cut
   emofeedback-train symbiosis --data runs/scenes --policy nano-final --unseen nano-fast --out runs/quick \\
       --rounds 1 --twins 256 --arm memory --arm alone --set steps=60
+  emofeedback-train symbiosis --data runs/scenes --policy nano-final --unseen nano-fast --out runs/both --fuse nano
+                                        and back: a policy is made of each judge, which needs reasoning tokens
   emofeedback-train symbiosis --config qwen2.5-vl-7b --profile sd35-medium --data runs/emoset --policy emo-2 \\
       --unseen emo-1 --witness my.module:load_witness --out runs/symbiosis
 """
@@ -61,6 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"who confirms the labels: {', '.join(WITNESSES)}, or module:function (default: nano)",
     )
     parser.add_argument(
+        "--fuse",
+        metavar="CONFIG",
+        help=f"also make a policy of each judge by `fuse`: {', '.join(CONFIGS)}, or a .toml file (default: not tried)",
+    )
+    parser.add_argument(
+        "--task",
+        default="nano",
+        help="with --fuse, what these policies are measured on, as in `flow-grpo` (default: nano)",
+    )
+    parser.add_argument(
         "--config",
         default="nano",
         help=f"of the refresh: {', '.join(REFRESH_CONFIGS)}, or a .toml file (default: nano)",
@@ -92,9 +106,16 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
     )
     profile, witness = load_profile(arguments.profile), load_witness(arguments.witness)
+    fusion = load_config(arguments.fuse) if arguments.fuse else None
     silence_libraries()
     with held(arguments.out), shown_progress() as show:
-        rounds = run_rounds(plan, arguments.out, profile, witness=witness, show=show)
+        paint: Paint | None = None
+        if fusion is not None:
+            from emofeedback_trainer.emotional_memory.fused_painting import FusedPainter, with_own_store
+
+            profile = with_own_store(profile, (*plan.policies, plan.unseen), arguments.out / "policies")
+            paint = FusedPainter(fusion, profile, teacher=plan.policies[0], task=load_task(arguments.task))
+        rounds = run_rounds(plan, arguments.out, profile, witness=witness, show=show, paint=paint)
         text = f"{rounds_table(rounds)}\n\n{verdict(rounds)}\n"
         write_json(arguments.out / "rounds.json", [asdict(one) for one in rounds])
         write_whole(arguments.out / "table.md", text.encode())

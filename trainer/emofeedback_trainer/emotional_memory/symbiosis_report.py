@@ -57,18 +57,25 @@ def rounds_table(rounds: Sequence[Round]) -> str:
 
 
 def verdict(rounds: Sequence[Round]) -> str:
-    """One sentence about the last round."""
+    """One sentence about the last round. A gain over the same steps alone is not yet one over the first judge."""
     arms = {result.arm: result for result in rounds[-1].arms}
     memory, alone = arms["memory"], arms["alone"]
+    (first,) = (result.before for result in rounds[0].arms if result.arm == "memory")
     real = difference(_array(alone, REAL), _array(memory, REAL))
     seen, unseen = (relative_change(_array(alone, name), _array(memory, name)) for name in (SEEN, UNSEEN))
-    helped = seen.high < 0 and unseen.high < 0 and real.value <= LARGEST_RISE
-    understanding = (
-        f"{'Painting helps understanding' if helped else 'Painting does not help understanding'}: "
+    since = [relative_change(np.array(first[name]), _array(memory, name)) for name in (SEEN, UNSEEN)]
+    against = (
         f"against the same steps without the memory the error on painted pictures changes by {_percent(seen)} "
-        f"(a policy learned from) and {_percent(unseen)} (one never seen), on real ones by {_points(real)} points"
+        f"(a policy learned from) and {_percent(unseen)} (one never seen), on real ones by {_points(real)} points, "
+        f"against the first judge by {_percent(since[0])} and {_percent(since[1])}"
     )
-    return f"{understanding}; {_painting_verdict(memory, alone)}."
+    if not (seen.high < 0 and unseen.high < 0 and real.value <= LARGEST_RISE):
+        answer = "Painting does not help understanding"
+    elif all(change.high < 0 for change in since):
+        answer = "Painting helps understanding"
+    else:
+        answer = "Painting keeps a judge that learns on from getting worse, and makes it no better than it was"
+    return f"{answer}: {against}; {_painting_verdict(memory, alone)}."
 
 
 def _painting_verdict(memory: ArmResult, alone: ArmResult) -> str:

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.profiles.overrides import changed, extended, load_profile
-from emofeedback.profiles.profile import STRICT, Count, Positive, Share, inconsistent
+from emofeedback.profiles.profile import STRICT, Count, NotNegative, Positive, Share, inconsistent
 from emofeedback_trainer.distillation.config import CONDITIONING, FEED_FORWARD, even_levels
 from emofeedback_trainer.flow_grpo.learning import ATTENTION
 
@@ -55,7 +55,7 @@ class FusionConfig:
     count: Count = 6000
     """Lessons, of whose words the connector learns."""
     painted: Count = 2000
-    """The first of them, which the teacher paints and the student learns from."""
+    """The first of them, which the teacher paints where the student learns from it."""
     look_share: Share = 0.4
     """Share of a lesson's turns that read what the judge sees in its picture, where it has both this and an
     imagination."""
@@ -66,10 +66,10 @@ class FusionConfig:
     """Share of the turns in which the target's numbers stand behind the prompt, as the loop writes them."""
     together: Count = 8
     """Pictures that the teacher paints at once."""
-    word_updates: Count = 2000
+    word_updates: Count = 4000
     """Updates in which the connector learns from the text encoders alone, before the student's; see `words`."""
-    updates: Count = 500
-    """Of the student."""
+    updates: Annotated[int, Field(ge=0)] = 0
+    """Of the student, which learns from what the teacher paints; 0: words are enough."""
     batch: Count = 32
     """Lessons of one update."""
     windows: Count = 1
@@ -87,8 +87,8 @@ class FusionConfig:
     connector: ConnectorConfig = ConnectorConfig()
     learning_rate: Positive = 1e-3
     """The connector's, at its highest (AdamW)."""
-    adapter_rate: Positive = 3e-4
-    """The adapter's."""
+    adapter_rate: NotNegative = 0.0
+    """The adapter's; 0: it stays as it began, and with it whatever is painted without tokens."""
     max_grad_norm: Positive = 1.0
     """A gradient whose norm is larger is scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
@@ -127,7 +127,7 @@ class FusionConfig:
 
 
 CONFIGS: Mapping[str, FusionConfig] = {
-    "nano": FusionConfig(),
+    "nano": FusionConfig(policy="nano-fast"),
     "sd35-medium": FusionConfig(
         name="sd35-medium-fused",
         profile="sd35-medium",

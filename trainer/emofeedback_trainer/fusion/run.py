@@ -116,7 +116,8 @@ def fuse(
         lessons = [source(number) for number in range(config.count + HELD_OUT)]
         states, judge, variations = _states(config, profile, lessons, folder / "states", load_judge)
         models = load_models(profile.generator)
-        teacher, transformer = _taught(config, profile, models, lessons[: config.painted + HELD_OUT], folder)
+        painted = lessons[: HELD_OUT + (config.painted if config.updates else 0)]
+        teacher, transformer = _taught(config, profile, models, painted, folder)
         latents = read(folder / "trajectories").latents
         numbers = None
         if states is None:

@@ -47,7 +47,8 @@ class Student:
 
         Args:
             numbers: makes the states from numbers, in the judge's place.
-            latents: what the teacher painted of the first lessons, float16, shape (lessons, steps + 1, channels, height, width).
+            latents: what the teacher painted of the first lessons, float16, shape (lessons, steps + 1, channels,
+                height, width).
             sigmas: the student's noise levels, shape (steps + 1,).
         """
         self._transformer, self._prompts, self._config = transformer, prompts, config
@@ -56,10 +57,14 @@ class Student:
         self._weights = window_weights(self._sigmas)
         self._connector, self._numbers = connector, numbers
         self._names = sorted(transformer.weights)
-        adapter = nn.ParameterList([transformer.weights[name] for name in self._names])
-        self._learning: dict[str, nn.Module] = {"adapter": adapter, "connector": connector}
+        self._learning: dict[str, nn.Module] = {"connector": connector}
         if numbers is not None:
             self._learning["numbers"] = numbers
+        if config.adapter_rate:
+            self._learning["adapter"] = nn.ParameterList([transformer.weights[name] for name in self._names])
+        else:
+            for weight in transformer.weights.values():
+                weight.requires_grad_(False)
         rates = {"adapter": config.adapter_rate}
         self._optimizer = torch.optim.AdamW(
             [
@@ -78,7 +83,9 @@ class Student:
 
     def adapter(self) -> dict[str, Tensor]:
         """The averaged adapter by PEFT's names, float16."""
-        averaged = self._state.ema["adapter"]
+        averaged = self._state.ema.get("adapter")
+        if averaged is None:
+            return {name: weight.detach().half() for name, weight in self._transformer.weights.items()}
         return {name: averaged[str(place)].half() for place, name in enumerate(self._names)}
 
     def averaged(self, part: str) -> dict[str, Tensor]:

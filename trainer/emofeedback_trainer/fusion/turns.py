@@ -71,7 +71,8 @@ class Curriculum:
             variation = int(self._states.variation[index])
         return Turn(
             caption=caption,
-            has_rows=target is not None or is_null,
+            # Where the adapter stays as it is there is nothing to learn without rows.
+            has_rows=target is not None or is_null or not self._config.adapter_rate,
             feels=target is not None,
             states=states,
             point=(target.valence, target.arousal) if target else (SCALE_MIDDLE, SCALE_MIDDLE),

@@ -2,14 +2,14 @@
 that the prompt lacks.
 
 A transformer that reads text as SD3's, without positions, reads a few rows of another prompt's encoding behind its own
-prompt almost as if their words stood there. To regress on such rows costs no forward of the transformer, and leaves to
-the fusion itself only what words can't tell.
+prompt as if their words stood there, and repeated ones as if they were said with emphasis. To regress on such rows
+costs no forward of the transformer and needs no picture.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from emofeedback_trainer.fusion.states import NumberStates
 from emofeedback_trainer.fusion.turns import Curriculum, states_of
 
 _BATCH = 64
+_COMMON = 1 / 3
+"""Share of the texts above which a token says nothing of one of them."""
 _WARMUP, _FLOOR = 50, 0.02
 _SAY_EVERY = 500
 
@@ -82,33 +84,32 @@ def _batches(count: int, config: FusionConfig, step: int) -> Iterator[tuple[Tens
 
 @torch.no_grad()
 def _wanted(prompts: PromptEncoder, lessons: Sequence[Lesson], connector: EmotionConnector) -> tuple[Tensor, Tensor]:
-    """What the connector should say of each lesson: rows, shape (lessons, tokens, context width), and the change of the
-    pooled projection, shape (lessons, pooled width)."""
+    """What the connector should say of each lesson: rows, shape (lessons, tokens, context width), as few words as there
+    may be again and again; and the change of the pooled projection, shape (lessons, pooled width)."""
     tokenizer = _Tokenizer(prompts)
     words = [split_target(lesson.told)[0] for lesson in lessons]
     told = [tokenizer.ids(text) for text in words]
     frequency = Counter(token for ids in told for token in set(ids))
+    rare = {token: count for token, count in frequency.items() if count <= _COMMON * len(lessons)}
     rows, changes = [], []
     for lesson, text, ids in zip(lessons, words, told, strict=True):
         encoded, before = prompts.encode(text), prompts.encode(lesson.prompt)
-        places = added_places(tokenizer.ids(lesson.prompt), ids, frequency, connector.config.tokens)
-        said = connector.null.detach().clone()
-        if places:
-            said[: len(places)] = encoded.tokens[[tokenizer.first + place for place in places]].float()
-        rows.append(said)
+        places = added_places(tokenizer.ids(lesson.prompt), ids, rare, connector.config.tokens)
+        said = encoded.tokens[[tokenizer.first + place for place in places]] if places else connector.null.detach()
+        rows.append(said[torch.arange(connector.config.tokens) % len(said)].float())
         changes.append((encoded.pooled - before.pooled).float())
     return torch.stack(rows), torch.stack(changes)
 
 
-def added_places(prompt: Sequence[int], told: Sequence[int], frequency: Counter[int], most: int) -> list[int]:
+def added_places(prompt: Sequence[int], told: Sequence[int], rare: Mapping[int, int], most: int) -> list[int]:
     """Places in `told` of the tokens that `prompt` lacks; of too many the rarest, in their order.
 
     Args:
-        frequency: in how many texts a token stands.
+        rare: in how many texts a token stands; others are so common that they say nothing.
     """
     known = set(prompt)
-    added = [place for place, token in enumerate(told) if token not in known]
-    return sorted(sorted(added, key=lambda place: frequency[told[place]])[:most])
+    added = [place for place, token in enumerate(told) if token in rare and token not in known]
+    return sorted(sorted(added, key=lambda place: rare[told[place]])[:most])
 
 
 class _Tokenizer:

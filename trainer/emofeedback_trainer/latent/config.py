@@ -29,7 +29,7 @@ class LatentConfig:
     """Reasoning tokens, K."""
     variations: Annotated[int, Field(ge=1, le=LIMITS.emotion_variations)] = 4
     """Imaginations of one feeling, M."""
-    steps: Count = 900
+    steps: Count = 1200
     """Optimizer steps."""
     learning_rate: Positive = 2e-3
     """At its highest; it rises over `warmup` steps and falls along a half cosine."""
@@ -40,7 +40,7 @@ class LatentConfig:
     """Pictures that a step imagines, each in all variations."""
     known: Count = 6
     """Lessons of a step in what the judge can do already: about a quarter."""
-    hidden: Share = 0.5
+    hidden: Share = 0.8
     """Share of the looks whose answer sees the reasoning tokens only: so they carry it."""
     thought: NotNegative = 0.5
     """Weight of the text read from a look's tokens alone; it keeps them apart and shows what they hold. That of an

@@ -89,13 +89,17 @@ class Learner:
         batch, logits = self.read(rows)
         answers, thoughts = self._reply_losses(batch, logits).view(-1, 2).unbind(dim=1)
         mask = torch.from_numpy(hidden).to(answers.device)
-        total = answers.mean() + config.thought * thoughts.mean()
-        return {
-            "total": total + config.reward * (1 - self._reward(batch, logits, drawn)) if config.reward else total,
-            "look": answers[~mask].mean(),
-            "look_hidden": answers[mask].mean(),
+        values = {
+            "total": answers.mean() + config.thought * thoughts.mean(),
             "look_thought": thoughts.mean(),
         }
+        for name, some in (("look", ~mask), ("look_hidden", mask)):
+            if some.any():
+                values[name] = answers[some].mean()
+        if config.reward:
+            values["reward"] = self._reward(batch, logits, drawn)
+            values["total"] = values["total"] + config.reward * (1 - values["reward"])
+        return values
 
     def _imagine(self, lessons: Lessons, rng: np.random.Generator) -> dict[str, Tensor]:
         config = self.config

@@ -86,6 +86,8 @@ def export(learner: Any, tokenizer: Any, source: Path, destination: Path) -> Non
     stored = AutoConfig.from_pretrained(source).dtype or torch.float32
     model = learner.merge_and_unload().to(stored)
     model.set_attn_implementation("sdpa")
+    for part in (model.config.text_config, model.config.vision_config):
+        part.dtype = stored
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     for pattern in CHECKPOINT_FILES:

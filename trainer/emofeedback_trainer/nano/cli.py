@@ -165,6 +165,10 @@ def _judge_certainty(out: Path, device: torch.device, steps: int | None) -> None
     say(judge_certainty.fit_certainty(_SERVICES / "judge"))
 
 
+def _fuse(out: Path, device: torch.device, steps: int | None) -> None:
+    reinforced.fuse_generator(out / "fused", _SERVICES / "policies")
+
+
 def _memory(out: Path, device: torch.device, steps: int | None) -> None:
     memory.remember(_SERVICES / "memory.json")
 
@@ -193,6 +197,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "judge-domain": _judge_domain,
     "judge-latent": _judge_latent,
     "judge-certainty": _judge_certainty,
+    "fuse": _fuse,
     "memory": _memory,
 }
 """The stages in the order in which they are made."""
@@ -221,6 +226,7 @@ _PURPOSES = {
     "judge-domain": "what the exported judge takes for a picture of its world",
     "judge-latent": "reasoning tokens for the exported judge",
     "judge-certainty": "how sure the exported judge may be; tells the ECE before and after",
+    "fuse": "a policy that paints what the exported judge has in mind",
     "memory": "what words do to pictures, for the loop",
     "all": "everything in this order; every stage resumes where it was cut",
     "evaluate": "how good the exported models are, on scenes never trained on",

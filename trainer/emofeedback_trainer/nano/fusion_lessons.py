@@ -7,6 +7,7 @@ looks at, and the others prompts as they are, which a fused policy has to paint 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -63,7 +64,9 @@ def _imagination(scene: Scene, rng: np.random.Generator) -> Lesson:
 def _told(prompt: str, scene: Scene, target: AffectPoint, *, variations: tuple[int, ...]) -> Lesson:
     # The numbers behind the words bring the painter nearer to the target.
     told = f"{depiction(core(scene), scene)}, {target_phrase(target)}"
-    return Lesson(prompt=prompt, told=told, target=target, picture=lambda: _drawn(scene), variations=variations)
+    # What the judge imagines it need not be shown, which costs more than to imagine it.
+    picture = None if variations else partial(_drawn, scene)
+    return Lesson(prompt=prompt, told=told, target=target, picture=picture, variations=variations)
 
 
 def _without_feeling(rng: np.random.Generator) -> Lesson:

@@ -15,6 +15,9 @@ from emofeedback_trainer.data.build_cli import shown_progress
 from emofeedback_trainer.distillation.config import CONFIGS as DISTILLATIONS
 from emofeedback_trainer.distillation.run import distill, prepare
 from emofeedback_trainer.flow_grpo import cli as flow_grpo
+from emofeedback_trainer.fusion.config import CONFIGS as FUSIONS
+from emofeedback_trainer.fusion.run import fuse
+from emofeedback_trainer.fusion.run import prepare as prepare_fusion
 from emofeedback_trainer.judge.command import samples_of
 from emofeedback_trainer.judge.config import GRPO_CONFIGS
 from emofeedback_trainer.latent.config import load_config as load_latent
@@ -62,6 +65,14 @@ def distill_generator(folder: Path, policies: Path) -> None:
     config = DISTILLATIONS["nano"]
     prepare(config, folder, resume=(folder / CONFIG).exists())
     result = distill(config, folder)
+    _put(folder / "policies" / result.policy, policies)
+
+
+def fuse_generator(folder: Path, policies: Path) -> None:
+    """Teaches the default policy to read the judge's emotion tokens, by `fuse --config nano`."""
+    config = FUSIONS["nano"]
+    prepare_fusion(config, folder, resume=(folder / CONFIG).exists())
+    result = fuse(config, folder)
     _put(folder / "policies" / result.policy, policies)
 
 

@@ -145,7 +145,8 @@ class TransformersEngine:
         """Of jobs that go together: their replies, or their states."""
         decodings = [job.decoding for job in batch if job.decoding is not None]
         if not decodings:
-            return list(self._qwen.states(chats).numpy())
+            # One by one: a picture is painted from these numbers, so their bits must not depend on company.
+            return [self._qwen.states([chat])[0].numpy() for chat in chats]
         return self._qwen.generate(
             chats,
             decodings,

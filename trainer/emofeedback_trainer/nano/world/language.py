@@ -30,7 +30,20 @@ from emofeedback.judge.prompts import rating_conversation, reasoning_conversatio
 from emofeedback.optimizer.prompts import gradient_conversation, update_conversation
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
 from emofeedback_trainer.nano.world.invention import invented_prompt
-from emofeedback_trainer.nano.world.scenes import CENTER, Effect, Scene, affect, effects, emotion, sample_scene
+from emofeedback_trainer.nano.world.scenes import (
+    CENTER,
+    EXPRESSIONS,
+    EXTRAS,
+    LIGHTS,
+    LIVING,
+    WEATHERS,
+    Effect,
+    Scene,
+    affect,
+    effects,
+    emotion,
+    sample_scene,
+)
 
 CAPTION_QUESTION = "Describe this picture in one sentence."
 _COPY_REQUEST = "Reply with this prompt only, inside <prompt></prompt>."
@@ -265,7 +278,7 @@ def telling_scene(target: AffectPoint, subject: str, place: str) -> Scene:
 
 def imagined_scene(target: AffectPoint, subject: str, place: str, way: int) -> Scene:
     """One of several scenes of this subject and place near the target, by the same measure as `telling_scene`: every
-    way, from 0, has weathers and extras of its own, so that all ways show something else."""
+    way, from 0, has few weathers and extras to choose from, so that nearly all ways show something else."""
     return _nearest(target, *_scenes_of_a_way(subject, place, way))
 
 
