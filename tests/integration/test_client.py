@@ -35,6 +35,7 @@ from emofeedback.domain.optimization import (
     RoundStarted,
     UpdateRequest,
 )
+from emofeedback.domain.reasoning import Imagination, Reasoning
 from support.fakes import (
     GENERATOR_MODEL,
     JUDGE_MODEL,
@@ -78,7 +79,14 @@ async def test_the_judge_answers_as_it_does_in_process(services: Services, conne
     pictures = [paint("a harbor", seed) for seed in range(3)]
     conversation = (Message(role="user", parts=(pictures[0], "why?")),)
     local = ScriptedJudge()
-    assert await judge.assess(pictures, reasoning=True) == await local.assess(pictures, reasoning=True)
+    ways: tuple[bool | Reasoning, ...] = (False, True, "none", "latent", "aloud")
+    for way in ways:
+        assert await judge.assess(pictures, reasoning=way) == await local.assess(pictures, reasoning=way)
+    assert services.judge.ways == local.ways
+    harbor = Imagination(prompt="a harbor", target=AffectPoint(7, 3))
+    assert await judge.reason(harbor, variations=2) == await local.reason(harbor, variations=2)
+    assert await judge.reason(pictures[0]) == await local.reason(pictures[0])
+    assert services.judge.subjects == local.subjects
     assert await judge.score(pictures, "a harbor") == await local.score(pictures, "a harbor")
     assert await judge.compare_texts("a", ["b", "c"]) == await local.compare_texts("a", ["b", "c"])
     assert await judge.converse([conversation], Decoding()) == await local.converse([conversation], Decoding())

@@ -35,7 +35,7 @@ def test_one_command_measures_all_four_ways_and_keeps_what_was_made(
         assert metrics["clip_score"]["n"] == 2 and "aesthetic" not in metrics
     models = {model["role"]: model for model in content["provenance"]["models"]}
     assert set(models) == {"generator", "judge", "independent judge", "CLIP-Score"}
-    assert len({model["digest"] for model in models.values()}) == 4 and models["generator"]["policy"] == "nano-fast"
+    assert len({model["digest"] for model in models.values()}) == 4 and models["generator"]["policy"] == "nano-fused"
     kept = {path.name for path in (tmp_path / "out").iterdir()}
     assert kept == {"plane.png", "errors.png", "metrics.json", "table.md", "runs"}
     assert Image.open(tmp_path / "out" / "plane.png").width > Image.open(tmp_path / "out" / "errors.png").height

@@ -137,7 +137,10 @@ def arbitrary_feeling(picture: Picture) -> AssessmentOutcome:
 def scripted_tokens(subject: bytes | Imagination, variations: int) -> EmotionTokens:
     """What a scripted judge has in mind: two tokens three wide, always the same of the same subject and variation."""
     shape = (variations, 2, 3)
-    said = subject if isinstance(subject, bytes) else repr(subject).encode()
+    if isinstance(subject, Imagination):
+        said = f"{subject.prompt}|{subject.target.valence:g}|{subject.target.arousal:g}".encode()
+    else:
+        said = subject
     noise = b"".join(hashlib.sha256(bytes([number]) + said).digest()[:6] for number in range(variations))
     values = [(byte - 128) / 64 for byte in noise]
     states = Tensor(element_type="float32", shape=shape, data=struct.pack(f"<{len(values)}f", *values))

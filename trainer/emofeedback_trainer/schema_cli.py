@@ -13,6 +13,7 @@ from emofeedback_trainer.distillation.config import CONFIGS as DISTILLATIONS
 from emofeedback_trainer.flow_grpo.config import CONFIGS
 from emofeedback_trainer.fusion.config import CONFIGS as FUSIONS
 from emofeedback_trainer.judge.config import GRPO_CONFIGS, SFT_CONFIGS
+from emofeedback_trainer.latent.config import CONFIGS as TOKENS
 
 _CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "flow-grpo": CONFIGS,
@@ -20,6 +21,7 @@ _CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "fuse": FUSIONS,
     "judge-sft": SFT_CONFIGS,
     "judge-grpo": GRPO_CONFIGS,
+    "judge-latent": TOKENS,
 }
 
 _EXAMPLES = """examples:

@@ -45,7 +45,7 @@ NANO_PROFILE = Profile(
         vocabulary=_NANO_WORDS,
         subjects="a girl, man, dog, cat, rabbit, owl, house, castle, boat, tree, car or kettle",
         policies=str(NANO / "policies"),
-        policy="nano-fast",
+        policy="nano-fused",
     ),
     judge=JudgeSettings(
         checkpoint=str(NANO / "judge"),
@@ -66,6 +66,7 @@ NANO_PROFILE = Profile(
         memory=str(NANO / "memory.json"),
         max_prompt_tokens=34,
         numeric_target=True,
+        imagine=True,
         vocabulary=_NANO_WORDS,
     ),
     serving=ServingSettings(

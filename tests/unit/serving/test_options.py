@@ -30,6 +30,7 @@ for name, args in json.loads(sys.argv[1]).items():
         "max_queued_requests": config.max_queued_requests,
         "graceful_shutdown_timeout_s": config.graceful_shutdown_timeout_s,
         "max_surge_percent": config.max_surge_percent,
+        "request_router_config": {"request_router_class": config.request_router_config.request_router_class},
         "ray_actor_options": {k: v for k, v in deployment.ray_actor_options.items() if k != "runtime_env"},
     }
     if scaling:

@@ -34,11 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Trains to the end, or until Ctrl-C."""
+    """Trains to the end, or until Ctrl-C.
+
+    Raises:
+        InvalidRequest: the configuration, its lessons or the folder is refused.
+        EmoFeedbackError: the run stopped; its last checkpoint is intact.
+        KeyboardInterrupt: as well.
+    """
     stop_on_signals()
     config = load_config(arguments.config, parse_changes(arguments.set))
     silence_libraries()
     from emofeedback_trainer.latent.run import train
 
-    result = train(config, arguments.out)
+    try:
+        result = train(config, arguments.out)
+    except KeyboardInterrupt:
+        say(f"The run is kept in {arguments.out}; the same command goes on from its last checkpoint.")
+        raise
     say(f"Judge with {config.tokens} reasoning tokens: {result.checkpoint} ({result.digest})")

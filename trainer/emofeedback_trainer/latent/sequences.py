@@ -200,7 +200,7 @@ def positions(model: Any, batch: Batch, grids: Tensor | None, image_token: int) 
         attention_mask=within[:, :longest].long(),
     )
     last = trunk.masked_fill(~within[None, :, :longest], 0).amax(dim=(0, 2))  # [B]
-    placed = (last[:, None] + batch.offsets).expand(3, -1, -1).clone()
+    placed: Tensor = (last[:, None] + batch.offsets).expand(3, -1, -1).clone()
     placed[:, :, :longest] = torch.where(within[None, :, :longest], trunk, placed[:, :, :longest])
     return placed
 
