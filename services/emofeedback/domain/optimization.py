@@ -148,8 +148,9 @@ class OptimizationRequest:
     steps: int | None = None
     """Denoising steps of every image; None: the policy's own, else the profile's."""
     imagine: bool | None = None
-    """Paint from what the judge imagines of each prompt and the target, image i from variation i modulo their number;
-    needs a policy that was fused with the judge. None: as the profile says, where its own policy paints, else no."""
+    """Paint the prompt as it is asked for from what the judge imagines of it and the target, image i from variation i
+    modulo their number, and rewrites from their words alone; needs a policy that was fused with the judge. None: as the
+    profile says, where its own policy paints, else no."""
     resume: Resume | None = None
     request_id: str = ""
 

@@ -42,8 +42,9 @@ def generate_and_judge(
     """What happens in round `index` until all its images are generated and judged, as it happens.
 
     Image i has seed i and prompt i modulo their number, `suffix` behind it; the generator gets one call for each
-    prompt, all at once. With `imagine` the judge is asked once a prompt what it has in mind, and image i is painted
-    from variation i modulo their number.
+    prompt, all at once. With `imagine` the judge is asked what it has in mind of the prompt as it was asked for, and
+    image i is painted from variation i modulo their number. A rewrite says in words what else would be imagined: two
+    pictures in one would be neither.
 
     Every candidate comes with its loss and its alignment with the original prompt; `on_subject` is True at or
     above the drift floor.
@@ -55,7 +56,7 @@ def generate_and_judge(
         # A generator refuses what is over the limit; what is cut off then, no text encoder reads.
         prompt = prompts[first][: LIMITS.prompt_characters - len(suffix)]
         emotion = None
-        if imagine:
+        if imagine and prompts[first] == request.prompt:
             imagined = await judge.reason(Imagination(prompt=prompt, target=request.target))
             count = imagined.variations
             emotion = imagined.chosen([(first + len(prompts) * position) % count for position in range(count)])

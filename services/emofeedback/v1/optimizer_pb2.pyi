@@ -82,8 +82,8 @@ class OptimizeRequest(_message.Message):
     gradients are then by that person's eyes.
     """
     imagine: _builtins.bool
-    """Paint from what the judge imagines of each prompt and the target; needs a fused policy. Absent: the profile's
-    default.
+    """Paint the prompt as it is asked for from what the judge imagines of it and the target, and rewrites from their words
+    alone; needs a fused policy. Absent: the profile's default.
     """
     steps: _builtins.int
     """Denoising steps of every image, 1 to 200; absent: the policy's own, else the profile's."""
