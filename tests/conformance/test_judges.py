@@ -36,7 +36,7 @@ from support.reasoning_judge import untrained_reasoning_judge
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VLLM = pytest.param("vllm", marks=pytest.mark.vllm)
-IMAGES = [paint("a quiet harbor", seed) for seed in range(5)]
+IMAGES = [paint("a pier", seed) for seed in range(5)]
 QUESTION = (Message(role="user", parts=(IMAGES[0], IMAGES[1], "Which is brighter?")),)
 SHORT = Decoding(max_new_tokens=8)
 

@@ -245,10 +245,10 @@ def test_a_judge_that_reads_nothing_still_leaves_a_run(
         (("create", "x", "--valence", "nan", "--arousal", "inf"), "--valence: is nan"),
         (("create", "x", "--valence", "abc", "--arousal", "3"), "--valence: invalid float value: 'abc'"),
         (("create", "x", "--valence", "3"), "--arousal: is missing"),
-        (("create", "x"), "--valence and --arousal, or --emotion: is missing"),
+        (("create", "x"), "--valence and --arousal, --emotion, or --feel-like: is missing"),
         (
             ("create", "x", "--valence", "3", "--arousal", "3", "--emotion", "awe"),
-            "--emotion: has a point and an emotion",
+            "--emotion, or --feel-like: has a point and an emotion",
         ),
         (("create", "x", "--emotion", "fera"), "--emotion: 'fera' is not one of amusement, awe, contentment"),
         (("create", "x", "--emotion", "fera"), "did you mean 'fear'?"),
