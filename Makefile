@@ -44,8 +44,11 @@ demo: $(DEMO_STAMP) ## Three services, one prompt, one feeling, one picture (int
 test-unit: $(STAMP) ## The tests of single parts
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/unit
 
+# Those that start services of their own come one after another: a stack of Ray takes both cores.
+SERVING := tests/end_to_end tests/chaos tests/fuzz
 test: $(STAMP) ## All tests but those of the vLLM engine, of the Helm chart, and the nightly ones
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(SERVING:%=--ignore %)
+	$(BIN)/python -m pytest $(SERVING)
 
 test-nightly: export TORCH_INDEX := $(TORCH_INDEX)
 test-nightly: $(STAMP) ## What is slow and seldom breaks: distributions in empty environments, attacks, long fuzzing
