@@ -22,6 +22,7 @@ from emofeedback.domain.optimization import (
     WordsUnknown,
 )
 from emofeedback.domain.reasoning import Imagination
+from emofeedback.domain.recipe import Wish, with_whole_recipe
 from emofeedback.optimizer.loss import loss
 
 CandidateEvent = WordsUnknown | PromptShortened | PaintingStep | ImagePainted | ImageJudged
@@ -50,6 +51,7 @@ def generate_and_judge(
     above the drift floor.
     """
     queue: Channel[GeneratedImage] = Channel()
+    wish = Wish(prompt=request.prompt, target=request.target)
 
     async def generate_from(first: int) -> AsyncGenerator[CandidateEvent, None]:
         """The images of one prompt: the first of them, then every `len(prompts)`-th."""
@@ -78,7 +80,9 @@ def generate_and_judge(
                     case GenerationStep():
                         yield PaintingStep(round=index, step=replace(event, index=first + len(prompts) * event.index))
                     case GeneratedImage():
-                        image = replace(event, index=first + len(prompts) * event.index)
+                        # Whoever keeps it can imagine the same again.
+                        data = with_whole_recipe(event.data, wish, None) if emotion else event.data
+                        image = replace(event, index=first + len(prompts) * event.index, data=data)
                         yield ImagePainted(round=index, image=image)
                         queue.send(image)
 

@@ -17,7 +17,7 @@ class ScratchFolder:
     """A folder of this process, locked while it is in use; the lock ends with the process, however that ends."""
 
     def __init__(self, parent: Path) -> None:
-        self._folder = tempfile.TemporaryDirectory(dir=parent)
+        self._folder = tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True)
         self.path = Path(self._folder.name)
         self._lock = os.open(self.path, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
