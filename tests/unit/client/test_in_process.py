@@ -48,7 +48,7 @@ def image(events: Iterator[object]) -> bytes:
 
 
 def test_a_creation_is_the_answer_of_the_loop_in_process(engines: Local) -> None:
-    creation = engines.create("a dog in a meadow", emotion="awe", rounds=1, images=2, seed=3)
+    creation = engines.create("a dog in a meadow", emotion="awe", rounds=1, images=2, seed=3, imagine=False)
     alone = next(
         event.data
         for event in engines.generator.generate(GenerationRequest(prompt=painted(engines), seeds=(creation.seed,)))

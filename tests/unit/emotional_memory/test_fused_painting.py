@@ -17,7 +17,7 @@ def test_a_store_of_its_own_holds_the_named_policies_as_they_were_and_the_profil
 ) -> None:
     profile = with_own_store(NANO_PROFILE, ("nano-final", "base"), tmp_path / "policies")
     store, released = PolicyStore(profile.generator.policies), PolicyStore(NANO_PROFILE.generator.policies)
-    assert store.names() == ["nano-fast", "nano-final"]
+    assert store.names() == ["nano-final", "nano-fused"]
     assert store.fetch("nano-final", tmp_path / "weights") == released.manifest("nano-final")
     assert with_own_store(NANO_PROFILE, ("nano-final",), tmp_path / "policies") == profile
     (tmp_path / "own.toml").write_text(to_toml(profile))

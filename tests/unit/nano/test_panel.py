@@ -37,8 +37,8 @@ class FirstPixel:
         return [Seen(1 + red / 32, 1 + green / 32) for red, green in pixels]
 
 
-PROFILE = replace(NANO_PROFILE, optimizer=replace(NANO_PROFILE.optimizer, vocabulary=""))
-"""The nano profile, whose agent may write any words."""
+PROFILE = replace(NANO_PROFILE, optimizer=replace(NANO_PROFILE.optimizer, vocabulary="", imagine=False))
+"""The nano profile, whose agent may write any words and whose generator was fused with no judge."""
 
 
 def scripted() -> dict[str, Any]:
