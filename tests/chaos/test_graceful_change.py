@@ -36,7 +36,9 @@ from emofeedback.profiles.builtin import NANO_PROFILE
 
 router = deployment_options(NANO_PROFILE, "judge")["request_router_config"]
 
-@serve.deployment(num_replicas=2, request_router_config=router, ray_actor_options={"num_cpus": 0})
+@serve.deployment(
+    num_replicas=2, max_ongoing_requests=64, request_router_config=router, ray_actor_options={"num_cpus": 0}
+)
 class Who:
     def __call__(self) -> str:
         return serve.get_replica_context().replica_id.unique_id
