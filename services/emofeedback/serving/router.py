@@ -13,8 +13,12 @@ from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 class RequestIdRouter(ConsistentHashRouter):  # type: ignore[misc]
     """Serve's consistent hashing where a call has an id: replicas that come or go move only the calls of their own.
 
-    A replica that has as many calls as it may take sends further ones to the next.
+    A call waits for its replica, also where another has nothing to do: elsewhere its work would be done a second time.
     """
+
+    def initialize_state(self, **kwargs: Any) -> None:
+        """Serve's own, without replicas to fall back to."""
+        super().initialize_state(**kwargs | {"num_fallback_replicas": 0})
 
     async def choose_replicas(self, candidate_replicas: list[Any], pending_request: Any = None) -> list[list[Any]]:
         """Groups of replicas, to be tried in this order."""
