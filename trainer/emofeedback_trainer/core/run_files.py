@@ -12,14 +12,15 @@ they are read, and renamed where such a run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.training import RunState
+from emofeedback.profiles.overrides import flat
 from emofeedback.storage.texts import parse_json
 
 CONFIG, STATUS, METRICS, EVAL, RESULT = "config.toml", "status.json", "metrics.jsonl", "eval.jsonl", "result.json"
@@ -39,6 +40,32 @@ class Status:
     message: str = ""
     updated: datetime | None = None
     """When it said so; earlier versions did not."""
+
+
+def require_free(folder: Path, *, begun: bool, resume: bool) -> None:
+    """Sees to it that a run is begun or gone on with as it was asked for.
+
+    Args:
+        begun: whether the folder holds a run.
+
+    Raises:
+        InvalidRequest: it does and `resume` is off, or does not and it is on.
+    """
+    if begun and not resume:
+        raise InvalidRequest.of("out", f"{folder} holds a run: name another folder, or --resume the run in it")
+    if resume and not begun:
+        raise InvalidRequest.of("out", f"{folder} holds no run to resume")
+
+
+def require_unchanged(before: Any, now: Any, may_change: Collection[str]) -> None:
+    """Sees to it that a run goes on with the configuration that it was begun with.
+
+    Raises:
+        InvalidRequest: a key that may not change has another value; the message names it.
+    """
+    old, new = flat(before), flat(now)
+    if other := [key for key in new if new[key] != old[key] and key not in may_change]:
+        raise InvalidRequest.of(other[0], f"is {new[other[0]]!r}, the run was begun with {old[other[0]]!r}")
 
 
 def lines_path(folder: Path, name: str) -> Path:

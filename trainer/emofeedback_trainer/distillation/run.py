@@ -13,26 +13,31 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from emofeedback.domain.errors import InvalidRequest
 from emofeedback.generator.flow import level_schedule
 from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.policy_store import Sampling
 from emofeedback.observability.console import say
-from emofeedback.profiles.overrides import flat, load_profile, to_toml
+from emofeedback.profiles.overrides import load_profile, to_toml
 from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback_trainer.core.publish import publish
-from emofeedback_trainer.core.run_files import CONFIG, RESULT
+from emofeedback_trainer.core.run_files import CONFIG, RESULT, require_free, require_unchanged
 from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.distillation.config import MAY_CHANGE, DistillationConfig, load_config
 from emofeedback_trainer.distillation.objective import relative_error
 from emofeedback_trainer.distillation.student import Student
-from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, Trajectories, asked, collect, paint, read
+from emofeedback_trainer.distillation.teacher import (
+    HELD_OUT,
+    Asked,
+    Trajectories,
+    asked,
+    collect,
+    paint,
+    read,
+    save_rows,
+)
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 
 _SHOWN = 8
@@ -61,14 +66,9 @@ def prepare(config: DistillationConfig, folder: Path, *, resume: bool) -> None:
             value of a key that may not change.
     """
     begun = (folder / CONFIG).exists()
-    if begun and not resume:
-        raise InvalidRequest.of("out", f"{folder} holds a run: name another folder, or --resume the run in it")
-    if resume and not begun:
-        raise InvalidRequest.of("out", f"{folder} holds no run to resume")
+    require_free(folder, begun=begun, resume=resume)
     if begun:
-        before, now = flat(load_config(str(folder / CONFIG))), flat(config)
-        if other := [key for key in now if now[key] != before[key] and key not in MAY_CHANGE]:
-            raise InvalidRequest.of(other[0], f"is {now[other[0]]!r}, the run was begun with {before[other[0]]!r}")
+        require_unchanged(load_config(str(folder / CONFIG)), config, MAY_CHANGE)
 
 
 def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
@@ -152,10 +152,4 @@ def _draw(models: Models, trajectories: Trajectories, hasty: Tensor, student: St
     """Three rows: the teacher, the teacher in a hurry, the student."""
     captions, latents = trajectories.captions[:_SHOWN], trajectories.latents[:_SHOWN].float()
     rows = (latents[:, -1], hasty[:_SHOWN], student.paint(captions, latents[:, 0]))
-    sheet = np.concatenate([np.concatenate(_pictures(models, row), axis=1) for row in rows])
-    Image.fromarray(sheet).save(path)
-
-
-def _pictures(models: Models, latents: Tensor) -> list[NDArray[np.uint8]]:
-    decoded = [models.decode([latent.to(models.device)]) for latent in latents]
-    return [one.picture(0).numpy() for one in decoded]
+    save_rows(models, rows, path)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -129,3 +130,9 @@ def read(folder: Path) -> Trajectories:
             captions += json.loads(file.metadata()["captions"])
             latents.append(file.get_tensor("latents"))
     return Trajectories(captions=tuple(captions), latents=torch.cat(latents))
+
+
+def save_rows(models: Models, rows: Sequence[Tensor], path: Path) -> None:
+    """Writes a PNG of finished latents, a row of pictures for each of `rows`, all with as many pictures."""
+    pictures = [[models.decode([latent.to(models.device)]).picture(0).numpy() for latent in row] for row in rows]
+    Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in pictures])).save(path)

@@ -21,11 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.generator.connector import EmotionConnector, Fused
@@ -34,12 +31,12 @@ from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.policy_store import PolicyStore, Sampling
 from emofeedback.observability.console import say
-from emofeedback.profiles.overrides import flat, load_profile, to_toml
+from emofeedback.profiles.overrides import load_profile, to_toml
 from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback_trainer.core.publish import publish
-from emofeedback_trainer.core.run_files import CONFIG, RESULT
-from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, collect, read
+from emofeedback_trainer.core.run_files import CONFIG, RESULT, require_free, require_unchanged
+from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, collect, read, save_rows
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 from emofeedback_trainer.fusion.adapter import begun, fresh
 from emofeedback_trainer.fusion.config import MAY_CHANGE, FusionConfig, load_config
@@ -85,14 +82,9 @@ def prepare(config: FusionConfig, folder: Path, *, resume: bool) -> None:
             value of a key that may not change.
     """
     is_begun = (folder / CONFIG).exists()
-    if is_begun and not resume:
-        raise InvalidRequest.of("out", f"{folder} holds a run: name another folder, or --resume the run in it")
-    if resume and not is_begun:
-        raise InvalidRequest.of("out", f"{folder} holds no run to resume")
+    require_free(folder, begun=is_begun, resume=resume)
     if is_begun:
-        before, now = flat(load_config(str(folder / CONFIG))), flat(config)
-        if other := [key for key in now if now[key] != before[key] and key not in MAY_CHANGE]:
-            raise InvalidRequest.of(other[0], f"is {now[other[0]]!r}, the run was begun with {before[other[0]]!r}")
+        require_unchanged(load_config(str(folder / CONFIG)), config, MAY_CHANGE)
 
 
 def fuse(
@@ -239,10 +231,4 @@ def _draw(models: Models, student: Student, curriculum: Curriculum, latents: Ten
         student.paint(turns, of_felt[:, 0]),
         student.paint([replace(turn, feels=False) for turn in turns], of_felt[:, 0]),
     )
-    sheet = np.concatenate([np.concatenate(_pictures(models, row), axis=1) for row in rows])
-    Image.fromarray(sheet).save(path)
-
-
-def _pictures(models: Models, latents: Tensor) -> list[NDArray[np.uint8]]:
-    decoded = [models.decode([latent.to(models.device)]) for latent in latents]
-    return [one.picture(0).numpy() for one in decoded]
+    save_rows(models, rows, path)

@@ -22,11 +22,11 @@ from transformers import Qwen2VLImageProcessorPil
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
-from emofeedback.profiles.overrides import flat, to_toml
+from emofeedback.profiles.overrides import to_toml
 from emofeedback.storage.checkpoints import check_device, digest, fetch
 from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback.storage.texts import parse_json
-from emofeedback_trainer.core.run_files import CONFIG, RESULT, read_result
+from emofeedback_trainer.core.run_files import CONFIG, RESULT, read_result, require_unchanged
 from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
 from emofeedback_trainer.latent.collation import Collator
 from emofeedback_trainer.latent.config import MAY_CHANGE, LatentConfig, load_config
@@ -236,9 +236,7 @@ def train(config: LatentConfig, folder: Path) -> LatentResult:
 def _begin(config: LatentConfig, folder: Path, start: str) -> None:
     """Writes what the run is begun with, or sees to it that it goes on with the same."""
     if (folder / CONFIG).exists():
-        before, now = flat(load_config(str(folder / CONFIG), {})), flat(config)
-        if other := [key for key in now if now[key] != before[key] and key not in MAY_CHANGE]:
-            raise InvalidRequest.of(other[0], f"is {now[other[0]]!r}, the run was begun with {before[other[0]]!r}")
+        require_unchanged(load_config(str(folder / CONFIG), {}), config, MAY_CHANGE)
         begun = parse_json((folder / START).read_text(encoding="utf-8"))["digest"]
         if begun != start:
             problem = f"the run in {folder} was begun with the checkpoint {begun}, {config.model.checkpoint} is {start}"
