@@ -97,7 +97,7 @@ class JudgeSettings:
     """Hub id or folder of a Qwen2.5-VL model."""
     engine: Literal["transformers", "vllm"]
     """Library that runs the model."""
-    reasoner: Device | Literal[""] = ""
+    reasoner: Literal[Device, ""] = ""
     """What a second copy of the model, by transformers, runs on beside vLLM, which keeps a model's states to itself:
     `Reason` is answered by it, once a prompt. Empty: none, and `Reason` fails its precondition."""
     scorer: Text
