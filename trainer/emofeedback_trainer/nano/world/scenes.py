@@ -1,8 +1,8 @@
 """The nano world: what a scene consists of, and what each part of it does to valence and arousal.
 
 A scene is a subject in a place, with a weather or time of day, up to two extras, an expression (people and animals),
-a light, and a layout seed. `EFFECTS` is the one table of feelings: every attribute moves valence and arousal by a
-stated amount and may lean towards one of the eight emotions; `INTERACTIONS` lists the few combinations that mean more
+a light, and a layout seed. `EFFECTS` is the one table of feelings: every attribute moves valence, arousal and dominance
+by stated amounts and may lean towards one of the eight emotions; `INTERACTIONS` lists the few combinations that mean more
 than their parts (fire beside a child is a threat, fire under a kettle is a comfort).
 """
 
@@ -55,12 +55,13 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What one attribute of a scene, or one interaction, adds to valence and arousal (points of the 1-9 scale)."""
+    """What one attribute of a scene, or one interaction, adds to each axis (points of the 1-9 scale)."""
 
     kind: str  # "subject", "place", "weather", "extra", "expression", "light" or "interaction"
     name: str
     d_valence: float
     d_arousal: float
+    d_dominance: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class Feeling:
 
     valence: float
     arousal: float
+    dominance: float
     emotion: Emotion | None = None
 
 
@@ -82,77 +84,78 @@ class Interaction:
 
 
 CENTER = AffectPoint(5.0, 4.6)
+_CENTER_DOMINANCE = 5.0
 
 
-def _row(valence: float, arousal: float, emotion: Emotion | None = None) -> Feeling:
-    return Feeling(valence=valence, arousal=arousal, emotion=emotion)
+def _row(valence: float, arousal: float, dominance: float, emotion: Emotion | None = None) -> Feeling:
+    return Feeling(valence=valence, arousal=arousal, dominance=dominance, emotion=emotion)
 
 
 EFFECTS: dict[str, dict[str, Feeling]] = {
     "subject": {
-        "girl": _row(0.2, 0.1),
-        "man": _row(0.0, 0.0),
-        "dog": _row(0.3, 0.2),
-        "cat": _row(0.3, -0.1),
-        "rabbit": _row(0.3, 0.0),
-        "owl": _row(0.0, 0.1),
-        "house": _row(0.1, -0.2),
-        "castle": _row(0.1, 0.1),
-        "boat": _row(0.1, 0.0),
-        "tree": _row(0.1, -0.3),
-        "car": _row(0.0, 0.3),
-        "kettle": _row(0.1, -0.1),
+        "girl": _row(0.2, 0.1, -0.3),
+        "man": _row(0.0, 0.0, 0.3),
+        "dog": _row(0.3, 0.2, 0.3),
+        "cat": _row(0.3, -0.1, 0.1),
+        "rabbit": _row(0.3, 0.0, -0.6),
+        "owl": _row(0.0, 0.1, 0.2),
+        "house": _row(0.1, -0.2, 0.2),
+        "castle": _row(0.1, 0.1, 1.0),
+        "boat": _row(0.1, 0.0, -0.2),
+        "tree": _row(0.1, -0.3, 0.1),
+        "car": _row(0.0, 0.3, 0.5),
+        "kettle": _row(0.1, -0.1, 0.0),
     },
     "place": {
-        "meadow": _row(0.3, -0.1),
-        "forest": _row(0.1, -0.1),
-        "beach": _row(0.3, 0.1),
-        "mountains": _row(0.2, 0.1),
-        "city": _row(-0.1, 0.3),
-        "desert": _row(-0.1, 0.0),
-        "lake": _row(0.2, -0.3),
-        "ruins": _row(-0.4, 0.0),
+        "meadow": _row(0.3, -0.1, 0.2),
+        "forest": _row(0.1, -0.1, -0.3),
+        "beach": _row(0.3, 0.1, 0.3),
+        "mountains": _row(0.2, 0.1, -0.5),
+        "city": _row(-0.1, 0.3, -0.1),
+        "desert": _row(-0.1, 0.0, -0.5),
+        "lake": _row(0.2, -0.3, 0.2),
+        "ruins": _row(-0.4, 0.0, -0.5),
     },
     "weather": {
-        "sunny": _row(1.1, 0.4),
-        "cloudy": _row(-0.5, -0.5),
-        "foggy": _row(-0.5, -1.0),
-        "rainy": _row(-0.9, -0.4),
-        "stormy": _row(-1.1, 1.5, Emotion.FEAR),
-        "snowy": _row(0.4, -0.7),
-        "sunset": _row(0.8, -0.6),
-        "night": _row(-0.4, -0.3),
-        "aurora": _row(1.0, 0.6, Emotion.AWE),
+        "sunny": _row(1.1, 0.4, 0.7),
+        "cloudy": _row(-0.5, -0.5, -0.2),
+        "foggy": _row(-0.5, -1.0, -0.7),
+        "rainy": _row(-0.9, -0.4, -0.5),
+        "stormy": _row(-1.1, 1.5, -1.5, Emotion.FEAR),
+        "snowy": _row(0.4, -0.7, -0.2),
+        "sunset": _row(0.8, -0.6, 0.4),
+        "night": _row(-0.4, -0.3, -0.6),
+        "aurora": _row(1.0, 0.6, -0.4, Emotion.AWE),
     },
     "extra": {
-        "balloons": _row(1.2, 0.9, Emotion.AMUSEMENT),
-        "fireworks": _row(1.0, 1.8, Emotion.EXCITEMENT),
-        "butterflies": _row(1.1, 0.1, Emotion.AMUSEMENT),
-        "flowers": _row(1.1, -0.7, Emotion.CONTENTMENT),
-        "rainbow": _row(1.2, 0.2, Emotion.AWE),
-        "candles": _row(0.6, -1.2, Emotion.CONTENTMENT),
-        "leaves": _row(-0.1, -1.1, Emotion.SADNESS),
-        "fire": _row(-1.0, 1.8, Emotion.ANGER),
-        "crows": _row(-1.1, 0.4, Emotion.FEAR),
-        "tombstones": _row(-1.6, -0.8, Emotion.SADNESS),
-        "garbage": _row(-1.5, -0.1, Emotion.DISGUST),
-        "slime": _row(-1.3, 0.5, Emotion.DISGUST),
-        "ghosts": _row(-0.9, 1.4, Emotion.FEAR),
+        "balloons": _row(1.2, 0.9, 0.3, Emotion.AMUSEMENT),
+        "fireworks": _row(1.0, 1.8, 0.2, Emotion.EXCITEMENT),
+        "butterflies": _row(1.1, 0.1, 0.5, Emotion.AMUSEMENT),
+        "flowers": _row(1.1, -0.7, 0.6, Emotion.CONTENTMENT),
+        "rainbow": _row(1.2, 0.2, 0.2, Emotion.AWE),
+        "candles": _row(0.6, -1.2, 0.7, Emotion.CONTENTMENT),
+        "leaves": _row(-0.1, -1.1, -0.1, Emotion.SADNESS),
+        "fire": _row(-1.0, 1.8, -1.2, Emotion.ANGER),
+        "crows": _row(-1.1, 0.4, -0.7, Emotion.FEAR),
+        "tombstones": _row(-1.6, -0.8, -0.9, Emotion.SADNESS),
+        "garbage": _row(-1.5, -0.1, -0.4, Emotion.DISGUST),
+        "slime": _row(-1.3, 0.5, -0.8, Emotion.DISGUST),
+        "ghosts": _row(-0.9, 1.4, -1.3, Emotion.FEAR),
     },
     "expression": {
-        "smiling": _row(1.3, 0.4, Emotion.AMUSEMENT),
-        "sleeping": _row(0.5, -1.6, Emotion.CONTENTMENT),
-        "crying": _row(-1.6, -0.3, Emotion.SADNESS),
-        "angry": _row(-1.3, 1.4, Emotion.ANGER),
-        "frightened": _row(-1.0, 1.5, Emotion.FEAR),
+        "smiling": _row(1.3, 0.4, 1.0, Emotion.AMUSEMENT),
+        "sleeping": _row(0.5, -1.6, -0.6, Emotion.CONTENTMENT),
+        "crying": _row(-1.6, -0.3, -1.6, Emotion.SADNESS),
+        "angry": _row(-1.3, 1.4, 1.4, Emotion.ANGER),
+        "frightened": _row(-1.0, 1.5, -2.0, Emotion.FEAR),
     },
     "light": {
-        "golden": _row(0.9, -0.5, Emotion.CONTENTMENT),
-        "vivid": _row(0.8, 1.2, Emotion.EXCITEMENT),
-        "pale": _row(-0.2, -1.1, Emotion.SADNESS),
-        "dim": _row(-0.8, -0.8, Emotion.SADNESS),
-        "red": _row(-0.9, 1.3, Emotion.ANGER),
-        "sickly": _row(-1.1, 0.2, Emotion.DISGUST),
+        "golden": _row(0.9, -0.5, 0.5, Emotion.CONTENTMENT),
+        "vivid": _row(0.8, 1.2, 0.4, Emotion.EXCITEMENT),
+        "pale": _row(-0.2, -1.1, -0.4, Emotion.SADNESS),
+        "dim": _row(-0.8, -0.8, -0.6, Emotion.SADNESS),
+        "red": _row(-0.9, 1.3, -0.5, Emotion.ANGER),
+        "sickly": _row(-1.1, 0.2, -0.7, Emotion.DISGUST),
     },
 }
 
@@ -160,47 +163,47 @@ INTERACTIONS = (
     Interaction(
         name="fire close to a living being",
         holds=lambda s: "fire" in s.extras and s.subject in LIVING,
-        feeling=_row(-0.7, 0.7, Emotion.FEAR),
+        feeling=_row(-0.7, 0.7, -0.8, Emotion.FEAR),
     ),
     Interaction(
         name="a cozy fire under the kettle",
         holds=lambda s: "fire" in s.extras and s.subject == "kettle",
-        feeling=_row(1.9, -2.2, Emotion.CONTENTMENT),
+        feeling=_row(1.9, -2.2, 1.9, Emotion.CONTENTMENT),
     ),
     Interaction(
         name="a boat in a storm",
         holds=lambda s: s.subject == "boat" and s.weather == "stormy",
-        feeling=_row(-0.6, 0.7, Emotion.FEAR),
+        feeling=_row(-0.6, 0.7, -1.2, Emotion.FEAR),
     ),
     Interaction(
         name="ghosts at night",
         holds=lambda s: "ghosts" in s.extras and s.weather == "night",
-        feeling=_row(-0.4, 0.6, Emotion.FEAR),
+        feeling=_row(-0.4, 0.6, -0.4, Emotion.FEAR),
     ),
     Interaction(
         name="fireworks in the dark sky",
         holds=lambda s: "fireworks" in s.extras and s.weather in ("night", "aurora"),
-        feeling=_row(0.7, 0.4, Emotion.EXCITEMENT),
+        feeling=_row(0.7, 0.4, 0.0, Emotion.EXCITEMENT),
     ),
     Interaction(
         name="candles in the snow",
         holds=lambda s: "candles" in s.extras and s.weather == "snowy",
-        feeling=_row(0.6, -0.3, Emotion.CONTENTMENT),
+        feeling=_row(0.6, -0.3, 0.3, Emotion.CONTENTMENT),
     ),
     Interaction(
         name="crows over the tombstones",
         holds=lambda s: {"crows", "tombstones"} <= set(s.extras),
-        feeling=_row(-0.5, 0.4, Emotion.FEAR),
+        feeling=_row(-0.5, 0.4, -0.3, Emotion.FEAR),
     ),
     Interaction(
         name="tears among balloons",
         holds=lambda s: "balloons" in s.extras and s.expression == "crying",
-        feeling=_row(-0.9, -0.8, Emotion.SADNESS),
+        feeling=_row(-0.9, -0.8, -0.4, Emotion.SADNESS),
     ),
     Interaction(
         name="leaves at sunset",
         holds=lambda s: "leaves" in s.extras and s.weather == "sunset",
-        feeling=_row(0.6, -0.2, Emotion.CONTENTMENT),
+        feeling=_row(0.6, -0.2, 0.2, Emotion.CONTENTMENT),
     ),
 )
 
@@ -231,7 +234,13 @@ def _attributes(scene: Scene) -> list[tuple[str, str, Feeling]]:
 def effects(scene: Scene) -> list[Effect]:
     """Why the scene feels as it does: the share of every attribute and interaction, in points of the 1-9 scale."""
     return [
-        Effect(kind=kind, name=name, d_valence=feeling.valence, d_arousal=feeling.arousal)
+        Effect(
+            kind=kind,
+            name=name,
+            d_valence=feeling.valence,
+            d_arousal=feeling.arousal,
+            d_dominance=feeling.dominance,
+        )
         for kind, name, feeling in _attributes(scene)
     ]
 
@@ -242,6 +251,13 @@ def affect(scene: Scene) -> AffectPoint:
     valence = CENTER.valence + sum(feeling.valence for _, _, feeling in rows)
     arousal = CENTER.arousal + sum(feeling.arousal for _, _, feeling in rows)
     return AffectPoint(valence=min(9.0, max(1.0, valence)), arousal=min(9.0, max(1.0, arousal)))
+
+
+def dominance(scene: Scene) -> float:
+    """How much in control the scene leaves who looks at it: 1, helpless, to 9. Who is large and at ease lends strength;
+    what threatens, or nobody can hold, takes it."""
+    total = _CENTER_DOMINANCE + sum(feeling.dominance for _, _, feeling in _attributes(scene))
+    return min(9.0, max(1.0, total))
 
 
 def leanings(scene: Scene) -> dict[Emotion, float]:
