@@ -391,8 +391,8 @@ def test_assess_as_json_says_how_sure_the_judge_is(
 ) -> None:
     assert run("assess", photos[0], "--json") == 0
     line = json.loads(capsys.readouterr().out)
-    assert line["dominance"] is None
-    for axis in ("valence", "arousal"):
+    assert (line["dominance"] is None) == (line["dominance_distribution"] is None)
+    for axis in ("valence", "arousal", *(["dominance"] if line["dominance"] is not None else [])):
         over = line[f"{axis}_distribution"]
         assert over["low"] <= line[axis] <= over["high"] and sum(over["shares"]) == pytest.approx(1, abs=1e-3)
     assert next(iter(line["emotions"].items())) == (line["emotion"], line["confidence"])

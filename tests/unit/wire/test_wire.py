@@ -101,6 +101,7 @@ assessments = st.builds(
     dominance=st.none() | scale,
     valence_distribution=st.none() | distributions,
     arousal_distribution=st.none() | distributions,
+    dominance_distribution=st.none() | distributions,
     emotions=st.lists(
         st.builds(EmotionShare, emotion=st.sampled_from(Emotion), share=shares), unique_by=lambda felt: felt.emotion
     ).map(tuple),

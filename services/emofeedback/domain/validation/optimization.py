@@ -72,7 +72,7 @@ def _assessment(field: str, assessment: Assessment) -> Violations:
     yield from fields.number(f"{field}.confidence", assessment.confidence, 0, 1)
     yield from fields.optional(f"{field}.domain_score", assessment.domain_score, 0, math.inf)
     yield from fields.optional(f"{field}.dominance", assessment.dominance, SCALE_MIN, SCALE_MAX)
-    for name in ("valence_distribution", "arousal_distribution"):
+    for name in ("valence_distribution", "arousal_distribution", "dominance_distribution"):
         if (axis := getattr(assessment, name)) is not None:
             yield from _distribution(f"{field}.{name}", axis)
     for i, felt in enumerate(assessment.emotions):
