@@ -24,7 +24,7 @@ from emofeedback_trainer.nano.world.album import RENDERED_SIZE, WORN, weathered
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
 from emofeedback_trainer.nano.world.language import thoughts
 from emofeedback_trainer.nano.world.rendering import render
-from emofeedback_trainer.nano.world.scenes import Scene, affect, emotion, leanings, sample_scene
+from emofeedback_trainer.nano.world.scenes import Scene, affect, dominance, emotion, leanings, sample_scene
 
 _EXAMPLES = """examples:
   emofeedback-train nano dataset runs/scenes
@@ -68,7 +68,7 @@ def build_scenes(folder: Path, data: SceneData, progress: Show) -> None:
     card = Card(
         title="Drawn scenes",
         about="Pictures of the nano world, drawn by a program that knows what each part of a scene does to the "
-        "feeling: valence, arousal and emotion are exact, captions and reasons follow from the scene. "
+        "feeling: valence, arousal, dominance and emotion are exact, captions and reasons follow from the scene. "
         "It is no photograph and says nothing about people.",
         made_by=f"emofeedback-train nano dataset OUT --train {data.train} --val {data.val} --test {data.test} "
         f"--seed {data.seed} --worn {data.worn:g}",
@@ -106,6 +106,7 @@ def scene_sample(scene: Scene, rng: np.random.Generator, *, id: str, split: str,
         emotional_prompt=emotional_caption(scene, rng),
         valence=round(point.valence, 4),
         arousal=round(point.arousal, 4),
+        dominance=round(dominance(scene), 4),
         emotion=emotion(scene),
         label=emotion(scene).value,
         ranking=ranking(scene),
