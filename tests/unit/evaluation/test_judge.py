@@ -78,8 +78,9 @@ async def test_dominance_is_measured_where_the_data_and_the_judge_have_it() -> N
 
     judge = ScriptedJudge(feeling=strong)
     found = judge_metrics(await seen([sample(index, dominance=4.0 if index else None) for index in range(8)], judge))
-    assert (found.metrics["dominance_mae"].value, found.metrics["dominance_mae"].n) == (pytest.approx(4 / 6), 6)
-    assert found.metrics["dominance_mae"].low < 4 / 6 < found.metrics["dominance_mae"].high
+    error = found.metrics["dominance_mae"]
+    assert error.value == pytest.approx(4 / 6) and error.n == 6
+    assert error.low < error.value < error.high
     assert "dominance_mae" not in judge_metrics(await seen([sample(index) for index in range(8)], judge)).metrics
 
 

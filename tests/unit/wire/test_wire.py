@@ -224,6 +224,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
         user=people,
         steps=st.none() | st.integers(1, LIMITS.steps),
         imagine=st.none() | st.booleans(),
+        dominance=st.none() | scale,
         request_id=texts,
     )
 )
