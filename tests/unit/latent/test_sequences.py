@@ -40,13 +40,13 @@ def test_nothing_sees_what_comes_after_it() -> None:
 
 
 def test_labels_stand_where_the_token_before_them_is_read() -> None:
-    branch = Branch(opening=(30,), reply=(5, 9, 7, 8), neighbors={0: (6, 0.25)}, scored=(0, 2, 3), held=2)
+    branch = Branch(opening=(30,), reply=(5, 9, 7, 8), neighbors={0: (6, 0.25)}, scored=(0, 2, 3), held=True)
     batch = batch_of([ROW, Sequences(trunk=(10,), branches=(branch,))], REASONS, pad=0)
     assert batch.labels[0].tolist() == [*[UNLABELED] * 9, 31, 32, UNLABELED, 33, 34, UNLABELED]
     assert batch.labels[1, :6].tolist() == [UNLABELED, 5, 9, 7, 8, UNLABELED]
     assert (batch.neighbors[1, 1].item(), batch.shares[1, 1].item()) == (6, 0.25)
     assert batch.scored[1, 1:5].tolist() == [Scored.VALENCE, 0, Scored.AROUSAL, Scored.EMOTION]
-    assert batch.held[1, :6].tolist() == [False, True, True, False, False, False]
+    assert batch.held[1, :6].tolist() == [False, True, True, True, True, False]
     assert batch.count == 3
     assert batch.replies[batch.labels != UNLABELED].tolist() == [0, 0, 1, 1, 2, 2, 2, 2]
 

@@ -30,18 +30,18 @@ def test_an_imagination_tells_a_scene_for_each_variation(lessons: WorldLessons) 
         assert all(distance(way.rating.point, lesson.imagination.target) == 0 for way in lesson.ways)
 
 
-def test_the_starting_judge_is_no_model_for_emotions(lessons: WorldLessons) -> None:
-    """The world's table of emotions is newer than it."""
-    lessons_drawn = lessons.known(120, np.random.default_rng(0))
-    rated = [one for one in lessons_drawn if one.rating]
-    reasoned = [one for one in lessons_drawn if '"emotion"' in one.reply]
-    assert rated and reasoned
-    for one in (*rated, *reasoned):
-        assert one.held is not None
-        assert one.reply.startswith(one.held)
-    assert all(one.held == " ".join(one.reply.split()[:2]) for one in rated)
-    assert all((one.held or "").endswith('"emotion": "') for one in reasoned)
-    assert all(one.held is None for one in lessons_drawn if one not in rated and one not in reasoned)
+def test_what_is_known_of_a_scene_s_dominance_is_a_part_of_its_rating(lessons: WorldLessons) -> None:
+    looked = [look.rating for look in lessons.looks(20, np.random.default_rng(0))]
+    known = [one.rating for one in lessons.known(120, np.random.default_rng(0)) if one.rating]
+    assert known
+    for rating in (*looked, *known):
+        valence, arousal, emotion, control = rating.reply.split()
+        assert rating.dominance is not None
+        assert emotion == rating.emotion
+        written = zip(
+            (valence, arousal, control), (rating.point.valence, rating.point.arousal, rating.dominance), strict=True
+        )
+        assert all(abs(int(whole) - true) < 1 for whole, true in written)
 
 
 def test_the_embedded_judge_s_tokens_say_what_it_sees_and_imagines() -> None:

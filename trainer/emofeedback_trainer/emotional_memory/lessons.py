@@ -140,7 +140,9 @@ class Collator:
         for token in question:
             tokens += [token] * (next(sizes) if token == self._processor.image_token_id else 1)
         said: list[int] = self._tokenizer(lesson.reply, add_special_tokens=False)["input_ids"]
-        return [*tokens, *said, self._tokenizer.eos_token_id], len(tokens)
+        # A rating goes on with the dominance, which no witness of a painted picture knows.
+        end = [self._tokenizer.eos_token_id] if lesson.point is None else []
+        return [*tokens, *said, *end], len(tokens)
 
 
 def lesson_loss(model: Any, batch: Batch) -> Tensor:

@@ -48,8 +48,10 @@ def answer(task: TaskName, sample: Sample) -> str | None:
         case "assessment":
             if sample.valence is None or sample.arousal is None or sample.emotion is None:
                 return None
+            control = "" if sample.dominance is None else f', "dominance": {sample.dominance:.1f}'
             return (
-                f'{{"valence": {sample.valence:.1f}, "arousal": {sample.arousal:.1f}, "emotion": "{sample.emotion}"}}'
+                f'{{"valence": {sample.valence:.1f}, "arousal": {sample.arousal:.1f}, '
+                f'"emotion": "{sample.emotion}"{control}}}'
             )
         case "ranking":
             ranked = ranked_labels(sample)

@@ -46,7 +46,7 @@ class Collator:
         ids, pictures = self._encoded(look_conversation(_NO_PICTURE, self._reasons), (lesson.picture,))
         trunk, group, opening = self._cut(ids, before=0)
         branches = (
-            self._rated(lesson.rating, opening, group=0, hidden=hidden),
+            self._rated(lesson.rating, opening, group=0, hidden=hidden, ends=lesson.rating.dominance is not None),
             self._thought(lesson.thought, opening, group=0),
         )
         return Sequences(trunk=trunk, groups=(group,), branches=branches, pictures=pictures)
@@ -60,17 +60,16 @@ class Collator:
             asked = imagine_conversation(lesson.imagination, self._reasons, variation)
             trunk, group, opening = self._cut(self._encoded(asked, ())[0], before=1)
             groups.append(group)
-            branches.append(self._rated(way.rating, opening, group=variation, hidden=True))
+            branches.append(self._rated(way.rating, opening, group=variation, hidden=True, ends=True))
             branches.append(self._thought(way.thought, opening, group=variation))
         return Sequences(trunk=trunk, groups=tuple(groups), branches=tuple(branches))
 
     def known(self, lesson: Known) -> Sequences:
         """A conversation without tokens, as it was always held."""
         ids, pictures = self._encoded(lesson.conversation, lesson.pictures)
-        reply = self._reply(lesson.reply)
+        reply = self._reply(lesson.reply, ends=not lesson.rating or lesson.rating.dominance is not None)
         neighbors = self._neighbors(reply, lesson.rating) if lesson.rating else {}
-        held = len(reply) if lesson.held is None else len(self._tokenizer(lesson.held)["input_ids"])
-        branch = Branch(opening=ids[-1:], reply=reply, neighbors=neighbors, held=held)
+        branch = Branch(opening=ids[-1:], reply=reply, neighbors=neighbors, held=True)
         return Sequences(trunk=ids[:-1], branches=(branch,), pictures=pictures)
 
     def asked_to_look(self, picture: Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -112,33 +111,34 @@ class Collator:
         end = start + self._reasons
         return ids[: start - before], ids[start - before : end], ids[end:]
 
-    def _rated(self, rating: Rating, opening: tuple[int, ...], *, group: int, hidden: bool) -> Branch:
-        reply = self._reply(rating.reply)
-        places = self._places(reply)
+    def _rated(self, rating: Rating, opening: tuple[int, ...], *, group: int, hidden: bool, ends: bool) -> Branch:
+        """`ends`: the reply is over with the rating, and nothing should follow."""
+        reply = self._reply(rating.reply, ends=ends)
+        valence, arousal, *_ = self._places(reply)
         return Branch(
             opening=opening,
             reply=reply,
             group=group,
             hidden=hidden,
             neighbors=self._neighbors(reply, rating),
-            scored=(*places, next(place for place, token in enumerate(reply) if token in self.emotions)),
+            scored=(valence, arousal, next(place for place, token in enumerate(reply) if token in self.emotions)),
         )
 
     def _thought(self, text: str, opening: tuple[int, ...], *, group: int) -> Branch:
         return Branch(opening=self.thinking(opening), reply=self._reply(text), group=group, hidden=True)
 
-    def _reply(self, text: str) -> tuple[int, ...]:
-        return (*self._tokenizer(text)["input_ids"], self._tokenizer.eos_token_id)
+    def _reply(self, text: str, *, ends: bool = True) -> tuple[int, ...]:
+        return (*self._tokenizer(text)["input_ids"], *([self._tokenizer.eos_token_id] if ends else []))
 
-    def _places(self, reply: tuple[int, ...]) -> tuple[int, int]:
+    def _places(self, reply: tuple[int, ...]) -> list[int]:
         """Where a short reply has its numbers."""
-        valence, arousal, *_ = (place for place, token in enumerate(reply) if token in self.digits)
-        return valence, arousal
+        return [place for place, token in enumerate(reply) if token in self.digits]
 
     def _neighbors(self, reply: tuple[int, ...], rating: Rating) -> dict[int, tuple[int, float]]:
-        """Of both numbers of a short reply."""
+        """Of the numbers of a short reply."""
         found: dict[int, tuple[int, float]] = {}
-        for place, true in zip(self._places(reply), (rating.point.valence, rating.point.arousal), strict=True):
+        true_ones = (rating.point.valence, rating.point.arousal, *([rating.dominance] if rating.dominance else []))
+        for place, true in zip(self._places(reply), true_ones, strict=True):
             written = SCALE_MIN + self.digits.index(reply[place])
             if true != written:
                 other = int(written - SCALE_MIN) + (1 if true > written else -1)

@@ -23,14 +23,16 @@ class Rating:
     """What a short reply says."""
 
     reply: str
-    """`<V> <A> <emotion>`, whole numbers next to the point's."""
+    """`<V> <A> <emotion>`, or `<V> <A> <emotion> <D>`: whole numbers next to the true ones."""
     point: AffectPoint
     """Where it truly lies, between the whole numbers that a reply can write."""
+    dominance: float | None = None
+    """Likewise; None: nobody knows, and the reply ends with the emotion."""
 
     @property
     def emotion(self) -> Emotion:
         """The emotion that the reply names."""
-        return Emotion(self.reply.split()[-1])
+        return Emotion(self.reply.split()[2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +72,6 @@ class Known:
     reply: str
     rating: Rating | None = None
     """Where the reply is a short one."""
-    held: str | None = None
-    """How the reply begins, as far as the judge that the run begins with is a model for it; None: all of it."""
 
 
 class Lessons(Protocol):

@@ -99,8 +99,10 @@ def _point(sample: Sample) -> AffectPoint:
 def _rating(sample: Sample, rng: np.random.Generator) -> Rating:
     """Whole numbers, rounded up as often as the fraction says, so that their expectation is exact."""
     point = _point(sample)
-    valence, arousal = (min(int(SCALE_MAX), int(value + rng.random())) for value in (point.valence, point.arousal))
-    return Rating(reply=f"{valence} {arousal} {sample.emotion}", point=point)
+    known = (point.valence, point.arousal, *([sample.dominance] if sample.dominance is not None else []))
+    valence, arousal, *control = (min(int(SCALE_MAX), int(value + rng.random())) for value in known)
+    reply = " ".join(map(str, (valence, arousal, sample.emotion, *control)))
+    return Rating(reply=reply, point=point, dominance=sample.dominance)
 
 
 def _picture(sample: Sample) -> Image.Image:

@@ -51,8 +51,8 @@ class Branch:
     """By place in the reply: the token of the other whole number next to a rating, and its share in [0, 1]."""
     scored: tuple[int, int, int] | None = None
     """Of a short reply: the places of valence, arousal and the emotion's first token."""
-    held: int = 0
-    """So many tokens of the reply, from its first, must not move away from the starting judge's."""
+    held: bool = False
+    """The reply must not move away from the starting judge's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ def batch_of(rows: Sequence[Sequences], reasons: int, pad: int) -> Batch:
             offsets[b, at:end] = before + np.arange(1, end - at + 1)
             labels[b, start - 1 : end - 1] = branch.reply
             replies[b, start - 1 : end - 1] = count
-            held[b, start - 1 : start - 1 + branch.held] = True
+            held[b, start - 1 : end - 1] = branch.held
             for place, (neighbor, share) in branch.neighbors.items():
                 neighbors[b, start - 1 + place], shares[b, start - 1 + place] = neighbor, share
             for what, place in zip(Scored, branch.scored or (), strict=False):

@@ -9,7 +9,7 @@ import argparse
 import io
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,15 +93,19 @@ def _check(data: SceneData) -> None:
 
 def scene_sample(scene: Scene, rng: np.random.Generator, *, id: str, split: str, worn: bool) -> Sample:
     """One scene as a sample: its picture a PNG, its reasons the first comment."""
-    point = affect(scene)
     picture = render(scene, RENDERED_SIZE)
     if worn:
         picture = weathered(picture, rng)
     stream = io.BytesIO()
     picture.save(stream, "PNG")
+    return replace(described(scene, rng, id=id, split=split), image=stream.getvalue())
+
+
+def described(scene: Scene, rng: np.random.Generator, *, id: str, split: str) -> Sample:
+    """What is known of a scene, without its picture."""
+    point = affect(scene)
     return Sample(
         id=id,
-        image=stream.getvalue(),
         neutral_prompt=neutral_caption(scene, rng),
         emotional_prompt=emotional_caption(scene, rng),
         valence=round(point.valence, 4),

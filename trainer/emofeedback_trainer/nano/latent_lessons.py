@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.reasoning import Imagination
 from emofeedback_trainer.latent.lessons import Imagine, Known, Look, Rating, Way
 from emofeedback_trainer.nano.models.judge import KINDS
+from emofeedback_trainer.nano.question_lessons import Asker
 from emofeedback_trainer.nano.world.album import WORN, mirrored, pictures
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
 from emofeedback_trainer.nano.world.contrasts import mentioned
@@ -45,6 +45,7 @@ class WorldLessons:
         self._ways = ways
         self._pixels: NDArray[np.uint8] = pictures(folder, "latent", count, worn=WORN)
         self._album = Album([scene_at("latent", index) for index in range(count)])
+        self._asker = Asker(self._album)
         self._index = {scene: index for index, scene in enumerate(self._album.scenes)}
 
     def looks(self, count: int, rng: np.random.Generator) -> Sequence[Look]:
@@ -62,14 +63,13 @@ class WorldLessons:
     def known(self, count: int, rng: np.random.Generator) -> Sequence[Known]:
         """The lessons that the judge was trained with, in their old proportions."""
         shares = np.array([kind.count for kind in KINDS]) / sum(kind.count for kind in KINDS)
-        chosen = [KINDS[index].make(self._album, rng) for index in rng.choice(len(KINDS), count, p=shares)]
+        chosen = [KINDS[index].make(self._asker, rng) for index in rng.choice(len(KINDS), count, p=shares)]
         return [
             Known(
                 pictures=self._pictures(lesson.pictures, rng),
                 conversation=lesson.conversation,
                 reply=lesson.reply,
-                rating=_rating(lesson) if lesson.point else None,
-                held=_without_emotion(lesson.reply),
+                rating=_rating(lesson) if lesson.ratings else None,
             )
             for lesson in chosen
         ]
@@ -119,18 +119,11 @@ def _prompt(scene: Scene, rng: np.random.Generator) -> str:
     return emotional_caption(mentioned(scene, rng), rng)
 
 
-def _without_emotion(reply: str) -> str | None:
-    """A reply up to the emotion that it names, None where it names none: the world's table of emotions is newer than
-    the judge that the training begins with."""
-    start = re.search(r"(?<=\d) (?=[a-z]+$)|(?<=\"emotion\": \")", reply)
-    return reply[: start.start()] if start else None
-
-
 def _rating_of(point: AffectPoint, scene: Scene, rng: np.random.Generator) -> Rating:
     valence, arousal = (min(9, int(value + rng.random())) for value in (point.valence, point.arousal))
     return Rating(reply=f"{valence} {arousal} {emotion(scene)}", point=point)
 
 
 def _rating(lesson: Lesson) -> Rating:
-    assert lesson.point is not None
-    return Rating(reply=lesson.reply, point=lesson.point)
+    valence, arousal, control = lesson.ratings
+    return Rating(reply=lesson.reply, point=AffectPoint(valence, arousal), dominance=control)

@@ -1,7 +1,7 @@
 """Trains the embedded judge-and-agent: the Qwen2.5-VL architecture on lessons from the nano world.
 
 Each step is one optimizer step over a batch of every kind of lesson; the loss is the cross-entropy of the replies
-only. A rating's two digits are learned against both neighboring whole numbers, weighted by how near they are: the
+only. A rating's digits are learned against both neighboring whole numbers, weighted by how near they are: the
 expected value over the digits, by which the service scores, then is the true one. The answer after a reasoning counts
 more than its words.
 """
@@ -26,6 +26,7 @@ from emofeedback_trainer.core.training_state import TrainingState, averaged_weig
 from emofeedback_trainer.nano.models.eyes import PICTURES
 from emofeedback_trainer.nano.models.judge_model import VISUAL_TOKENS, build_model, grids, patches
 from emofeedback_trainer.nano.models.vocabulary import train_tokenizer
+from emofeedback_trainer.nano.question_lessons import Asker
 from emofeedback_trainer.nano.world.album import SEEN_SIZE, WORN, mirrored, pictures
 from emofeedback_trainer.nano.world.language import (
     Album,
@@ -50,8 +51,6 @@ _UNLABELED = -100
 _ANSWER = "<answer>"
 _ANSWER_WEIGHT = 8.0
 """Of each token from there on: two numbers would hardly count among eighty words of reasoning."""
-_DIGIT_PLACES = (0, 2)
-"""Tokens of a short reply that are its ratings: `7`, ` `, `3`, ` awe`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +62,19 @@ class Kind:
     """Lessons a step."""
     weight: float
     """How much its mean loss a token counts."""
-    make: Callable[[Album, np.random.Generator], Lesson]
+    make: Callable[[Asker, np.random.Generator], Lesson]
 
 
 KINDS = (
-    Kind(name="rating", count=20, weight=1.0, make=lambda album, rng: rating_lesson(album.any(rng), rng)),
-    Kind(name="reasoning", count=6, weight=1.0, make=lambda album, rng: reasoning_lesson(album.any(rng))),
-    Kind(name="gradient", count=6, weight=1.0, make=lambda album, rng: gradient_lesson(situation(album, rng))),
-    Kind(name="update", count=8, weight=1.0, make=lambda album, rng: update_lesson(situation(album, rng))),
-    Kind(name="caption", count=2, weight=0.3, make=lambda album, rng: caption_lesson(album.any(rng))),
-    Kind(name="copy", count=32, weight=1.0, make=lambda album, rng: copy_lesson(rng)),
+    Kind(name="rating", count=20, weight=1.0, make=lambda of, rng: rating_lesson(of.album.any(rng), rng)),
+    Kind(name="reasoning", count=6, weight=1.0, make=lambda of, rng: reasoning_lesson(of.album.any(rng))),
+    Kind(name="gradient", count=6, weight=1.0, make=lambda of, rng: gradient_lesson(situation(of.album, rng))),
+    Kind(name="update", count=8, weight=1.0, make=lambda of, rng: update_lesson(situation(of.album, rng))),
+    Kind(name="caption", count=2, weight=0.3, make=lambda of, rng: caption_lesson(of.album.any(rng))),
+    Kind(name="copy", count=16, weight=1.0, make=lambda of, rng: copy_lesson(rng)),
+    Kind(name="ask", count=24, weight=1.0, make=lambda of, rng: of.ask(rng)),
+    Kind(name="describe", count=4, weight=0.5, make=lambda of, rng: of.describe(rng)),
+    Kind(name="task", count=4, weight=0.5, make=lambda of, rng: of.task(rng)),
 )
 
 
@@ -149,8 +151,9 @@ class Collator:
         thoughts, mark, _ = lesson.reply.partition(_ANSWER)
         answer = len(tokens) + (len(self._tokenizer(thoughts)["input_ids"]) if mark else len(reply))
         others = {}
-        if lesson.point is not None:
-            for place, true in zip(_DIGIT_PLACES, (lesson.point.valence, lesson.point.arousal), strict=True):
+        if lesson.ratings:
+            places = [place for place, token in enumerate(reply) if token in self._digits]
+            for place, true in zip(places, lesson.ratings, strict=True):
                 written = self._digits.index(reply[place])
                 neighbor = written + (1 if true > written else -1)
                 others[place] = (self._digits[neighbor], abs(true - written)) if true != written else (0, 0.0)
@@ -186,7 +189,8 @@ def tokenizer_for(folder: Path, album: Album) -> Any:
     path = folder / "tokenizer"
     if not path.exists():
         rng = np.random.default_rng(_SEED)
-        lessons = [kind.make(album, rng) for _ in range(1500) for kind in KINDS]
+        asker = Asker(album)
+        lessons = [kind.make(asker, rng) for _ in range(1500) for kind in KINDS]
         train_tokenizer(text for lesson in lessons for text in _texts(lesson)).save_pretrained(path)
     return AutoTokenizer.from_pretrained(path)
 
@@ -196,6 +200,7 @@ def train_judge(folder: Path, *, steps: int, device: str) -> None:
     torch.manual_seed(_SEED)
     album = Album([scene_at("judge", index) for index in range(PICTURES)])
     tokenizer = tokenizer_for(folder, album)
+    asker = Asker(album)
     collate = Collator(tokenizer, album, pictures(folder, "judge", PICTURES, worn=WORN))
     model = build_model(tokenizer.get_vocab(), len(tokenizer)).to(device)
     tower = averaged_weights(folder / "eyes", "eyes")
@@ -210,7 +215,7 @@ def train_judge(folder: Path, *, steps: int, device: str) -> None:
         losses = {}
         optimizer.zero_grad()
         for kind in KINDS:
-            batch = collate([kind.make(album, rng) for _ in range(kind.count)], rng, device)
+            batch = collate([kind.make(asker, rng) for _ in range(kind.count)], rng, device)
             with torch.autocast(device, torch.bfloat16):
                 loss = reply_loss(model, batch, model.config.image_token_id)
             torch.autograd.backward(kind.weight * loss)

@@ -1,10 +1,10 @@
 """What the embedded vision-language model learns to say: lessons, made from scenes whose feelings are known.
 
 A lesson is a conversation exactly as the services hold it (`judge/prompts.py`, `optimizer/gradient.py`) with the
-reply that a judge or agent who knew the scene would give. Six kinds:
+reply that a judge or agent who knew the scene would give. Six kinds, beside those of `question_lessons`:
 
-1. rating      `<V> <A> <emotion>` of a picture;
-2. reasoning   what the picture shows and how each part feels, then V, A and emotion as JSON;
+1. rating      `<V> <A> <emotion> <D>` of a picture;
+2. reasoning   what the picture shows and how each part feels, then V, A, emotion and D as JSON;
 3. gradient    two pictures of one prompt: why each feels as it does, and which cues to add and take out;
 4. update      the prompt rewritten with these cues, subject and place kept, also where they are unknown words;
 5. caption     the picture in one sentence, which ties words to what is seen;
@@ -40,6 +40,7 @@ from emofeedback_trainer.nano.world.scenes import (
     Effect,
     Scene,
     affect,
+    dominance,
     effects,
     emotion,
     sample_scene,
@@ -74,8 +75,8 @@ class Lesson:
     conversation: Conversation
     """Its images are empty bytes: the trainer has the pixels."""
     reply: str
-    point: AffectPoint | None = None
-    """For a rating: where the scene truly lies, between the whole numbers that a reply can write."""
+    ratings: tuple[float, ...] = ()
+    """For a rating: what the digits of the reply truly are, between the whole numbers that it can write."""
 
 
 class Album:
@@ -100,19 +101,21 @@ class Album:
 def rating_lesson(scene: Scene, rng: np.random.Generator) -> Lesson:
     """Whole numbers, rounded up as often as the fraction says, so that their expectation is exact."""
     point = affect(scene)
-    valence, arousal = (int(value + rng.random()) for value in (point.valence, point.arousal))
+    ratings = (point.valence, point.arousal, dominance(scene))
+    valence, arousal, control = (min(int(SCALE_MAX), int(value + rng.random())) for value in ratings)
     return Lesson(
         pictures=(scene,),
         conversation=rating_conversation(_NO_IMAGE),
-        reply=f"{min(valence, 9)} {min(arousal, 9)} {emotion(scene)}",
-        point=point,
+        reply=f"{valence} {arousal} {emotion(scene)} {control}",
+        ratings=ratings,
     )
 
 
 def reasoning_lesson(scene: Scene) -> Lesson:
     """The thoughts about the scene, then its numbers and its emotion."""
     point = affect(scene)
-    answer = f'{{"valence": {point.valence:.1f}, "arousal": {point.arousal:.1f}, "emotion": "{emotion(scene)}"}}'
+    numbers = f'"valence": {point.valence:.1f}, "arousal": {point.arousal:.1f}'
+    answer = f'{{{numbers}, "emotion": "{emotion(scene)}", "dominance": {dominance(scene):.1f}}}'
     return Lesson(
         pictures=(scene,),
         conversation=reasoning_conversation(_NO_IMAGE),
@@ -248,6 +251,12 @@ def cues(scene: Scene) -> dict[str, Effect]:
     return {phrases.get(effect.kind, effect.name): effect for effect in felt}
 
 
+def reasons(scene: Scene) -> list[str]:
+    """The two strongest cues that pull the scene to where it lies; fewer where it has fewer."""
+    point = affect(scene)
+    return [cue for cue, effect in cues(scene).items() if _pull(effect, point) > 0][:2]
+
+
 def core(scene: Scene) -> str:
     """Subject and place: "a dog in a meadow"."""
     return _without_opening(neutral_caption(scene, np.random.default_rng(0)))
@@ -325,9 +334,8 @@ def _measured(scenes: list[Scene]) -> tuple[list[Scene], np.ndarray, np.ndarray]
 
 def _because(scene: Scene, judged: AffectPoint) -> str:
     """How a picture feels, and the two cues that make it feel so."""
-    point = affect(scene)
-    reasons = [cue for cue, effect in cues(scene).items() if _pull(effect, point) > 0]
-    return describe(judged) + (f" because of {_listed(reasons[:2])}" if reasons else " with little to feel")
+    found = reasons(scene)
+    return describe(judged) + (f" because of {_listed(found)}" if found else " with little to feel")
 
 
 def _pull(effect: Effect, toward: AffectPoint) -> float:

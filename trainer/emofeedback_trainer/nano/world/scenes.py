@@ -2,8 +2,8 @@
 
 A scene is a subject in a place, with a weather or time of day, up to two extras, an expression (people and animals),
 a light, and a layout seed. `EFFECTS` is the one table of feelings: every attribute moves valence, arousal and dominance
-by stated amounts and may lean towards one of the eight emotions; `INTERACTIONS` lists the few combinations that mean more
-than their parts (fire beside a child is a threat, fire under a kettle is a comfort).
+by stated amounts and may lean towards one of the eight emotions; `INTERACTIONS` lists the few combinations that mean
+more than their parts (fire beside a child is a threat, fire under a kettle is a comfort).
 """
 
 from collections.abc import Callable

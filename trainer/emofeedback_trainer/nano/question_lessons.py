@@ -1,0 +1,223 @@
+"""Lessons in answering and describing (EEmo-Logic's perception, ranking and description), from scenes that are known.
+
+Closed questions are half EEmoDB's own, as `build-eemodb` makes them of the scenes' labels, and half about what a scene
+shows and why it feels so. Options stand in any order. Open ones want a sentence, a description several.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from emofeedback.domain.affect import Emotion
+from emofeedback.domain.assessment import Message
+from emofeedback.domain.taxonomies import EKMAN, told_in
+from emofeedback.judge.prompts import description_conversation, question_conversation
+from emofeedback_trainer.data.eemodb.questions import LETTERS, Question, level, questions
+from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
+from emofeedback_trainer.judge.tasks import TaskName, question, reply
+from emofeedback_trainer.nano.dataset import described, ranking
+from emofeedback_trainer.nano.world.language import Album, Lesson, core, cues, depiction, reasons, thoughts
+from emofeedback_trainer.nano.world.scenes import (
+    EXPRESSIONS,
+    EXTRAS,
+    PLACES,
+    SUBJECTS,
+    WEATHERS,
+    Effect,
+    Scene,
+    emotion,
+    leanings,
+)
+
+_NO_IMAGE = b""
+_SEED = 50
+_OF_EEMODB, _OF_THE_SCENE = 0.45, 0.85
+"""Up to here EEmoDB's questions, up to here those about a scene, then open ones."""
+_TWO = 0.25
+"""Share of the descriptions that are of two pictures."""
+_ASKED: tuple[TaskName, ...] = ("ranking", "dominance", "emotion")
+"""What GRPO asks besides the assessment."""
+_APART = 0.5
+"""Points by which a part must move a picture to be a reason, or two pictures differ to be told apart."""
+_WAYS = {
+    "pleasant": ("d_valence", 1),
+    "unpleasant": ("d_valence", -1),
+    "stirring": ("d_arousal", 1),
+    "calm": ("d_arousal", -1),
+}
+_COMPARED = {
+    "valence": ("less pleasant", "more pleasant"),
+    "arousal": ("calmer", "more stirring"),
+    "dominance": ("more helpless", "more in control"),
+}
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Draws lessons about the scenes of an album."""
+
+    album: Album
+
+    def ask(self, rng: np.random.Generator) -> Lesson:
+        """A question with its answer."""
+        draw = rng.random()
+        if draw < _OF_EEMODB:
+            return self._of_eemodb(rng)
+        scene = self.album.any(rng)
+        return about(scene, rng) if draw < _OF_THE_SCENE else in_words(scene, rng)
+
+    def describe(self, rng: np.random.Generator) -> Lesson:
+        """What one or two pictures make people feel, and why."""
+        scene = self.album.any(rng)
+        if rng.random() < _TWO:
+            return description_of_two(scene, self.album.any(rng))
+        return description(scene)
+
+    def task(self, rng: np.random.Generator) -> Lesson:
+        """A question of GRPO's, with thoughts before the answer."""
+        scene = self.album.any(rng)
+        sample, name = told(scene), _ASKED[int(rng.integers(len(_ASKED)))]
+        said = reply(name, sample)
+        assert said is not None  # a scene has all labels
+        conversation = (Message(role="user", parts=(_NO_IMAGE, question(name, EKMAN))),)
+        return Lesson(pictures=(scene,), conversation=conversation, reply=said)
+
+    def _of_eemodb(self, rng: np.random.Generator) -> Lesson:
+        one = self._closed[int(rng.integers(len(self._closed)))]
+        scenes = tuple(self.album.scenes[int(image)] for image in one.images)
+        return Lesson(
+            pictures=scenes,
+            conversation=question_conversation([_NO_IMAGE] * len(scenes), one.question, one.options),
+            reply=one.answer,
+        )
+
+    @cached_property
+    def _closed(self) -> Sequence[Question]:
+        samples = [told(scene, str(number)) for number, scene in enumerate(self.album.scenes)]
+        return [one for one in questions(samples, _SEED) if one.options]
+
+
+def told(scene: Scene, id: str = "scene") -> Sample:
+    """A scene's labels, its emotions in Ekman's words as EEmoDB has them; without its picture."""
+    total = sum(math.exp(value) for value in leanings(scene).values())
+    shares = told_in("ekman", {name: math.exp(value) / total for name, value in leanings(scene).items()})
+    ranking = tuple(RankedEmotion(label=label, weight=share) for label, share in list(shares.items())[:3])
+    sample = described(scene, np.random.default_rng(0), id=id, split="train")
+    return replace(sample, label=ranking[0].label, ranking=ranking)
+
+
+def about(scene: Scene, rng: np.random.Generator) -> Lesson:
+    """A closed question about what the scene shows, what it makes people feel, or why."""
+    asked = (_which_emotion, _is_there, _which_sky, _which_subject, _which_place, _which_face, _why)
+    text, right, wrong = asked[int(rng.integers(len(asked)))](scene, rng)
+    count = int(rng.integers(1, min(len(wrong), len(LETTERS) - 1) + 1))
+    options = [right, *(wrong[int(number)] for number in rng.permutation(len(wrong))[:count])]
+    order = rng.permutation(len(options))
+    return Lesson(
+        pictures=(scene,),
+        conversation=question_conversation([_NO_IMAGE], text, [options[int(number)] for number in order]),
+        reply=LETTERS[int(np.flatnonzero(order == 0)[0])],
+    )
+
+
+def in_words(scene: Scene, rng: np.random.Generator) -> Lesson:
+    """An open question about the scene."""
+    asked = (
+        ("What does this picture show?", f"It shows {depiction(core(scene), scene)}."),
+        ("Which emotion does this picture evoke most?", f"It evokes {emotion(scene)} most."),
+        ("Why does this picture feel as it does?", f"Because of {' and '.join(reasons(scene)) or 'nothing in it'}."),
+    )
+    text, said = asked[int(rng.integers(len(asked)))]
+    return Lesson(pictures=(scene,), conversation=question_conversation([_NO_IMAGE], text), reply=said)
+
+
+def description(scene: Scene) -> Lesson:
+    """One picture described: the feeling in words and numbers, then what it comes from."""
+    return Lesson(pictures=(scene,), conversation=description_conversation([_NO_IMAGE]), reply=feeling(scene))
+
+
+def description_of_two(first: Scene, second: Scene) -> Lesson:
+    """Two pictures described, and how the second differs."""
+    apart = [
+        _COMPARED[axis][difference > 0]
+        for axis in AXES
+        if abs(difference := getattr(told(second), axis) - getattr(told(first), axis)) >= _APART
+    ]
+    differs = f"The second is {', '.join(apart)}." if apart else "Both feel alike."
+    return Lesson(
+        pictures=(first, second),
+        conversation=description_conversation([_NO_IMAGE, _NO_IMAGE]),
+        reply=f"The first shows {_briefly(first)} The second shows {_briefly(second)} {differs}",
+    )
+
+
+def feeling(scene: Scene) -> str:
+    """What a scene makes people feel, and why, in full."""
+    sample = told(scene)
+    others = " and ".join(place.label for place in ranking(scene)[1:])
+    levels = ", ".join(f"{axis} {level(getattr(sample, axis), axis)}" for axis in AXES)
+    return f"It evokes {emotion(scene)} most of all, with {others} beside it: {levels}. {thoughts(scene)}"
+
+
+def _briefly(scene: Scene) -> str:
+    because = " and ".join(reasons(scene))
+    return f"{depiction(core(scene), scene)}, and evokes {emotion(scene)}{because and f' because of {because}'}."
+
+
+_Asked = tuple[str, str, list[str]]
+"""A question, its right option and the wrong ones."""
+
+
+def _which_emotion(scene: Scene, rng: np.random.Generator) -> _Asked:
+    right = emotion(scene)
+    wrong = [name.value for name in Emotion if name is not right]
+    return "Which emotion does this picture evoke most?", right.value, wrong
+
+
+def _is_there(scene: Scene, rng: np.random.Generator) -> _Asked:
+    present = bool(scene.extras) and rng.random() < 0.5
+    among = scene.extras if present else [extra for extra in EXTRAS if extra not in scene.extras]
+    extra = among[int(rng.integers(len(among)))]
+    text = f"Does this picture show {extra}?"
+    return (text, "Yes", ["No"]) if present else (text, "No", ["Yes"])
+
+
+def _which_sky(scene: Scene, rng: np.random.Generator) -> _Asked:
+    return "What is the sky like in this picture?", scene.weather, [one for one in WEATHERS if one != scene.weather]
+
+
+def _which_subject(scene: Scene, rng: np.random.Generator) -> _Asked:
+    return "What is this a picture of?", scene.subject, [one for one in SUBJECTS if one != scene.subject]
+
+
+def _which_place(scene: Scene, rng: np.random.Generator) -> _Asked:
+    return "Where does this picture take place?", scene.place, [one for one in PLACES if one != scene.place]
+
+
+def _which_face(scene: Scene, rng: np.random.Generator) -> _Asked:
+    if not scene.expression:
+        return _which_sky(scene, rng)
+    wrong = [one for one in EXPRESSIONS if one != scene.expression]
+    return f"How does the {scene.subject} look in this picture?", scene.expression, wrong
+
+
+def _why(scene: Scene, rng: np.random.Generator) -> _Asked:
+    """What pulls the picture that way, against what isn't in it."""
+    felt = cues(scene)
+    ways = [(way, cue) for way in _WAYS for cue, effect in felt.items() if _pulls(effect, way)]
+    if not ways:
+        return _which_emotion(scene, rng)
+    way, cue = ways[int(rng.integers(len(ways)))]
+    absent = [extra for extra in EXTRAS if extra not in felt]
+    absent += [f"{'an' if sky == 'aurora' else 'a'} {sky} sky" for sky in WEATHERS if sky != scene.weather]
+    return f"What makes this picture {way}?", cue, absent
+
+
+def _pulls(effect: Effect, way: str) -> bool:
+    axis, sign = _WAYS[way]
+    return sign * float(getattr(effect, axis)) >= _APART
