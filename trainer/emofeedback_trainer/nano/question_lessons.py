@@ -112,10 +112,13 @@ def told(scene: Scene, id: str = "scene") -> Sample:
 
 
 def behind(scenes: Sequence[Scene], answer: str) -> str:
-    """An answer behind the thoughts that it follows from: all that is to be known of each picture."""
+    """An answer behind the thoughts that it follows from: all that is to be known of each picture.
+
+    A blank before the answer makes its first token the one that the thoughts and the option have.
+    """
     names = ("The first", "The second") if len(scenes) > 1 else ("It",)
     seen = " ".join(f"{name} {_seen(scene)}" for name, scene in zip(names, scenes, strict=True))
-    return f"<think>{seen}</think><answer>{answer}</answer>"
+    return f"<think>{seen}</think><answer> {answer}</answer>"
 
 
 def about(scene: Scene, rng: np.random.Generator) -> Lesson:
