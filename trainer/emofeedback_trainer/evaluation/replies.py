@@ -67,6 +67,15 @@ def chosen_option(reply: str, options: Mapping[str, str]) -> str | None:
     return _by_text(_words(said), {letter: _words(text) for letter, text in options.items()})
 
 
+def is_bare(reply: str, options: Mapping[str, str]) -> bool:
+    """True where a reply is an option's letter or text and nothing else, so that there is nothing to interpret."""
+    said = _words(answer(reply))
+    return any(
+        said in (_words(text), letter.lower(), f"{letter.lower()} {_words(text)}".strip())
+        for letter, text in options.items()
+    )
+
+
 def is_ambiguous(options: Mapping[str, str]) -> bool:
     """True where two options read the same, so that a question has no one right answer."""
     return len({_words(text) for text in options.values()}) < len(options)

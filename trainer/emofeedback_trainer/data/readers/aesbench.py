@@ -4,8 +4,8 @@ AesBench_evaluation.json    {<name of the picture>: {"AesP_data": {"Question", "
 images/<name>
 
 `Options` is a text, `A) ...` a line. AesP asks what is perceived, AesE what is felt, AesA1 how good the picture is. The
-authors keep the answers and score what is sent to them; where an entry has a letter as `Answer` it is read. EEmo-Logic's
-copy of the file, test_AesBench_AesE.json, will do as well.
+authors keep the answers and score what is sent to them; where an entry has a letter as `Answer` it is read.
+EEmo-Logic's copy of the file, test_AesBench_AesE.json, will do as well.
 """
 
 from __future__ import annotations
