@@ -215,8 +215,8 @@ def aesbench(folder: Path, *, answer: str = "") -> None:
         "AesI_data": {"Question": "Explain its quality."},
     }
     _json(folder / "AesBench_evaluation.json", {"one.jpg": entry, "two.jpg": {"AesE_data": felt}})
-    for name in ("one", "two"):
-        picture(folder / "images" / f"{name}.jpg")
+    for seed, name in enumerate(("one", "two")):
+        picture(folder / "images" / f"{name}.jpg", seed)
 
 
 def vecbench(folder: Path) -> None:

@@ -153,8 +153,13 @@ class Remembering:
     """A model whose replies are kept in a file, so that the same question is asked once."""
 
     def __init__(self, model: Converses, path: Path) -> None:
-        """Raises `InvalidRequest` where a line of the file is no reply."""
+        """Takes up a file of earlier replies; a last line that was cut off is taken out of it.
+
+        Raises:
+            InvalidRequest: a line of the file is no reply.
+        """
         self._model, self._path = model, path
+        _drop_cut_line(path)
         self._known: dict[str, str] = {}
         for number, line in read_lines(path) if path.exists() else ():
             try:
@@ -183,6 +188,12 @@ class Remembering:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(f"{json.dumps({'key': key, 'reply': reply})}\n" for key, reply in replies.items())
+
+
+def _drop_cut_line(path: Path) -> None:
+    data = path.read_bytes() if path.exists() else b""
+    if data and not data.endswith(b"\n"):
+        path.write_bytes(data[: data.rfind(b"\n") + 1])
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -34,6 +34,16 @@ def closed_question(images: Sequence[bytes], question: str, options: Mapping[str
     return (Message(role="user", parts=(*images, text)),)
 
 
+def candidates_question(image: bytes, candidates: Sequence[str]) -> Conversation:
+    """Asks for one word and how sure it is; `replies.named_candidate` and `stated_confidence` read the reply."""
+    text = (
+        f"{_ROLE} Which of these does the picture make people feel most: {', '.join(candidates)}? Write the one word "
+        "in <answer></answer>, and how sure you are, from 0 to 1, in <confidence></confidence>, such as: "
+        f"<answer>{candidates[0]}</answer><confidence>0.6</confidence>"
+    )
+    return (Message(role="user", parts=(image, text)),)
+
+
 def dominance_question(image: bytes) -> Conversation:
     """Asks for the axis that an assessment doesn't have; `judge.numbers.stated_number` reads the reply."""
     text = (
