@@ -116,7 +116,16 @@ def test_a_ranking_is_the_emotions_in_their_order(reply: str, ranking: tuple[str
 
 @pytest.mark.parametrize(
     ("reply", "bare"),
-    [("B", True), ("b.", True), ("B: Yes.", True), ("yes", True), ("**No**", True), ("Yes, both.", False), ("", False)],
+    [
+        ("B", True),
+        ("b.", True),
+        ("B: Yes.", True),
+        ("yes", True),
+        ("**No**", True),
+        ("B: Yes.</s>", True),
+        ("Yes, both.", False),
+        ("", False),
+    ],
 )
 def test_a_bare_reply_is_an_option_and_nothing_else(reply: str, bare: bool) -> None:
     assert is_bare(reply, YES_NO) is bare

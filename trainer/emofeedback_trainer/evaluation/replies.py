@@ -26,6 +26,8 @@ _MARKED = re.compile(
     + ")"
 )
 """`B: Yes.`, `B)`, `**B**`, `Option B`: a letter that stands for an option. A bare one may be the article A."""
+_END_TOKEN = re.compile(r"<[^<>]{1,30}>\s*$")
+"""`</s>`, which some published answers end with."""
 _CONFIDENCE = re.compile(r"<confidence>([^<>]{1,40})</confidence>", re.IGNORECASE)
 _NUMBER = re.compile(r"(\d{1,3}(?:\.\d*)?|\.\d+)\s*(%?)")
 _FIRST = re.compile(
@@ -71,7 +73,7 @@ def chosen_option(reply: str, options: Mapping[str, str]) -> str | None:
 
 def is_bare(reply: str, options: Mapping[str, str]) -> bool:
     """True where a reply is an option's letter or text and nothing else, so that there is nothing to interpret."""
-    said = _words(answer(reply))
+    said = _words(_END_TOKEN.sub("", answer(reply)))
     return any(
         said in (_words(text), letter.lower(), f"{letter.lower()} {_words(text)}".strip())
         for letter, text in options.items()
