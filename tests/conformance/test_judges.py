@@ -129,7 +129,10 @@ async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning:
         assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
         assert outcome.ranking()[outcome.emotion] == pytest.approx(outcome.confidence, abs=1e-6)
         assert sum(outcome.ranking("ekman").values()) == pytest.approx(1)
-        assert outcome.dominance is None or SCALE_MIN <= outcome.dominance <= SCALE_MAX
+        assert (outcome.dominance is None) == (outcome.dominance_distribution is None)
+        if outcome.dominance is not None and outcome.dominance_distribution is not None:
+            third = outcome.dominance_distribution
+            assert SCALE_MIN <= third.low <= outcome.dominance <= third.high <= SCALE_MAX
 
 
 async def test_the_reasons_come_where_they_are_asked_for(any_judge: Judge) -> None:
