@@ -120,7 +120,8 @@ async def test_every_image_gets_an_assessment_on_the_scale(any_judge: Judge) -> 
 async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning: bool | Reasoning) -> None:
     for outcome in await any_judge.assess(IMAGES, reasoning=reasoning):
         assert isinstance(outcome, Assessment)
-        for axis in ("valence", "arousal"):
+        assert (outcome.dominance is None) == (outcome.dominance_distribution is None)
+        for axis in ("valence", "arousal", *(["dominance"] if outcome.dominance is not None else [])):
             over = getattr(outcome, f"{axis}_distribution")
             assert SCALE_MIN <= over.low <= getattr(outcome, axis) <= over.high <= SCALE_MAX
             assert len(over.shares) == 9 and min(over.shares) >= 0 and sum(over.shares) == pytest.approx(1)
@@ -129,7 +130,6 @@ async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning:
         assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
         assert outcome.ranking()[outcome.emotion] == pytest.approx(outcome.confidence, abs=1e-6)
         assert sum(outcome.ranking("ekman").values()) == pytest.approx(1)
-        assert outcome.dominance is None or SCALE_MIN <= outcome.dominance <= SCALE_MAX
 
 
 async def test_the_reasons_come_where_they_are_asked_for(any_judge: Judge) -> None:
