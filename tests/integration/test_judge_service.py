@@ -23,7 +23,7 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.engines.base import Chat, OwnTokens
 from emofeedback.judge.engines.completion import Completion
-from emofeedback.judge.image_stream import ImageStream
+from emofeedback.judge.keyed_stream import KeyedStream
 from emofeedback.judge.local import LocalJudge
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
@@ -300,11 +300,11 @@ async def test_the_sdk_opens_another_stream_where_the_service_has_ended_a_silent
 ) -> None:
     opened = []
 
-    def impatient(messages: Any) -> ImageStream:
+    def impatient(messages: Any) -> KeyedStream[Any]:
         opened.append(messages)
-        return ImageStream(messages, idle_seconds=0.05)
+        return KeyedStream(messages, idle_seconds=0.05)
 
-    monkeypatch.setattr("emofeedback.judge.servicer.ImageStream", impatient)
+    monkeypatch.setattr("emofeedback.judge.servicer.KeyedStream", impatient)
 
     async def painted_slowly() -> AsyncIterator[tuple[int, bytes]]:
         for key in range(3):
