@@ -343,7 +343,7 @@ UNANSWERABLE: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
     "a choice of one": (lambda judge: judge.ask(asked(options=("yes",))), "questions[1].options"),
     "a choice of eleven": (lambda judge: judge.ask(asked(options=(*"abcdefghijk",))), "questions[1].options"),
     "an empty option": (lambda judge: judge.ask(asked(options=("yes", ""))), "questions[1].options[1]"),
-    "an option too long": (lambda judge: judge.ask(asked(options=("x" * 501, "no"))), "questions[1].options[0]"),
+    "an option too long": (lambda judge: judge.ask(asked(options=("x" * 201, "no"))), "questions[1].options[0]"),
     "two options alike": (lambda judge: judge.ask(asked(options=("yes", "no", " Yes"))), "questions[1].options[2]"),
     "nothing to describe": (lambda judge: judge.describe([]), "pictures"),
     "nothing in its place": (lambda judge: judge.describe([OF_ONE, ()]), "pictures[1].images"),

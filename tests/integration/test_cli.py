@@ -106,6 +106,25 @@ def test_create_imagines_where_it_is_told_to(
     assert json.loads((tmp_path / "run/result.json").read_text())["request"]["imagine"] is imagined
 
 
+def test_create_chooses_by_dominance_as_well_and_says_so_where_the_judge_says_none(
+    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (*CREATE, "--images", "2", "--rounds", "1", "--dominance")
+    assert run(*asked, "10") == 2
+    assert "--dominance: is 10, it must lie in [1, 9]" in capsys.readouterr().err
+    assert run(*asked, "7") == 1
+    assert "the judge scripted-judge says none" in capsys.readouterr().err
+    engines.scripted_judge.feeling = lambda seen: dataclasses.replace(
+        assessment(7.5, 3.0), dominance=6.5 + seen.seed % 2
+    )
+    assert run(*asked, "7.5", "--resume") == 2  # the run in the folder was started with another
+    assert "--dominance: the run in" in capsys.readouterr().err
+    assert run(*asked, "7", "--resume", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["request"]["dominance"], result["best"]["loss"]) == (7, 0.5)
+    assert "D 6.5" in (tmp_path / "run/report.html").read_text()
+
+
 def test_it_says_once_which_words_the_profile_does_not_know(
     engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -391,8 +410,8 @@ def test_assess_as_json_says_how_sure_the_judge_is(
 ) -> None:
     assert run("assess", photos[0], "--json") == 0
     line = json.loads(capsys.readouterr().out)
-    assert line["dominance"] is None
-    for axis in ("valence", "arousal"):
+    assert (line["dominance"] is None) == (line["dominance_distribution"] is None)
+    for axis in ("valence", "arousal", *(["dominance"] if line["dominance"] is not None else [])):
         over = line[f"{axis}_distribution"]
         assert over["low"] <= line[axis] <= over["high"] and sum(over["shares"]) == pytest.approx(1, abs=1e-3)
     assert next(iter(line["emotions"].items())) == (line["emotion"], line["confidence"])

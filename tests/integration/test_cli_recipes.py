@@ -35,7 +35,7 @@ def test_a_picture_of_a_run_says_all_of_it(
     assert run("show", str(picture), "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["seed"], said["generator"]["digest"]) == (1, GENERATOR_MODEL.digest)
-    assert said["wish"] == {"prompt": "a boat", "target": {"valence": 6.85, "arousal": 3.83}}
+    assert said["wish"] == {"prompt": "a boat", "target": {"valence": 6.85, "arousal": 3.83}, "dominance": None}
     judged = json.loads((tmp_path / "run" / "result.json").read_text())["rounds"][0]["candidates"][1]["outcome"]
     assert said["reading"]["judge"]["digest"] == JUDGE_MODEL.digest
     assert {name: said["reading"][name] for name in ("valence", "arousal", "confidence")} == {

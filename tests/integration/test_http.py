@@ -100,6 +100,8 @@ def test_openais_client_lists_models_and_hears_that_pictures_cannot_be_edited(cl
     [
         ({"valence": 12, "arousal": 3}, "valence"),
         ({"valence": 5}, "arousal"),
+        ({"valence": 5, "arousal": 5, "dominance": 0}, "dominance"),
+        ({"dominance": 5}, "target"),
         ({"emotion": "joi"}, "emotion"),
         ({"emotion": "awe", "rounds": 99}, "rounds"),
         ({"valance": 5}, "valance"),

@@ -522,8 +522,8 @@ OPEN = pb.Question(images=[PICTURE, PICTURE], text="What differs?")
 SHOWN = pb.Pictures(images=[PICTURE, PICTURE])
 
 
-async def test_an_answer_is_the_option_whose_letter_the_judge_says_and_as_sure_as_it_is() -> None:
-    engine = ScriptedEngine(["B"], top={"B": 0.6, "A": 0.2, "the": 0.2})
+async def test_an_answer_is_the_option_that_the_judge_says_and_as_sure_as_it_is() -> None:
+    engine = ScriptedEngine(["a boat"], top={"a boat": 0.6, "a fox": 0.2, "the": 0.2})
     async with served(engine) as stub:
         reply = await stub.Ask(pb.AskRequest(questions=[WHICH]))
     answer = reply.outcomes[0].answer
@@ -531,11 +531,11 @@ async def test_an_answer_is_the_option_whose_letter_the_judge_says_and_as_sure_a
     assert not answer.HasField("in_domain") and not answer.HasField("domain_score")
     assert (reply.model.name, reply.model.digest) == (JUDGE_MODEL.name, JUDGE_MODEL.digest)
     asked = engine.chats[0].messages[0]["content"][-1]["text"]
-    assert asked == "What is it?\nA. a fox\nB. a boat\nReply with the letter of one option."
+    assert asked.startswith("What is it?\n- a fox\n- a boat\n")
 
 
 async def test_a_reply_that_is_no_option_costs_only_its_own_question() -> None:
-    async with served(ScriptedEngine(["A", "a dog", "B"])) as stub:
+    async with served(ScriptedEngine(["a fox", "a dog", "a boat"])) as stub:
         outcomes = (await stub.Ask(pb.AskRequest(questions=[WHICH] * 3))).outcomes
     assert [outcome.WhichOneof("outcome") for outcome in outcomes] == ["answer", "failure", "answer"]
     assert outcomes[1].failure.reason == "the reply is none of the options (reply: 'a dog')"
@@ -544,7 +544,7 @@ async def test_a_reply_that_is_no_option_costs_only_its_own_question() -> None:
 
 
 async def test_an_open_question_among_others_is_answered_in_its_place_and_at_length() -> None:
-    engine = ScriptedEngine(["A"], prose="The second is darker.")
+    engine = ScriptedEngine(["a fox"], prose="The second is darker.")
     async with served(engine) as stub:
         outcomes = (await stub.Ask(pb.AskRequest(questions=[WHICH, OPEN, WHICH]))).outcomes
     assert [outcome.answer.text for outcome in outcomes] == ["a fox", "The second is darker.", "a fox"]
@@ -555,7 +555,7 @@ async def test_an_open_question_among_others_is_answered_in_its_place_and_at_len
 
 
 async def test_pictures_that_are_not_of_the_judge_s_world_make_an_answer_a_guess() -> None:
-    async with served(ScriptedEngine(["B"], top={"B": 0.9, "A": 0.1}, surprise=4.0)) as stub:
+    async with served(ScriptedEngine(["a boat"], top={"a boat": 0.9, "a fox": 0.1}, surprise=4.0)) as stub:
         (outcome,) = (await stub.Ask(pb.AskRequest(questions=[WHICH]))).outcomes
         (described,) = (await stub.Describe(pb.DescribeRequest(pictures=[SHOWN]))).outcomes
     assert outcome.answer.confidence == pytest.approx(0.9 / 16 + 0.5 * 15 / 16)
@@ -585,7 +585,7 @@ async def test_a_question_over_the_context_is_refused_as_what_it_is() -> None:
 
 
 async def test_the_same_question_sent_again_is_not_asked_again() -> None:
-    engine = ScriptedEngine(["A", "B"])
+    engine = ScriptedEngine(["a fox", "a boat"])
     async with served(engine) as stub:
         first = await stub.Ask(pb.AskRequest(questions=[WHICH], request_id="one"))
         assert await stub.Ask(pb.AskRequest(questions=[WHICH], request_id="one")) == first

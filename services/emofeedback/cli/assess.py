@@ -144,6 +144,7 @@ def _record(path: Path, assessment: Assessment, explain: bool, taxonomy: str) ->
         "dominance": None if assessment.dominance is None else round(assessment.dominance, 4),
         "valence_distribution": _distribution(assessment.valence_distribution),
         "arousal_distribution": _distribution(assessment.arousal_distribution),
+        "dominance_distribution": _distribution(assessment.dominance_distribution),
         "emotions": {name: round(share, 4) for name, share in assessment.ranking(taxonomy).items()},
     }
     return {**record, "reasoning": assessment.reasoning} if explain else record

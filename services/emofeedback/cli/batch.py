@@ -24,7 +24,7 @@ from emofeedback.storage.files import held, write_json
 from emofeedback.storage.tables import read_table, to_number
 from emofeedback.storage.texts import read_lines
 
-_COLUMNS = ("prompt", "valence", "arousal", "emotion", "seed")
+_COLUMNS = ("prompt", "valence", "arousal", "emotion", "dominance", "seed")
 _JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 Row = Mapping[str, Any]
@@ -108,6 +108,7 @@ def _to_json(done: list[RunDirectory]) -> dict[str, Any]:
                 "run": directory.path.name,
                 "prompt": directory.run.request.prompt,
                 "target": dataclasses.asdict(directory.run.request.target),
+                "dominance": directory.run.request.dominance,
                 "seed": directory.run.request.seed,
                 "loss": directory.run.best.loss if directory.run.best else None,
             }

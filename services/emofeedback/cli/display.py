@@ -108,9 +108,10 @@ class LoopDisplay:
 
 
 def rounds_table(run: OptimizationRun) -> Table:
-    """One row a round: its best image's valence and arousal, its error, its prompt; the answer's row is marked, and so
-    is an image that lost the subject. A long prompt is cut; all of it is in the report. Where the loop remembers
-    earlier runs, the likely error by which it chooses stands beside the judge's."""
+    """One row a round: its best image's valence and arousal, and dominance where that was asked for, its error, its
+    prompt; the answer's row is marked, and so is an image that lost the subject. A long prompt is cut; all of it is in
+    the report. Where the loop remembers earlier runs, the likely error by which it chooses stands beside the judge's.
+    """
     remembers = any(candidate.likely_loss is not None for turn in run.rounds for candidate in turn.candidates)
     table = Table(box=SIMPLE, pad_edge=False)
     if remembers:
@@ -118,15 +119,17 @@ def rounds_table(run: OptimizationRun) -> Table:
             "likely: the error, if words do what they did before; the least of it, or of the error, is the answer"
         )
     table.add_column("round", justify="right")
-    for name in ("valence", "arousal", "error", *(["likely"] if remembers else [])):
+    third = run.request.dominance
+    axes = ("valence", "arousal", *(["dominance"] if third is not None else []))
+    for name in (*axes, "error", *(["likely"] if remembers else [])):
         table.add_column(name, justify="right")
     table.add_column("prompt", overflow="fold")
     target = run.request.target
     for finished in run.rounds:
-        values = ["-", "-", "-", *(["-"] if remembers else [])]
+        values = ["-"] * (len(axes) + (2 if remembers else 1))
         best = None if finished.best is None else finished.candidates[finished.best]
         if best is not None and isinstance(best.outcome, Assessment):
-            values = [f"{best.outcome.valence:.2f}", f"{best.outcome.arousal:.2f}", f"{best.loss or 0.0:.2f}"]
+            values = [*(f"{getattr(best.outcome, axis):.2f}" for axis in axes), f"{best.loss or 0.0:.2f}"]
             if remembers:
                 values.append("-" if best.likely_loss is None else f"{best.likely_loss:.2f}")
         is_answer = run.best is not None and run.best.round == finished.index
@@ -138,7 +141,8 @@ def rounds_table(run: OptimizationRun) -> Table:
         table.add_row(number, *values, prompt, style="bold" if is_answer else "")
     table.add_section()
     empty = [""] * (3 if remembers else 2)
-    table.add_row("target", f"{target.valence:.2f}", f"{target.arousal:.2f}", *empty, style="dim")
+    wanted = [target.valence, target.arousal, *([third] if third is not None else [])]
+    table.add_row("target", *(f"{rating:.2f}" for rating in wanted), *empty, style="dim")
     return table
 
 

@@ -36,13 +36,13 @@ def drawing(assessment: Assessment, taxonomy: str) -> Table | None:
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
-    for axis in ("valence", "arousal"):
+    for axis in ("valence", "arousal", "dominance"):
         over: Distribution | None = getattr(assessment, f"{axis}_distribution")
-        if over is not None:
-            rating = getattr(assessment, axis)
+        rating: float | None = getattr(assessment, axis)
+        if rating is not None and over is not None:
             table.add_row(axis, f"{rating:.2f}", f"{columns(over)}  {over.low:.1f} to {over.high:.1f}")
-    if assessment.dominance is not None:
-        table.add_row("dominance", f"{assessment.dominance:.2f}", "")
+        elif rating is not None and axis == "dominance":  # which stands nowhere else
+            table.add_row(axis, f"{rating:.2f}", "")
     for name, share in assessment.ranking(taxonomy).items():
         if share >= _LEAST:
             table.add_row(name, f"{share:.0%}", "█" * max(1, round(_BAR * share)))

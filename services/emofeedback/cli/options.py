@@ -24,6 +24,7 @@ address = "gpu:9000" in ~/.config/emofeedback/config.toml (EMOFEEDBACK_CONFIG na
 _CREATE_EXAMPLES = """examples:
   emofeedback create "a house by the lake" --valence 7.5 --arousal 3 --out runs/lake
   emofeedback create "a dog in the city" --emotion fear --rounds 5 --images 4 --out runs/dog
+  emofeedback create "a castle" --emotion awe --dominance 7 --out runs/castle     and in control
   emofeedback create "a boat" --feel-like photo.jpg --out runs/like      as the photograph feels
   emofeedback create "a boat" --emotion awe --imagine --out runs/imagined
   emofeedback create "a boat" --emotion awe --address 127.0.0.1:9000 --out runs/boat
@@ -34,9 +35,9 @@ _CREATE_EXAMPLES = """examples:
   emofeedback create "a boat" --emotion awe --user ada --calibrations runs/people --out runs/ada    as ada feels
 
 A file of prompts is a table (CSV, a row each) or has a JSON object a line; all but the prompt may be missing:
-  prompt,valence,arousal,emotion,seed
-  a house by the lake,7.5,3,,
-  a dog in the city,,,fear,11
+  prompt,valence,arousal,emotion,dominance,seed
+  a house by the lake,7.5,3,,,
+  a dog in the city,,,fear,2,11
 """
 _ASSESS_EXAMPLES = """examples:
   emofeedback assess photo.jpg painting.png
@@ -165,10 +166,21 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--valence", type=float, metavar="V", help="unpleasant (1) to pleasant (9)")
     target.add_argument("--arousal", type=float, metavar="A", help="calm (1) to stirred (9)")
     target.add_argument("--emotion", metavar="NAME", help=f"one of {', '.join(Emotion)}")
+    target.add_argument(
+        "--dominance",
+        type=float,
+        metavar="D",
+        help="beside it, for the choice of the answer alone: helpless (1) to in control (9)",
+    )
     target.add_argument("--feel-like", type=Path, metavar="PICTURE", help="what the judge reads in a picture")
     loop = parser.add_argument_group("the loop")
     _add_loop(loop, rounds=3, images=8)
-    loop.add_argument("--tolerance", type=float, metavar="T", help="stop once the error |dV| + |dA| is at most this")
+    loop.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="stop once the error is at most this: |dV| + |dA|, + |dD| with --dominance",
+    )
     loop.add_argument("--time-budget", type=float, metavar="S", help="seconds after which no new round starts")
     loop.add_argument("--steps", type=int, metavar="N", help="denoising steps of an image (default: the model's own)")
     loop.add_argument(

@@ -34,7 +34,10 @@ _FIELD_OPTIONS = {
     "target.emotion": "--emotion",
     "time_budget_seconds": "--time-budget",
     "http_port": "--http-port",
-    **{name: f"--{name}" for name in ("address", "grid", "images", "manifests", "out", "port", "profile", "prompts")},
+    **{
+        name: f"--{name}"
+        for name in ("address", "dominance", "grid", "images", "manifests", "out", "port", "profile", "prompts")
+    },
     **{
         name: f"--{name}"
         for name in ("calibrations", "policies", "policy", "rounds", "seed", "taxonomy", "tolerance", "user")

@@ -144,13 +144,16 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
         lines.append(("not", recipe.negative_prompt))
     if wish:
         target = wish.target
-        lines.append(("wished", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}"))
+        third = "" if wish.dominance is None else f", dominance {wish.dominance:g}"
+        lines.append(("wished", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}{third}"))
     if recipe.emotion:
         read = recipe.emotion
         lines.append(("imagined", f"by {read.judge.name} ({read.judge.digest}), counted {read.scale:g} times"))
     if reading:
         valence = f"valence {reading.valence:.2f}{_between(reading.valence_interval)}"
         felt = f"{valence}, arousal {reading.arousal:.2f}{_between(reading.arousal_interval)}"
+        if reading.dominance is not None:
+            felt += f", dominance {reading.dominance:.2f}{_between(reading.dominance_interval)}"
         lines.append(("read", f"{felt}, {reading.emotion} {reading.confidence:.0%}"))
         if reading.domain_score is not None:
             lines.append(("surprise", f"{reading.domain_score:.2f} bits"))

@@ -40,7 +40,7 @@ class Creation:
     assessment: Assessment
     """What it makes people feel."""
     loss: float
-    """|V - V*| + |A - A*|, in [0, 16]."""
+    """|V - V*| + |A - A*|, in [0, 16], and + |D - D*|, in [0, 24], where dominance was asked for."""
     prompt: str
     """What it was painted from."""
     seed: int
@@ -128,7 +128,7 @@ class Progress:
         candidate = next(c for c in round.candidates if c.index == answer.index)
         if not isinstance(candidate.outcome, Assessment) or not self._best_image:
             raise InternalError("the run ended with an answer that it never showed")
-        wish = Wish(prompt=self._original.prompt, target=self._original.target)
+        wish = Wish.of(self._original)
         return Creation(
             image=with_whole_recipe(self._best_image, wish, Reading.of(candidate.outcome, finished.judge)),
             assessment=candidate.outcome,

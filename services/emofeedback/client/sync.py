@@ -88,7 +88,7 @@ class Services:
             target: valence and arousal, each in [1, 9].
             emotion: instead of `target`, an emotion, whose place on the plane is then the target.
             feel_like: instead of `target`, an encoded picture; what the judge reads in it is the target.
-            options: rounds, images, seed, tolerance, time_budget, policy, user, steps, imagine: see
+            options: rounds, images, seed, tolerance, time_budget, policy, user, steps, imagine, dominance: see
                 `OptimizationRequest`.
 
         Raises:

@@ -61,6 +61,8 @@ class Assessment:
     """None where the judge's probabilities aren't known."""
     arousal_distribution: Distribution | None = None
     """Likewise."""
+    dominance_distribution: Distribution | None = None
+    """Likewise; None beside no dominance."""
     emotions: tuple[EmotionShare, ...] = ()
     """All eight, most felt first, shares summing to 1; empty where the judge's probabilities aren't known."""
 

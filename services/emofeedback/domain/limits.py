@@ -42,7 +42,7 @@ class Limits:
     question_images: int = 2
     """Pictures that one question or description may be about."""
     question_characters: int = 2000
-    option_characters: int = 500
+    option_characters: int = 200
     fewest_options: int = 2
     """Of a question that has any."""
     most_options: int = 10

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypedDict
 
-from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome
 from emofeedback.domain.generation import GeneratedImage, GenerationStep, ModelInfo
 
@@ -31,7 +31,8 @@ class Candidate:
     seed: int
     outcome: AssessmentOutcome
     loss: float | None
-    """|V - V*| + |A - A*|, in [0, 16]; None where the judge gave no readable reply."""
+    """|V - V*| + |A - A*|, in [0, 16], and + |D - D*|, in [0, 24], where dominance was asked for; None where the judge
+    gave no readable reply, or no dominance though it was asked for."""
     alignment: float
     """Cosine similarity with the *original* prompt, in [-1, 1]."""
     on_subject: bool
@@ -119,6 +120,7 @@ class LoopOptions(TypedDict, total=False):
     user: str
     steps: int | None
     imagine: bool | None
+    dominance: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +153,17 @@ class OptimizationRequest:
     """Paint the prompt as it is asked for from what the judge imagines of it and the target, image i from variation i
     modulo their number, and rewrites from their words alone; needs a policy that was fused with the judge. None: as the
     profile says, where its own policy paints, else no."""
+    dominance: float | None = None
+    """A third target beside the two, in [1, 9], helpless to in control; None: any. It counts in every loss, and so in
+    which image is the answer and when a run stops; the prompts and their rewrites are of valence and arousal alone, in
+    which generator and agent have learned to think. Needs a judge that says dominance."""
     resume: Resume | None = None
     request_id: str = ""
+
+    @property
+    def farthest(self) -> float:
+        """The largest loss that there can be."""
+        return (2 if self.dominance is None else 3) * (SCALE_MAX - SCALE_MIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +280,8 @@ class LossRequest:
 
     target: AffectPoint
     assessments: tuple[Assessment, ...]
+    dominance: float | None = None
+    """As `OptimizationRequest.dominance`; every assessment must then say it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +289,7 @@ class Losses:
     """What step 1 found."""
 
     losses: tuple[float, ...]
-    """|V - V*| + |A - A*|, in [0, 16], in the order of the assessments."""
+    """|V - V*| + |A - A*|, in [0, 16], and + |D - D*| where dominance was asked for; in the assessments' order."""
     best: int
     """Index of the nearest."""
     worst: int

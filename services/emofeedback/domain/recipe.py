@@ -18,6 +18,7 @@ from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, Distribution
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.domain.png import SYNTHETIC, is_signed, read_text, with_texts
 
 KEYWORD = "emofeedback"
@@ -31,6 +32,13 @@ class Wish:
 
     prompt: str
     target: AffectPoint
+    dominance: float | None = None
+    """As `OptimizationRequest.dominance`."""
+
+    @classmethod
+    def of(cls, request: OptimizationRequest) -> Wish:
+        """What a run of the loop was asked for."""
+        return cls(prompt=request.prompt, target=request.target, dominance=request.dominance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,9 @@ class Reading:
     valence_interval: tuple[float, float] | None
     """As `Distribution.low` and `high` of the valence; None where the judge gives none."""
     arousal_interval: tuple[float, float] | None
+    dominance: float | None = None
+    """None where the judge didn't say it."""
+    dominance_interval: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, assessment: Assessment, judge: ModelInfo) -> Reading:
@@ -62,6 +73,8 @@ class Reading:
             domain_score=None if score is None else round(score, 3),
             valence_interval=_interval(assessment.valence_distribution),
             arousal_interval=_interval(assessment.arousal_distribution),
+            dominance=None if assessment.dominance is None else round(assessment.dominance, 3),
+            dominance_interval=_interval(assessment.dominance_distribution),
         )
 
 
@@ -156,7 +169,12 @@ def _from_json(content: Mapping[str, Any]) -> PictureRecipe:
         generator=_model(content["generator"]),
         emotion=emotion
         and ReadEmotion(judge=_model(emotion["judge"]), digest=str(emotion["digest"]), scale=float(emotion["scale"])),
-        wish=wish and Wish(prompt=str(wish["prompt"]), target=AffectPoint(**wish["target"])),
+        wish=wish
+        and Wish(
+            prompt=str(wish["prompt"]),
+            target=AffectPoint(**wish["target"]),
+            dominance=wish.get("dominance"),  # earlier recipes have none, here and below
+        ),
         reading=reading
         and Reading(
             judge=_model(reading["judge"]),
@@ -164,6 +182,8 @@ def _from_json(content: Mapping[str, Any]) -> PictureRecipe:
             domain_score=reading["domain_score"],
             valence_interval=_pair(reading["valence_interval"]),
             arousal_interval=_pair(reading["arousal_interval"]),
+            dominance=reading.get("dominance"),
+            dominance_interval=_pair(reading.get("dominance_interval")),
             **{name: float(reading[name]) for name in ("valence", "arousal", "confidence")},
         ),
     )

@@ -29,6 +29,9 @@ class Feeling(BaseModel):
     """Calm (1) to stirred (9)."""
     emotion: str | None = None
     """Instead of both, one of the eight."""
+    dominance: float | None = None
+    """Beside them, helpless (1) to in control (9): it counts in which picture is chosen, not in the prompts. null: any.
+    """
 
 
 class LoopBody(Feeling):
@@ -47,7 +50,7 @@ class LoopBody(Feeling):
     seed: int = 0
     """Of the first picture of a round."""
     tolerance: float | None = None
-    """Stop once the error |dV| + |dA| is at most this."""
+    """Stop once the error is at most this: |dV| + |dA|, and + |dD| with dominance."""
     time_budget: float | None = None
     """Seconds after which no new round starts."""
     policy: str = ""
@@ -77,6 +80,7 @@ class LoopBody(Feeling):
             user=self.person,
             steps=self.steps,
             imagine=self.imagine,
+            dominance=self.dominance,
         )
         check_optimization_request(asked)
         return asked
@@ -120,7 +124,7 @@ class ImagesBody(LoopBody):
 
     @property
     def has_feeling(self) -> bool:
-        return any(value is not None for value in (self.valence, self.arousal, self.emotion))
+        return any(value is not None for value in (self.valence, self.arousal, self.emotion, self.dominance))
 
     def generation(self) -> GenerationRequest:
         """What is asked of the generator where no feeling is named."""

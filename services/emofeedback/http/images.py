@@ -89,7 +89,7 @@ async def _best_of_run(body: ImagesBody, services: AsyncServices) -> dict[str, A
                     painted.clear()
                 case OptimizationFinished() as finished:
                     pass
-    wish = Wish(prompt=asked.prompt, target=asked.target)
+    wish = Wish.of(asked)
     data = []
     for kept in best:
         outcome, reading = kept.candidate.outcome, None

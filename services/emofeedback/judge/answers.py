@@ -1,7 +1,7 @@
 """Reads what the judge replies to questions, as `parsing` reads its ratings: leniently in form, strictly in content.
 
-A letter may stand in brackets, before its option's text or behind "the answer is", and the option's text may stand for
-it. A reply that names two options, or one that was not asked, is none.
+An option may stand in quotes, behind a dash or "the answer is", or above the reasons for it; capitals and punctuation
+about it don't count. A reply that says anything else, or two options, is none.
 Every function is total: whatever text comes in, an outcome comes out.
 """
 
@@ -9,56 +9,71 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from emofeedback.domain.questions import AnswerOutcome, Description, DescriptionOutcome, QuestionAnswer, ReplyFailure
 from emofeedback.domain.replies import answer, plain, without_thoughts
 from emofeedback.judge.engines.completion import NOT_FINITE, Completion
-from emofeedback.judge.prompts import OPTION_LETTERS
 
-_LEAD = (
-    r"[\s(\[*\"']*+"
-    r"(?:(?i:(?:(?:the|my|final|correct|right|best)\s++)*+(?:answer|option|choice)(?:\s++is)?+)[\s:(\[*\"']*+)*+"
+_ABOUT = " \n\t.,:;!?\"'()[]*-"
+"""What may stand about an option, and is not of it."""
+_LEAD = re.compile(
+    r"[\s(\[*\"'-]*+(?:(?:(?:the|my|final|correct|right|best)\s++)*+(?:answer|option|choice)(?:\s++is\b:?+|:)\s*+)++",
+    re.IGNORECASE,
 )
-_LETTER = re.compile(rf"{_LEAD}(?P<letter>[A-Z])(?:\s*+$|\s*+[.:)\]*]|[ \t]*+\n)")
-_LETTER_ALONE = re.compile(r"[\s(\[*\"']*+(?P<letter>[a-z])[\s.:)\]*\"']*+")
-_ANOTHER = re.compile(r"(?<![\w'])(?P<letter>[A-Z])(?=\s*+(?:$|[.:;,)\]*]))")
 _TAG = re.compile(r"</?answer>", re.IGNORECASE)
 _CUT = " \u2026"
 
 
 def parse_choice(completion: Completion, options: Sequence[str]) -> AnswerOutcome:
-    """The option that a reply chooses, by its letter or its text.
-
-    The confidence is the share of the option's letter among all options' letters in the place where the reply begins to
-    say it (as EEmo-Logic reads emotions); None where the engine doesn't say what else could have stood there.
-
-    Args:
-        options: 2 to 10, in the order of their letters.
-    """
+    """The option that a reply says, and how sure the judge was of it among the options (`option_share`)."""
     if not completion.finite:
         return ReplyFailure(reason=completion.told(NOT_FINITE))
     text = without_thoughts(plain(completion.text))
     start, end = _answered(text)
-    said = _TAG.sub(lambda tag: " " * len(tag[0]), text[start:end])
-    found = _LETTER.match(said) or _LETTER_ALONE.fullmatch(said)
-    if found:
-        place, rest = found.start("letter"), said[found.end() :]
-        chosen = OPTION_LETTERS.find(found["letter"].upper())
-        others = {OPTION_LETTERS.find(other["letter"]) for other in _ANOTHER.finditer(rest)} - {chosen, -1}
-        if not 0 <= chosen < len(options):
-            last = OPTION_LETTERS[len(options) - 1]
-            return ReplyFailure(reason=completion.told(f"{found['letter']} is not one of the options A to {last}"))
-        if any(other < len(options) for other in others) or _named(rest, options) not in (None, chosen):
-            return ReplyFailure(reason=completion.told("the reply names more than one option"))
-    else:
-        place, named = len(said) - len(said.lstrip()), _named(said, options)
-        if named is None:
-            return ReplyFailure(reason=completion.told("the reply is none of the options"))
-        chosen = named
-    token = completion.at(start + place)
-    shares = letter_shares(token.top if token else {}, len(options))
-    return QuestionAnswer(text=options[chosen], option=chosen, confidence=shares.get(chosen))
+    said = text[start:end]
+    lead = _LEAD.match(said)
+    for begin in (0, lead.end() if lead else 0):
+        chosen = _said(said[begin:], options)
+        if chosen is not None:
+            place = end - len(said[begin:].lstrip(_ABOUT))
+            share = option_share(completion, place, options, chosen)
+            return QuestionAnswer(text=options[chosen], option=chosen, confidence=share)
+    return ReplyFailure(reason=completion.told("the reply is none of the options"))
+
+
+def option_share(completion: Completion, place: int, options: Sequence[str], chosen: int) -> float | None:
+    """Probability of the option that a reply says among the options, in [0, 1].
+
+    The reply's tokens tell the options apart one after another, whatever they have in common. At each token, only what
+    would go on with an option that is still possible counts, and what would go on with several is shared among them
+    equally, as the beginnings of emotions' labels are; the product over the tokens is the probability. None where the
+    engine doesn't say what else could have stood there.
+
+    Args:
+        place: where the option begins in the reply's text.
+    """
+    names = [_bare(plain(option)) for option in options]
+    left = set(range(len(options)))
+    said, share, known = "", 1.0, False
+    for token in completion.tokens_from(place):
+        mine = total = 0.0
+        for text, log_probability in token.top.items():
+            after = _continued(said, text)
+            # No text is the end of the reply.
+            fits = _begins if text else _is
+            possible = [option for option in left if after and fits(names[option], after)]
+            probability = math.exp(log_probability)
+            total += probability * bool(possible)
+            if chosen in possible:
+                mine += probability / (1 if text == token.text else len(possible))
+        if mine > 0:
+            share, known = share * mine / total, True
+        said = _continued(said, token.text)
+        left = {option for option in left if _begins(names[option], said)}
+        if left <= {chosen}:
+            break
+    return min(share, 1.0) if known else None
 
 
 def parse_answer(completion: Completion) -> AnswerOutcome:
@@ -73,19 +88,6 @@ def parse_description(completion: Completion) -> DescriptionOutcome:
     return said if isinstance(said, ReplyFailure) else Description(text=said)
 
 
-def letter_shares(top: Mapping[str, float], count: int) -> dict[int, float]:
-    """Probability of each option by its index, summing to 1, from the alternatives' natural log-probabilities at the
-    place of its letter; empty where no letter is among them."""
-    mass: dict[int, float] = {}
-    for text, log_probability in top.items():
-        letter = text.strip(" \n\"'([*")
-        if len(letter) == 1 and letter in OPTION_LETTERS[:count]:
-            index = OPTION_LETTERS.index(letter)
-            mass[index] = mass.get(index, 0.0) + math.exp(log_probability)
-    total = sum(mass.values())
-    return {index: share / total for index, share in mass.items()} if total > 0 else {}
-
-
 def _answered(text: str) -> tuple[int, int]:
     """Where the answer stands: behind the last tag that opens one and before its end, else in all of the text."""
     opened = [tag.end() for tag in _TAG.finditer(text) if tag[0][1] != "/"]
@@ -94,13 +96,38 @@ def _answered(text: str) -> tuple[int, int]:
     return start, closed.start() if closed else len(text)
 
 
+def _said(text: str, options: Sequence[str]) -> int | None:
+    """The option that a text says: all of it, or its first line where no other line says another."""
+    whole = _named(text, options)
+    if whole is not None:
+        return whole
+    lines = [_named(line, options) for line in text.strip().splitlines()]
+    return lines[0] if lines and set(lines) <= {lines[0], None} else None
+
+
 def _named(text: str, options: Sequence[str]) -> int | None:
-    """The option whose text this is, but for capitals, blanks and punctuation about it."""
-    return next((i for i, option in enumerate(options) if _bare(plain(option)) == _bare(text)), None)
+    """The option whose text this is, to the letter, else but for capitals, blanks and what may stand about it."""
+    exact = [i for i, option in enumerate(options) if option == text]
+    alike = exact or [i for i, option in enumerate(options) if _bare(plain(option)) == _bare(text)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _bare(text: str) -> str:
-    return " ".join(text.split()).strip(" .,:;!?\"'()[]*").casefold()
+    return " ".join(text.split()).strip(_ABOUT).casefold()
+
+
+def _continued(said: str, text: str) -> str:
+    """What is said of an option once a token's text has followed."""
+    return (said + text.casefold()) if said else text.lstrip(_ABOUT).casefold()
+
+
+def _begins(option: str, said: str) -> bool:
+    return option.startswith(said) or _is(option, said)
+
+
+def _is(option: str, said: str) -> bool:
+    """But for what may stand behind it."""
+    return option == said.rstrip(_ABOUT)
 
 
 def _prose(completion: Completion) -> str | ReplyFailure:

@@ -82,7 +82,7 @@ class Calibration:
 
     def apply(self, outcome: AssessmentOutcome) -> AssessmentOutcome:
         """The outcome with this person's valence and arousal, distributions and intervals of both included; dominance
-        and the emotions with their shares stay the judge's."""
+        with its distribution and the emotions with their shares stay the judge's."""
         if not isinstance(outcome, Assessment):
             return outcome
         if self.valence:

@@ -77,6 +77,7 @@ def mixed(known: float, outcome: Assessment) -> Assessment:
         outcome,
         valence_distribution=blend(outcome.valence_distribution),
         arousal_distribution=blend(outcome.arousal_distribution),
+        dominance_distribution=blend(outcome.dominance_distribution),
         emotions=ranked({felt.emotion: known * felt.share + (1 - known) / len(Emotion) for felt in outcome.emotions}),
     )
 
@@ -95,6 +96,8 @@ class Certainty:
     """By this the interval's ends move away from the rating."""
     arousal_width: float = 1.0
     """Likewise."""
+    dominance_width: float = 1.0
+    """Likewise; 1 in a file that was written before the judge said dominance."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -113,6 +116,7 @@ class Certainty:
             emotions=ranked(shares),
             valence_distribution=_widened(outcome.valence_distribution, outcome.valence, self.valence_width),
             arousal_distribution=_widened(outcome.arousal_distribution, outcome.arousal, self.arousal_width),
+            dominance_distribution=_widened(outcome.dominance_distribution, outcome.dominance, self.dominance_width),
         )
 
     @classmethod
@@ -139,8 +143,8 @@ def tempered(shares: Mapping[Emotion, float], temperature: float) -> dict[Emotio
     return {emotion: power / total for emotion, power in powers.items()}
 
 
-def _widened(axis: Distribution | None, rating: float, width: float) -> Distribution | None:
-    if axis is None:
+def _widened(axis: Distribution | None, rating: float | None, width: float) -> Distribution | None:
+    if axis is None or rating is None:
         return None
     return replace(
         axis,

@@ -31,7 +31,10 @@ _ASKED = (*_AXES, "emotion")
 _OF_NINE = r"(?:\s*+(?:/|out\s+of)\s*+9(?![\d.,]*\d))?+"
 _BETWEEN = r"(?:[\s,;|*]++|\s*+/\s*+(?!9))"
 _RATING_LINE = re.compile(
-    rf"(?<![\w.,/+-])(?P<valence>[1-9]){_OF_NINE}{_BETWEEN}(?P<arousal>[1-9]){_OF_NINE}[\s,;/|*]++(?P<emotion>[a-z]+)",
+    rf"(?<![\w.,/+-])(?P<valence>[1-9]){_OF_NINE}{_BETWEEN}(?P<arousal>[1-9]){_OF_NINE}[\s,;/|*]++(?P<emotion>[a-z]+)"
+    # Dominance is one digit that ends the line, and not the first of another rating.
+    rf"(?:[\s,;/|*]++(?P<dominance>[1-9]){_OF_NINE}(?=[ \t.!*\"')\]`]*+(?:[\n<]|\Z))"
+    rf"(?!{_BETWEEN}[1-9]{_OF_NINE}[\s,;/|*]++[a-z]))?",
     re.IGNORECASE,
 )
 _PART = re.compile(
@@ -42,11 +45,14 @@ _ANOTHER = re.compile(rf"[\"']?\s*+(?:,|/|\||\bor\b|\band\b)\s*+[\"']?(?:{'|'.jo
 
 
 def parse_rating(completion: Completion) -> AssessmentOutcome:
-    """The short reply `<V> <A> <emotion>`, scored by probabilities instead of the written tokens.
+    """The short reply `<V> <A> <emotion> <D>`, scored by probabilities instead of the written tokens.
 
-    Valence and arousal are the expected value over the rating tokens 1 to 9 where the reply wrote its digits,
-    so they are continuous in [1, 9]; the confidence is the probability of the written emotion among the
+    Valence, arousal and dominance are the expected value over the rating tokens 1 to 9 where the reply wrote its
+    digits, so they are continuous in [1, 9]; the confidence is the probability of the written emotion among the
     eight, by the first tokens of their labels. The same probabilities are its distributions and emotions.
+
+    A judge that has not learned dominance leaves it away: where anything but one clear digit ends the line, dominance
+    is None, and the rest counts as ever.
     """
     if not completion.finite:
         return _failure(NOT_FINITE, completion)
@@ -58,15 +64,15 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
     line = lines[-1]
     if line["emotion"].lower() not in set(Emotion):
         return _failure(f"{line['emotion'][:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
-    return _assessment(completion, {name: (line.start(name), line[name]) for name in _ASKED})
+    return _assessment(completion, {name: (line.start(name), said) for name, said in line.groupdict().items() if said})
 
 
 def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     """The reasoned reply, `<think>...</think><answer>{...}</answer>`, its numbers scored by probabilities.
 
     What a reply writes must be on the scale, then each digit counts by its expected value (`_read`). The confidence is
-    the share that the written emotion's first token had among the eight at its place. Dominance, which nobody asks for,
-    is read where the answer has it, on the scale.
+    the share that the written emotion's first token had among the eight at its place. Dominance is
+    read where the answer has it, on the scale.
     """
     if not completion.finite:
         return _failure(NOT_FINITE, completion)
@@ -90,17 +96,17 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     if not isinstance(fields["emotion"].value, Emotion):
         return _failure(f"{fields['emotion'].text[:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
     thoughts = start if tag or start else max(text.find("{"), 0)
-    dominance = fields.get("dominance")
-    return replace(
-        _assessment(completion, {name: (fields[name].start, fields[name].text) for name in _ASKED}),
-        dominance=_read(completion, dominance.start, dominance.text)[0] if dominance and dominance.on_scale else None,
-        reasoning=_thoughts(completion.text[:thoughts]),
-    )
+    written = {
+        name: (field.start, field.text) for name, field in fields.items() if name != "dominance" or field.on_scale
+    }
+    return replace(_assessment(completion, written), reasoning=_thoughts(completion.text[:thoughts]))
 
 
 def _assessment(completion: Completion, written: Mapping[str, tuple[int, str]]) -> Assessment:
-    """What a reply says by its probabilities, from where each of `_ASKED` begins and how it is written there."""
+    """What a reply says by its probabilities, from where each of `_ASKED` begins, and dominance where it is there, and
+    how it is written."""
     (valence, over_valence), (arousal, over_arousal) = (_read(completion, *written[axis]) for axis in _AXES)
+    dominance, over_dominance = _read(completion, *written["dominance"]) if "dominance" in written else (None, None)
     place, word = written["emotion"]
     emotion = Emotion(word.lower())
     alternatives = _alternatives(completion, place, word)
@@ -110,8 +116,10 @@ def _assessment(completion: Completion, written: Mapping[str, tuple[int, str]]) 
         arousal=arousal,
         emotion=emotion,
         confidence=shares.get(emotion, 0.0) if alternatives else 1.0,
+        dominance=dominance,
         valence_distribution=over_valence,
         arousal_distribution=over_arousal,
+        dominance_distribution=over_dominance,
         emotions=ranked(shares),
     )
 
@@ -264,7 +272,7 @@ def emotion_shares(top: Mapping[str, float]) -> dict[Emotion, float]:
 
 def _alternatives(completion: Completion, offset: int, written: str) -> Mapping[str, float] | None:
     """What could have stood where `written` begins; None where the engine didn't say."""
-    token = completion.at(offset)
+    token = next(completion.tokens_from(offset), None)
     beginning = token.text.strip(" \"'\n").lower() if token else ""
     if token and beginning and written.lower().startswith(beginning) and token.text in token.top:
         return token.top

@@ -40,14 +40,12 @@ _REASONING = (
     "then answer inside <answer></answer> with JSON such as: "
     '<answer>{"valence": 6.4, "arousal": 3.1, "emotion": "awe", "dominance": 4.8}</answer>'
 )
-_LETTER = "Reply with the letter of one option."
+_OPTION = "Reply with one of these options, word for word."
 _SENTENCE = "Reply in one sentence."
 _DESCRIPTION = "Describe what this picture makes people feel, and why."
 _DESCRIPTION_OF_TWO = (
     "Describe what each of these two pictures makes people feel, and why, and how the second differs from the first."
 )
-OPTION_LETTERS = "ABCDEFGHIJ"
-"""What options are called, in order."""
 
 
 def rating_conversation(image: bytes) -> Conversation:
@@ -61,9 +59,11 @@ def reasoning_conversation(image: bytes) -> Conversation:
 
 
 def question_conversation(images: Sequence[bytes], question: str, options: Sequence[str] = ()) -> Conversation:
-    """Asks about one or two pictures: the reply is an option's letter, or a sentence where there are no options."""
-    lettered = [f"{letter}. {option}" for letter, option in zip(OPTION_LETTERS, options, strict=False)]
-    asked = "\n".join([question, *lettered, _LETTER if options else _SENTENCE])
+    """Asks about one or two pictures: the reply is one of the options, or a sentence where there are none.
+
+    Options have no letters: which letter stands for which word is the last thing that a small model learns.
+    """
+    asked = "\n".join([question, *(f"- {option}" for option in options), _OPTION if options else _SENTENCE])
     return (Message(role="user", parts=(*images, asked)),)
 
 

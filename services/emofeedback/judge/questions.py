@@ -27,8 +27,8 @@ from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.prompts import description_conversation, question_conversation
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
 
-_CHOICE = Decoding(max_new_tokens=32)
-"""A letter, and what a model may put around it."""
+_CHOICE = Decoding(max_new_tokens=96)
+"""An option, word for word, and what a model may put about it."""
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

@@ -51,7 +51,7 @@ def generate_and_judge(
     above the drift floor.
     """
     queue: Channel[GeneratedImage] = Channel()
-    wish = Wish(prompt=request.prompt, target=request.target)
+    wish = Wish.of(request)
 
     async def generate_from(first: int) -> AsyncGenerator[CandidateEvent, None]:
         """The images of one prompt: the first of them, then every `len(prompts)`-th."""
@@ -114,7 +114,7 @@ def generate_and_judge(
                         index=key,
                         seed=images[key].seed,
                         outcome=outcome,
-                        loss=loss(outcome, request.target),
+                        loss=loss(outcome, request.target, request.dominance),
                         alignment=alignment,
                         on_subject=alignment >= floor,
                         prompt=prompts[key % len(prompts)],

@@ -8,7 +8,8 @@ Beyond the paper:
    change, because no rewrite was usable, the round goes on with the next seeds instead of painting the same again.
    A round paints several rewrites, each with a gradient of its own that aims near the target, all from the prompt of
    the best picture so far. Where earlier runs are remembered, what the words usually do has its say in which
-   picture is best.
+   picture is best. Dominance may be asked for as a third target, of the loss alone: it has its say in which picture is
+   best and when to stop, not in the words.
 5. Each image is judged while the next is painted, and everything that happens is an event at once.
 6. Nothing is lost: unreadable replies cost a candidate or a rewrite, never the run, and an error leaves the events
    and finished rounds before it with the caller. A cut run resumes after its last finished round.
@@ -24,6 +25,7 @@ from dataclasses import replace
 from emofeedback.concurrency import together
 from emofeedback.domain.affect import target_phrase
 from emofeedback.domain.assessment import Assessment, Judge
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import (
@@ -58,6 +60,7 @@ from emofeedback.optimizer.loss import (
     stop_reason,
     with_likely_losses,
     with_losses,
+    without_dominance,
     worst_of,
 )
 from emofeedback.optimizer.memory import remembered
@@ -85,6 +88,7 @@ async def optimize(
 
     Raises:
         InvalidRequest: a field is out of its limits.
+        FailedPrecondition: dominance is asked for, and the judge said it of none of the pictures that it read.
         EmoFeedbackError: whatever the generator or the judge raised, after the events before it were delivered.
     """
     check_optimization_request(request)
@@ -93,9 +97,7 @@ async def optimize(
     resume = request.resume or Resume(rounds=(), best_image=b"")
     rounds = list(resume.rounds)
     effects = remembered(settings.memory)
-    judged = [
-        with_likely_losses(with_losses(finished.candidates, request.target), request, effects) for finished in rounds
-    ]
+    judged = [with_likely_losses(with_losses(finished.candidates, request), request, effects) for finished in rounds]
     prompts = _next_prompts(rounds[-1]) if rounds else [request.prompt]
     best = best_of(judged)
     images = {_position(best): resume.best_image} if best else {}
@@ -137,6 +139,11 @@ async def optimize(
         candidates.sort(key=lambda candidate: candidate.index)
         marked = mark_drift(candidates, drift_floor(judged[0] if judged else candidates, settings))
         judged.append(with_likely_losses(marked, request, effects))
+        if request.dominance is not None and without_dominance(judged):
+            raise FailedPrecondition(
+                f"dominance {request.dominance:g} is asked for, and the judge {(await judge.model()).name} says none: "
+                "ask for valence and arousal alone, or a judge that has learned dominance"
+            )
         best, worst = best_of(judged), worst_of(judged)
         losses = tuple(candidate.loss for candidate in judged[-1])
         yield LossComputed(round=index, losses=losses, best=best, worst=worst)

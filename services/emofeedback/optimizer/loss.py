@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, distance
+from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome
 from emofeedback.domain.optimization import Answer, Candidate, Losses, LossRequest, OptimizationRequest, StopReason
 from emofeedback.optimizer.memory import WordEffects
@@ -19,17 +19,37 @@ from emofeedback.profiles.profile import OptimizerSettings
 Candidates = Sequence[Candidate]
 """The judged images of one round."""
 
-_FARTHEST = 2 * (SCALE_MAX - SCALE_MIN)
+
+def loss(outcome: AssessmentOutcome, target: AffectPoint, dominance: float | None = None) -> float | None:
+    """|V - V*| + |A - A*|, in [0, 16] (EmoFeedback^2, section 3.3), and + |D - D*|, in [0, 24], where dominance is a
+    target as well.
+
+    None for an unreadable reply, and for one that doesn't say the dominance that is asked for.
+    """
+    return _distance(outcome, outcome.point, target, dominance) if isinstance(outcome, Assessment) else None
 
 
-def loss(outcome: AssessmentOutcome, target: AffectPoint) -> float | None:
-    """|V - V*| + |A - A*|, in [0, 16] (EmoFeedback^2, section 3.3); None for an unreadable reply."""
-    return distance(outcome.point, target) if isinstance(outcome, Assessment) else None
+def _distance(assessment: Assessment, point: AffectPoint, target: AffectPoint, dominance: float | None) -> float | None:
+    """From a point and an assessment's dominance to what is asked for."""
+    if dominance is None:
+        return distance(point, target)
+    if assessment.dominance is None:
+        return None
+    return distance(point, target) + abs(assessment.dominance - dominance)
 
 
-def with_losses(candidates: Candidates, target: AffectPoint) -> Candidates:
+def with_losses(candidates: Candidates, request: OptimizationRequest) -> Candidates:
     """The candidates with the loss that their outcomes have: records from outside are not taken at their word."""
-    return [dataclasses.replace(candidate, loss=loss(candidate.outcome, target)) for candidate in candidates]
+    return [
+        dataclasses.replace(candidate, loss=loss(candidate.outcome, request.target, request.dominance))
+        for candidate in candidates
+    ]
+
+
+def without_dominance(rounds: Iterable[Candidates]) -> bool:
+    """Whether the judge read pictures, and said dominance of none of them."""
+    read = [c.outcome for candidates in rounds for c in candidates if isinstance(c.outcome, Assessment)]
+    return bool(read) and all(outcome.dominance is None for outcome in read)
 
 
 def with_likely_losses(
@@ -37,21 +57,24 @@ def with_likely_losses(
 ) -> tuple[Candidate, ...]:
     """The candidates with the loss of what is likely, where it is known what the words of their prompts do.
 
-    The prompt as it was asked for leaves the mood open, so its words say nothing of its pictures.
+    The prompt as it was asked for leaves the mood open, so its words say nothing of its pictures. Of dominance no words
+    are known; there the reading counts.
     """
 
     def likely(candidate: Candidate) -> float | None:
         outcome = candidate.outcome
         if effects is None or candidate.prompt in ("", request.prompt) or not isinstance(outcome, Assessment):
             return None
-        return distance(effects.likely(candidate.prompt, outcome.point), request.target)
+        point = effects.likely(candidate.prompt, outcome.point)
+        return _distance(outcome, point, request.target, request.dominance)
 
     return tuple(dataclasses.replace(candidate, likely_loss=likely(candidate)) for candidate in candidates)
 
 
 def compute_losses(request: LossRequest) -> Losses:
     """Step 1 on its own, for readable assessments without a history."""
-    losses = tuple(distance(assessment.point, request.target) for assessment in request.assessments)
+    found = (loss(assessment, request.target, request.dominance) for assessment in request.assessments)
+    losses = tuple(one for one in found if one is not None)  # all: the request was checked
     return Losses(losses=losses, best=losses.index(min(losses)), worst=losses.index(max(losses)))
 
 
@@ -121,19 +144,19 @@ def stop_reason(
         return StopReason.TOLERANCE
     if len(rounds) >= request.rounds:
         return StopReason.ROUNDS
-    if _plateau(rounds, settings):
+    if _plateau(request, settings, rounds):
         return StopReason.PLATEAU
     if rounds and request.time_budget is not None and elapsed >= request.time_budget:
         return StopReason.TIME_BUDGET
     return None
 
 
-def _plateau(rounds: Sequence[Candidates], settings: OptimizerSettings) -> bool:
+def _plateau(request: OptimizationRequest, settings: OptimizerSettings, rounds: Sequence[Candidates]) -> bool:
     """True where the last `plateau_rounds` rounds together gained less than `plateau_gain`."""
     before = len(rounds) - settings.plateau_rounds
-    return before > 0 and _reached(rounds[:before]) - _reached(rounds) < settings.plateau_gain
+    return before > 0 and _reached(request, rounds[:before]) - _reached(request, rounds) < settings.plateau_gain
 
 
-def _reached(rounds: Sequence[Candidates]) -> float:
+def _reached(request: OptimizationRequest, rounds: Sequence[Candidates]) -> float:
     answer = best_of(rounds)
-    return _FARTHEST if answer is None else answer.loss
+    return request.farthest if answer is None else answer.loss

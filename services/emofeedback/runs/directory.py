@@ -54,7 +54,8 @@ class RunDirectory:
 
         Raises:
             InvalidRequest: the folder is not empty and `resume` is off, it can't be written, or the run in it
-                was started with another prompt, target, seed, number of images or of steps, or for another person.
+                was started with another prompt, target, dominance, seed, number of images or of steps, or for another
+                person.
             FailedPrecondition: there is no readable run to resume.
         """
         claim(path, resume=resume)
@@ -111,7 +112,7 @@ class RunDirectory:
 
     def _finish_recipes(self) -> None:
         """Every picture that carries a recipe carries all of it, now that the judge is known."""
-        wish = Wish(prompt=self.run.request.prompt, target=self.run.request.target)
+        wish = Wish.of(self.run.request)
         for painted in self.run.rounds:
             for candidate in painted.candidates:
                 path = self.path / image_path(painted.index, candidate.index)
@@ -181,7 +182,7 @@ def read_run(path: Path) -> OptimizationRun:
         raise FailedPrecondition(f"{path / RESULT} is not the result of a run: {error!r}") from error
 
 
-_ASKED_FOR = ("prompt", "target", "images", "seed", "user", "steps", "imagine")
+_ASKED_FOR = ("prompt", "target", "images", "seed", "user", "steps", "imagine", "dominance")
 """Fields of a request that make a run what it is; rounds, tolerance and time may differ when it goes on."""
 
 

@@ -136,6 +136,7 @@ class Assessment(_message.Message):
     VALENCE_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     AROUSAL_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     EMOTIONS_FIELD_NUMBER: _builtins.int
+    DOMINANCE_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     valence: _builtins.float
     """In [1, 9]."""
     arousal: _builtins.float
@@ -167,6 +168,10 @@ class Assessment(_message.Message):
     def emotions(self) -> _containers.RepeatedCompositeFieldContainer[Global___EmotionShare]:
         """All eight, most felt first, shares summing to 1; empty: the judge's probabilities aren't known."""
 
+    @_builtins.property
+    def dominance_distribution(self) -> Global___Distribution:
+        """Unset: the judge's probabilities aren't known, or it didn't say dominance."""
+
     def __init__(
         self,
         *,
@@ -181,10 +186,11 @@ class Assessment(_message.Message):
         valence_distribution: Global___Distribution | None = ...,
         arousal_distribution: Global___Distribution | None = ...,
         emotions: _abc.Iterable[Global___EmotionShare] | None = ...,
+        dominance_distribution: Global___Distribution | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_dominance", b"_dominance", "_in_domain", b"_in_domain", "arousal_distribution", b"arousal_distribution", "domain_score", b"domain_score", "dominance", b"dominance", "in_domain", b"in_domain", "valence_distribution", b"valence_distribution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_dominance", b"_dominance", "_in_domain", b"_in_domain", "arousal_distribution", b"arousal_distribution", "domain_score", b"domain_score", "dominance", b"dominance", "dominance_distribution", b"dominance_distribution", "in_domain", b"in_domain", "valence_distribution", b"valence_distribution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_dominance", b"_dominance", "_in_domain", b"_in_domain", "arousal", b"arousal", "arousal_distribution", b"arousal_distribution", "confidence", b"confidence", "domain_score", b"domain_score", "dominance", b"dominance", "emotion", b"emotion", "emotions", b"emotions", "in_domain", b"in_domain", "reasoning", b"reasoning", "valence", b"valence", "valence_distribution", b"valence_distribution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score", "_dominance", b"_dominance", "_in_domain", b"_in_domain", "arousal", b"arousal", "arousal_distribution", b"arousal_distribution", "confidence", b"confidence", "domain_score", b"domain_score", "dominance", b"dominance", "dominance_distribution", b"dominance_distribution", "emotion", b"emotion", "emotions", b"emotions", "in_domain", b"in_domain", "reasoning", b"reasoning", "valence", b"valence", "valence_distribution", b"valence_distribution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__domain_score: _TypeAlias = _typing.Literal["domain_score"]  # noqa: Y015
     _WhichOneofArgType__domain_score: _TypeAlias = _typing.Literal["_domain_score", b"_domain_score"]  # noqa: Y015
@@ -495,7 +501,7 @@ class Question(_message.Message):
 
     @_builtins.property
     def options(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """2 to 10, no two alike, each 1 to 500 characters; none: the judge answers in its own words."""
+        """2 to 10, no two alike, each 1 to 200 characters; none: the judge answers in its own words."""
 
     def __init__(
         self,

@@ -60,6 +60,7 @@ class OptimizeRequest(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     IMAGINE_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    DOMINANCE_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """1 to 2,000 characters, not only white space."""
     rounds: _builtins.int
@@ -71,7 +72,7 @@ class OptimizeRequest(_message.Message):
     goes on with the next seeds.
     """
     tolerance: _builtins.float
-    """Stop once the answer's loss is at most this, in [0, 16]; absent: never."""
+    """Stop once the answer's loss is at most this, in [0, 16], or [0, 24] with dominance; absent: never."""
     time_budget_seconds: _builtins.float
     """Seconds after which no new round starts, up to 86,400; absent: never."""
     policy: _builtins.str
@@ -87,6 +88,11 @@ class OptimizeRequest(_message.Message):
     """
     steps: _builtins.int
     """Denoising steps of every image, 1 to 200; absent: the policy's own, else the profile's."""
+    dominance: _builtins.float
+    """A third target, in [1, 9], helpless to in control; absent: any. It counts in every loss, so in which image is the
+    answer and when the run stops; prompts are of valence and arousal alone. FAILED_PRECONDITION from a judge that says
+    no dominance.
+    """
     @_builtins.property
     def target(self) -> _affect_pb2.Target: ...
     @_builtins.property
@@ -109,11 +115,14 @@ class OptimizeRequest(_message.Message):
         user: _builtins.str = ...,
         imagine: _builtins.bool | None = ...,
         steps: _builtins.int | None = ...,
+        dominance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "resume", b"resume", "rounds", b"rounds", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dominance", b"_dominance", "_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "dominance", b"dominance", "images", b"images", "imagine", b"imagine", "resume", b"resume", "rounds", b"rounds", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "images", b"images", "imagine", b"imagine", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dominance", b"_dominance", "_images", b"_images", "_imagine", b"_imagine", "_rounds", b"_rounds", "_steps", b"_steps", "_time_budget_seconds", b"_time_budget_seconds", "_tolerance", b"_tolerance", "dominance", b"dominance", "images", b"images", "imagine", b"imagine", "policy", b"policy", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "rounds", b"rounds", "seed", b"seed", "steps", b"steps", "target", b"target", "time_budget_seconds", b"time_budget_seconds", "tolerance", b"tolerance", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dominance: _TypeAlias = _typing.Literal["dominance"]  # noqa: Y015
+    _WhichOneofArgType__dominance: _TypeAlias = _typing.Literal["_dominance", b"_dominance"]  # noqa: Y015
     _WhichOneofReturnType__images: _TypeAlias = _typing.Literal["images"]  # noqa: Y015
     _WhichOneofArgType__images: _TypeAlias = _typing.Literal["_images", b"_images"]  # noqa: Y015
     _WhichOneofReturnType__imagine: _TypeAlias = _typing.Literal["imagine"]  # noqa: Y015
@@ -126,6 +135,8 @@ class OptimizeRequest(_message.Message):
     _WhichOneofArgType__time_budget_seconds: _TypeAlias = _typing.Literal["_time_budget_seconds", b"_time_budget_seconds"]  # noqa: Y015
     _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
     _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dominance) -> _WhichOneofReturnType__dominance | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__images) -> _WhichOneofReturnType__images | None: ...
     @_typing.overload
@@ -589,7 +600,9 @@ class Candidate(_message.Message):
     index: _builtins.int
     seed: _builtins.int
     loss: _builtins.float
-    """|V - V*| + |A - A*|, in [0, 16]; absent where the judge gave no readable reply."""
+    """|V - V*| + |A - A*|, in [0, 16], and + |D - D*|, in [0, 24], where dominance was asked for; absent where the judge
+    gave no readable reply, or no dominance though it was asked for.
+    """
     alignment: _builtins.float
     """Cosine similarity with the original prompt."""
     on_subject: _builtins.bool
@@ -747,6 +760,9 @@ class ComputeLossRequest(_message.Message):
 
     TARGET_FIELD_NUMBER: _builtins.int
     ASSESSMENTS_FIELD_NUMBER: _builtins.int
+    DOMINANCE_FIELD_NUMBER: _builtins.int
+    dominance: _builtins.float
+    """A third target, in [1, 9]; absent: none. Every assessment must then have dominance."""
     @_builtins.property
     def target(self) -> _affect_pb2.Target: ...
     @_builtins.property
@@ -758,12 +774,15 @@ class ComputeLossRequest(_message.Message):
         *,
         target: _affect_pb2.Target | None = ...,
         assessments: _abc.Iterable[_judge_pb2.Assessment] | None = ...,
+        dominance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dominance", b"_dominance", "dominance", b"dominance", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessments", b"assessments", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dominance", b"_dominance", "assessments", b"assessments", "dominance", b"dominance", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__dominance: _TypeAlias = _typing.Literal["dominance"]  # noqa: Y015
+    _WhichOneofArgType__dominance: _TypeAlias = _typing.Literal["_dominance", b"_dominance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dominance) -> _WhichOneofReturnType__dominance | None: ...
 
 Global___ComputeLossRequest: _TypeAlias = ComputeLossRequest  # noqa: Y015
 
@@ -780,7 +799,7 @@ class ComputeLossResponse(_message.Message):
     """Index of the farthest."""
     @_builtins.property
     def losses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """|V - V*| + |A - A*|, in the order of the assessments."""
+        """|V - V*| + |A - A*|, and + |D - D*| where dominance is a target, in the order of the assessments."""
 
     def __init__(
         self,

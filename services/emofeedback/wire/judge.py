@@ -52,6 +52,7 @@ def assessment_to_proto(assessment: Assessment) -> pb.Assessment:
         dominance=assessment.dominance,
         valence_distribution=_distribution_to_proto(assessment.valence_distribution),
         arousal_distribution=_distribution_to_proto(assessment.arousal_distribution),
+        dominance_distribution=_distribution_to_proto(assessment.dominance_distribution),
         emotions=[
             pb.EmotionShare(emotion=emotion_to_proto(felt.emotion), share=felt.share) for felt in assessment.emotions
         ],
@@ -70,6 +71,7 @@ def assessment_from_proto(message: pb.Assessment, field: str = "assessment") -> 
         dominance=message.dominance if message.HasField("dominance") else None,
         valence_distribution=_distribution_from_proto(message, "valence_distribution"),
         arousal_distribution=_distribution_from_proto(message, "arousal_distribution"),
+        dominance_distribution=_distribution_from_proto(message, "dominance_distribution"),
         emotions=tuple(
             EmotionShare(emotion=emotion_from_proto(felt.emotion, f"{field}.emotions[{i}].emotion"), share=felt.share)
             for i, felt in enumerate(message.emotions)
@@ -82,7 +84,7 @@ def _distribution_to_proto(axis: Distribution | None) -> pb.Distribution | None:
 
 
 def _distribution_from_proto(
-    message: pb.Assessment, name: Literal["valence_distribution", "arousal_distribution"]
+    message: pb.Assessment, name: Literal["valence_distribution", "arousal_distribution", "dominance_distribution"]
 ) -> Distribution | None:
     if not message.HasField(name):
         return None

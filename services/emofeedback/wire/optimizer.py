@@ -43,6 +43,7 @@ def optimization_request_to_proto(request: OptimizationRequest) -> pb.OptimizeRe
         user=request.user,
         steps=request.steps,
         imagine=request.imagine,
+        dominance=request.dominance,
     )
 
 
@@ -63,6 +64,7 @@ def optimization_request_from_proto(message: pb.OptimizeRequest) -> Optimization
         user=message.user,
         steps=message.steps if message.HasField("steps") else None,
         imagine=message.imagine if message.HasField("imagine") else None,
+        dominance=message.dominance if message.HasField("dominance") else None,
     )
     checks.check_optimization_request(request)
     return request
@@ -179,6 +181,7 @@ def loss_request_to_proto(request: LossRequest) -> pb.ComputeLossRequest:
     return pb.ComputeLossRequest(
         target=target_to_proto(request.target),
         assessments=[assessment_to_proto(assessment) for assessment in request.assessments],
+        dominance=request.dominance,
     )
 
 
@@ -190,6 +193,7 @@ def loss_request_from_proto(message: pb.ComputeLossRequest) -> LossRequest:
         assessments=tuple(
             assessment_from_proto(assessment, f"assessments[{i}]") for i, assessment in enumerate(message.assessments)
         ),
+        dominance=message.dominance if message.HasField("dominance") else None,
     )
     checks.check_loss_request(request)
     return request

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,18 +15,18 @@ from emofeedback.runs.run import OptimizationRun
 from support.fakes import assessment
 
 
-def written(likely: float | None) -> str:
+def written(likely: float | None, dominance: float | None = None) -> str:
     candidate = Candidate(
         index=0,
         seed=1,
-        outcome=assessment(7.0, 4.0),
+        outcome=replace(assessment(7.0, 4.0), dominance=5.25),
         loss=0.62,
         alignment=1.0,
         on_subject=True,
         likely_loss=likely,
     )
     run = OptimizationRun(
-        request=OptimizationRequest(prompt="a boat", target=AffectPoint(7.0, 3.0)),
+        request=OptimizationRequest(prompt="a boat", target=AffectPoint(7.0, 3.0), dominance=dominance),
         profile="nano",
         rounds=(Round(index=0, prompt="a boat", candidates=(candidate,), best=0, worst=0, seconds=1.0),),
         best=Answer(round=0, index=0, loss=0.62),
@@ -40,3 +41,9 @@ def test_the_likely_error_stands_beside_the_judges_where_the_loop_remembers(like
     assert ("likely" in written(likely)) is shown
     assert ("0.41" in written(likely)) is shown
     assert "0.62" in written(likely)
+
+
+def test_dominance_stands_beside_the_two_where_it_is_asked_for() -> None:
+    asked = written(0.41, dominance=6.5)
+    assert all(said in asked for said in ("dominance", "5.25", "6.50", "0.62", "0.41"))
+    assert "dominance" not in written(0.41) and "5.25" not in written(0.41)

@@ -21,8 +21,11 @@ from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, assessment, paint, scrip
 
 PLAIN = paint("ein Boot, \u6d77", 3)
 RECIPE = scripted_recipe(GenerationRequest(prompt="ein Boot, \u6d77", seeds=(3,)), 3, PLAIN, GENERATOR_MODEL)
-WISH = Wish(prompt="a boat", target=AffectPoint(8, 6))
-READING = Reading.of(assessment(7.5, 6.25), JUDGE_MODEL)
+WISH = Wish(prompt="a boat", target=AffectPoint(8, 6), dominance=7)
+STRONG = dataclasses.replace(
+    assessment(7.5, 6.25), dominance=6.5, dominance_distribution=assessment(6.5, 5).valence_distribution
+)
+READING = Reading.of(STRONG, JUDGE_MODEL)
 SCHEMA = Path(__file__).parents[3] / "docs" / "recipe.schema.json"
 
 
@@ -34,6 +37,14 @@ def test_a_recipe_is_read_as_it_was_written_and_the_pixels_stay() -> None:
     whole = with_whole_recipe(with_recipe(PLAIN, RECIPE), WISH, READING)
     assert read_recipe(whole) == dataclasses.replace(RECIPE, wish=WISH, reading=READING)
     assert pixels(whole) == pixels(PLAIN)
+
+
+def test_a_recipe_from_before_dominance_is_read_too() -> None:
+    content = json.loads(read_text(with_whole_recipe(with_recipe(PLAIN, RECIPE), WISH, READING), KEYWORD) or "")
+    del content["wish"]["dominance"], content["reading"]["dominance"], content["reading"]["dominance_interval"]
+    earlier = read_recipe(with_texts(PLAIN, {KEYWORD: json.dumps(content)}))
+    assert earlier is not None and earlier.wish == dataclasses.replace(WISH, dominance=None)
+    assert earlier.reading == dataclasses.replace(READING, dominance=None, dominance_interval=None)
 
 
 def test_pillow_reads_the_same_texts() -> None:

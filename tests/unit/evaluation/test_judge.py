@@ -11,6 +11,7 @@ import pytest
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.judge.certainty import ranked
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.records import RankedEmotion, Sample
 from emofeedback_trainer.data.storage import write_split
@@ -68,6 +69,37 @@ async def test_labels_that_are_missing_are_left_out_and_none_at_all_is_said() ->
     assert (counts["valence_mae"], counts["arousal_mae"], counts["accuracy"]) == (3, 2, 2)
     with pytest.raises(InvalidRequest, match="no valence, arousal, emotion or ranking"):
         judge_metrics(await seen([sample(3, **bare)]))
+
+
+async def test_dominance_is_measured_where_the_data_and_the_judge_have_it() -> None:
+    def strong(picture: Picture) -> AssessmentOutcome:
+        felt = assessment(5.0, 5.0)
+        return replace(felt, dominance=None if picture.seed == 2 else 4.0 + picture.seed % 2)
+
+    judge = ScriptedJudge(feeling=strong)
+    found = judge_metrics(await seen([sample(index, dominance=4.0 if index else None) for index in range(8)], judge))
+    error = found.metrics["dominance_mae"]
+    assert error.value == pytest.approx(4 / 6) and error.n == 6
+    assert error.low < error.value < error.high
+    assert "dominance_mae" not in judge_metrics(await seen([sample(index) for index in range(8)], judge)).metrics
+
+
+async def test_the_emotions_shares_are_held_against_the_datas_ranking_in_its_own_words() -> None:
+    shares = {Emotion.AWE: 0.5, Emotion.FEAR: 0.3, Emotion.SADNESS: 0.2}
+    outcome = replace(assessment(5.0, 5.0), emotions=ranked(shares))
+    judge = ScriptedJudge(feeling=lambda picture: outcome)
+
+    def places(*labels: str) -> tuple[RankedEmotion, ...]:
+        return tuple(RankedEmotion(label=label, weight=1) for label in labels)
+
+    async def score(*labels: str) -> float | None:
+        found = judge_metrics(await seen([sample(0, ranking=places(*labels))], judge)).metrics
+        return found["shares_ranking_score"].value if "shares_ranking_score" in found else None
+
+    assert await score("awe", "fear", "sadness") == 100
+    assert await score("surprise", "fear", "sadness") == 100  # as Ekman calls it
+    assert await score("awe", "anger", "disgust") == 25
+    assert await score("awe", "boredom", "fear") is None
 
 
 async def test_a_temperature_is_fitted_on_other_samples() -> None:

@@ -102,6 +102,18 @@ def test_it_is_read_back_and_without_a_file_changes_nothing(tmp_path: Path) -> N
     assert Certainty.load(tmp_path) == kept
 
 
+def test_a_file_from_before_dominance_leaves_its_interval_as_the_judge_says_it(tmp_path: Path) -> None:
+    (tmp_path / "certainty.json").write_text('{"temperature": 1.4, "valence_width": 0.7, "arousal_width": 0.8}')
+    assert Certainty.load(tmp_path) == Certainty(temperature=1.4, valence_width=0.7, arousal_width=0.8)
+    over = distribution({6.0: 1.0}, 6.0)
+    seen = dataclasses.replace(assessment(5.0, 5.0), dominance=6.0, dominance_distribution=over)
+    after = Certainty.load(tmp_path).apply(seen)
+    assert isinstance(after, Assessment) and after.dominance_distribution == over
+    wider = Certainty(dominance_width=2.0).apply(seen)
+    assert isinstance(wider, Assessment) and wider.dominance == 6.0 and wider.dominance_distribution is not None
+    assert (wider.dominance_distribution.low, wider.dominance_distribution.high) == pytest.approx((5.2, 6.8))
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_number_that_is_none_is_refused_by_name(value: float) -> None:
     with pytest.raises(ValueError, match="temperature is"):
@@ -124,8 +136,9 @@ def test_the_more_surprising_the_picture_the_flatter_the_shares_and_the_wider_th
 
 
 def test_of_a_picture_from_another_world_nothing_is_known() -> None:
-    lost = weighed(assessment(5.0, 5.0), 60.0)
+    known = distribution({6.0: 1.0}, 6.0)
+    lost = weighed(dataclasses.replace(assessment(5.0, 5.0), dominance=6.0, dominance_distribution=known), 60.0)
     assert isinstance(lost, Assessment) and not isinstance(lost, AssessmentFailure)
-    assert lost.valence_distribution is not None
-    assert lost.valence_distribution.shares == pytest.approx(UNKNOWN.shares)
+    for over in (lost.valence_distribution, lost.arousal_distribution, lost.dominance_distribution):
+        assert over is not None and over.shares == pytest.approx(UNKNOWN.shares)
     assert [one.share for one in lost.emotions] == pytest.approx([1 / 8] * 8)

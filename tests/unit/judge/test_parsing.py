@@ -254,6 +254,52 @@ def test_dominance_is_read_where_the_answer_has_it(answer: str, dominance: float
     assert isinstance(outcome, Assessment)
     assert (outcome.valence, outcome.arousal, outcome.emotion) == (6.4, 3.1, Emotion.AWE)
     assert outcome.dominance == dominance
+    assert (outcome.dominance_distribution is None) == (dominance is None)
+
+
+@pytest.mark.parametrize(
+    ("behind", "dominance"),
+    [
+        (" 5", 5.0),
+        (", 5/9.", 5.0),
+        ("\n5\n", 5.0),
+        (" 5\nThe picture shows 3 boats.", 5.0),
+        ("", None),
+        (" 10", None),
+        (" 0", None),
+        (" 5.5", None),
+        (" 5-6", None),
+        (" 5 6", None),
+        (" 5%", None),
+        (" five", None),
+        (" 3 boats lie there", None),
+    ],
+)
+def test_dominance_is_the_one_digit_that_ends_a_short_reply(behind: str, dominance: float | None) -> None:
+    outcome = parse_rating(certain(f"7 3 awe{behind}"))
+    assert isinstance(outcome, Assessment)
+    assert (outcome.valence, outcome.arousal, outcome.emotion) == (7, 3, Emotion.AWE)
+    assert outcome.dominance == dominance
+    assert (outcome.dominance_distribution is None) == (dominance is None)
+
+
+@pytest.mark.parametrize("reply", ["2 8 fear 3\n7 3 awe 5", "2 8 fear 7 3 awe 5", "2\n8\nfear\n7\n3\nawe\n5"])
+def test_of_several_short_replies_the_last_counts_with_its_own_dominance(reply: str) -> None:
+    outcome = parse_rating(certain(reply))
+    assert isinstance(outcome, Assessment)
+    assert (outcome.valence, outcome.arousal, outcome.emotion, outcome.dominance) == (7, 3, Emotion.AWE, 5)
+
+
+def test_dominance_is_scored_by_its_probabilities_as_the_others() -> None:
+    tokens = ("7", " ", "3", " awe", " ")
+    digits = {"4": 0.5, "5": 0.25, "2": 0.25}
+    reply = Completion(
+        "7 3 awe 4", (*(TokenChoice(text, {text: 0.0}) for text in tokens), TokenChoice("4", log(digits))), True
+    )
+    outcome = parse_rating(reply)
+    assert isinstance(outcome, Assessment) and outcome.dominance_distribution is not None
+    assert outcome.dominance == pytest.approx(3.75)
+    assert outcome.dominance_distribution.shares == pytest.approx((0, 0.25, 0, 0.5, 0.25, 0, 0, 0, 0))
 
 
 @given(st.dictionaries(st.text(max_size=6), st.floats(-20, 0)))

@@ -13,7 +13,7 @@ from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.storage import data_digest, read_split
 from emofeedback_trainer.nano.dataset import SceneData, build_scenes, scene_sample
 from emofeedback_trainer.nano.world.language import reasoning_lesson
-from emofeedback_trainer.nano.world.scenes import affect, emotion, sample_scene
+from emofeedback_trainer.nano.world.scenes import affect, dominance, emotion, sample_scene
 
 FEW = ("--train", "12", "--val", "0", "--test", "5")
 
@@ -43,6 +43,7 @@ def test_a_scene_comes_with_what_it_truly_makes_people_feel() -> None:
     scene = sample_scene(rng)
     sample = scene_sample(scene, rng, id="1", split="test", worn=False)
     assert (sample.valence, sample.arousal) == pytest.approx((affect(scene).valence, affect(scene).arousal), abs=1e-4)
+    assert sample.dominance == pytest.approx(dominance(scene), abs=1e-4)
     assert sample.emotion is emotion(scene)
     assert sample.ranking[0].label == emotion(scene)
     weights = [place.weight for place in sample.ranking]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,8 @@ def sure(count: int, seed: int) -> tuple[list[Assessment], list[Sample]]:
                 emotions=ranked(said),
                 valence_distribution=over,
                 arousal_distribution=distribution({5.0: 1.0}, 5.0),
+                dominance=valence,
+                dominance_distribution=over,
             )
         )
         samples.append(
@@ -42,6 +46,7 @@ def sure(count: int, seed: int) -> tuple[list[Assessment], list[Sample]]:
                 license="none",
                 valence=float(np.clip(rng.normal(valence, 0.9), 1, 9)),
                 arousal=5.0 + float(rng.uniform(-0.2, 0.2)),
+                dominance=float(np.clip(rng.normal(valence, 0.9), 1, 9)) if index % 2 else None,
                 emotion=Emotion(rng.choice(list(truth), p=np.array(list(truth.values())))),
             )
         )
@@ -51,7 +56,7 @@ def sure(count: int, seed: int) -> tuple[list[Assessment], list[Sample]]:
 def test_an_overconfident_judge_is_believed_less_and_then_as_much_as_it_is_right() -> None:
     certainty = fitted(*sure(1500, 0))
     assert certainty.temperature == pytest.approx(TEMPERATURE, rel=0.15)
-    assert certainty.valence_width > 1.5 and certainty.arousal_width < 1
+    assert certainty.valence_width > 1.5 and certainty.arousal_width < 1 and certainty.dominance_width > 1.5
     outcomes, samples = sure(1500, 1)
     before = figures(outcomes, samples)
     after = figures([one for one in map(certainty.apply, outcomes) if isinstance(one, Assessment)], samples)
@@ -60,3 +65,12 @@ def test_an_overconfident_judge_is_believed_less_and_then_as_much_as_it_is_right
     assert after.confidence == pytest.approx(after.accuracy, abs=0.04)
     assert after.valence_held == pytest.approx(INTERVAL, abs=0.04) and before.valence_held < 0.6
     assert after.arousal_held == pytest.approx(INTERVAL, abs=0.04) and before.arousal_held == 1
+    assert after.dominance_held == pytest.approx(INTERVAL, abs=0.05)
+
+
+def test_a_judge_without_dominance_has_no_interval_of_it() -> None:
+    outcomes, samples = sure(60, 2)
+    silent = [replace(one, dominance=None, dominance_distribution=None) for one in outcomes]
+    assert fitted(silent, samples) == replace(fitted(outcomes, samples), dominance_width=1.0)
+    found = figures(silent, samples)
+    assert found.n == 60 and found.dominance_held is None and found.dominance_length is None

@@ -1,19 +1,24 @@
 """What the metrics of the embedded models count, on replies that are known."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from emofeedback.domain.affect import AffectPoint
+from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.optimization import GradientRequest
 from emofeedback.domain.text import words
+from emofeedback.judge.certainty import ranked
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.vocabulary import Vocabulary
 from emofeedback_trainer.nano.measure.agent import Rewriting, agent_metrics
 from emofeedback_trainer.nano.measure.evaluate import Metric, markdown
+from emofeedback_trainer.nano.measure.judge import errors
 from emofeedback_trainer.nano.world.language import Album, Situation, situation
-from emofeedback_trainer.nano.world.scenes import SUBJECTS, sample_scene
+from emofeedback_trainer.nano.world.numbered import scene_at
+from emofeedback_trainer.nano.world.scenes import SUBJECTS, Scene, affect, dominance, emotion, leanings, sample_scene
 from support.fakes import assessment
 
 
@@ -102,6 +107,28 @@ def test_an_unreadable_reply_counts_only_as_unusable(now: Situation) -> None:
     metrics = agent_metrics([good, Rewriting(situation=now)], Vocabulary(None))
     assert metrics["usable"] == 0.5
     assert metrics["keeps_known_subject"] == metrics["on_targets_side"] == metrics["nearer"] == 1.0
+
+
+def test_a_judge_that_says_what_the_world_says_has_no_error_and_the_whole_ranking_score() -> None:
+    scenes = [scene_at("evaluation", index) for index in range(20)]
+
+    def felt(scene: Scene, off: float) -> Assessment:
+        # Shares as the world weighs its emotions, by the logarithms that nearness is.
+        shares = {name: math.exp(near) for name, near in leanings(scene).items()}
+        point = affect(scene)
+        return replace(
+            assessment(point.valence, point.arousal),
+            emotion=emotion(scene),
+            confidence=1.0,
+            dominance=dominance(scene) + off,
+            emotions=ranked({name: share / sum(shares.values()) for name, share in shares.items()}),
+        )
+
+    found = errors([felt(scene, 0.25) for scene in scenes], scenes)
+    assert (found["valence_mae"], found["arousal_mae"], found["class_accuracy"], found["ece"]) == (0, 0, 1, 0)
+    assert found["dominance_mae"] == pytest.approx(0.25) and found["ranking_score"] == pytest.approx(100)
+    silent = [replace(felt(scene, 0), dominance=None, emotions=()) for scene in scenes]
+    assert not {"dominance_mae", "ranking_score"} & errors(silent, scenes).keys()
 
 
 def test_the_profile_tells_people_all_subjects_of_its_world() -> None:

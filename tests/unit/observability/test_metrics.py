@@ -227,7 +227,7 @@ async def test_questions_and_descriptions_are_counted_by_what_they_ask_for(recor
         own = OwnTokens()
 
         async def complete(self, chats: Sequence[Chat], *_: Any, **__: Any) -> list[Completion]:
-            return [Completion("A", (), True, 40, 1), Completion("", (), True, 40, 0)][: len(chats)]
+            return [Completion("a boat", (), True, 40, 2), Completion("", (), True, 40, 0)][: len(chats)]
 
     judge = LocalJudge(Engine(), None, info=JUDGE_MODEL, settings=NANO_PROFILE.judge)  # type: ignore[arg-type]
     images = (paint("a boat", 1),)

@@ -101,6 +101,7 @@ assessments = st.builds(
     dominance=st.none() | scale,
     valence_distribution=st.none() | distributions,
     arousal_distribution=st.none() | distributions,
+    dominance_distribution=st.none() | distributions,
     emotions=st.lists(
         st.builds(EmotionShare, emotion=st.sampled_from(Emotion), share=shares), unique_by=lambda felt: felt.emotion
     ).map(tuple),
@@ -223,6 +224,7 @@ def test_every_event_of_the_loop_arrives_unchanged(kind: type) -> None:
         user=people,
         steps=st.none() | st.integers(1, LIMITS.steps),
         imagine=st.none() | st.booleans(),
+        dominance=st.none() | scale,
         request_id=texts,
     )
 )

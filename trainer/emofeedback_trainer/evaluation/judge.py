@@ -1,4 +1,4 @@
-"""A judge measured on any data set: valence and arousal, emotion, ranking of emotions, confidence.
+"""A judge measured on any data set: valence, arousal and dominance, emotion, ranking of emotions, confidence.
 
 Whatever labels the samples have is measured; the rest is left out. A picture that the judge can't read is counted, and
 left out of the errors. Beside the errors stands what always answering with the data's median would score.
@@ -17,9 +17,10 @@ import numpy as np
 
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.taxonomies import TAXONOMIES
 from emofeedback.observability.console import say
 from emofeedback_trainer.core.tables import table
-from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.evaluation.confidence import (
     Calibration,
     Sampling,
@@ -73,8 +74,9 @@ class JudgeMetrics:
     """Their score is 0."""
     metrics: Mapping[str, Estimate]
     """By name, those that the labels allow: `valence_mae`, `valence_srcc`, `valence_plcc`, `valence_median_mae`,
-    likewise for arousal; `accuracy`, `f1`, `majority_accuracy`; `ranking_score`; `ece`. The scores of always answering
-    with the median or the most frequent emotion are the ones to beat."""
+    likewise for arousal, and for dominance where the judge says it; `accuracy`, `f1`, `majority_accuracy`;
+    `ranking_score` of a ranking that was asked for, `shares_ranking_score` of the three emotions with the largest
+    shares; `ece`. The scores of always answering with the median or the most frequent emotion are the ones to beat."""
     confidence: Calibration | None
     """How well the emotion's confidence is calibrated; None without such labels."""
     temperature: float | None
@@ -161,7 +163,7 @@ def judge_metrics(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed
     pairs = _readable(seen)
     ranked = [(one.sample.ranking, one.ranking) for one in seen if one.ranking is not None]
     confidences, right = _confidences(pairs)
-    metrics = {**_axis_metrics(pairs, seed), **_emotion_metrics(pairs, seed)}
+    metrics = {**_axis_metrics(pairs, seed), **_emotion_metrics(pairs, seed), **_shares_metrics(pairs, seed)}
     if ranked:
         scores = [ranking_score([r.label for r in truth][:_RANKED], said) for truth, said in ranked]
         metrics["ranking_score"] = estimate(lambda drawn: float(np.mean(drawn)), scores, seed=seed)
@@ -215,11 +217,12 @@ def _readable(seen: Sequence[Seen]) -> list[tuple[Sample, Assessment]]:
 
 def _axis_metrics(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Estimate]:
     metrics = {}
-    for axis in ("valence", "arousal"):
-        rated = [(getattr(s, axis), getattr(a, axis)) for s, a in pairs if getattr(s, axis) is not None]
-        if not rated:
+    for axis in AXES:
+        rated = [(getattr(sample, axis), getattr(said, axis)) for sample, said in pairs]
+        known = [(true, rating) for true, rating in rated if true is not None and rating is not None]
+        if not known:
             continue
-        truth, predicted = np.array(rated).T
+        truth, predicted = np.array(known).T
         middle = np.full_like(truth, np.median(truth))
         for name, statistic in (("mae", mae), ("srcc", srcc), ("plcc", correlation)):
             metrics[f"{axis}_{name}"] = estimate(statistic, truth, predicted, seed=seed)
@@ -238,6 +241,22 @@ def _emotion_metrics(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> d
         "f1": estimate(macro_f1, truth, predicted, seed=seed),
         "majority_accuracy": estimate(accuracy, truth, [commonest] * len(truth), seed=seed),
     }
+
+
+def _shares_metrics(pairs: Sequence[tuple[Sample, Assessment]], seed: int) -> dict[str, Estimate]:
+    """How well the emotions' shares rank what the data ranks, where its labels are those of a taxonomy that the shares
+    can be told in."""
+    ranked = [(sample.ranking, said) for sample, said in pairs if sample.ranking and said.emotions]
+    labels = {place.label for truth, _ in ranked for place in truth}
+    for taxonomy in TAXONOMIES if ranked else ():
+        told = [list(said.ranking(taxonomy)) for _, said in ranked]
+        if labels <= set(told[0]):
+            scores = [
+                ranking_score([place.label for place in truth][:_RANKED], said[:_RANKED])
+                for (truth, _), said in zip(ranked, told, strict=True)
+            ]
+            return {"shares_ranking_score": estimate(lambda drawn: float(np.mean(drawn)), scores, seed=seed)}
+    return {}
 
 
 def _confidences(pairs: Sequence[tuple[Sample, Assessment]]) -> tuple[list[float], list[float]]:
@@ -263,7 +282,7 @@ def _reliability_lines(found: Calibration) -> list[str]:
 _NAMES = {
     **{
         f"{axis}_{name}": f"{axis}: {title}"
-        for axis in ("valence", "arousal")
+        for axis in AXES
         for name, title in (
             ("mae", "MAE"),
             ("srcc", "SRCC"),
@@ -275,5 +294,6 @@ _NAMES = {
     "f1": "emotion: macro F1",
     "majority_accuracy": "emotion: right by always the most frequent",
     "ranking_score": "ranking of emotions: score of 100",
+    "shares_ranking_score": "ranking by the emotions' shares: score of 100",
     "ece": "confidence: ECE",
 }

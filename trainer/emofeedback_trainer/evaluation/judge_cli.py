@@ -34,8 +34,8 @@ _EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train evaluate judge`."""
     parser.description = (
-        "A judge's errors and correlations on valence and arousal, its accuracy on emotions, with --ranking its "
-        "ranking of emotions, and whether its confidence can be believed."
+        "A judge's errors and correlations on valence, arousal and dominance, its accuracy on emotions, how well "
+        "their shares rank them, with --ranking its own ranking, and whether its confidence can be believed."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument("data", type=Path, help="folder of the data")

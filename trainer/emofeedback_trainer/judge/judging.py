@@ -15,7 +15,7 @@ from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
 from emofeedback.judge.prompts import RATING_MAX_NEW_TOKENS, rating_conversation, reasoning_conversation
-from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import accuracy, mae
 
@@ -55,14 +55,14 @@ def short(qwen: Qwen, samples: Sequence[Sample], *, max_pixels: int) -> list[Ass
 
 
 def errors(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> Mapping[str, float]:
-    """`valence_mae` and `arousal_mae` in points of the 1-9 scale and the `accuracy` of the emotion, over the pictures
-    with a readable reply whose truth is known; `readable` is the share of them. What the data doesn't know is left out.
-    """
+    """`valence_mae`, `arousal_mae` and `dominance_mae` in points of the 1-9 scale and the `accuracy` of the emotion,
+    over the pictures with a readable reply whose truth is known; `readable` is the share of them. What the data doesn't
+    know, or the judge doesn't say, is left out."""
     pairs = [(o, s) for o, s in zip(outcomes, samples, strict=True) if isinstance(o, Assessment)]
     figures = {"readable": len(pairs) / len(samples)}
-    for axis in ("valence", "arousal"):
-        known = [(getattr(s, axis), getattr(o, axis)) for o, s in pairs if getattr(s, axis) is not None]
-        if known:
+    for axis in AXES:
+        rated = [(getattr(sample, axis), getattr(outcome, axis)) for outcome, sample in pairs]
+        if known := [(true, said) for true, said in rated if true is not None and said is not None]:
             figures[f"{axis}_mae"] = mae(*zip(*known, strict=True))
     if named := [(s.emotion, o.emotion) for o, s in pairs if s.emotion]:
         figures["accuracy"] = accuracy(*zip(*named, strict=True))

@@ -68,7 +68,7 @@ def build_scenes(folder: Path, data: SceneData, progress: Show) -> None:
     card = Card(
         title="Drawn scenes",
         about="Pictures of the nano world, drawn by a program that knows what each part of a scene does to the "
-        "feeling: valence, arousal and emotion are exact, captions and reasons follow from the scene. "
+        "feeling: valence, arousal, dominance and emotion are exact, captions and reasons follow from the scene. "
         "It is no photograph and says nothing about people.",
         made_by=f"emofeedback-train nano dataset OUT --train {data.train} --val {data.val} --test {data.test} "
         f"--seed {data.seed} --worn {data.worn:g}",

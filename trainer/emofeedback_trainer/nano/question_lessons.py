@@ -93,7 +93,7 @@ class Asker:
         return Lesson(
             pictures=scenes,
             conversation=question_conversation([_NO_IMAGE] * len(scenes), one.question, one.options),
-            reply=one.answer,
+            reply=one.options[LETTERS.index(one.answer)],
         )
 
     @cached_property
@@ -121,7 +121,7 @@ def about(scene: Scene, rng: np.random.Generator) -> Lesson:
     return Lesson(
         pictures=(scene,),
         conversation=question_conversation([_NO_IMAGE], text, [options[int(number)] for number in order]),
-        reply=LETTERS[int(np.flatnonzero(order == 0)[0])],
+        reply=right,
     )
 
 

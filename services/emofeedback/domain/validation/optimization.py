@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution
@@ -29,11 +30,12 @@ def check_optimization_request(request: OptimizationRequest) -> None:
         fields.number("rounds", request.rounds, 1, LIMITS.rounds),
         fields.number("images", request.images, 1, LIMITS.images_per_call),
         fields.number("seed", request.seed, 0, LIMITS.seed),
-        fields.optional("tolerance", request.tolerance, 0, 2 * (SCALE_MAX - SCALE_MIN)),
+        fields.optional("tolerance", request.tolerance, 0, request.farthest),
         fields.optional("time_budget_seconds", request.time_budget, 0, LIMITS.time_budget_seconds),
         fields.name("policy", request.policy),
         fields.user("user", request.user, required=False),
         fields.optional("steps", request.steps, 1, LIMITS.steps),
+        fields.optional("dominance", request.dominance, SCALE_MIN, SCALE_MAX),
         fields.name("request_id", request.request_id),
         _resume(request.resume, request) if request.resume is not None else (),
     )
@@ -42,7 +44,9 @@ def check_optimization_request(request: OptimizationRequest) -> None:
 def check_loss_request(request: LossRequest) -> None:
     """Step 1 of the loop."""
     fields.require(
+        fields.optional("dominance", request.dominance, SCALE_MIN, SCALE_MAX),
         fields.each("assessments", request.assessments, LIMITS.images_per_call, _assessment),
+        () if request.dominance is None else _without_dominance(request.assessments),
     )
 
 
@@ -66,13 +70,19 @@ def check_update_request(request: UpdateRequest) -> None:
     )
 
 
+def _without_dominance(assessments: Sequence[Assessment]) -> Violations:
+    for i, assessment in enumerate(assessments):
+        if assessment.dominance is None:
+            yield FieldViolation(f"assessments[{i}].dominance", "is missing, though dominance is asked for")
+
+
 def _assessment(field: str, assessment: Assessment) -> Violations:
     yield from fields.number(f"{field}.valence", assessment.valence, SCALE_MIN, SCALE_MAX)
     yield from fields.number(f"{field}.arousal", assessment.arousal, SCALE_MIN, SCALE_MAX)
     yield from fields.number(f"{field}.confidence", assessment.confidence, 0, 1)
     yield from fields.optional(f"{field}.domain_score", assessment.domain_score, 0, math.inf)
     yield from fields.optional(f"{field}.dominance", assessment.dominance, SCALE_MIN, SCALE_MAX)
-    for name in ("valence_distribution", "arousal_distribution"):
+    for name in ("valence_distribution", "arousal_distribution", "dominance_distribution"):
         if (axis := getattr(assessment, name)) is not None:
             yield from _distribution(f"{field}.{name}", axis)
     for i, felt in enumerate(assessment.emotions):

@@ -288,7 +288,7 @@ export function image(path, alt) {
 function caption(tile) {
   if (!tile.judged) return "being judged";
   if (!tile.outcome.emotion) return "not readable";
-  return `${tile.outcome.emotion}, off by ${number(tile.loss)}`;
+  return tile.loss === null ? tile.outcome.emotion : `${tile.outcome.emotion}, off by ${number(tile.loss)}`;
 }
 
 // How sure the judge is, where it says so.
@@ -302,6 +302,7 @@ export function facts(tile) {
   return h("dl", { class: "facts" },
     h("div", {}, h("dt", {}, "valence"), h("dd", {}, number(read.valence), between(read.valence_distribution))),
     h("div", {}, h("dt", {}, "arousal"), h("dd", {}, number(read.arousal), between(read.arousal_distribution))),
+    read.dominance != null && h("div", {}, h("dt", {}, "dominance"), h("dd", {}, number(read.dominance), between(read.dominance_distribution))),
     h("div", {}, h("dt", {}, "emotion"), h("dd", {}, `${read.emotion} `, h("small", {}, percent(read.confidence)))),
     tile.loss !== undefined && tile.loss !== null && h("div", {}, h("dt", {}, "off by"), h("dd", {}, number(tile.loss, 2))));
 }

@@ -6,7 +6,7 @@ one parser reads both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 TOP_TOKENS = 20
@@ -46,14 +46,13 @@ class Completion:
     """The judge's largest at a picture of the chat, in bits (`judge.domain.Domain.surprise`); None without a picture,
     or where the engine can't tell."""
 
-    def at(self, offset: int) -> TokenChoice | None:
-        """The token that holds a character of the text; None where the engine didn't say its tokens."""
+    def tokens_from(self, offset: int) -> Iterator[TokenChoice]:
+        """The token that holds a character of the text, and those behind it; none where the engine didn't say any."""
         end = 0
         for token in self.tokens:
             end += len(token.text)
             if offset < end:
-                return token
-        return None
+                yield token
 
     def told(self, problem: str) -> str:
         """What is wrong with the reply, with its beginning for the reader of the log."""

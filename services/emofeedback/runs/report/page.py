@@ -139,7 +139,8 @@ def _judgement(candidate: Candidate) -> str:
     if not isinstance(candidate.outcome, Assessment):
         return "not judged"
     assessment = candidate.outcome
-    point = f"V {assessment.valence:.1f} · A {assessment.arousal:.1f} · {assessment.emotion}"
+    third = "" if assessment.dominance is None else f" · D {assessment.dominance:.1f}"
+    point = f"V {assessment.valence:.1f} · A {assessment.arousal:.1f}{third} · {assessment.emotion}"
     return point if candidate.loss is None else f"{point} · error {candidate.loss:.2f}"
 
 
@@ -150,7 +151,11 @@ def _shares(assessment: Assessment) -> str:
 
 def _intervals(assessment: Assessment) -> str:
     """`80 % within: valence 5.8 to 7.1, arousal 2.4 to 3.9`, as far as it is known."""
-    axes = {"valence": assessment.valence_distribution, "arousal": assessment.arousal_distribution}
+    axes = {
+        "valence": assessment.valence_distribution,
+        "arousal": assessment.arousal_distribution,
+        "dominance": assessment.dominance_distribution,
+    }
     known = [f"{axis} {over.low:.1f} to {over.high:.1f}" for axis, over in axes.items() if over is not None]
     return f"{INTERVAL:.0%} within: {', '.join(known)}" if known else ""
 

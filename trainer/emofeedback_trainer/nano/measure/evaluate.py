@@ -59,9 +59,13 @@ class Metric:
 _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("judge.valence_mae", "judge, rendered scenes: valence MAE", 0.45, True),
     ("judge.arousal_mae", "judge, rendered scenes: arousal MAE", 0.45, True),
+    ("judge.dominance_mae", "judge, rendered scenes: dominance MAE", 0.45, True),
     ("baseline.valence_mae", "  always the median: valence MAE", None, True),
     ("baseline.arousal_mae", "  always the median: arousal MAE", None, True),
-    ("judge.class_accuracy", "judge, rendered scenes: emotion right", 0.75, False),
+    ("baseline.dominance_mae", "  always the median: dominance MAE", None, True),
+    ("judge.class_accuracy", "judge, rendered scenes: emotion right", 0.80, False),
+    ("judge.ranking_score", "judge, rendered scenes: ranking score of its first three emotions", 75.0, False),
+    ("judge.ece", "judge, rendered scenes: ECE of its confidence", 0.05, True),
     ("judge.other_side", "judge: emotion on the other side of the middle from its valence", None, True),
     ("labels.other_side", "  the world's own table: the same", None, True),
     ("judge.parsable", "judge, rendered scenes: replies parsable", 0.995, False),
@@ -170,6 +174,7 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
         Metric(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
         for key, what, aim, at_most in _ROWS
         for part, name in [key.split(".")]
+        if name in measured[part][1]  # a judge may not say dominance
     ]
 
 

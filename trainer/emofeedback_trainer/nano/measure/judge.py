@@ -11,11 +11,14 @@ from PIL import Image
 from emofeedback.domain.affect import LEXICON, SCALE_MIDDLE, AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.reasoning import Reasoning
+from emofeedback_trainer.data.records import AXES
+from emofeedback_trainer.evaluation.metrics import expected_calibration_error, mae, ranking_score
+from emofeedback_trainer.nano.dataset import ranking
 from emofeedback_trainer.nano.world.captions import emotional_caption
 from emofeedback_trainer.nano.world.contrasts import mentioned, one_word_changed, rewrite
 from emofeedback_trainer.nano.world.reading import named_parts, parts_present
 from emofeedback_trainer.nano.world.rendering import render
-from emofeedback_trainer.nano.world.scenes import Scene, affect, emotion
+from emofeedback_trainer.nano.world.scenes import Scene, affect, dominance, emotion
 
 _CALL = 32
 """Pictures in one call."""
@@ -69,9 +72,9 @@ async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) ->
 
 def baseline(scenes: Sequence[Scene]) -> dict[str, float]:
     """What always answering with the middle scene would score."""
-    points = np.array([(point.valence, point.arousal) for point in map(affect, scenes)])
-    valence, arousal = np.abs(points - np.median(points, axis=0)).mean(axis=0)
-    return {"valence_mae": float(valence), "arousal_mae": float(arousal)}
+    points = np.array([(affect(scene).valence, affect(scene).arousal, dominance(scene)) for scene in scenes])
+    errors = np.abs(points - np.median(points, axis=0)).mean(axis=0)
+    return {f"{axis}_mae": float(error) for axis, error in zip(AXES, errors, strict=True)}
 
 
 def labels(scenes: Sequence[Scene]) -> dict[str, float]:
@@ -125,18 +128,31 @@ async def scorer_metrics(judge: Judge, scenes: Sequence[Scene], seed: int) -> di
 
 
 def errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> dict[str, float]:
-    """Of the readable replies, and how many are."""
+    """Of the readable replies, and how many are. What the judge doesn't say of any, dominance or shares of emotions, is
+    left out."""
     pairs = [
         (outcome, scene) for outcome, scene in zip(outcomes, scenes, strict=True) if isinstance(outcome, Assessment)
     ]
     points = [affect(scene) for _, scene in pairs]
+    right = [float(outcome.emotion is emotion(scene)) for outcome, scene in pairs]
+    sensed = [(o.dominance, dominance(scene)) for o, scene in pairs if o.dominance is not None]
+    scores = [_ranking_score(outcome, scene) for outcome, scene in pairs if outcome.emotions]
     return {
         "parsable": len(pairs) / len(scenes),
         "valence_mae": float(np.mean([abs(o.valence - p.valence) for (o, _), p in zip(pairs, points, strict=True)])),
         "arousal_mae": float(np.mean([abs(o.arousal - p.arousal) for (o, _), p in zip(pairs, points, strict=True)])),
-        "class_accuracy": float(np.mean([outcome.emotion is emotion(scene) for outcome, scene in pairs])),
+        **({"dominance_mae": mae(*zip(*sensed, strict=True))} if sensed else {}),
+        "class_accuracy": float(np.mean(right)),
+        **({"ranking_score": float(np.mean(scores))} if scores else {}),
+        "ece": expected_calibration_error([outcome.confidence for outcome, _ in pairs], right),
         "other_side": other_side([(outcome.point, outcome.emotion) for outcome, _ in pairs]),
     }
+
+
+def _ranking_score(outcome: Assessment, scene: Scene) -> float:
+    """EEmo-Bench's, of the three emotions with the largest shares against the scene's own three, in [0, 100]."""
+    truth = [place.label for place in ranking(scene)]
+    return ranking_score(truth, list(outcome.ranking())[: len(truth)])
 
 
 def _together(short: Sequence[AssessmentOutcome], reasoned: Sequence[AssessmentOutcome]) -> float:

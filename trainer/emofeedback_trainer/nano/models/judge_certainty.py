@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from emofeedback.domain.assessment import INTERVAL, Assessment, AssessmentOutcome
@@ -26,11 +27,13 @@ from emofeedback_trainer.judge.judging import short
 from emofeedback_trainer.nano.dataset import SceneData, scene_sample
 from emofeedback_trainer.nano.world.numbered import scene_at
 
-AXES = ("valence", "arousal")
+AXES = ("valence", "arousal", "dominance")
 _FITTED_ON, _MEASURED_ON = 1500, 1000
 _FIRST = {"judge": 60_000, "evaluation": 60_000}
 """The scenes of a split of `numbered`, from this number on: to fit on, and to measure on."""
 _TEMPERATURES = (0.2, 5.0)
+Intervals = NDArray[np.float64]
+"""Shape (pictures, 4): the truth, the judge's rating, and the ends of its interval, on 1-9."""
 _LEAST = 1e-4
 """Of a share in the likelihood: an emotion that was not among the likeliest tokens has none."""
 
@@ -49,9 +52,12 @@ class CertaintyFigures:
     valence_held: float
     """Share of the pictures whose rating lies within the interval; it should be `INTERVAL`."""
     arousal_held: float
+    dominance_held: float | None
+    """None for a judge or samples without dominance."""
     valence_length: float
     """Of the interval, in points of the 1-9 scale; mean."""
     arousal_length: float
+    dominance_length: float | None
 
 
 def fit_certainty(folder: Path) -> str:
@@ -62,7 +68,8 @@ def fit_certainty(folder: Path) -> str:
     certainty = fitted(fitted_on, seen)
     certainty.save(folder)
     before, after = figures(measured_on, fresh), figures(list(map(certainty.apply, measured_on)), fresh)
-    rows = [(what, f"{getattr(before, name):.3f}", f"{getattr(after, name):.3f}") for name, what in _WHAT.items()]
+    found = [(what, getattr(before, name), getattr(after, name)) for name, what in _WHAT.items()]
+    rows = [(what, f"{one:.3f}", f"{other:.3f}") for what, one, other in found if one is not None]
     return table((f"{after.n:,} scenes", "by its own word", "fitted"), rows)
 
 
@@ -97,8 +104,7 @@ def fitted(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> 
     temperature = math.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x)
     return Certainty(
         temperature=round(temperature, 3),
-        valence_width=round(_width(pairs, "valence"), 3),
-        arousal_width=round(_width(pairs, "arousal"), 3),
+        **{f"{axis}_width": round(_width(_intervals(pairs, axis)), 3) for axis in AXES},
     )
 
 
@@ -107,36 +113,51 @@ def figures(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) ->
     pairs = _pairs(outcomes, samples)
     right = [float(said.emotion is sample.emotion) for said, sample in pairs]
     confidences = [said.confidence for said, _ in pairs]
-    ends = {axis: np.array([(getattr(s, axis), *_interval(said, axis)[1:]) for said, s in pairs]).T for axis in AXES}
-    held = {axis: float(np.mean((low <= true) & (true <= high))) for axis, (true, low, high) in ends.items()}
-    length = {axis: float(np.mean(high - low)) for axis, (_, low, high) in ends.items()}
+    valence, arousal, dominance = (_intervals(pairs, axis) for axis in AXES)
     return CertaintyFigures(
         n=len(pairs),
         ece=expected_calibration_error(confidences, right),
         accuracy=float(np.mean(right)),
         confidence=float(np.mean(confidences)),
-        valence_held=held["valence"],
-        arousal_held=held["arousal"],
-        valence_length=length["valence"],
-        arousal_length=length["arousal"],
+        valence_held=_held(valence),
+        arousal_held=_held(arousal),
+        dominance_held=_held(dominance) if len(dominance) else None,
+        valence_length=_length(valence),
+        arousal_length=_length(arousal),
+        dominance_length=_length(dominance) if len(dominance) else None,
     )
 
 
-def _width(pairs: Sequence[tuple[Assessment, Sample]], axis: str) -> float:
-    """By how much the half of an interval that points to the truth has to grow to reach it, in `INTERVAL` of them."""
+def _width(intervals: Intervals) -> float:
+    """By how much the half of an interval that points to the truth has to grow to reach it, in `INTERVAL` of them; 1
+    where there are none."""
+    if not len(intervals):
+        return 1.0
     ratios = []
-    for said, sample in pairs:
-        rating, low, high = _interval(said, axis)
-        error = getattr(sample, axis) - rating
-        half = high - rating if error > 0 else rating - low
-        ratios.append(abs(error) / half if error else 0.0)
+    for true, rating, low, high in intervals:
+        half = high - rating if true > rating else rating - low
+        ratios.append(abs(true - rating) / half if true != rating else 0.0)
     return float(np.quantile(ratios, min(1.0, INTERVAL * (1 + 1 / len(ratios)))))
 
 
-def _interval(said: Assessment, axis: str) -> tuple[float, float, float]:
-    """The rating, and the ends of its interval."""
-    over = getattr(said, f"{axis}_distribution")
-    return getattr(said, axis), over.low, over.high
+def _held(intervals: Intervals) -> float:
+    true, _, low, high = intervals.T
+    return float(np.mean((low <= true) & (true <= high)))
+
+
+def _length(intervals: Intervals) -> float:
+    _, _, low, high = intervals.T
+    return float(np.mean(high - low))
+
+
+def _intervals(pairs: Sequence[tuple[Assessment, Sample]], axis: str) -> Intervals:
+    """Of those samples whose rating on an axis is known, and that the judge rated there."""
+    known = [
+        (getattr(sample, axis), getattr(said, axis), over.low, over.high)
+        for said, sample in pairs
+        if getattr(sample, axis) is not None and (over := getattr(said, f"{axis}_distribution")) is not None
+    ]
+    return np.array(known).reshape(-1, 4)
 
 
 def _pairs(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> list[tuple[Assessment, Sample]]:
