@@ -119,7 +119,7 @@ class Domain:
 def worth(confidence: float, surprise: float, chance: float) -> float:
     """What a confidence is worth where a picture is of the judge's world with a probability of 2 ** -surprise, and
     anything said is a guess where it is not: it falls towards `chance`, and never rises."""
-    known = 2.0**-surprise
+    known: float = 2.0**-surprise
     return min(confidence, known * confidence + (1 - known) * chance)
 
 
