@@ -27,9 +27,6 @@ from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.prompts import description_conversation, question_conversation
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
 
-_CHOICE = Decoding(max_new_tokens=96)
-"""An option, word for word, and what a model may put about it."""
-
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -38,9 +35,9 @@ class Questions:
     """Answers and describes by a judge's chats."""
 
     def __init__(self, chats: Chats, decoding: Decoding) -> None:
-        """`decoding` is that of replies in prose."""
+        """`decoding` is that of replies, which are prose or begin with thoughts."""
         self._chats = chats
-        self._prose = decoding
+        self._replying = decoding
 
     async def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
         """See `Judge`."""
@@ -87,7 +84,7 @@ class Questions:
                 yield outcome
 
     async def _answers(self, questions: Mapping[str, Question]) -> list[AnswerOutcome]:
-        """Of questions under the names of their fields; those with options, whose replies are short, apart."""
+        """Of questions under the names of their fields; those with options apart, by their probabilities."""
         conversations = {
             field: question_conversation(asked.images, asked.text, asked.options) for field, asked in questions.items()
         }
@@ -96,7 +93,8 @@ class Questions:
             for has_options in (True, False)
         )
         chosen, said = await both(
-            self._replies("choice", closed, _CHOICE, top_logprobs=True), self._replies("answer", open_, self._prose)
+            self._replies("choice", closed, self._replying, top_logprobs=True),
+            self._replies("answer", open_, self._replying),
         )
         choices = {
             field: _weighed(parse_choice(r, questions[field].options), r, len(questions[field].options))
@@ -110,7 +108,7 @@ class Questions:
     async def _descriptions(self, shown: Mapping[str, Pictures]) -> list[DescriptionOutcome]:
         """Of pictures under the names of their fields."""
         conversations = {field: description_conversation(images) for field, images in shown.items()}
-        replies = await self._replies("description", conversations, self._prose)
+        replies = await self._replies("description", conversations, self._replying)
         outcomes = [_described(reply) for reply in replies.values()]
         _count("description", outcomes)
         return outcomes
