@@ -15,8 +15,8 @@ from emofeedback.domain.questions import AnswerOutcome, Description, Description
 from emofeedback.domain.replies import answer, plain, thoughts, without_thoughts
 from emofeedback.judge.engines.completion import NOT_FINITE, Completion
 
-_ABOUT = " \n\t.,:;!?\"'()[]*-"
-"""What may stand about an option, and is not of it."""
+_ABOUT = " \n\t.,:;!?\"'()[]*->"
+"""What may stand about an option, and is not of it; a tag's end too, where a token holds that and a word."""
 _LEAD = re.compile(
     r"[\s(\[*\"'-]*+(?:(?:(?:the|my|final|correct|right|best)\s++)*+(?:answer|option|choice)(?:\s++is\b:?+|:)\s*+)++",
     re.IGNORECASE,
