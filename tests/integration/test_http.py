@@ -203,7 +203,7 @@ def test_questions_are_answered_and_pictures_described(door: str) -> None:
             "text": "second",
             "option": 1,
             "confidence": 0.75,
-            "reasoning": "Nothing comes behind it.",
+            "reasoning": "It is the last.",
             **unknown,
         },
         {"index": 1, "text": "a boat", "option": None, "confidence": None, "reasoning": "", **unknown},
