@@ -93,7 +93,7 @@ class Asker:
         return Lesson(
             pictures=scenes,
             conversation=question_conversation([_NO_IMAGE] * len(scenes), one.question, one.options),
-            reply=behind(scenes, one.options[LETTERS.index(one.answer)]),
+            reply=behind(scenes, one.options[LETTERS.index(one.answer)], concluded(one, scenes)),
         )
 
     @cached_property
@@ -111,14 +111,26 @@ def told(scene: Scene, id: str = "scene") -> Sample:
     return replace(sample, label=ranking[0].label, ranking=ranking)
 
 
-def behind(scenes: Sequence[Scene], answer: str) -> str:
-    """An answer behind the thoughts that it follows from: all that is to be known of each picture.
+def concluded(asked: Question, scenes: Sequence[Scene]) -> str:
+    """What EEmoDB's question comes down to, in one sentence."""
+    samples = [told(scene) for scene in scenes]
+    if asked.dimension == "emotion":
+        return f"Most felt: {' and '.join(sample.label for sample in samples)}."
+    values = [getattr(sample, asked.dimension) for sample in samples]
+    if len(values) == 1:
+        return f"So {asked.dimension} is {level(values[0], asked.dimension)}."
+    return f"So {asked.dimension} is {' and '.join(f'{value:.1f}' for value in values)}."
+
+
+def behind(scenes: Sequence[Scene], answer: str, conclusion: str = "") -> str:
+    """An answer behind the thoughts that it follows from: all that is to be known of each picture, and what that comes
+    down to.
 
     A blank before the answer makes its first token the one that the thoughts and the option have.
     """
     names = ("The first", "The second") if len(scenes) > 1 else ("It",)
     seen = " ".join(f"{name} {_seen(scene)}" for name, scene in zip(names, scenes, strict=True))
-    return f"<think>{seen}</think><answer> {answer}</answer>"
+    return f"<think>{' '.join(filter(None, (seen, conclusion)))}</think><answer> {answer}</answer>"
 
 
 def about(scene: Scene, rng: np.random.Generator) -> Lesson:
