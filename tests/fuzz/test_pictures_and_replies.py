@@ -25,8 +25,8 @@ LARGEST = 200_000
 """Bytes of a picture that is damaged here; the large ones of `REFUSED` have tests of their own."""
 
 
-def pictures(count: int) -> None:
-    chance, slowest, read = random.Random(7), 0.0, 0
+def pictures(count: int, *, seed: int = 7) -> None:
+    chance, slowest, read = random.Random(seed), 0.0, 0
     made = [make() for make, *_ in ACCEPTED.values()] + [make() for make, _ in REFUSED.values()]
     seeds = [data for data in made if 0 < len(data) < LARGEST]
     for number in range(count):
@@ -41,8 +41,8 @@ def pictures(count: int) -> None:
     print(f"{count} pictures: {read} read, the others refused, the slowest in {slowest:.2f} s")
 
 
-def replies(count: int) -> None:
-    chance, failed = random.Random(7), 0
+def replies(count: int, *, seed: int = 7) -> None:
+    chance, failed = random.Random(seed), 0
     for number in range(count):
         text = damaged(REPLIES[number % len(REPLIES)].encode(), chance).decode("utf-8", "replace")
         reply = Completion(text, (), number % 2 == 0)
