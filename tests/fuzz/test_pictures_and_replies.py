@@ -31,13 +31,13 @@ def pictures(count: int, *, seed: int = 7) -> None:
     seeds = [data for data in made if 0 < len(data) < LARGEST]
     for number in range(count):
         data = damaged(seeds[number % len(seeds)], chance)
-        began = time.monotonic()
+        began = time.process_time()
         try:
             assert read_image(data, field="image", max_pixels=10_000).mode == "RGB"
             read += 1
         except InvalidRequest as error:
             assert error.violations[0].field == "image"
-        slowest = max(slowest, time.monotonic() - began)
+        slowest = max(slowest, time.process_time() - began)
     print(f"{count} pictures: {read} read, the others refused, the slowest in {slowest:.2f} s")
 
 

@@ -69,13 +69,11 @@ def ran(command: Command, folder: Path, log: Path, *, resume: bool = False, kill
 
 def until_finished(command: Command, folder: Path, *, times: Sequence[float], log: Path) -> int:
     """Kills the command after each of the times, goes on, and lets it finish; returns how often it was killed."""
-    killed = 0
-    for kill_after in (*times, None):
+    for killed, kill_after in enumerate((*times, None)):
         ended = ran(command, folder, log, resume=_begun(folder), kill_after=kill_after)
         if ended.code >= 0:
             assert ended.code == 0, ended.said
             return killed
-        killed += 1
     raise AssertionError("unreachable")
 
 
@@ -88,3 +86,10 @@ def _told(run: Callable[..., int], words: Sequence[str], log: Path) -> None:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     sys.exit(run(words))
+
+
+def warm() -> None:
+    """Waits until the imports are done: the first fork is as quick as the others then."""
+    process = _CONTEXT.Process(target=str, daemon=True)
+    process.start()
+    process.join()

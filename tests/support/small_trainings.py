@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from emofeedback.profiles.overrides import load_profile
+from emofeedback.profiles.profile import Profile
+from emofeedback_trainer.emotional_memory.store import Memory
 from support.colored_world import ColorGenerator, ColorWitness, color_judge, data_folder
 from support.forked_command import Command
+from support.killed_command import scripted
 from support.tiny_checkpoints import save_tiny_policy, save_tiny_sd3
 from support.tiny_judges import MAX_PIXELS, save_tiny_qwen25vl
+
+WISH = ("a quiet harbor", "--valence", "7.5", "--arousal", "3")
+NAMES = (
+    "create",
+    "sweep",
+    "judge-sft",
+    "judge-grpo",
+    "judge-latent",
+    "distill-steps",
+    "fuse",
+    "memory fill",
+    "memory refresh",
+    "nano dataset",
+    "build-eemodb",
+)
 
 
 def main(words: Sequence[str]) -> int:
@@ -23,28 +41,19 @@ def main(words: Sequence[str]) -> int:
 
 
 def fill(words: Sequence[str]) -> int:
-    """`memory fill DATA --out MEMORY`, painted by scripted models."""
-    from emofeedback_trainer.emotional_memory.filling import Filling
-    from emofeedback_trainer.emotional_memory.filling import fill as fill_memory
+    """`emofeedback-train memory fill WORDS`, painted and judged by scripted models."""
+    from emofeedback_trainer.emotional_memory import cli
 
-    data, _, memory = words
-    filling = Filling(data=Path(data), policies=("base",), twins=96, held_out=32)
-    asyncio.run(
-        fill_memory(
-            memory,
-            filling,
-            load_profile("nano"),
-            generator=ColorGenerator(),
-            judge=color_judge(),
-            witness=ColorWitness(),
-            show=lambda part, done, wanted: None,
-        )
-    )
-    return 0
+    def with_colors(_: Profile, work: Callable[[Any, Any], Coroutine[Any, Any, Memory]]) -> Memory:
+        return asyncio.run(work(ColorGenerator(), color_judge()))
+
+    with patch.object(cli, "with_engines", with_colors), patch.object(cli, "load_witness", lambda _: ColorWitness()):
+        return main(["memory", "fill", *words])
 
 
 def commands(folder: Path) -> Mapping[str, Command]:
     """By name, with all that they read in the folder."""
+    again: tuple[str, ...] = ()
     data = data_folder(folder / "colors", train=96, val=32)
     save_tiny_qwen25vl(folder / "judge")
     model = {"model.checkpoint": str(folder / "judge"), "model.max_pixels": MAX_PIXELS}
@@ -52,8 +61,11 @@ def commands(folder: Path) -> Mapping[str, Command]:
         **{"schedule.steps": 8, "schedule.batch": 4, "schedule.warmup": 0},
         **{"schedule.save_every": 1, "schedule.measure_every": 4, "schedule.measured": 1},
     }
-    latent = {"looks": 2, "imaginations": 1, "known": 2, "save_every": 1, "steps": 8, "warmup": 1, "tokens": 16}
-    small = {"steps": 2, "updates": 40, "batch": 4, "save_every": 2, "learning_rate": 1e-2}
+    latent = {
+        **{"looks": 2, "imaginations": 1, "known": 2, "save_every": 1, "steps": 8, "warmup": 1, "tokens": 16},
+        **{"lessons": str(data), "variations": 2},
+    }
+    small = {"steps": 2, "updates": 12, "batch": 4, "save_every": 2, "learning_rate": 1e-2}
     profile = tiny_profile(folder)
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"a dog {n}"}) + "\n" for n in range(8)))
     distill = {
@@ -61,23 +73,24 @@ def commands(folder: Path) -> Mapping[str, Command]:
         **{"profile": str(profile), "prompts": str(folder / "prompts.jsonl"), "policy": "base"},
         **{"teacher_steps": 4, "trajectories": 16, "rank": 2},
     }
-    (folder / "lessons.jsonl").write_text(
-        "".join(
-            json.dumps({"prompt": f"a dog {n}", "told": f"a dog {n}, bright", "valence": 2 + n % 7, "arousal": 5}) + "\n"
-            for n in range(12)
-        )
+    lessons = (
+        {"prompt": f"a dog {n}", "told": f"a dog {n}, bright", "valence": 2 + n % 7, "arousal": 5, "variations": [0]}
+        for n in range(12)
     )
+    (folder / "lessons.jsonl").write_text("".join(json.dumps(lesson) + "\n" for lesson in lessons))
     fuse = {
         **small,
         **{"profile": str(profile), "lessons": str(folder / "lessons.jsonl"), "policy": "warm", "states": "numbers"},
-        **{"teacher_steps": 2, "tokens": 3, "count": 30, "painted": 20, "word_updates": 20, "windows": 2},
+        **{"teacher_steps": 2, "tokens": 3, "count": 30, "painted": 20, "word_updates": 8, "windows": 2},
         **{"connector.width": 16, "connector.heads": 2, "connector.layers": 1},
     }
-    fill([str(data), "--out", str(folder / "memory")])
+    filling = ("--data", str(data), "--policy", "base", "--twins", "96", "--held-out", "32")
+    assert fill([*filling, str(folder / "memory")]) == 0
     refresh = {**model, "steps": 6, "batch": 4, "save_every": 1, "measured": 2}
-    again: tuple[str, ...] = ()
     of_data = ("--data", str(data))
     return {
+        "create": Command(run=scripted, words=("create", *WISH, "--rounds", "3", "--images", "3")),
+        "sweep": Command(run=scripted, words=("sweep", WISH[0], "--grid", "2", "--rounds", "2", "--images", "2")),
         "judge-sft": Command(
             run=main, words=("judge-sft", *of_data, *_set({**model, **schedule, "max_new_tokens": 8}))
         ),
@@ -90,11 +103,13 @@ def commands(folder: Path) -> Mapping[str, Command]:
             ),
         ),
         "judge-latent": Command(
-            run=main, resume=again, words=("judge-latent", *_set({**model, **latent, "lessons": str(data), "variations": 2}))
+            run=main,
+            resume=again,
+            words=("judge-latent", *_set({**model, **latent})),
         ),
         "distill-steps": Command(run=main, words=("distill-steps", *_set(distill))),
         "fuse": Command(run=main, words=("fuse", *_set(fuse))),
-        "memory fill": Command(run=fill, resume=again, words=(str(data),)),
+        "memory fill": Command(run=fill, out=again, resume=again, words=filling),
         "memory refresh": Command(
             run=main, resume=again, words=("memory", "refresh", str(folder / "memory"), *of_data, *_set(refresh))
         ),
