@@ -13,7 +13,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from emofeedback import AsyncClient, Deadlines
+import pytest
+
+from emofeedback import AsyncClient, Deadlines, RetryPolicy
+from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest
 from support.running_services import Cluster, Tally, judging, optimizing, painting
 
@@ -106,6 +109,36 @@ async def test_replicas_killed_under_load_lose_no_call(cluster: Cluster, scene: 
     for application, replicas in killed.items():
         assert len(replicas) == len(cluster.replicas(application)) == 1
     print(f"killed: {dict(tally.finished)} finished, none failed")
+
+
+@pytest.mark.chaos
+async def test_a_proxy_killed_under_load_loses_no_call(cluster: Cluster, scene: bytes) -> None:
+    seconds = []
+    async with under_load(cluster, scene) as tally:
+        for _ in range(3):
+            proxies = cluster.proxies()
+            assert len(proxies) == 1
+            os.kill(proxies.pop(), signal.SIGKILL)
+            seconds.append(await answered_again(cluster.services.address))
+            await some_more(tally)
+    assert tally.failed == []
+    took = ", ".join(f"{one:.1f}" for one in seconds)
+    print(f"proxy killed: answered again after {took} s; {dict(tally.finished)} finished, none failed")
+
+
+async def answered_again(address: str) -> float:
+    """Seconds until somebody who never tries twice is answered."""
+    began = time.monotonic()
+    deadlines = Deadlines(attempt=5.0)
+    while True:
+        assert time.monotonic() - began < PATIENCE
+        async with AsyncClient(address, retry=RetryPolicy(attempts=1), deadlines=deadlines) as client:
+            try:
+                await client.generator.model()
+            except EmoFeedbackError:
+                await asyncio.sleep(0.1)
+            else:
+                return time.monotonic() - began
 
 
 async def test_a_rolling_change_of_all_three_services_loses_no_call(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from support import forked_command
+from support.forked_command import Command, ran, warm
 from support.killed_command import kept, until_finished
+from support.small_trainings import NAMES, commands
 
 TARGET = ("--valence", "7.5", "--arousal", "3")
 CREATE = ("create", "a quiet harbor", *TARGET, "--rounds", "4", "--images", "4", "--out")
 SWEEP = ("sweep", "a quiet harbor", "--grid", "2", "--rounds", "2", "--images", "2", "--out")
 COMMANDS = {"create": CREATE, "sweep": SWEEP, "flow-grpo": ("flow-grpo",)}
 ALL_TIMES = 10
+TWICE = 5
+"""Runs of a training that are each killed twice."""
 
 
 def check(command: str, folder: Path, *, runs: int, kills: int) -> None:
@@ -39,3 +46,26 @@ def test_a_command_that_is_killed_at_ten_random_times_ends_as_the_uninterrupted_
 ) -> None:
     check(command, tmp_path, runs=ALL_TIMES, kills=1)
     check(command, tmp_path / "again", runs=1, kills=ALL_TIMES)
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Command]:
+    warm()
+    return commands(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in COMMANDS])
+def test_a_training_that_is_killed_at_ten_random_times_ends_as_the_uninterrupted_one(
+    name: str, trainings: Mapping[str, Command], tmp_path: Path
+) -> None:
+    command, log, rng = trainings[name], tmp_path / "log", random.Random(name)
+    undisturbed = ran(command, tmp_path / "whole", log)
+    assert undisturbed.code == 0, undisturbed.said
+    whole, killed = kept(tmp_path / "whole"), 0
+    for run in range(TWICE):
+        times = [rng.uniform(0, undisturbed.seconds) for _ in range(2)]
+        killed += forked_command.until_finished(command, tmp_path / f"cut-{run}", times=times, log=log)
+        assert kept(tmp_path / f"cut-{run}") == whole, f"run {run}, cut after {times} s, differs"
+    print(f"{name}: {TWICE} runs, killed {killed} times, each equal to the uninterrupted one")
+    assert killed

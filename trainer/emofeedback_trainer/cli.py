@@ -8,11 +8,13 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 from emofeedback.cli.parsing import parse_with, suggesting
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.observability.console import ending_with_its_reader, escape_what_has_no_code, say, shown
+from emofeedback.storage.files import UNWRITABLE, explained
 
 COMMANDS = {
     "nano": ("emofeedback_trainer.nano.cli", "the nano world: its embedded models, and data sets of its scenes"),
@@ -89,6 +91,11 @@ def _main(argv: Sequence[str]) -> int:
         return 2
     except EmoFeedbackError as error:
         say(f"emofeedback-train: {error}", sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        say(f"emofeedback-train: {explained(error, Path(error.filename or 'a file'))}", sys.stderr)
         return 1
     except KeyboardInterrupt:
         say("emofeedback-train: interrupted", sys.stderr)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from emofeedback.domain.errors import EmoFeedbackError, InvalidRequest
 from emofeedback.domain.text import did_you_mean
 from emofeedback.observability.console import ending_with_its_reader, shown
+from emofeedback.storage.files import UNWRITABLE, explained
 
 if TYPE_CHECKING:
     from emofeedback.observability.consoles import Consoles
@@ -95,6 +97,11 @@ def reported(command: Callable[[], bool], consoles: Consoles) -> int:
             return 2
         except EmoFeedbackError as error:
             consoles.error(str(error))
+            return 1
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            consoles.error(str(explained(error, Path(error.filename or "a file"))))
             return 1
         except KeyboardInterrupt:
             consoles.error("interrupted")

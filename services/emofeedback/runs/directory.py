@@ -131,8 +131,9 @@ def claim(path: Path, *, resume: bool) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        # A lock, or what a killed process was just writing, is nothing that could be lost.
-        is_empty = all(entry.name == LOCK or entry.suffix == ".part" for entry in path.iterdir())
+        # A lock, folders for pictures to come, or what a killed process was just writing: nothing that could be lost.
+        files = (entry for entry in path.rglob("*") if not entry.is_dir())
+        is_empty = all(file.name == LOCK or file.suffix == ".part" for file in files)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:

@@ -21,6 +21,10 @@ LOCK = ".lock"
 """The file by which a process holds a folder, see `held`."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a write for which there is no room."""
+UNWRITABLE = (*FULL, errno.EROFS, errno.EFBIG, errno.EIO)
+"""What it says where the disk is at fault, not the program."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 """What file systems without hard links say of one."""
 
@@ -166,6 +170,6 @@ def _locked(path: Path) -> BinaryIO:
 
 def explained(error: OSError, path: Path) -> EmoFeedbackError:
     """What a failed write means: a full disk, or a folder that can't be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return ResourceExhausted(f"the disk is full, {path} could not be written; what was finished before is kept")
     return FailedPrecondition(f"{path} can't be written: {error.strerror}")

@@ -21,6 +21,7 @@ from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, Resour
 from emofeedback_trainer.data.storage import read_split, splits
 from emofeedback_trainer.emotional_memory.entries import Painted, from_row, to_row
 from emofeedback_trainer.emotional_memory.store import picture_of, read_memory, writing
+from support.colored_world import data_folder
 from support.painted_entries import LATER, POLICY, painted
 
 
@@ -125,6 +126,26 @@ def test_labels_that_a_full_disk_left_behind_are_made_anew_by_the_next_writer(fu
     with fsspec.open(f"{uri}/train/metadata.parquet", "rb") as file:
         rows = pq.read_table(file).to_pylist()
     assert [from_row(row) for row in rows] == [painted(1).entry]
+
+
+@pytest.mark.parametrize("refused", ["shards", "memory-000001"])
+def test_what_a_writer_left_before_its_first_manifest_is_in_nobody_s_way(
+    full_disk: type[FullDisk], refused: str
+) -> None:
+    uri = "fulldisk://bucket/memory"
+    full_disk.refused = refused
+    with writing(uri) as writer, pytest.raises(ResourceExhausted):
+        writer.commit([painted(1)], policy=POLICY)
+    full_disk.refused = ""
+    with writing(uri) as writer:
+        writer.commit([painted(1)], policy=POLICY)
+    assert _digests(uri) == [painted(1).entry.sha256]
+
+
+def test_a_data_folder_is_not_taken_for_a_memory(tmp_path: Path) -> None:
+    data_folder(tmp_path / "data", train=1, val=1)
+    with pytest.raises(FailedPrecondition, match="holds something else"):
+        read_memory(str(tmp_path / "data"))
 
 
 @pytest.mark.parametrize("where", ["images", "shards", "memory-000002", "metadata.parquet"])

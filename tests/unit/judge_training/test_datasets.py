@@ -198,7 +198,7 @@ def test_a_run_that_was_cut_before_its_first_checkpoint_begins_anew(tmp_path: Pa
     ],
 )
 def test_a_full_disk_is_one_clear_error_whoever_met_it(error: Exception, tmp_path: Path) -> None:
-    from emofeedback_trainer.judge.training import told_of_the_disk
+    from emofeedback_trainer.core.training_state import told_of_the_disk
 
     with (
         pytest.raises(ResourceExhausted, match=r"the disk is full, .* was finished before is kept"),
@@ -212,10 +212,10 @@ def test_what_came_after_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
     files.open(config, resume=False)
     for step in (1, 2, 3):
         files.add("metrics", {"step": step, "loss": 1.0})
-    for step, whole in ((1, True), (2, True), (3, False)):
+    for step, state in ((1, "{}"), (2, "{}"), (3, '{"global_st')):
         (files.checkpoints / f"checkpoint-{step}").mkdir(parents=True)
-        if whole:
-            (files.checkpoints / f"checkpoint-{step}" / "trainer_state.json").touch()
+        (files.checkpoints / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    (files.checkpoints / "checkpoint-4").mkdir()
     assert files.open(config, resume=True) == files.checkpoints / "checkpoint-2"
     assert [line["step"] for line in files.lines("metrics")] == [1, 2]
 

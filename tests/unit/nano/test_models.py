@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from emofeedback_trainer.core.cpu_attention import PlainAttention
+from emofeedback_trainer.core.jsonl import read_lines
 from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, checkpoint_step, cosine
 from emofeedback_trainer.nano.models.autoencoder import fit_encoder, new_autoencoder, to_tensor
 from emofeedback_trainer.nano.models.generator import GeneratorRecipe, training_caption
@@ -56,6 +57,23 @@ def test_a_run_that_was_cut_goes_on_as_if_it_had_not_been(tmp_path: Path) -> Non
     assert torch.equal(whole.weight, resumed.weight)
     both = [averaged_weights(tmp_path / name, "line")["weight"] for name in ("whole", "cut")]
     assert torch.equal(*both)
+
+
+def test_what_was_told_behind_the_checkpoint_is_told_anew(tmp_path: Path) -> None:
+    def told(*steps: int) -> None:
+        state = TrainingState(tmp_path, {}, {}, ema_decay=0.9)
+        state.resume()
+        for _ in range(state.step, steps[-1]):
+            state.average()
+            state.log()
+            if state.step in steps[:-1]:
+                state.save()
+
+    told(2, 4)
+    with (tmp_path / "curve.jsonl").open("a") as file:
+        file.write('{"step": 5, "sec')
+    told(6)
+    assert [line["step"] for line in read_lines(tmp_path / "curve.jsonl", "step")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -241,6 +241,7 @@ def test_a_finished_run_that_is_resumed_keeps_the_policy_that_painted_it(tmp_pat
 def test_what_a_killed_process_left_is_nothing_that_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".result.json.7-7.part").write_text("{")
+    (tmp_path / "round-1").mkdir()
     assert RunDirectory.open(tmp_path, new_run(), resume=True).resume_point() is None
     assert RunDirectory.open(tmp_path, new_run()).resume_point() is None
 

@@ -21,6 +21,7 @@ from typing import Any
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.training import RunState
 from emofeedback.profiles.overrides import flat
+from emofeedback.storage.files import LOCK
 from emofeedback.storage.texts import parse_json
 
 CONFIG, STATUS, METRICS, EVAL, RESULT = "config.toml", "status.json", "metrics.jsonl", "eval.jsonl", "result.json"
@@ -53,7 +54,7 @@ def require_free(folder: Path, *, begun: bool, resume: bool) -> None:
     """
     if begun and not resume:
         raise InvalidRequest.of("out", f"{folder} holds a run: name another folder, or --resume the run in it")
-    if resume and not begun:
+    if resume and not (begun or (folder / LOCK).exists()):  # cut before it had written anything: it begins anew
         raise InvalidRequest.of("out", f"{folder} holds no run to resume")
 
 

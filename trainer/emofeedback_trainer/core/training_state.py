@@ -1,17 +1,23 @@
 """Resumable training in plain files: weights and optimizer state as safetensors, curves as JSON lines."""
 
+import errno
 import json
 import math
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from emofeedback.observability.console import say
+from emofeedback.storage.files import explained
+from emofeedback_trainer.core.jsonl import add_line, cut_back
 
 Optimizers = dict[str, torch.optim.Optimizer]
 
@@ -33,6 +39,8 @@ class TrainingState:
             name: {key: value.detach().clone() for key, value in m.state_dict().items()} for name, m in models.items()
         }
         self._started = time.monotonic()
+        self._begins_at: int | None = 0
+        """The step that this start of the run goes on from, until its first line."""
         folder.mkdir(parents=True, exist_ok=True)
 
     @torch.no_grad()
@@ -49,7 +57,12 @@ class TrainingState:
                     kept.copy_(value)
 
     def save(self) -> None:
-        """Writes the checkpoint of the present step."""
+        """Writes the checkpoint of the present step.
+
+        Raises:
+            ResourceExhausted: the disk is full; the checkpoint before is whole.
+            FailedPrecondition: the folder can't be written; likewise.
+        """
         tensors: dict[str, Tensor] = {}
         for name, model in self._models.items():
             tensors |= {f"model/{name}/{key}": value.contiguous() for key, value in model.state_dict().items()}
@@ -59,8 +72,9 @@ class TrainingState:
                 for key, value in state.items():
                     tensors[f"optimizer/{name}/{index}/{key}"] = torch.as_tensor(value).contiguous()
         unfinished = self.folder / "checkpoint.tmp"
-        save_file({key: value.clone() for key, value in tensors.items()}, unfinished, {"step": str(self.step)})
-        unfinished.replace(self.folder / "checkpoint.safetensors")
+        with told_of_the_disk(self.folder):
+            save_file({key: value.clone() for key, value in tensors.items()}, unfinished, {"step": str(self.step)})
+            unfinished.replace(self.folder / "checkpoint.safetensors")
 
     def resume(self) -> int:
         """Loads the last checkpoint, if there is one."""
@@ -77,15 +91,39 @@ class TrainingState:
                 index, field = key.split("/")
                 states.setdefault(int(index), {})[field] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
-        self.step = _step(path)
+        self.step = self._begins_at = _step(path)
         return self.step
 
     def log(self, **values: float | str) -> None:
-        """Appends a line to the curve, `curve.jsonl`, and prints it."""
-        line = json.dumps({"step": self.step, "seconds": round(time.monotonic() - self._started, 1), **values})
-        with (self.folder / "curve.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-        say(line)
+        """Appends a line to the curve, `curve.jsonl`, and prints it; raises as `save`.
+
+        The first one replaces what a start that was cut has told of the steps behind its last checkpoint.
+        """
+        path = self.folder / "curve.jsonl"
+        if self._begins_at is not None:
+            cut_back(path, "step", self._begins_at)
+            self._begins_at = None
+        line = {"step": self.step, "seconds": round(time.monotonic() - self._started, 1), **values}
+        add_line(path, line)
+        say(json.dumps(line))
+
+
+@contextmanager
+def told_of_the_disk(folder: Path) -> Iterator[None]:
+    """What libraries raise because the folder's disk is full or can't be written becomes an error of ours.
+
+    Raises:
+        ResourceExhausted, FailedPrecondition: it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise explained(error, folder) from error
+    except SafetensorError as error:  # safetensors tells in words what the system said
+        code = next((code for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) if os.strerror(code) in str(error)), 0)
+        if not code:
+            raise
+        raise explained(OSError(code, os.strerror(code)), folder) from error
 
 
 def averaged_weights(folder: Path, name: str) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ from emofeedback.profiles.profile import STRICT, Count, Positive, Share
 from emofeedback.storage.checkpoints import check_device, digest, fetch
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.run_files import CONFIG, RESULT
-from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates, told_of_the_disk
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.emotional_memory.balance import drawing_shares
 from emofeedback_trainer.emotional_memory.lessons import (
@@ -39,12 +39,12 @@ from emofeedback_trainer.emotional_memory.lessons import (
     rating_lesson,
     reasoning_lesson,
 )
-from emofeedback_trainer.emotional_memory.measuring import difference, labels_of, misses, readings
+from emofeedback_trainer.emotional_memory.measuring import Array, difference, labels_of, misses, readings
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import Estimate
 from emofeedback_trainer.judge.config import SFT_CONFIGS, ModelConfig
 from emofeedback_trainer.judge.processor import JudgeProcessor
-from emofeedback_trainer.judge.training import adapter, export_merged, load_judge_model, told_of_the_disk
+from emofeedback_trainer.judge.training import adapter, export_merged, load_judge_model
 
 LARGEST_SHARE = 0.3
 """Of a batch: the judge must not live on what it painted."""
@@ -289,7 +289,7 @@ def _decide(
             who: readings(str(path), samples, config.model) for who, path in (("before", source), ("after", trained))
         }
         changes[name] = difference(misses(read["before"], truth), misses(read["after"], truth))
-        said[name] = {"ids": [sample.id for sample in samples], **{who: found.tolist() for who, found in read.items()}}
+        said[name] = {"ids": [sample.id for sample in samples], **{who: _told(found) for who, found in read.items()}}
     kept = is_kept(changes["real"], changes["painted"])
     write_json(folder / "readings.json", said)
     place = folder / ("judge" if kept else "dismissed")
@@ -299,3 +299,8 @@ def _decide(
         folder / RESULT,
         {"kept": kept, "digest": digest(place), **{name: vars(change) for name, change in changes.items()}},
     )
+
+
+def _told(read: Array) -> list[list[float | None]]:
+    """Readings as JSON has them: null where the judge could not read a picture."""
+    return [[None if np.isnan(value) else float(value) for value in point] for point in read]

@@ -42,6 +42,7 @@ _MANIFEST = re.compile(r"memory-(\d{6})\.json")
 _NUMBER_KEY = b"emofeedback.memory"
 """In a labels file: the number of the manifest that it follows from."""
 _SPLITS = ("train", "val")
+_SHARDS = "shards"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +203,7 @@ class MemoryWriter:
             write_whole(self._files, path, one.png)
         data = _table_bytes([one.entry for one in painted])
         name = f"{hashlib.sha256(data).hexdigest()}.parquet"
-        write_whole(self._files, f"{self._root}/shards/{name}", data)
+        write_whole(self._files, f"{self._root}/{_SHARDS}/{name}", data)
         return name
 
     def _manifest(self, number: int) -> str:
@@ -224,8 +225,8 @@ def _read(files: AbstractFileSystem, root: str, uri: str) -> Memory:
     except FileNotFoundError:
         names = []
     numbers = [int(found[1]) for name in names if (found := _MANIFEST.fullmatch(name))]
-    if not numbers:
-        if set(names) - {".lock"}:
+    if not numbers:  # a writer that was killed before its first manifest leaves pictures and shards, but no labels
+        if set(names) - {".lock", _SHARDS, *_SPLITS} or any(files.exists(_labels_path(root, s)) for s in _SPLITS):
             raise FailedPrecondition(f"{uri} holds something else than an emotional memory: name another place")
         return Memory(uri=uri, number=0)
     path = f"{root}/memory-{max(numbers):06d}.json"
@@ -266,7 +267,7 @@ def _from_json(content: Mapping[str, Any], files: AbstractFileSystem, root: str,
     gone = set(out)
     entries: dict[str, Entry] = {}
     for name in content["shards"]:
-        table = pq.read_table(io.BytesIO(files.cat_file(f"{root}/shards/{name}")))
+        table = pq.read_table(io.BytesIO(files.cat_file(f"{root}/{_SHARDS}/{name}")))
         entries |= {entry.sha256: entry for entry in map(from_row, table.to_pylist())}
     return Memory(
         uri=uri,
@@ -284,7 +285,7 @@ def _from_json(content: Mapping[str, Any], files: AbstractFileSystem, root: str,
 def _write_labels(files: AbstractFileSystem, root: str, memory: Memory, *, only_behind: bool) -> None:
     """The labels of every split that has entries, or had some."""
     for split in _SPLITS:
-        path = f"{root}/{split}/{LABELS_FILE}"
+        path = _labels_path(root, split)
         entries = memory.of(split)
         number = _number(files, path)
         if (number is None and not entries) or (only_behind and number == memory.number):
@@ -293,6 +294,10 @@ def _write_labels(files: AbstractFileSystem, root: str, memory: Memory, *, only_
             write_whole(files, path, _table_bytes(entries, memory.number))
         except OSError as error:
             raise explained(error, Path(path)) from error
+
+
+def _labels_path(root: str, split: str) -> str:
+    return f"{root}/{split}/{LABELS_FILE}"
 
 
 def _number(files: AbstractFileSystem, path: str) -> int | None:

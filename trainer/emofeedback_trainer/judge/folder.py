@@ -21,6 +21,7 @@ from typing import Any, Literal
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.overrides import to_toml
 from emofeedback.storage.files import LOCK, write_json, write_whole
+from emofeedback.storage.texts import parse_json
 from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
 from emofeedback_trainer.core.run_files import CONFIG, RESULT, lines_path, read_result, rename_earlier
 from emofeedback_trainer.judge.config import present_keys
@@ -104,7 +105,7 @@ class JudgeRunFolder:
 
     def checkpoint(self) -> Path | None:
         """The newest whole checkpoint (`plain_checkpoints`), None where there is none."""
-        whole = [path for path in self.checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        whole = [path for path in self.checkpoints.glob("checkpoint-*") if _is_json(path / "trainer_state.json")]
         return max(whole, key=_step, default=None)
 
     def add(self, name: Lines, line: Mapping[str, Any]) -> None:
@@ -126,6 +127,15 @@ class JudgeRunFolder:
     def _file(self, name: Lines) -> Path:
         file = f"{name}.jsonl"
         return self.path / file if name == "samples" else lines_path(self.path, file)
+
+
+def _is_json(path: Path) -> bool:
+    """Whether a file is there and not half of one."""
+    try:
+        parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _step(checkpoint: Path) -> int:

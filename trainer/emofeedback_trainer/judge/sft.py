@@ -22,6 +22,11 @@ from emofeedback_trainer.judge.training import adapter, arguments, trained
 class PlainSftTrainer(PlainCheckpoints, SFTTrainer):  # type: ignore[misc, unused-ignore]
     """TRL's trainer with checkpoints in plain files."""
 
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        if checkpoint is not None:  # TRL would count what was learned from anew
+            self._total_train_tokens = self.state.log_history[-1]["num_tokens"]
+
 
 def train_sft(
     config: SftConfig,

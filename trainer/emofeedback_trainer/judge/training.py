@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig
 from rich.console import Console
-from safetensors import SafetensorError
 from transformers import AutoConfig, PrinterCallback, Qwen2_5_VLForConditionalGeneration
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
 from emofeedback.storage.checkpoints import check_device, digest, fetch
-from emofeedback.storage.files import explained, set_aside
+from emofeedback.storage.files import set_aside
+from emofeedback_trainer.core.training_state import told_of_the_disk
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.judge.callbacks import MetricsCallback
 from emofeedback_trainer.judge.config import GrpoConfig, ModelConfig, SftConfig
@@ -74,7 +71,7 @@ def trained(
     with told_of_the_disk(folder):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         export_merged(trainer.model, source, files.judge)
-    draw_curves(files)
+        draw_curves(files)
     result = TrainedJudge(
         checkpoint=files.judge,
         digest=digest(files.judge),
@@ -124,20 +121,6 @@ def load_judge_model(config: ModelConfig, source: Path) -> Any:
     if config.device == "cpu":
         model.set_attn_implementation("eager")  # twice as fast backward as the fused kernel, at a judge's lengths
     return model.to(config.device)
-
-
-@contextmanager
-def told_of_the_disk(folder: Path) -> Iterator[None]:
-    """TRL's and safetensors' own errors about it become ours."""
-    try:
-        yield
-    except OSError as error:
-        raise explained(error, folder) from error
-    except SafetensorError as error:
-        code = next((code for code in (errno.ENOSPC, errno.EDQUOT) if os.strerror(code) in str(error)), 0)
-        if not code:
-            raise
-        raise explained(OSError(code, os.strerror(code)), folder) from error
 
 
 def export_merged(model: Any, source: Path, destination: Path) -> None:

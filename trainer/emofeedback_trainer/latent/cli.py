@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import parse_changes
+from emofeedback_trainer.core.run_files import CONFIG
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.latent.config import CONFIGS, load_config
 
@@ -48,7 +50,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     try:
         result = train(config, arguments.out)
-    except KeyboardInterrupt:
+    except (EmoFeedbackError, KeyboardInterrupt):
+        if not (arguments.out / CONFIG).exists():
+            raise
         say(f"The run is kept in {arguments.out}; the same command goes on from its last checkpoint.")
         raise
     say(f"Judge with {config.tokens} reasoning tokens: {result.checkpoint} ({result.digest})")

@@ -8,15 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest, NotFound
+from emofeedback.storage.files import write_whole
 from emofeedback.storage.texts import read_lines
 from emofeedback_trainer.data.eemodb.questions import LETTERS, Question
 
 
 def write_questions(folder: Path, split: str, questions: Sequence[Question]) -> None:
-    """Writes a split's questions."""
-    path = _path(folder, split)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in questions), encoding="utf-8")
+    """Writes a split's questions; raises as `storage.files.write_whole`."""
+    lines = (json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in questions)
+    write_whole(_path(folder, split), "".join(lines).encode())
 
 
 def read_questions(folder: Path, split: str) -> list[Question]:
