@@ -99,6 +99,14 @@ if TYPE_CHECKING:  # once more, for type checkers: they read no table
         UpdateRequest as UpdateRequest,
         WordsUnknown as WordsUnknown,
     )
+    from emofeedback.domain.questions import (
+        AnswerOutcome as AnswerOutcome,
+        Description as Description,
+        DescriptionOutcome as DescriptionOutcome,
+        Question as Question,
+        QuestionAnswer as QuestionAnswer,
+        ReplyFailure as ReplyFailure,
+    )
     from emofeedback.domain.reasoning import (
         EmotionTokens as EmotionTokens,
         Imagination as Imagination,
@@ -145,6 +153,7 @@ _NAMES = {
         "PaintingStep PromptShortened PromptUpdated Rejection Resume Rewrite Round RoundFinished "
         "RoundStarted StopReason UpdateRequest WordsUnknown"
     ),
+    "domain.questions": "AnswerOutcome Description DescriptionOutcome Question QuestionAnswer ReplyFailure",
     "domain.reasoning": "EmotionTokens Imagination Reasoning",
     "domain.tensors": "Tensor to_torch",
     "domain.training": (

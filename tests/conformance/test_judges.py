@@ -20,6 +20,7 @@ from emofeedback.domain.assessment import Assessment, Decoding, Judge, Message
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.questions import Description, Pictures, Question, ReplyFailure
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.local import LocalJudge
@@ -120,7 +121,8 @@ async def test_every_image_gets_an_assessment_on_the_scale(any_judge: Judge) -> 
 async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning: bool | Reasoning) -> None:
     for outcome in await any_judge.assess(IMAGES, reasoning=reasoning):
         assert isinstance(outcome, Assessment)
-        for axis in ("valence", "arousal"):
+        assert (outcome.dominance is None) == (outcome.dominance_distribution is None)
+        for axis in ("valence", "arousal", *(["dominance"] if outcome.dominance is not None else [])):
             over = getattr(outcome, f"{axis}_distribution")
             assert SCALE_MIN <= over.low <= getattr(outcome, axis) <= over.high <= SCALE_MAX
             assert len(over.shares) == 9 and min(over.shares) >= 0 and sum(over.shares) == pytest.approx(1)
@@ -129,7 +131,6 @@ async def test_every_assessment_says_how_sure_it_is(any_judge: Judge, reasoning:
         assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
         assert outcome.ranking()[outcome.emotion] == pytest.approx(outcome.confidence, abs=1e-6)
         assert sum(outcome.ranking("ekman").values()) == pytest.approx(1)
-        assert outcome.dominance is None or SCALE_MIN <= outcome.dominance <= SCALE_MAX
 
 
 async def test_the_reasons_come_where_they_are_asked_for(any_judge: Judge) -> None:
@@ -285,6 +286,113 @@ async def test_a_stream_can_be_left(any_judge: Judge) -> None:
         async for _ in outcomes:
             break
     assert len(await any_judge.assess(IMAGES[:1])) == 1
+
+
+OF_ONE, OF_TWO = (IMAGES[0],), (IMAGES[1], IMAGES[2])
+QUESTIONS = [
+    Question(images=OF_ONE, text="Is it day?", options=("yes", "no")),
+    Question(images=OF_TWO, text="What differs?"),
+    Question(images=OF_TWO, text="Which is brighter?", options=("the first", "the second", "neither")),
+]
+
+
+async def one_by_one(items: Any) -> AsyncIterator[Any]:
+    for key, item in enumerate(items):
+        yield 7 - key, item
+
+
+async def test_every_question_gets_one_of_its_options_a_sentence_or_says_why_not(any_judge: Judge) -> None:
+    outcomes = await any_judge.ask(QUESTIONS)
+    assert len(outcomes) == len(QUESTIONS)
+    for question, outcome in zip(QUESTIONS, outcomes, strict=True):
+        if isinstance(outcome, ReplyFailure):
+            assert outcome.reason
+        elif question.options:
+            assert outcome.option is not None and outcome.text == question.options[outcome.option]
+            assert outcome.confidence is None or 0 <= outcome.confidence <= 1
+        else:
+            assert outcome.text and outcome.option is outcome.confidence is None
+
+
+async def test_one_or_two_pictures_are_described_or_it_is_said_why_not(any_judge: Judge) -> None:
+    outcomes = await any_judge.describe([OF_ONE, OF_TWO])
+    assert len(outcomes) == 2
+    assert all(outcome.text if isinstance(outcome, Description) else outcome.reason for outcome in outcomes)
+
+
+async def test_streams_answer_and_describe_as_calls_do(any_judge: Judge) -> None:
+    called = await any_judge.ask(QUESTIONS[:2])
+    answers = {key: outcome async for key, outcome in any_judge.ask_stream(one_by_one(QUESTIONS[:2]))}
+    assert {key: type(outcome) for key, outcome in answers.items()} == {7: type(called[0]), 6: type(called[1])}
+    described = await any_judge.describe([OF_ONE])
+    descriptions = {key: outcome async for key, outcome in any_judge.describe_stream(one_by_one([OF_ONE]))}
+    assert {key: type(outcome) for key, outcome in descriptions.items()} == {7: type(described[0])}
+
+
+def asked(**changes: Any) -> list[Question]:
+    return [QUESTIONS[0], dataclasses.replace(QUESTIONS[0], **changes)]
+
+
+UNANSWERABLE: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
+    "no question": (lambda judge: judge.ask([]), "questions"),
+    "too many questions": (lambda judge: judge.ask(asked() * 33), "questions"),
+    "a question about nothing": (lambda judge: judge.ask(asked(images=())), "questions[1].images"),
+    "a question about three pictures": (lambda judge: judge.ask(asked(images=(*OF_ONE,) * 3)), "questions[1].images"),
+    "a question without a text": (lambda judge: judge.ask(asked(text=" ")), "questions[1].text"),
+    "a question too long": (lambda judge: judge.ask(asked(text="x" * 2001)), "questions[1].text"),
+    "a choice of one": (lambda judge: judge.ask(asked(options=("yes",))), "questions[1].options"),
+    "a choice of eleven": (lambda judge: judge.ask(asked(options=(*"abcdefghijk",))), "questions[1].options"),
+    "an empty option": (lambda judge: judge.ask(asked(options=("yes", ""))), "questions[1].options[1]"),
+    "an option too long": (lambda judge: judge.ask(asked(options=("x" * 201, "no"))), "questions[1].options[0]"),
+    "two options alike": (lambda judge: judge.ask(asked(options=("yes", "no", " Yes"))), "questions[1].options[2]"),
+    "nothing to describe": (lambda judge: judge.describe([]), "pictures"),
+    "nothing in its place": (lambda judge: judge.describe([OF_ONE, ()]), "pictures[1].images"),
+    "three to describe": (lambda judge: judge.describe([IMAGES[:3]]), "pictures[0].images"),
+    "an empty one to describe": (lambda judge: judge.describe([(IMAGES[0], b"")]), "pictures[0].images[1]"),
+}
+
+
+@pytest.mark.parametrize("case", UNANSWERABLE)
+async def test_what_can_t_be_asked_is_refused_by_name(any_judge: Judge, case: str) -> None:
+    call, field = UNANSWERABLE[case]
+    with pytest.raises(InvalidRequest) as refusal:
+        await call(any_judge)
+    assert [violation.field for violation in refusal.value.violations] == [field]
+
+
+async def in_a_stream_of_questions(judge: Judge, question: Question) -> None:
+    _ = [outcome async for outcome in judge.ask_stream(one_by_one([question]))]
+
+
+async def in_a_stream_of_pictures(judge: Judge, pictures: Pictures) -> None:
+    _ = [outcome async for outcome in judge.describe_stream(one_by_one([pictures]))]
+
+
+UNREADABLE: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
+    "no picture to ask about": (lambda judge: judge.ask(asked(images=(IMAGES[0], b"text"))), "questions[1].images[1]"),
+    "a question over the context": (lambda judge: judge.ask(asked(text="5" * 2000)), "questions"),
+    "no picture to describe": (lambda judge: judge.describe([OF_ONE, (b"text",)]), "pictures[1].images[0]"),
+    "no picture in a stream": (
+        lambda judge: in_a_stream_of_questions(judge, asked(images=(b"text",))[1]),
+        "questions[7].images[0]",
+    ),
+    "one option in a stream": (
+        lambda judge: in_a_stream_of_questions(judge, asked(options=("yes",))[1]),
+        "questions[7].options",
+    ),
+    "three to describe in a stream": (
+        lambda judge: in_a_stream_of_pictures(judge, (*OF_ONE,) * 3),
+        "pictures[7].images",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+async def test_what_the_model_can_t_read_is_refused_by_name(judge: Judge, case: str) -> None:
+    call, field = UNREADABLE[case]
+    with pytest.raises(InvalidRequest) as refusal:
+        await call(judge)
+    assert [violation.field for violation in refusal.value.violations] == [field]
 
 
 async def test_each_image_is_scored_by_cosine(any_judge: Judge) -> None:

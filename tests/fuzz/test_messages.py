@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -16,6 +17,7 @@ import pytest
 
 from emofeedback.domain.assessment import AssessmentOutcome
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.questions import AnswerOutcome, DescriptionOutcome, Pictures, Question
 from emofeedback.domain.reasoning import EmotionTokens, Imagination
 from emofeedback.generator.servicer import GeneratorServicer
 from emofeedback.judge.images import read_image
@@ -46,7 +48,7 @@ class Onlooker(ScriptedJudge):
 
     async def _begin(self, method: str) -> None:
         logs = (self.calls, self.conversations, self.decodings, self.compared, self.users, self.ways, self.subjects)
-        for log in logs:
+        for log in (*logs, self.questions, self.shown):
             log.clear()
 
     def _outcome(self, image: bytes, aloud: bool) -> AssessmentOutcome:
@@ -57,6 +59,15 @@ class Onlooker(ScriptedJudge):
         if isinstance(subject, bytes):
             read_image(subject, field="image")
         return await super().reason(subject, variations=variations)
+
+    async def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
+        _ = [read_image(image, field="image") for question in questions for image in question.images]
+        seen = [replace(question, images=(SEEN,) * len(question.images)) for question in questions]
+        return await super().ask(seen)
+
+    async def describe(self, pictures: Sequence[Pictures]) -> list[DescriptionOutcome]:
+        _ = [read_image(image, field="image") for images in pictures for image in images]
+        return await super().describe([(SEEN,) * len(images) for images in pictures])
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         return [0.5 for i, image in enumerate(images) if read_image(image, field=f"images[{i}]")]

@@ -113,7 +113,7 @@ def test_create_chooses_by_dominance_as_well_and_says_so_where_the_judge_says_no
     assert run(*asked, "10") == 2
     assert "--dominance: is 10, it must lie in [1, 9]" in capsys.readouterr().err
     assert run(*asked, "7") == 1
-    assert "the judge scripted-judge says none" in capsys.readouterr().err
+    assert "the judge says it of no picture" in capsys.readouterr().err
     engines.scripted_judge.feeling = lambda seen: dataclasses.replace(
         assessment(7.5, 3.0), dominance=6.5 + seen.seed % 2
     )

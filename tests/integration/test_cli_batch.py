@@ -109,6 +109,7 @@ def test_a_cut_batch_goes_on_with_what_is_missing(
                 "a.csv row 7 prompt: is empty",
             ),
         ),
+        ("a.csv", "prompt,emotion,dominance\na,awe,12\n", ("a.csv row 2 dominance: is 12, it must lie in [1, 9]",)),
         ("a.csv", "prompt,moood\na,awe\n", ("a.csv row 2 moood: is not one of prompt",)),
         ("a.csv", "text\na\n", ("column prompt: is missing",)),
         ("a.csv", "prompt\n", ("a.csv: holds no prompts",)),

@@ -35,6 +35,7 @@ from emofeedback.domain.optimization import (
     RoundStarted,
     UpdateRequest,
 )
+from emofeedback.domain.questions import Description, Question, ReplyFailure
 from emofeedback.domain.reasoning import Imagination, Reasoning
 from support.fakes import (
     GENERATOR_MODEL,
@@ -91,6 +92,59 @@ async def test_the_judge_answers_as_it_does_in_process(services: Services, conne
     assert await judge.compare_texts("a", ["b", "c"]) == await local.compare_texts("a", ["b", "c"])
     assert await judge.converse([conversation], Decoding()) == await local.converse([conversation], Decoding())
     assert await judge.model() == JUDGE_MODEL
+
+
+ASKED = [
+    Question(images=(paint("a harbor", 1), paint("a fox", 2)), text="Which is calmer?", options=("first", "second")),
+    Question(images=(paint("a boat", 3),), text="What is it?"),
+]
+
+
+async def test_questions_and_pictures_to_describe_arrive_as_they_were_asked(services: Services, connect: Any) -> None:
+    client, local = connect(services.address), ScriptedJudge()
+    pictures = [question.images for question in ASKED]
+    assert await client.judge.ask(ASKED) == await local.ask(ASKED)
+    assert await client.judge.describe(pictures) == await local.describe(pictures)
+    assert services.judge.questions == ASKED and services.judge.shown == pictures
+    answers = dict(await collect(client.judge.ask_stream(arriving(ASKED))))
+    assert answers == dict(enumerate(await local.ask(ASKED)))
+    descriptions = dict(await collect(client.judge.describe_stream(arriving(pictures))))
+    assert descriptions == dict(enumerate(await local.describe(pictures)))
+
+
+async def test_failures_and_domain_scores_come_through(connect: Any) -> None:
+    failed = ReplyFailure(reason="the reply is none of the options")
+    foreign = Description(text="Noise.", domain_score=3.5)
+    judge = ScriptedJudge(answers=lambda question: failed, descriptions=lambda pictures: foreign)
+    async with serving(Services(judge=judge)) as running:
+        client = connect(running.address)
+        assert await client.judge.ask(ASKED) == [failed, failed]
+        [description] = await client.judge.describe([ASKED[0].images])
+    assert description == foreign and description.in_domain is False
+
+
+async def test_one_question_needs_no_list(services: Services, connect: Any) -> None:
+    client, (harbor, fox) = connect(services.address), ASKED[0].images
+    assert (await client.ask(harbor, "What is it?")).text == "a harbor"
+    assert (await client.ask([harbor, fox], "Which?", ["first", "second"])).option == 1
+    assert (await client.describe(harbor)).text == "a harbor"
+    assert (await client.describe([harbor, fox])).text == "a harbor and then a fox"
+    with pytest.raises(InvalidRequest, match=r"^options: is empty, 2 to 10 are needed; leave it out for an answer"):
+        await client.ask(harbor, "Which?", [])
+    with pytest.raises(InvalidRequest, match=r"options: has 1 entry, 2 to 10 are needed, or none"):
+        await client.ask(harbor, "Which?", ["first"])
+
+
+async def test_what_no_message_can_hold_is_refused_by_name_in_streams_too(services: Services, connect: Any) -> None:
+    broken = replace(ASKED[1], text="half of a pair: \ud800")
+    judge = connect(services.address).judge
+    for call, field in (
+        (lambda: judge.ask([broken]), "questions[0].text"),
+        (lambda: collect(judge.ask_stream(arriving([broken]))), "questions[0].text"),
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            await call()
+        assert [violation.field for violation in refusal.value.violations] == [field]
 
 
 async def test_streamed_images_are_answered_under_their_keys(services: Services, connect: Any) -> None:

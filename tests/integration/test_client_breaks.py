@@ -19,6 +19,7 @@ from emofeedback import AffectPoint, AsyncClient, Client, Deadlines, RetryPolicy
 from emofeedback.domain.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, Unavailable
 from emofeedback.domain.generation import GenerationQueued, GroupStarted, Trajectory
 from emofeedback.domain.optimization import OptimizationFinished, RoundFinished, RoundStarted
+from emofeedback.domain.questions import Question
 from emofeedback.domain.training import IterationDone, RunEvent, RunState, RunStateChanged, TrainingRun
 from support import fakes
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedGenerator, ScriptedJudge, look, paint
@@ -124,6 +125,16 @@ async def test_images_without_an_answer_go_again_after_a_break(services: Service
     pictures = [paint("a harbor", seed) for seed in range(12)]
     answers = await collect(connect(services.address).judge.assess_stream(arriving(pictures)))
     assert sorted(key for key, _ in answers) == list(range(12))
+
+
+async def test_questions_without_an_answer_go_again_after_a_break(services: Services, connect: Any) -> None:
+    services.faults["AskStream"] = [Fault(INTERNAL), Fault(INTERNAL, after=2), Fault(OK, after=1)]
+    asked = [Question(images=(paint("a harbor", seed),), text=f"{seed}?") for seed in range(6)]
+    answers = await collect(connect(services.address).judge.ask_stream(arriving(asked)))
+    assert sorted(key for key, _ in answers) == list(range(6))
+    services.faults["Ask"] = [Fault(UNAVAILABLE), Fault(INTERNAL)]
+    assert len(await connect(services.address).judge.ask(asked)) == 6
+    assert len({call.request.request_id for call in services.asked("Ask")}) == 1
 
 
 async def test_images_that_go_again_name_their_person_again(services: Services, connect: Any) -> None:

@@ -186,6 +186,43 @@ def test_a_form_that_asks_for_an_unknown_way_to_reason_is_refused(door: str) -> 
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "reasoning")
 
 
+def in_base64(*prompts: str) -> list[str]:
+    return [base64.b64encode(paint(prompt, 1)).decode() for prompt in prompts]
+
+
+def test_questions_are_answered_and_pictures_described(door: str) -> None:
+    asked = [
+        {"images": in_base64("a harbor", "a fox"), "text": "Which is calmer?", "options": ["first", "second"]},
+        {"images": in_base64("a boat"), "text": "What is it?"},
+    ]
+    reply = httpx2.post(f"{door}/v1/questions", json={"questions": asked}).json()
+    unknown = {"domain_score": None, "in_domain": None}
+    assert reply["data"] == [
+        {"index": 0, "text": "second", "option": 1, "confidence": 0.75, **unknown},
+        {"index": 1, "text": "a boat", "option": None, "confidence": None, **unknown},
+    ]
+    assert reply["judge"]["digest"] == JUDGE_MODEL.digest
+    pictures = [in_base64("a boat"), in_base64("a harbor", "a fox")]
+    described = httpx2.post(f"{door}/v1/descriptions", json={"pictures": pictures}).json()
+    assert [found["text"] for found in described["data"]] == ["a boat", "a harbor and then a fox"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("questions", {"questions": []}, "questions"),
+        ("questions", {"questions": [{"images": ["aGk="], "text": "?", "options": []}]}, "questions[0].options"),
+        ("questions", {"questions": [{"images": ["aGk="] * 3, "text": "?"}]}, "questions[0].images"),
+        ("questions", {"questions": [{"images": ["no base64!"], "text": "?"}]}, "questions[0].images[0]"),
+        ("questions", {"questions": [{"images": ["aGk="], "text": ""}]}, "questions[0].text"),
+        ("descriptions", {"pictures": [[]]}, "pictures[0].images"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_by_name(door: str, path: str, body: dict[str, Any], field: str) -> None:
+    reply = httpx2.post(f"{door}/v1/{path}", json=body)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, field)
+
+
 def test_the_loop_is_told_as_it_happens(door: str) -> None:
     reply = httpx2.post(f"{door}/v1/optimizations", json=LOOP, timeout=30)
     told = events_of(reply.text)

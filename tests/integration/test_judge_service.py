@@ -1,6 +1,7 @@
 """JudgeService over a bare gRPC server: real pictures, checks and parsers, an engine that says what it is told."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -22,8 +23,8 @@ from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.engines.base import Chat, OwnTokens
-from emofeedback.judge.engines.completion import Completion
-from emofeedback.judge.image_stream import ImageStream
+from emofeedback.judge.engines.completion import Completion, TokenChoice
+from emofeedback.judge.keyed_stream import KeyedStream
 from emofeedback.judge.local import LocalJudge
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
@@ -39,9 +40,16 @@ GOOD_REASONING = '<think>It glows.</think><answer>{"valence": 7.5, "arousal": 3.
 
 @dataclass
 class ScriptedEngine:
-    """Says `replies`, used up in order, the last one for ever; its states are ones."""
+    """Says `replies`, used up in order, the last one for ever, and `prose` where it may be long; its states are ones.
+
+    Of a reply of one token it says `top`, the probabilities of what could have stood there; of every picture how
+    surprising it is.
+    """
 
     replies: list[str] = field(default_factory=lambda: [GOOD_RATING])
+    prose: str = ""
+    top: dict[str, float] = field(default_factory=dict)
+    surprise: float | None = None
     failure: Exception | None = None
     delay: float = 0.0
     chats: list[Chat] = field(default_factory=list)
@@ -55,7 +63,12 @@ class ScriptedEngine:
     ) -> list[Completion]:
         self.decodings.append(decoding)
         await self._work(chats)
-        return [Completion(self._next(), (), True) for _ in chats]
+        long = decoding.max_new_tokens >= NANO_PROFILE.judge.max_reasoning_tokens
+        texts = [self.prose if long and self.prose else self._next() for _ in chats]
+        top = {text: math.log(share) for text, share in self.top.items()}
+        return [
+            Completion(text, (TokenChoice(text, top),) if top else (), True, surprise=self.surprise) for text in texts
+        ]
 
     async def states(self, chats: Sequence[Chat]) -> list[NDArray[np.float32]]:
         await self._work(chats)
@@ -300,11 +313,11 @@ async def test_the_sdk_opens_another_stream_where_the_service_has_ended_a_silent
 ) -> None:
     opened = []
 
-    def impatient(messages: Any) -> ImageStream:
+    def impatient(messages: Any) -> KeyedStream[Any]:
         opened.append(messages)
-        return ImageStream(messages, idle_seconds=0.05)
+        return KeyedStream(messages, idle_seconds=0.05)
 
-    monkeypatch.setattr("emofeedback.judge.servicer.ImageStream", impatient)
+    monkeypatch.setattr("emofeedback.judge.servicer.KeyedStream", impatient)
 
     async def painted_slowly() -> AsyncIterator[tuple[int, bytes]]:
         for key in range(3):
@@ -504,6 +517,83 @@ async def test_a_mode_that_contradicts_the_bool_or_is_unknown_is_refused(asked: 
     assert refusal.violations["mode"].startswith(problem)
 
 
+WHICH = pb.Question(images=[PICTURE], text="What is it?", options=["a fox", "a boat"])
+OPEN = pb.Question(images=[PICTURE, PICTURE], text="What differs?")
+SHOWN = pb.Pictures(images=[PICTURE, PICTURE])
+
+
+async def test_an_answer_is_the_option_that_the_judge_says_and_as_sure_as_it_is() -> None:
+    engine = ScriptedEngine(["a boat"], top={"a boat": 0.6, "a fox": 0.2, "the": 0.2})
+    async with served(engine) as stub:
+        reply = await stub.Ask(pb.AskRequest(questions=[WHICH]))
+    answer = reply.outcomes[0].answer
+    assert (answer.text, answer.option, answer.confidence) == ("a boat", 1, pytest.approx(0.75))
+    assert not answer.HasField("in_domain") and not answer.HasField("domain_score")
+    assert (reply.model.name, reply.model.digest) == (JUDGE_MODEL.name, JUDGE_MODEL.digest)
+    asked = engine.chats[0].messages[0]["content"][-1]["text"]
+    assert asked.startswith("What is it?\n- a fox\n- a boat\n")
+
+
+async def test_a_reply_that_is_no_option_costs_only_its_own_question() -> None:
+    async with served(ScriptedEngine(["a fox", "a dog", "a boat"])) as stub:
+        outcomes = (await stub.Ask(pb.AskRequest(questions=[WHICH] * 3))).outcomes
+    assert [outcome.WhichOneof("outcome") for outcome in outcomes] == ["answer", "failure", "answer"]
+    assert outcomes[1].failure.reason == "the reply is none of the options (reply: 'a dog')"
+    assert [outcomes[0].answer.option, outcomes[2].answer.option] == [0, 1]
+    assert not outcomes[0].answer.HasField("confidence")
+
+
+async def test_an_open_question_among_others_is_answered_in_its_place_and_at_length() -> None:
+    engine = ScriptedEngine(["a fox"], prose="The second is darker.")
+    async with served(engine) as stub:
+        outcomes = (await stub.Ask(pb.AskRequest(questions=[WHICH, OPEN, WHICH]))).outcomes
+    assert [outcome.answer.text for outcome in outcomes] == ["a fox", "The second is darker.", "a fox"]
+    assert not outcomes[1].answer.HasField("option")
+    most = {decoding.max_new_tokens for decoding in engine.decodings}
+    assert max(most) == NANO_PROFILE.judge.max_reasoning_tokens > min(most)
+    assert [len(chat.images) for chat in engine.chats] == [1, 1, 2]
+
+
+async def test_pictures_that_are_not_of_the_judge_s_world_make_an_answer_a_guess() -> None:
+    async with served(ScriptedEngine(["a boat"], top={"a boat": 0.9, "a fox": 0.1}, surprise=4.0)) as stub:
+        (outcome,) = (await stub.Ask(pb.AskRequest(questions=[WHICH]))).outcomes
+        (described,) = (await stub.Describe(pb.DescribeRequest(pictures=[SHOWN]))).outcomes
+    assert outcome.answer.confidence == pytest.approx(0.9 / 16 + 0.5 * 15 / 16)
+    assert (outcome.answer.in_domain, outcome.answer.domain_score) == (False, 4.0)
+    assert (described.description.in_domain, described.description.domain_score) == (False, 4.0)
+
+
+async def test_two_pictures_are_described_with_their_difference_and_one_alone() -> None:
+    engine = ScriptedEngine(prose="Both are red.")
+    async with served(engine) as stub:
+        reply = await stub.Describe(pb.DescribeRequest(pictures=[SHOWN, pb.Pictures(images=[PICTURE])]))
+    assert [outcome.description.text for outcome in reply.outcomes] == ["Both are red."] * 2
+    asked = [chat.messages[0]["content"][-1]["text"] for chat in engine.chats]
+    assert "how the second differs" in asked[0] and "second" not in asked[1]
+
+
+async def test_a_question_over_the_context_is_refused_as_what_it_is() -> None:
+    too_long = InvalidRequest.of("conversations", "one is 600 tokens long")
+    async with served(ScriptedEngine(failure=too_long)) as stub:
+        for call, field in (
+            (stub.Ask(pb.AskRequest(questions=[OPEN])), "questions"),
+            (stub.AskStream(iter([pb.AskStreamRequest(key=3, question=WHICH)])).read(), "questions[3]"),
+            (stub.Describe(pb.DescribeRequest(pictures=[SHOWN])), "pictures"),
+        ):
+            refusal = await failure(call)
+            assert refusal.violations == {field: "is too long for the model: one is 600 tokens long"}
+
+
+async def test_the_same_question_sent_again_is_not_asked_again() -> None:
+    engine = ScriptedEngine(["a fox", "a boat"])
+    async with served(engine) as stub:
+        first = await stub.Ask(pb.AskRequest(questions=[WHICH], request_id="one"))
+        assert await stub.Ask(pb.AskRequest(questions=[WHICH], request_id="one")) == first
+        assert len(engine.chats) == 1
+        other = await failure(stub.Describe(pb.DescribeRequest(pictures=[SHOWN], request_id="one")))
+    assert set(other.violations) == {"request_id"}
+
+
 async def test_a_defect_shows_a_reference_and_nothing_of_itself() -> None:
     engine = ScriptedEngine(failure=RuntimeError("CUDA error at /secret/path"))
     async with served(engine) as stub:
@@ -533,6 +623,14 @@ CALLS: dict[str, Callable[[Any, Any], Awaitable[Any]]] = {
         ),
         metadata=metadata,
     ),
+    "Ask": lambda stub, metadata: stub.Ask(pb.AskRequest(questions=[WHICH]), metadata=metadata),
+    "AskStream": lambda stub, metadata: stub.AskStream(
+        iter([pb.AskStreamRequest(key=1, question=WHICH)]), metadata=metadata
+    ).read(),
+    "Describe": lambda stub, metadata: stub.Describe(pb.DescribeRequest(pictures=[SHOWN]), metadata=metadata),
+    "DescribeStream": lambda stub, metadata: stub.DescribeStream(
+        iter([pb.DescribeStreamRequest(key=1, pictures=SHOWN)]), metadata=metadata
+    ).read(),
     "Reason": lambda stub, metadata: stub.Reason(pb.ReasonRequest(image=PICTURE), metadata=metadata),
     "GetModel": lambda stub, metadata: stub.GetModel(pb.JudgeServiceGetModelRequest(), metadata=metadata),
 }

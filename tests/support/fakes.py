@@ -31,10 +31,24 @@ from emofeedback.domain.generation import (
     TrajectoryRequest,
 )
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.domain.questions import (
+    AnswerOutcome,
+    Description,
+    DescriptionOutcome,
+    Pictures,
+    Question,
+    QuestionAnswer,
+)
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
 from emofeedback.domain.recipe import PictureRecipe, ReadEmotion, with_recipe
 from emofeedback.domain.tensors import Tensor
-from emofeedback.domain.validation import check_generation_request, check_reasoning, check_trajectory_request
+from emofeedback.domain.validation import (
+    check_descriptions,
+    check_generation_request,
+    check_questions,
+    check_reasoning,
+    check_trajectory_request,
+)
 from emofeedback.judge.calibration import AxisCalibration, Calibration
 from emofeedback.judge.certainty import distribution, ranked
 
@@ -132,6 +146,22 @@ def arbitrary_feeling(picture: Picture) -> AssessmentOutcome:
     """Some point of the plane, always the same for the same prompt and seed."""
     digest = hashlib.sha256(f"{picture.prompt}|{picture.seed}".encode()).digest()
     return assessment(1 + digest[0] % 81 / 10, 1 + digest[1] % 81 / 10)
+
+
+def last_option(question: Question) -> AnswerOutcome:
+    """The option that was named last, or what the pictures were painted from."""
+    if question.options:
+        return QuestionAnswer(text=question.options[-1], option=len(question.options) - 1, confidence=0.75)
+    return QuestionAnswer(text=_painted_from(question.images))
+
+
+def described(pictures: Pictures) -> DescriptionOutcome:
+    """What the pictures were painted from."""
+    return Description(text=_painted_from(pictures))
+
+
+def _painted_from(pictures: Pictures) -> str:
+    return " and then ".join(look(picture).prompt for picture in pictures)
 
 
 def scripted_tokens(subject: bytes | Imagination, variations: int) -> EmotionTokens:
@@ -275,7 +305,7 @@ class ScriptedJudge:
     after them it goes on with sensible ones. `calls` logs the name of each method as it begins,
     `conversations` and `decodings` every conversation, `compared` every text that was compared, `users` whose
     calibration each call of `assess` and `assess_stream` asked for, `ways` how each call of `assess` is to reason,
-    `subjects` what each call of `reason` is about.
+    `subjects` what each call of `reason` is about, `questions` what it was asked, `shown` what it had to describe.
     """
 
     feeling: Callable[[Picture], AssessmentOutcome] = arbitrary_feeling
@@ -283,6 +313,8 @@ class ScriptedJudge:
     similarity: Callable[[str, str], float] = lambda text, candidate: 0.9
     analyses: Iterable[str] = ()
     rewrites: Iterable[str] = ()
+    answers: Callable[[Question], AnswerOutcome] = last_option
+    descriptions: Callable[[Pictures], DescriptionOutcome] = described
     calibrations: CalibrationStore | None = None
     """What it knows of people; without it, everybody sees as it does."""
     delay: float = 0.0
@@ -296,6 +328,8 @@ class ScriptedJudge:
     users: list[str] = field(default_factory=list)
     ways: list[Reasoning] = field(default_factory=list)
     subjects: list[bytes | Imagination] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    shown: list[Pictures] = field(default_factory=list)
     cancelled: int = 0
     """Calls that were closed or cancelled while they waited."""
 
@@ -317,6 +351,32 @@ class ScriptedJudge:
         async for key, image in images:
             await self._begin("assess_stream")
             yield key, seen(self._outcome(image, aloud=False))
+
+    async def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
+        await self._begin("ask")
+        check_questions(questions)
+        self.questions.extend(questions)
+        return [self.answers(question) for question in questions]
+
+    async def ask_stream(
+        self, questions: AsyncIterator[tuple[int, Question]]
+    ) -> AsyncGenerator[tuple[int, AnswerOutcome], None]:
+        async for key, question in questions:
+            [outcome] = await self.ask([question])
+            yield key, outcome
+
+    async def describe(self, pictures: Sequence[Pictures]) -> list[DescriptionOutcome]:
+        await self._begin("describe")
+        check_descriptions(pictures)
+        self.shown.extend(pictures)
+        return [self.descriptions(images) for images in pictures]
+
+    async def describe_stream(
+        self, pictures: AsyncIterator[tuple[int, Pictures]]
+    ) -> AsyncGenerator[tuple[int, DescriptionOutcome], None]:
+        async for key, images in pictures:
+            [outcome] = await self.describe([images])
+            yield key, outcome
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         await self._begin("score")

@@ -153,6 +153,91 @@ def eemo_bench(folder: Path, *, pictures: bool = True) -> None:
             picture(folder / "images" / entry["image_name"])
 
 
+def artemis(folder: Path) -> None:
+    """Two paintings: the first of three annotators, two of them alike; the second of two who differ."""
+    header = ["art_style", "painting", "emotion", "utterance", "repetition"]
+    rows = [
+        ["Realism", "a-painter_a-field", "awe", "So wide, and so still", 3],
+        ["Cubism", "b-painter_a-mask", "fear", "It stares", 2],
+        ["Realism", "a-painter_a-field", "something else", "I want to walk there", 3],
+        ["Realism", "a-painter_a-field", "awe", "The light, as before rain", 3],
+        ["Cubism", "b-painter_a-mask", "amusement", "It looks like my uncle", 2],
+    ]
+    table(folder / "artemis_dataset_release_v0.csv", header, rows)
+    for style, name in (("Realism", "a-painter_a-field"), ("Cubism", "b-painter_a-mask")):
+        picture(folder / "wikiart" / style / f"{name}.jpg")
+
+
+def artemis_subset(folder: Path) -> None:
+    """The form in which EEmo-Logic is measured."""
+    entry = {
+        "img_path": ".\\00000.jpg",
+        "art_style": "Realism",
+        "painting": "a-painter_a-field",
+        "emotion": ["awe", "awe", "sadness"],
+        "utterance": ["wide", "still", "empty"],
+        "dominant_emotion": "awe",
+    }
+    _json(folder / "test_ArtEmis.json", [entry])
+    picture(folder / "wikiart" / "Realism" / "a-painter_a-field.jpg")
+
+
+def uniaa(folder: Path, *, name: str = "UNIAA_QA.json") -> None:
+    entries = [
+        {
+            "img_path": "emotion_images/1.jpg",
+            "question": "What mood does it convey?",
+            "candidates": ["It is calm.", "It is wild.", "It is dull."],
+            "correct_ans": "It is wild.",
+            "dimension": "sentiment",
+            "category": "vitality",
+            "type": "what",
+        },
+        {
+            "img_path": "emotion_images/1.jpg",
+            "question": "Is it pleasant?",
+            "candidates": ["No", "Yes"],
+            "correct_ans": "Yes",
+            "dimension": "sentiment",
+            "category": "positive",
+            "type": "yes_no",
+        },
+    ]
+    _json(folder / name, entries)
+    picture(folder / "emotion_images" / "1.jpg")
+
+
+def aesbench(folder: Path, *, answer: str = "") -> None:
+    felt = {"Question": "What does it evoke?", "Options": "A) Calm.\nB)Unrest, and some fear.\nC) Nothing"}
+    entry = {
+        "AesP_data": {"Question": "What stands out?", "Options": "A) The colors\nB) The light"},
+        "AesE_data": {**felt, **({"Answer": answer} if answer else {})},
+        "AesI_data": {"Question": "Explain its quality."},
+    }
+    _json(folder / "AesBench_evaluation.json", {"one.jpg": entry, "two.jpg": {"AesE_data": felt}})
+    for seed, name in enumerate(("one", "two")):
+        picture(folder / "images" / f"{name}.jpg", seed)
+
+
+def vecbench(folder: Path) -> None:
+    lines = [
+        _vecbench_line("FI-2", "Positive", ["positive", "negative"], "FI/1.jpg"),
+        _vecbench_line("FI-8", "awe", EMOTIONS, "FI/1.jpg"),
+        _vecbench_line(
+            "WebEmo-7", "joy", ["anger", "confusion", "fear", "joy", "love", "sadness", "surprise"], "W/2.jpg"
+        ),
+    ]
+    write(folder / "test_8k.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
+    for name in ("FI/1", "W/2"):
+        picture(folder / f"{name}.jpg")
+
+
+def _vecbench_line(task: str, truth: str, candidates: Sequence[str], image: str) -> dict[str, Any]:
+    asked = [{"type": "image", "image": image}, {"type": "text", "text": "Which one?"}]
+    conversations = [{"role": "user", "content": asked}]
+    return {"task": task, "ground_truth": truth, "candidates": list(candidates), "conversations": conversations}
+
+
 LAYOUTS: Mapping[str, Callable[[Path], None]] = {
     "emoset": emoset,
     "emotic": emotic_mat,
@@ -162,7 +247,11 @@ LAYOUTS: Mapping[str, Callable[[Path], None]] = {
     "artphoto": artphoto,
     "findingemo": findingemo,
     "emoticrafter": emoticrafter,
+    "artemis": artemis,
     "eemo-bench": eemo_bench,
+    "vecbench": vecbench,
+    "uniaa": uniaa,
+    "aesbench": aesbench,
 }
 """By the name of the data set."""
 

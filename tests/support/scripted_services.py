@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 
@@ -33,6 +33,8 @@ from emofeedback.v1 import generator_pb2_grpc, judge_pb2_grpc, optimizer_pb2_grp
 from emofeedback_trainer.service.servicer import TrainerServicer
 from emofeedback_trainer.service.supervisor import Supervisor
 from support.fakes import ScriptedGenerator, ScriptedJudge
+
+Item = TypeVar("Item")
 
 QUICK = RetryPolicy(initial_backoff=0.01)
 PAINTING = GenerationRequest(prompt="a quiet harbor", seeds=(1, 2, 3))
@@ -240,9 +242,9 @@ class Threaded:
             await asyncio.to_thread(events.close)
 
 
-async def arriving(pictures: list[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    for key, picture in enumerate(pictures):
-        yield key, picture
+async def arriving(items: Sequence[Item]) -> AsyncIterator[tuple[int, Item]]:
+    for key, item in enumerate(items):
+        yield key, item
 
 
 async def collect(events: AsyncIterator[Any]) -> list[Any]:

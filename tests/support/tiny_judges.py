@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
 from emofeedback.profiles.profile import JudgeSettings
 
-RATING_REPLY = "7 3 awe"
-REASONING_REPLY = '<think>It glows.</think><answer>{"valence": 7.5, "arousal": 3.5, "emotion": "awe"}</answer>'
+RATING_REPLY = "7 3 awe 5"
+REASONING_REPLY = (
+    '<think>It glows.</think><answer>{"valence": 7.5, "arousal": 3.5, "emotion": "awe", "dominance": 5.5}</answer>'
+)
 MAX_PIXELS = 56 * 56
 CONTEXT = 512
 
@@ -176,7 +179,10 @@ def _teach(model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2Tokenizer,
     qwen = Qwen(model, tokenizer, image_processor)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     batches = []
-    for reply, conversation in _lessons():
+    [(_, rated), _] = _lessons()
+    # Behind full stops, which untrained reasoning tokens read like (`reasoning_judge`), a rating is to be one still.
+    behind = (replace(rated[0], parts=(*rated[0].parts, "." * 16)),)
+    for reply, conversation in [*_lessons(), (RATING_REPLY, behind)]:
         chat = qwen.encode(prepare(conversation, ["images[0]"], MAX_PIXELS))
         said = [*tokenizer(reply)["input_ids"], tokenizer.eos_token_id]
         ids = torch.tensor([[*chat.ids, *said]])
@@ -190,7 +196,7 @@ def _teach(model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2Tokenizer,
             }
         )
     losses = [1.0]
-    while max(losses) > 0.02:
+    while max(losses) > 0.005:  # a mean: among a hundred tokens, not one that is doubtful
         losses = []
         for batch in batches:
             loss = model(**batch).loss

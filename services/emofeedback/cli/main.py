@@ -99,6 +99,14 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
                 engines=engines,
                 consoles=consoles,
             )
+        case "ask":
+            from emofeedback.cli.ask import ask
+
+            return ask(options.picture, options.question, options=options.option, engines=engines, consoles=consoles)
+        case "describe":
+            from emofeedback.cli.ask import describe
+
+            return describe(options.picture, engines=engines, consoles=consoles)
         case "reproduce":
             from emofeedback.cli.recipes import reproduce
 

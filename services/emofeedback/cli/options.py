@@ -49,6 +49,17 @@ _ASSESS_EXAMPLES = """examples:
   curl --silent https://example.org/a.jpg | emofeedback assess -
   emofeedback assess photo.jpg --user ada --calibrations runs/people     as ada would rate it
 """
+_ASK_EXAMPLES = """examples:
+  emofeedback ask photo.jpg "What is this a picture of?"
+  emofeedback ask photo.jpg "Is anybody in danger?" --option yes --option no
+  emofeedback ask before.png after.png "Which is calmer?" --option "the first" --option "the second"
+  emofeedback ask holidays/ "What is the sky like?" --option clear --option grey --json      of each picture
+"""
+_DESCRIBE_EXAMPLES = """examples:
+  emofeedback describe photo.jpg
+  emofeedback describe before.png after.png          and how the second differs from the first
+  emofeedback describe holidays/ --json              all pictures in a folder and below it
+"""
 _CALIBRATE_EXAMPLES = """examples:
   emofeedback calibrate ratings.csv --user ada --calibrations runs/people
   emofeedback calibrate ratings.csv --user ada --calibrations s3://bucket/people --address 127.0.0.1:9000
@@ -104,6 +115,10 @@ def command_parser() -> tuple[Parser, dict[str, Parser]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_create(_command(commands, "create", "paint a prompt in a feeling", _CREATE_EXAMPLES))
     _add_assess(_command(commands, "assess", "say what images make people feel", _ASSESS_EXAMPLES))
+    _add_ask(_command(commands, "ask", "answer a question about a picture or two", _ASK_EXAMPLES))
+    _add_describe(
+        _command(commands, "describe", "say in words what a picture or two make people feel", _DESCRIBE_EXAMPLES)
+    )
     _add_calibrate(_command(commands, "calibrate", "learn how one person rates pictures", _CALIBRATE_EXAMPLES))
     _add_sweep(_command(commands, "sweep", "paint a prompt all over the valence-arousal plane", _SWEEP_EXAMPLES))
     _add_serve(
@@ -206,6 +221,32 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
     )
     _add_engines(parser)
     _add_person(parser)
+
+
+def _add_ask(parser: argparse.ArgumentParser) -> None:
+    _add_pictures(parser)
+    parser.add_argument("question", metavar="QUESTION", help="in your own words")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="an answer to choose from, 2 to 10 of them; none: the judge answers in its own words",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_engines(parser)
+
+
+def _add_describe(parser: argparse.ArgumentParser) -> None:
+    _add_pictures(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_engines(parser)
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "picture", nargs="+", type=Path, metavar="PICTURE", help="one or two pictures, a folder of some, or - for stdin"
+    )
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,9 @@ _INVALID_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.
 
 _FIELD_OPTIONS = {
     "prompt": "PROMPT",
+    "picture": "PICTURE",
+    "question.text": "QUESTION",
+    "question.options": "--option",
     "target": "--valence and --arousal, --emotion, or --feel-like",
     "feel_like": "--feel-like",
     "target.valence": "--valence",

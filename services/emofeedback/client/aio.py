@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, Unpack
@@ -21,6 +21,7 @@ from emofeedback.domain.assessment import Assessment, Judge
 from emofeedback.domain.callers import Priority
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
+from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import (
     Gradient,
     GradientRequest,
@@ -33,6 +34,7 @@ from emofeedback.domain.optimization import (
     Rewrite,
     UpdateRequest,
 )
+from emofeedback.domain.questions import AnswerOutcome, DescriptionOutcome, Pictures, Question
 from emofeedback.domain.validation import (
     check_gradient_request,
     check_loss_request,
@@ -120,6 +122,37 @@ class AsyncServices(ABC):
                 progress.take(event)
         return progress.creation()
 
+    async def ask(
+        self, images: bytes | Sequence[bytes], question: str, options: Sequence[str] | None = None
+    ) -> AnswerOutcome:
+        """What the judge answers to one question about a picture, or about two; for many see `judge.ask`.
+
+        Args:
+            images: one encoded picture (PNG, JPEG or WebP), or a list of one or two.
+            options: 2 to 10 answers to choose from; None: a sentence of the judge's own.
+
+        Raises:
+            InvalidRequest: an argument is out of its limits, options are too few or alike, or a picture is not one.
+        """
+        if options is not None and not options:
+            needed = f"{LIMITS.fewest_options} to {LIMITS.most_options} are needed"
+            raise InvalidRequest.of(
+                "options", f"is empty, {needed}; leave it out for an answer in the judge's own words"
+            )
+        asked = Question(images=_pictures(images), text=question, options=tuple(options or ()))
+        [outcome] = await self.judge.ask([asked])
+        return outcome
+
+    async def describe(self, images: bytes | Sequence[bytes]) -> DescriptionOutcome:
+        """What a picture makes people feel, and why; of two, also how the second differs. For many see
+        `judge.describe`.
+
+        Raises:
+            InvalidRequest: there are more than two, or one is no picture.
+        """
+        [outcome] = await self.judge.describe([_pictures(images)])
+        return outcome
+
 
 class AsyncClient(AsyncServices):
     """EmoFeedback at an address.
@@ -200,3 +233,7 @@ class AsyncClient(AsyncServices):
         with encoding(check_update_request, request):
             message = wire.update_request_to_proto(request)
         return await self._connection.unary(OPTIMIZER, "UpdatePrompt", message, wire.rewrite_from_proto)
+
+
+def _pictures(images: bytes | Sequence[bytes]) -> Pictures:
+    return (images,) if isinstance(images, bytes) else tuple(images)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 from emofeedback import wire
-from emofeedback.client.assess_stream import JUDGE, assess_stream
 from emofeedback.client.connection import Connection, encoding
+from emofeedback.client.keyed_stream import JUDGE, keyed_stream
 from emofeedback.domain import validation as checks
 from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.questions import AnswerOutcome, DescriptionOutcome, Pictures, Question
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
 from emofeedback.v1 import judge_pb2 as pb
 
@@ -57,8 +59,84 @@ class JudgeClient:
         After a break, unanswered images are sent again.
         """
         checks.check_user(user, required=False)
-        async for keyed in assess_stream(self._connection, images, user):
-            yield keyed
+
+        requests = (pb.AssessStreamRequest(key=key, image=image, user=user) async for key, image in images)
+        outcomes = keyed_stream(self._connection, "AssessStream", requests, wire.outcome_from_proto)
+        async with aclosing(outcomes):
+            async for keyed in outcomes:
+                yield keyed
+
+    async def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
+        """Answers to questions about one or two pictures each: one of a question's options, or where it has none a
+        sentence.
+
+        Raises:
+            InvalidRequest: a question is out of its limits, its options are too few or alike, a picture is not one, or
+                a question with its pictures is longer than what the model reads.
+        """
+        with encoding(checks.check_questions, questions):
+            request = wire.ask_request_to_proto(questions, str(uuid.uuid4()))
+        return await self._connection.unary(
+            JUDGE,
+            "Ask",
+            request,
+            lambda reply: [
+                wire.answer_from_proto(outcome, f"outcomes[{i}]") for i, outcome in enumerate(reply.outcomes)
+            ],
+        )
+
+    async def ask_stream(
+        self, questions: AsyncIterator[tuple[int, Question]]
+    ) -> AsyncGenerator[tuple[int, AnswerOutcome], None]:
+        """As `ask`, for questions that come one by one under keys, no two under the same; answers as they are ready.
+
+        After a break, unanswered questions are sent again.
+        """
+
+        async def requests() -> AsyncIterator[pb.AskStreamRequest]:
+            async for key, question in questions:
+                with encoding(checks.check_question, f"questions[{key}]", question):
+                    request = pb.AskStreamRequest(key=key, question=wire.question_to_proto(question))
+                yield request
+
+        outcomes = keyed_stream(self._connection, "AskStream", requests(), wire.answer_from_proto)
+        async with aclosing(outcomes):
+            async for keyed in outcomes:
+                yield keyed
+
+    async def describe(self, pictures: Sequence[Pictures]) -> list[DescriptionOutcome]:
+        """What one or two pictures each make people feel, and why; of two, how the second differs from the first.
+
+        Raises:
+            InvalidRequest: there are none or more than two in one place, or one is no picture.
+        """
+        with encoding(checks.check_descriptions, pictures):
+            request = wire.describe_request_to_proto(pictures, str(uuid.uuid4()))
+        return await self._connection.unary(
+            JUDGE,
+            "Describe",
+            request,
+            lambda reply: [
+                wire.description_from_proto(outcome, f"outcomes[{i}]") for i, outcome in enumerate(reply.outcomes)
+            ],
+        )
+
+    async def describe_stream(
+        self, pictures: AsyncIterator[tuple[int, Pictures]]
+    ) -> AsyncGenerator[tuple[int, DescriptionOutcome], None]:
+        """As `describe`, for pictures that come one by one, or two by two, under keys, no two under the same;
+        descriptions as they are ready.
+
+        After a break, what is unanswered is sent again.
+        """
+
+        requests = (
+            pb.DescribeStreamRequest(key=key, pictures=pb.Pictures(images=images)) async for key, images in pictures
+        )
+        outcomes = keyed_stream(self._connection, "DescribeStream", requests, wire.description_from_proto)
+        async with aclosing(outcomes):
+            async for keyed in outcomes:
+                yield keyed
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         """Alignment of each image with the prompt: the scorer's cosine similarity, in [-1, 1]."""

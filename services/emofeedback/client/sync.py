@@ -36,6 +36,7 @@ from emofeedback.domain.optimization import (
     Rewrite,
     UpdateRequest,
 )
+from emofeedback.domain.questions import AnswerOutcome, DescriptionOutcome, Pictures, Question
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.domain.training import RunEvent, RunRequest, TrainingRun
 
@@ -97,6 +98,29 @@ class Services:
             EmoFeedbackError: whatever generator or judge raised.
         """
         return _wait(self._services.create(prompt, target=target, emotion=emotion, feel_like=feel_like, **options))
+
+    def ask(
+        self, images: bytes | Sequence[bytes], question: str, options: Sequence[str] | None = None
+    ) -> AnswerOutcome:
+        """What the judge answers to one question about a picture, or about two; for many see `judge.ask`.
+
+        Args:
+            images: one encoded picture (PNG, JPEG or WebP), or a list of one or two.
+            options: 2 to 10 answers to choose from; None: a sentence of the judge's own.
+
+        Raises:
+            InvalidRequest: an argument is out of its limits, options are too few or alike, or a picture is not one.
+        """
+        return _wait(self._services.ask(images, question, options))
+
+    def describe(self, images: bytes | Sequence[bytes]) -> DescriptionOutcome:
+        """What a picture makes people feel, and why; of two, also how the second differs. For many see
+        `judge.describe`.
+
+        Raises:
+            InvalidRequest: there are more than two, or one is no picture.
+        """
+        return _wait(self._services.describe(images))
 
     def optimize(self, request: OptimizationRequest) -> Iterator[OptimizationEvent]:
         """The loop, event by event as it happens, each told once; the last is `OptimizationFinished`.
@@ -227,6 +251,39 @@ class SyncJudge:
         `images` is read in a thread of its own.
         """
         return _iterate(self._judge.assess_stream(_asynchronous(images), user=user))
+
+    def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
+        """Answers to questions about one or two pictures each: one of a question's options, or where it has none a
+        sentence.
+
+        Raises:
+            InvalidRequest: a question is out of its limits, its options are too few or alike, a picture is not one, or
+                a question with its pictures is longer than what the model reads.
+        """
+        return _wait(self._judge.ask(questions))
+
+    def ask_stream(self, questions: Iterable[tuple[int, Question]]) -> Iterator[tuple[int, AnswerOutcome]]:
+        """As `ask`, for questions that come one by one under keys, no two under the same; answers as they are ready.
+
+        `questions` is read in a thread of its own.
+        """
+        return _iterate(self._judge.ask_stream(_asynchronous(questions)))
+
+    def describe(self, pictures: Sequence[Pictures]) -> list[DescriptionOutcome]:
+        """What one or two pictures each make people feel, and why; of two, how the second differs from the first.
+
+        Raises:
+            InvalidRequest: there are none or more than two in one place, or one is no picture.
+        """
+        return _wait(self._judge.describe(pictures))
+
+    def describe_stream(self, pictures: Iterable[tuple[int, Pictures]]) -> Iterator[tuple[int, DescriptionOutcome]]:
+        """As `describe`, for pictures that come one by one, or two by two, under keys, no two under the same;
+        descriptions as they are ready.
+
+        `pictures` is read in a thread of its own.
+        """
+        return _iterate(self._judge.describe_stream(_asynchronous(pictures)))
 
     def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         """Alignment of each image with the prompt: the scorer's cosine similarity, in [-1, 1]."""

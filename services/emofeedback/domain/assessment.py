@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.questions import AnswerOutcome, DescriptionOutcome, Pictures, Question
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.domain.taxonomies import told_in
 
@@ -162,6 +163,38 @@ class Judge(Protocol):
 
         A person without a calibration is refused before any image is judged.
         """
+        ...
+
+    async def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
+        """Answers to questions about one or two pictures each: one of a question's options, or where it has none a
+        sentence.
+
+        Raises:
+            InvalidRequest: a question is out of its limits, its options are too few or alike, a picture is not one, or
+                a question with its pictures is longer than what the model reads.
+        """
+        ...
+
+    def ask_stream(
+        self, questions: AsyncIterator[tuple[int, Question]]
+    ) -> AsyncGenerator[tuple[int, AnswerOutcome], None]:
+        """As `ask`, for questions that arrive one by one under keys; answers come as they are ready. Closing the
+        generator stops the judge."""
+        ...
+
+    async def describe(self, pictures: Sequence[Pictures]) -> list[DescriptionOutcome]:
+        """What one or two pictures each make people feel, and why; of two, how the second differs from the first.
+
+        Raises:
+            InvalidRequest: there are none or more than two in one place, or one is no picture.
+        """
+        ...
+
+    def describe_stream(
+        self, pictures: AsyncIterator[tuple[int, Pictures]]
+    ) -> AsyncGenerator[tuple[int, DescriptionOutcome], None]:
+        """As `describe`, for pictures that arrive one by one, or two by two, under keys; descriptions come as they are
+        ready. Closing the generator stops the judge."""
         ...
 
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:

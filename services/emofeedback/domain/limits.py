@@ -37,6 +37,15 @@ class Limits:
     """An analysis, one text of a conversation, or the configuration of a training run."""
     name_characters: int = 200
     """A policy's name, a person's or a request's id."""
+    questions_per_call: int = 64
+    """Also descriptions."""
+    question_images: int = 2
+    """Pictures that one question or description may be about."""
+    question_characters: int = 2000
+    option_characters: int = 200
+    fewest_options: int = 2
+    """Of a question that has any."""
+    most_options: int = 10
     new_tokens: int = 2048
     temperature: float = 2.0
     time_budget_seconds: float = 86_400.0

@@ -24,6 +24,7 @@ from emofeedback.http.gate import Gate, RateLimit
 from emofeedback.http.images import images_router
 from emofeedback.http.live import LiveRuns
 from emofeedback.http.loop import loop_router
+from emofeedback.http.questions import questions_router
 from emofeedback.http.runs import runs_router
 
 STUDIO = Path(__file__).parent / "studio"
@@ -81,6 +82,7 @@ def create_app(services: AsyncServices, settings: HttpSettings, metrics: Callabl
     answer_errors(app)
     app.include_router(images_router(services))
     app.include_router(loop_router(services))
+    app.include_router(questions_router(services))
     _add_own(app, metrics)
     if runs is not None and settings.runs is not None:
         app.include_router(runs_router(runs, Gallery(settings.runs)))

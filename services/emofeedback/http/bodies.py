@@ -12,6 +12,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.questions import Pictures, Question
 from emofeedback.domain.reasoning import Reasoning, reasoning_of
 from emofeedback.domain.validation import check_optimization_request, target_from
 
@@ -160,6 +161,62 @@ class AssessmentsBody(BaseModel):
         return [_decoded(f"images[{i}]", text) for i, text in enumerate(self.images)]
 
 
+class QuestionBody(BaseModel):
+    """Anything that somebody wants to know about one or two pictures."""
+
+    model_config = _BODY
+
+    images: Annotated[list[str], Field(max_length=LIMITS.question_images)]
+    """One or two, as for assessments."""
+    text: str
+    """The question."""
+    options: Annotated[list[str], Field(min_length=LIMITS.fewest_options, max_length=LIMITS.most_options)] | None = None
+    """Answers to choose from; null: the judge answers in its own words."""
+
+
+class QuestionsBody(BaseModel):
+    """Questions about pictures."""
+
+    model_config = _BODY
+
+    questions: Annotated[list[QuestionBody], Field(max_length=LIMITS.questions_per_call)]
+
+    def decoded(self) -> list[Question]:
+        """The questions.
+
+        Raises:
+            InvalidRequest: a picture is no base64.
+        """
+        return [
+            Question(
+                images=_all_decoded(f"questions[{i}].images", asked.images),
+                text=asked.text,
+                options=tuple(asked.options or ()),
+            )
+            for i, asked in enumerate(self.questions)
+        ]
+
+
+class DescriptionsBody(BaseModel):
+    """Pictures to be described."""
+
+    model_config = _BODY
+
+    pictures: Annotated[
+        list[Annotated[list[str], Field(max_length=LIMITS.question_images)]],
+        Field(max_length=LIMITS.questions_per_call),
+    ]
+    """In each place one, or two to tell apart, as for assessments."""
+
+    def decoded(self) -> list[Pictures]:
+        """The files.
+
+        Raises:
+            InvalidRequest: one is no base64.
+        """
+        return [_all_decoded(f"pictures[{i}]", images) for i, images in enumerate(self.pictures)]
+
+
 class StartBody(LoopBody):
     """A run that is kept: it goes on when its caller leaves."""
 
@@ -181,6 +238,10 @@ class ContinueBody(BaseModel):
     seeds."""
     pause: bool = False
     """Wait after every round."""
+
+
+def _all_decoded(field: str, texts: list[str]) -> Pictures:
+    return tuple(_decoded(f"{field}[{i}]", text) for i, text in enumerate(texts))
 
 
 def _decoded(field: str, text: str) -> bytes:

@@ -116,6 +116,13 @@ class Domain:
         (folder / DOMAIN_FILE).write_text(json.dumps({"offset": self.offset, "arrays": packed}, indent=1) + "\n")
 
 
+def worth(confidence: float, surprise: float, chance: float) -> float:
+    """What a confidence is worth where a picture is of the judge's world with a probability of 2 ** -surprise, and
+    anything said is a guess where it is not: it falls towards `chance`, and never rises."""
+    known: float = 2.0**-surprise
+    return min(confidence, known * confidence + (1 - known) * chance)
+
+
 def weighed(outcome: AssessmentOutcome, surprise: float | None) -> AssessmentOutcome:
     """The outcome with its domain score, and its confidence, shares and intervals at what they are then worth.
 
@@ -128,7 +135,7 @@ def weighed(outcome: AssessmentOutcome, surprise: float | None) -> AssessmentOut
     if surprise is None or not isinstance(outcome, Assessment):
         return outcome
     known = 2.0**-surprise
-    confidence = min(outcome.confidence, known * outcome.confidence + (1 - known) * CHANCE)
+    confidence = worth(outcome.confidence, surprise, CHANCE)
     return replace(mixed(known, outcome), domain_score=surprise, confidence=confidence)
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -22,6 +21,7 @@ from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome, 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, NotFinite
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.questions import AnswerOutcome, DescriptionOutcome, Pictures, Question
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning, reasoning_of
 from emofeedback.domain.tensors import Tensor
 from emofeedback.domain.validation import (
@@ -35,17 +35,9 @@ from emofeedback.domain.validation import (
 from emofeedback.judge.calibration import Calibration
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.certainty import AS_SAID, Certainty
-from emofeedback.judge.decoding import read_in_turn
+from emofeedback.judge.chats import Chats
 from emofeedback.judge.domain import weighed
-from emofeedback.judge.engines.base import (
-    CHECKPOINT_FILES,
-    CHECKPOINT_MARKER,
-    Chat,
-    VisionLanguageEngine,
-    chat,
-    expected_tokens,
-    pictures,
-)
+from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, VisionLanguageEngine, chat
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
 from emofeedback.judge.prompts import (
@@ -55,7 +47,8 @@ from emofeedback.judge.prompts import (
     rating_conversation,
     reasoning_conversation,
 )
-from emofeedback.observability.metrics import JUDGE_TOKENS, PARSE_FAILURES, QUEUE_LENGTH, REPLIES
+from emofeedback.judge.questions import Questions
+from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import check_available, check_device, digest, fetch, model_name
 
@@ -127,11 +120,11 @@ class LocalJudge:
         certainty: Certainty = AS_SAID,
     ) -> None:
         self._engine = engine
+        self._chats = Chats(engine, settings.max_pixels)
         self._scorer = scorer
         self._certainty = certainty
         self._info = info
         self._dtype = settings.dtype
-        self._max_pixels = settings.max_pixels
         self._calibrations = settings.calibrations
         short, long = (Decoding(max_new_tokens=n) for n in (RATING_MAX_NEW_TOKENS, settings.max_reasoning_tokens))
         look = partial(look_conversation, reasons=len(engine.own.reasons))
@@ -140,9 +133,7 @@ class LocalJudge:
             "latent": _Way("latent", look, short, parse_rating),
             "aloud": _Way("reasoning", reasoning_conversation, long, parse_reasoning),
         }
-        self._pending_tokens = 0
-        self._unanswered: Counter[str] = Counter()
-        """Chats, by class."""
+        self._questions = Questions(self._chats, long)
 
     @classmethod
     def load(cls, settings: JudgeSettings) -> LocalJudge:
@@ -187,6 +178,26 @@ class LocalJudge:
             async for outcome in outcomes:
                 yield outcome
 
+    async def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
+        """See `Judge`."""
+        return await self._questions.ask(questions)
+
+    def ask_stream(
+        self, questions: AsyncIterator[tuple[int, Question]]
+    ) -> AsyncGenerator[tuple[int, AnswerOutcome], None]:
+        """See `Judge`. A bad question, named by its key, ends the stream."""
+        return self._questions.ask_stream(questions)
+
+    async def describe(self, pictures: Sequence[Pictures]) -> list[DescriptionOutcome]:
+        """See `Judge`."""
+        return await self._questions.describe(pictures)
+
+    def describe_stream(
+        self, pictures: AsyncIterator[tuple[int, Pictures]]
+    ) -> AsyncGenerator[tuple[int, DescriptionOutcome], None]:
+        """See `Judge`. Bad pictures, named by their key, end the stream."""
+        return self._questions.describe_stream(pictures)
+
     async def score(self, images: Sequence[bytes], prompt: str) -> list[float]:
         """See `Judge`."""
         check_scoring(images, prompt)
@@ -201,10 +212,10 @@ class LocalJudge:
         """See `Judge`."""
         check_conversations(conversations, decoding)
         chats = [
-            await self._prepared(conversation, _image_fields(conversation, f"conversations[{c}]"))
+            await self._chats.prepared(conversation, _image_fields(conversation, f"conversations[{c}]"))
             for c, conversation in enumerate(conversations)
         ]
-        replies = await self._complete("conversation", chats, decoding)
+        replies = await self._chats.complete("conversation", chats, decoding)
         if not all(reply.finite for reply in replies):
             raise NotFinite.of(f"judge {self._info.name!r}", self._dtype)
         return [reply.text for reply in replies]
@@ -215,7 +226,7 @@ class LocalJudge:
         self._check_tokens()
         reasons, learned = len(self._engine.own.reasons), len(self._engine.own.variations)
         if not isinstance(subject, Imagination):
-            chats = [await self._prepared(look_conversation(subject, reasons), ["image"])]
+            chats = [await self._chats.prepared(look_conversation(subject, reasons), ["image"])]
         elif not learned:
             raise FailedPrecondition(f"judge {self._info.name!r} has not learned to imagine: {_TRAINING}")
         elif variations > learned:
@@ -223,7 +234,7 @@ class LocalJudge:
         else:
             asked = [imagine_conversation(subject, reasons, number) for number in range(variations or learned)]
             chats = [chat(conversation, ()) for conversation in asked]
-        with self._counted("reason", chats, new_tokens=0):
+        with self._chats.counted("reason", chats, new_tokens=0):
             try:
                 states = np.stack(await self._engine.states(chats)).astype("<f4")
             except InvalidRequest as error:  # the engine sees a conversation
@@ -246,7 +257,7 @@ class LocalJudge:
     @property
     def pending_tokens(self) -> int:
         """Tokens that the chats which wait or are being answered cost at most (`expected_tokens`)."""
-        return self._pending_tokens
+        return self._chats.pending_tokens
 
     def close(self) -> None:
         """Frees the models; calls that still wait are cancelled."""
@@ -268,47 +279,16 @@ class LocalJudge:
         self, images: dict[str, bytes], way: _Way, calibration: Calibration | None
     ) -> list[AssessmentOutcome]:
         """Outcomes of images under the names of their fields."""
-        chats = [await self._prepared(way.ask(image), [field]) for field, image in images.items()]
-        replies = await self._complete(way.kind, chats, way.decoding, top_logprobs=True)
+        chats = [await self._chats.prepared(way.ask(image), [field]) for field, image in images.items()]
+        replies = await self._chats.complete(way.kind, chats, way.decoding, top_logprobs=True)
         outcomes = [weighed(self._certainty.apply(way.parse(reply)), reply.surprise) for reply in replies]
         REPLIES.record(len(outcomes), kind=way.kind)
         PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=way.kind)
         return [calibration.apply(outcome) for outcome in outcomes] if calibration else outcomes
 
-    async def _complete(
-        self, kind: str, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
-    ) -> list[Completion]:
-        """The engine's replies to chats of a class, counted while they wait and when they are there."""
-        with self._counted(kind, chats, decoding.max_new_tokens):
-            replies = await self._engine.complete(chats, decoding, top_logprobs=top_logprobs)
-        JUDGE_TOKENS.record(sum(reply.read for reply in replies), direction="read")
-        JUDGE_TOKENS.record(sum(reply.written for reply in replies), direction="written")
-        return replies
-
-    @contextmanager
-    def _counted(self, kind: str, chats: Sequence[Chat], new_tokens: int) -> Iterator[None]:
-        """Counts chats of a class as waiting, while they do."""
-        tokens = sum(expected_tokens(chat, new_tokens) for chat in chats)
-        self._pending_tokens += tokens
-        self._unanswered[kind] += len(chats)
-        QUEUE_LENGTH.record(self._unanswered[kind], kind=kind)
-        try:
-            yield
-        finally:
-            self._pending_tokens -= tokens
-            self._unanswered[kind] -= len(chats)
-            QUEUE_LENGTH.record(self._unanswered[kind], kind=kind)
-
     def _check_tokens(self) -> None:
         if not self._engine.own.reasons:
             raise FailedPrecondition(f"judge {self._info.name!r} has no reasoning tokens: {_TRAINING}")
-
-    async def _prepared(self, conversation: Conversation, image_fields: Sequence[str]) -> Chat:
-        images = [
-            await read_in_turn(data, field=field, max_pixels=self._max_pixels, then=lambda image: image)
-            for data, field in zip(pictures(conversation), image_fields, strict=True)
-        ]
-        return chat(conversation, images)
 
 
 def _image_fields(conversation: Conversation, field: str) -> list[str]:

@@ -18,7 +18,7 @@ from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Distribution
 from emofeedback.domain.replies import plain, without_thoughts
 from emofeedback.judge.certainty import distribution, ranked
-from emofeedback.judge.engines.completion import Completion
+from emofeedback.judge.engines.completion import NOT_FINITE, Completion
 from emofeedback.judge.numbers import number, rating_in, value_span
 
 _RATINGS = "".join(str(rating) for rating in range(int(SCALE_MIN), int(SCALE_MAX) + 1))
@@ -55,7 +55,7 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
     is None, and the rest counts as ever.
     """
     if not completion.finite:
-        return _not_finite(completion)
+        return _failure(NOT_FINITE, completion)
     text = without_thoughts(plain(completion.text))
     lines = list(_RATING_LINE.finditer(text))
     before = text[lines[-2].end() if len(lines) > 1 else 0 : lines[-1].start()] if lines else ""
@@ -75,7 +75,7 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     read where the answer has it, on the scale.
     """
     if not completion.finite:
-        return _not_finite(completion)
+        return _failure(NOT_FINITE, completion)
     whole = plain(completion.text)
     text = without_thoughts(whole)
     tag = re.search("<answer>", text, re.IGNORECASE)
@@ -272,14 +272,10 @@ def emotion_shares(top: Mapping[str, float]) -> dict[Emotion, float]:
 
 def _alternatives(completion: Completion, offset: int, written: str) -> Mapping[str, float] | None:
     """What could have stood where `written` begins; None where the engine didn't say."""
-    end = 0
-    for token in completion.tokens:
-        end += len(token.text)
-        if offset < end:
-            beginning = token.text.strip(" \"'\n").lower()
-            if beginning and written.lower().startswith(beginning) and token.text in token.top:
-                return token.top
-            break
+    token = next(completion.tokens_from(offset), None)
+    beginning = token.text.strip(" \"'\n").lower() if token else ""
+    if token and beginning and written.lower().startswith(beginning) and token.text in token.top:
+        return token.top
     return None
 
 
@@ -288,14 +284,5 @@ def _thoughts(text: str) -> str:
     return " ".join(re.sub(r"</?[a-z_]{1,40}>|```\w*", " ", text, flags=re.IGNORECASE).split())
 
 
-def _not_finite(completion: Completion) -> AssessmentFailure:
-    """Whatever such a reply says: a model of NaN may well write a rating, and be sure of it."""
-    return _failure("the judge gives NaN or infinity: its weights are damaged, or overflow", completion)
-
-
 def _failure(problem: str, completion: Completion) -> AssessmentFailure:
-    """What was wrong, with the beginning of the reply for the reader of the log."""
-    reply = " ".join(completion.text.split())
-    quoted = reply if len(reply) <= _QUOTED_CHARACTERS else reply[:_QUOTED_CHARACTERS] + "…"
-    cut = "" if completion.finished else ", cut at the token limit"
-    return AssessmentFailure(reason=f"{problem} (reply: {quoted!r}{cut})" if reply else f"{problem} (no reply)")
+    return AssessmentFailure(reason=completion.told(problem))

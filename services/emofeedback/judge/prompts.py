@@ -40,7 +40,10 @@ _REASONING = (
     "then answer inside <answer></answer> with JSON such as: "
     '<answer>{"valence": 6.4, "arousal": 3.1, "emotion": "awe", "dominance": 4.8}</answer>'
 )
-_OPTION = "Reply with one of these options, word for word."
+_OPTION = (
+    "First think inside <think></think> about what is to be seen, "
+    "then answer inside <answer></answer> with one of these options, word for word."
+)
 _SENTENCE = "Reply in one sentence."
 _DESCRIPTION = "Describe what this picture makes people feel, and why."
 _DESCRIPTION_OF_TWO = (
@@ -59,7 +62,8 @@ def reasoning_conversation(image: bytes) -> Conversation:
 
 
 def question_conversation(images: Sequence[bytes], question: str, options: Sequence[str] = ()) -> Conversation:
-    """Asks about one or two pictures: the reply is one of the options, or a sentence where there are none.
+    """Asks about one or two pictures: the reply is one of the options, behind thoughts, or a sentence where there are
+    none.
 
     Options have no letters: which letter stands for which word is the last thing that a small model learns.
     """

@@ -9,7 +9,7 @@ from typing import Protocol
 from emofeedback import wire
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.generation import ModelInfo
-from emofeedback.judge.image_stream import ImageStream
+from emofeedback.judge.keyed_stream import KeyedStream
 from emofeedback.rpc import RequestWindow, stream_rpc, unary_rpc
 from emofeedback.rpc.server import Context
 from emofeedback.v1 import judge_pb2 as pb
@@ -39,15 +39,52 @@ class JudgeServicer:
     async def AssessStream(
         self, requests: AsyncIterator[pb.AssessStreamRequest], context: Context
     ) -> AsyncIterator[pb.AssessStreamResponse]:
-        stream = ImageStream(aiter(requests))
-        user = await stream.user()
-        if user is None:
+        stream = KeyedStream(aiter(requests))
+        first = await stream.first()
+        if first is None:
             return
-        model = wire.model_to_proto(await self._judge.model())
-        async with aclosing(self._judge.assess_stream(stream.images(), user=user)) as outcomes:
+        user, model = first.user, wire.model_to_proto(await self._judge.model())
+        images = stream.items(lambda request: wire.streamed_image_from_proto(request, user))
+        async with aclosing(self._judge.assess_stream(images, user=user)) as outcomes:
             async for key, outcome in outcomes:
                 stream.answered()
                 yield pb.AssessStreamResponse(key=key, outcome=wire.outcome_to_proto(outcome), model=model)
+
+    @unary_rpc
+    async def Ask(self, request: pb.AskRequest, context: Context) -> pb.AskResponse:
+        return await self._window.unary(request, lambda: self._ask(request))
+
+    @stream_rpc
+    async def AskStream(
+        self, requests: AsyncIterator[pb.AskStreamRequest], context: Context
+    ) -> AsyncIterator[pb.AskStreamResponse]:
+        stream = KeyedStream(aiter(requests))
+        if await stream.first() is None:
+            return
+        model = wire.model_to_proto(await self._judge.model())
+        questions = stream.items(wire.streamed_question_from_proto)
+        async with aclosing(self._judge.ask_stream(questions)) as outcomes:
+            async for key, outcome in outcomes:
+                stream.answered()
+                yield pb.AskStreamResponse(key=key, outcome=wire.answer_to_proto(outcome), model=model)
+
+    @unary_rpc
+    async def Describe(self, request: pb.DescribeRequest, context: Context) -> pb.DescribeResponse:
+        return await self._window.unary(request, lambda: self._describe(request))
+
+    @stream_rpc
+    async def DescribeStream(
+        self, requests: AsyncIterator[pb.DescribeStreamRequest], context: Context
+    ) -> AsyncIterator[pb.DescribeStreamResponse]:
+        stream = KeyedStream(aiter(requests))
+        if await stream.first() is None:
+            return
+        model = wire.model_to_proto(await self._judge.model())
+        pictures = stream.items(wire.streamed_pictures_from_proto)
+        async with aclosing(self._judge.describe_stream(pictures)) as outcomes:
+            async for key, outcome in outcomes:
+                stream.answered()
+                yield pb.DescribeStreamResponse(key=key, outcome=wire.description_to_proto(outcome), model=model)
 
     @unary_rpc
     async def ScoreImages(self, request: pb.ScoreImagesRequest, context: Context) -> pb.ScoreImagesResponse:
@@ -79,6 +116,16 @@ class JudgeServicer:
         outcomes = await self._judge.assess(images, reasoning=reasoning, user=user)
         model = wire.model_to_proto(await self._judge.model())
         return pb.AssessImagesResponse(outcomes=map(wire.outcome_to_proto, outcomes), model=model)
+
+    async def _ask(self, request: pb.AskRequest) -> pb.AskResponse:
+        outcomes = await self._judge.ask(wire.ask_request_from_proto(request))
+        model = wire.model_to_proto(await self._judge.model())
+        return pb.AskResponse(outcomes=map(wire.answer_to_proto, outcomes), model=model)
+
+    async def _describe(self, request: pb.DescribeRequest) -> pb.DescribeResponse:
+        outcomes = await self._judge.describe(wire.describe_request_from_proto(request))
+        model = wire.model_to_proto(await self._judge.model())
+        return pb.DescribeResponse(outcomes=map(wire.description_to_proto, outcomes), model=model)
 
     async def _score(self, request: pb.ScoreImagesRequest) -> pb.ScoreImagesResponse:
         images, prompt = wire.score_request_from_proto(request)

@@ -73,8 +73,9 @@ CALL_SECONDS = Metric(
 QUEUE_LENGTH = Metric(
     name="queue_length",
     kind="gauge",
-    description="Pictures and trajectories (generator) or ratings, latent ratings, reasonings, conversations and "
-    "subjects to reason about (judge) that were asked for and are not finished, by class",
+    description="Pictures and trajectories (generator) or ratings, latent ratings, reasonings, choices, answers, "
+    "descriptions, conversations and subjects to reason about (judge) that were asked for and are not finished, by "
+    "class",
     labels=("kind",),
 )
 GPU_MEMORY = Metric(
@@ -122,7 +123,8 @@ REPLIES = Metric(
     name="replies",
     kind="counter",
     description="Replies of the vision-language model that something was to be read from: rating, latent (a rating "
-    "behind reasoning tokens), reasoning, reason (emotion tokens; in the judge), analysis, rewrite (in the optimizer)",
+    "behind reasoning tokens), reasoning, choice (of an option), answer (to an open question), description, reason "
+    "(emotion tokens; in the judge), analysis, rewrite (in the optimizer)",
     labels=("kind",),
 )
 PARSE_FAILURES = Metric(

@@ -141,8 +141,8 @@ async def optimize(
         judged.append(with_likely_losses(marked, request, effects))
         if request.dominance is not None and without_dominance(judged):
             raise FailedPrecondition(
-                f"dominance {request.dominance:g} is asked for, and the judge {(await judge.model()).name} says none: "
-                "ask for valence and arousal alone, or a judge that has learned dominance"
+                f"dominance {request.dominance:g} is asked for, and the judge says it of no picture: ask for valence "
+                "and arousal alone, or name a judge that has learned dominance"
             )
         best, worst = best_of(judged), worst_of(judged)
         losses = tuple(candidate.loss for candidate in judged[-1])

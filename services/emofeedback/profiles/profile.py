@@ -109,7 +109,7 @@ class JudgeSettings:
     max_pixels: Annotated[int, Field(ge=28 * 28)]
     """Larger images are scaled down to this before the model sees them; a Qwen2.5-VL token is 28 pixels a side."""
     max_reasoning_tokens: Annotated[int, Field(ge=1, le=LIMITS.new_tokens)]
-    """Where a reply that reasons aloud is cut."""
+    """Where a reply that reasons aloud, answers in a sentence or describes is cut."""
     device: Device
     """What the models run on."""
     dtype: Literal["float32", "bfloat16", "float16"]

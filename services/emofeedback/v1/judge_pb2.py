@@ -26,17 +26,17 @@ from emofeedback.v1 import affect_pb2 as emofeedback_dot_v1_dot_affect__pb2
 from emofeedback.v1 import emotion_pb2 as emofeedback_dot_v1_dot_emotion__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65mofeedback/v1/judge.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\x1a\x1c\x65mofeedback/v1/emotion.proto\"9\n\x0c\x44istribution\x12\x0e\n\x06shares\x18\x01 \x03(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"G\n\x0c\x45motionShare\x12(\n\x07\x65motion\x18\x01 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\r\n\x05share\x18\x02 \x01(\x01\"\xdd\x03\n\nAssessment\x12\x0f\n\x07valence\x18\x01 \x01(\x01\x12\x0f\n\x07\x61rousal\x18\x02 \x01(\x01\x12(\n\x07\x65motion\x18\x03 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x11\n\treasoning\x18\x05 \x01(\t\x12\x16\n\tin_domain\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0c\x64omain_score\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tdominance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12:\n\x14valence_distribution\x18\t \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12:\n\x14\x61rousal_distribution\x18\n \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12.\n\x08\x65motions\x18\x0b \x03(\x0b\x32\x1c.emofeedback.v1.EmotionShare\x12<\n\x16\x64ominance_distribution\x18\x0c \x01(\x0b\x32\x1c.emofeedback.v1.DistributionB\x0c\n\n_in_domainB\x0f\n\r_domain_scoreB\x0c\n\n_dominance\"#\n\x11\x41ssessmentFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x86\x01\n\x11\x41ssessmentOutcome\x12\x30\n\nassessment\x18\x01 \x01(\x0b\x32\x1a.emofeedback.v1.AssessmentH\x00\x12\x34\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentFailureH\x00\x42\t\n\x07outcome\"\x83\x01\n\x13\x41ssessImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x11\n\treasoning\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\'\n\x04mode\x18\x05 \x01(\x0e\x32\x19.emofeedback.v1.Reasoning\"u\n\x14\x41ssessImagesResponse\x12\x33\n\x08outcomes\x18\x01 \x03(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"?\n\x13\x41ssessStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x0c\n\x04user\x18\x03 \x01(\t\"\x81\x01\n\x14\x41ssessStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\x32\n\x07outcome\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"H\n\x12ScoreImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x13ScoreImagesResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"7\n\x13\x43ompareTextsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\"V\n\x14\x43ompareTextsResponse\x12\x14\n\x0csimilarities\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"6\n\x0bMessagePart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x07Message\x12\"\n\x04role\x18\x01 \x01(\x0e\x32\x14.emofeedback.v1.Role\x12*\n\x05parts\x18\x02 \x03(\x0b\x32\x1b.emofeedback.v1.MessagePart\"9\n\x0c\x43onversation\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.emofeedback.v1.Message\"E\n\x08\x44\x65\x63oding\x12\x16\n\x0emax_new_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"\x86\x01\n\x0f\x43onverseRequest\x12\x33\n\rconversations\x18\x01 \x03(\x0b\x32\x1c.emofeedback.v1.Conversation\x12*\n\x08\x64\x65\x63oding\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Decoding\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x10\x43onverseResponse\x12\x0f\n\x07replies\x18\x01 \x03(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"E\n\x0bImagination\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.emofeedback.v1.Target\"\x87\x01\n\rReasonRequest\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x32\n\x0bimagination\x18\x02 \x01(\x0b\x32\x1b.emofeedback.v1.ImaginationH\x00\x12\x12\n\nvariations\x18\x03 \x01(\x05\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\t\n\x07subject\"@\n\x0eReasonResponse\x12.\n\x07\x65motion\x18\x01 \x01(\x0b\x32\x1d.emofeedback.v1.EmotionTokens\"\x1d\n\x1bJudgeServiceGetModelRequest\"H\n\x1cJudgeServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo*e\n\tReasoning\x12\x19\n\x15REASONING_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASONING_NONE\x10\x01\x12\x14\n\x10REASONING_LATENT\x10\x02\x12\x13\n\x0fREASONING_ALOUD\x10\x03*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x32\xfa\x04\n\x0cJudgeService\x12Y\n\x0c\x41ssessImages\x12#.emofeedback.v1.AssessImagesRequest\x1a$.emofeedback.v1.AssessImagesResponse\x12]\n\x0c\x41ssessStream\x12#.emofeedback.v1.AssessStreamRequest\x1a$.emofeedback.v1.AssessStreamResponse(\x01\x30\x01\x12V\n\x0bScoreImages\x12\".emofeedback.v1.ScoreImagesRequest\x1a#.emofeedback.v1.ScoreImagesResponse\x12Y\n\x0c\x43ompareTexts\x12#.emofeedback.v1.CompareTextsRequest\x1a$.emofeedback.v1.CompareTextsResponse\x12M\n\x08\x43onverse\x12\x1f.emofeedback.v1.ConverseRequest\x1a .emofeedback.v1.ConverseResponse\x12G\n\x06Reason\x12\x1d.emofeedback.v1.ReasonRequest\x1a\x1e.emofeedback.v1.ReasonResponse\x12\x65\n\x08GetModel\x12+.emofeedback.v1.JudgeServiceGetModelRequest\x1a,.emofeedback.v1.JudgeServiceGetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x65mofeedback/v1/judge.proto\x12\x0e\x65mofeedback.v1\x1a\x1b\x65mofeedback/v1/affect.proto\x1a\x1c\x65mofeedback/v1/emotion.proto\"9\n\x0c\x44istribution\x12\x0e\n\x06shares\x18\x01 \x03(\x01\x12\x0b\n\x03low\x18\x02 \x01(\x01\x12\x0c\n\x04high\x18\x03 \x01(\x01\"G\n\x0c\x45motionShare\x12(\n\x07\x65motion\x18\x01 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\r\n\x05share\x18\x02 \x01(\x01\"\xdd\x03\n\nAssessment\x12\x0f\n\x07valence\x18\x01 \x01(\x01\x12\x0f\n\x07\x61rousal\x18\x02 \x01(\x01\x12(\n\x07\x65motion\x18\x03 \x01(\x0e\x32\x17.emofeedback.v1.Emotion\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12\x11\n\treasoning\x18\x05 \x01(\t\x12\x16\n\tin_domain\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0c\x64omain_score\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tdominance\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12:\n\x14valence_distribution\x18\t \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12:\n\x14\x61rousal_distribution\x18\n \x01(\x0b\x32\x1c.emofeedback.v1.Distribution\x12.\n\x08\x65motions\x18\x0b \x03(\x0b\x32\x1c.emofeedback.v1.EmotionShare\x12<\n\x16\x64ominance_distribution\x18\x0c \x01(\x0b\x32\x1c.emofeedback.v1.DistributionB\x0c\n\n_in_domainB\x0f\n\r_domain_scoreB\x0c\n\n_dominance\"#\n\x11\x41ssessmentFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\x86\x01\n\x11\x41ssessmentOutcome\x12\x30\n\nassessment\x18\x01 \x01(\x0b\x32\x1a.emofeedback.v1.AssessmentH\x00\x12\x34\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentFailureH\x00\x42\t\n\x07outcome\"\x83\x01\n\x13\x41ssessImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x11\n\treasoning\x18\x02 \x01(\x08\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\'\n\x04mode\x18\x05 \x01(\x0e\x32\x19.emofeedback.v1.Reasoning\"u\n\x14\x41ssessImagesResponse\x12\x33\n\x08outcomes\x18\x01 \x03(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"?\n\x13\x41ssessStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05image\x18\x02 \x01(\x0c\x12\x0c\n\x04user\x18\x03 \x01(\t\"\x81\x01\n\x14\x41ssessStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\x32\n\x07outcome\x18\x02 \x01(\x0b\x32!.emofeedback.v1.AssessmentOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"H\n\x12ScoreImagesRequest\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"O\n\x13ScoreImagesResponse\x12\x0e\n\x06scores\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"7\n\x13\x43ompareTextsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\ncandidates\x18\x02 \x03(\t\"V\n\x14\x43ompareTextsResponse\x12\x14\n\x0csimilarities\x18\x01 \x03(\x01\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"9\n\x08Question\x12\x0e\n\x06images\x18\x01 \x03(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07options\x18\x03 \x03(\t\"\xb8\x01\n\x0eQuestionAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x06option\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tin_domain\x18\x04 \x01(\x08H\x02\x88\x01\x01\x12\x19\n\x0c\x64omain_score\x18\x05 \x01(\x01H\x03\x88\x01\x01\x42\t\n\x07_optionB\r\n\x0b_confidenceB\x0c\n\n_in_domainB\x0f\n\r_domain_score\"\x1e\n\x0cReplyFailure\x12\x0e\n\x06reason\x18\x01 \x01(\t\"}\n\rAnswerOutcome\x12\x30\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1e.emofeedback.v1.QuestionAnswerH\x00\x12/\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.ReplyFailureH\x00\x42\t\n\x07outcome\"M\n\nAskRequest\x12+\n\tquestions\x18\x01 \x03(\x0b\x32\x18.emofeedback.v1.Question\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"h\n\x0b\x41skResponse\x12/\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1d.emofeedback.v1.AnswerOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"K\n\x10\x41skStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12*\n\x08question\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Question\"z\n\x11\x41skStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12.\n\x07outcome\x18\x02 \x01(\x0b\x32\x1d.emofeedback.v1.AnswerOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"\x1a\n\x08Pictures\x12\x0e\n\x06images\x18\x01 \x03(\x0c\"m\n\x0b\x44\x65scription\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\tin_domain\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0c\x64omain_score\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x0c\n\n_in_domainB\x0f\n\r_domain_score\"\x84\x01\n\x12\x44\x65scriptionOutcome\x12\x32\n\x0b\x64\x65scription\x18\x01 \x01(\x0b\x32\x1b.emofeedback.v1.DescriptionH\x00\x12/\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1c.emofeedback.v1.ReplyFailureH\x00\x42\t\n\x07outcome\"Q\n\x0f\x44\x65scribeRequest\x12*\n\x08pictures\x18\x01 \x03(\x0b\x32\x18.emofeedback.v1.Pictures\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"r\n\x10\x44\x65scribeResponse\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".emofeedback.v1.DescriptionOutcome\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"P\n\x15\x44\x65scribeStreamRequest\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12*\n\x08pictures\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Pictures\"\x84\x01\n\x16\x44\x65scribeStreamResponse\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\x33\n\x07outcome\x18\x02 \x01(\x0b\x32\".emofeedback.v1.DescriptionOutcome\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"6\n\x0bMessagePart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"Y\n\x07Message\x12\"\n\x04role\x18\x01 \x01(\x0e\x32\x14.emofeedback.v1.Role\x12*\n\x05parts\x18\x02 \x03(\x0b\x32\x1b.emofeedback.v1.MessagePart\"9\n\x0c\x43onversation\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.emofeedback.v1.Message\"E\n\x08\x44\x65\x63oding\x12\x16\n\x0emax_new_tokens\x18\x01 \x01(\x05\x12\x13\n\x0btemperature\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x03\"\x86\x01\n\x0f\x43onverseRequest\x12\x33\n\rconversations\x18\x01 \x03(\x0b\x32\x1c.emofeedback.v1.Conversation\x12*\n\x08\x64\x65\x63oding\x18\x02 \x01(\x0b\x32\x18.emofeedback.v1.Decoding\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"M\n\x10\x43onverseResponse\x12\x0f\n\x07replies\x18\x01 \x03(\t\x12(\n\x05model\x18\x02 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo\"E\n\x0bImagination\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.emofeedback.v1.Target\"\x87\x01\n\rReasonRequest\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x32\n\x0bimagination\x18\x02 \x01(\x0b\x32\x1b.emofeedback.v1.ImaginationH\x00\x12\x12\n\nvariations\x18\x03 \x01(\x05\x12\x12\n\nrequest_id\x18\x04 \x01(\tB\t\n\x07subject\"@\n\x0eReasonResponse\x12.\n\x07\x65motion\x18\x01 \x01(\x0b\x32\x1d.emofeedback.v1.EmotionTokens\"\x1d\n\x1bJudgeServiceGetModelRequest\"H\n\x1cJudgeServiceGetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.emofeedback.v1.ModelInfo*e\n\tReasoning\x12\x19\n\x15REASONING_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASONING_NONE\x10\x01\x12\x14\n\x10REASONING_LATENT\x10\x02\x12\x13\n\x0fREASONING_ALOUD\x10\x03*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x32\xc4\x07\n\x0cJudgeService\x12Y\n\x0c\x41ssessImages\x12#.emofeedback.v1.AssessImagesRequest\x1a$.emofeedback.v1.AssessImagesResponse\x12]\n\x0c\x41ssessStream\x12#.emofeedback.v1.AssessStreamRequest\x1a$.emofeedback.v1.AssessStreamResponse(\x01\x30\x01\x12V\n\x0bScoreImages\x12\".emofeedback.v1.ScoreImagesRequest\x1a#.emofeedback.v1.ScoreImagesResponse\x12Y\n\x0c\x43ompareTexts\x12#.emofeedback.v1.CompareTextsRequest\x1a$.emofeedback.v1.CompareTextsResponse\x12>\n\x03\x41sk\x12\x1a.emofeedback.v1.AskRequest\x1a\x1b.emofeedback.v1.AskResponse\x12T\n\tAskStream\x12 .emofeedback.v1.AskStreamRequest\x1a!.emofeedback.v1.AskStreamResponse(\x01\x30\x01\x12M\n\x08\x44\x65scribe\x12\x1f.emofeedback.v1.DescribeRequest\x1a .emofeedback.v1.DescribeResponse\x12\x63\n\x0e\x44\x65scribeStream\x12%.emofeedback.v1.DescribeStreamRequest\x1a&.emofeedback.v1.DescribeStreamResponse(\x01\x30\x01\x12M\n\x08\x43onverse\x12\x1f.emofeedback.v1.ConverseRequest\x1a .emofeedback.v1.ConverseResponse\x12G\n\x06Reason\x12\x1d.emofeedback.v1.ReasonRequest\x1a\x1e.emofeedback.v1.ReasonResponse\x12\x65\n\x08GetModel\x12+.emofeedback.v1.JudgeServiceGetModelRequest\x1a,.emofeedback.v1.JudgeServiceGetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'emofeedback.v1.judge_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REASONING']._serialized_start=2514
-  _globals['_REASONING']._serialized_end=2615
-  _globals['_ROLE']._serialized_start=2617
-  _globals['_ROLE']._serialized_end=2697
+  _globals['_REASONING']._serialized_start=3995
+  _globals['_REASONING']._serialized_end=4096
+  _globals['_ROLE']._serialized_start=4098
+  _globals['_ROLE']._serialized_end=4178
   _globals['_DISTRIBUTION']._serialized_start=105
   _globals['_DISTRIBUTION']._serialized_end=162
   _globals['_EMOTIONSHARE']._serialized_start=164
@@ -63,28 +63,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPARETEXTSREQUEST']._serialized_end=1551
   _globals['_COMPARETEXTSRESPONSE']._serialized_start=1553
   _globals['_COMPARETEXTSRESPONSE']._serialized_end=1639
-  _globals['_MESSAGEPART']._serialized_start=1641
-  _globals['_MESSAGEPART']._serialized_end=1695
-  _globals['_MESSAGE']._serialized_start=1697
-  _globals['_MESSAGE']._serialized_end=1786
-  _globals['_CONVERSATION']._serialized_start=1788
-  _globals['_CONVERSATION']._serialized_end=1845
-  _globals['_DECODING']._serialized_start=1847
-  _globals['_DECODING']._serialized_end=1916
-  _globals['_CONVERSEREQUEST']._serialized_start=1919
-  _globals['_CONVERSEREQUEST']._serialized_end=2053
-  _globals['_CONVERSERESPONSE']._serialized_start=2055
-  _globals['_CONVERSERESPONSE']._serialized_end=2132
-  _globals['_IMAGINATION']._serialized_start=2134
-  _globals['_IMAGINATION']._serialized_end=2203
-  _globals['_REASONREQUEST']._serialized_start=2206
-  _globals['_REASONREQUEST']._serialized_end=2341
-  _globals['_REASONRESPONSE']._serialized_start=2343
-  _globals['_REASONRESPONSE']._serialized_end=2407
-  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_start=2409
-  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_end=2438
-  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_start=2440
-  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_end=2512
-  _globals['_JUDGESERVICE']._serialized_start=2700
-  _globals['_JUDGESERVICE']._serialized_end=3334
+  _globals['_QUESTION']._serialized_start=1641
+  _globals['_QUESTION']._serialized_end=1698
+  _globals['_QUESTIONANSWER']._serialized_start=1701
+  _globals['_QUESTIONANSWER']._serialized_end=1885
+  _globals['_REPLYFAILURE']._serialized_start=1887
+  _globals['_REPLYFAILURE']._serialized_end=1917
+  _globals['_ANSWEROUTCOME']._serialized_start=1919
+  _globals['_ANSWEROUTCOME']._serialized_end=2044
+  _globals['_ASKREQUEST']._serialized_start=2046
+  _globals['_ASKREQUEST']._serialized_end=2123
+  _globals['_ASKRESPONSE']._serialized_start=2125
+  _globals['_ASKRESPONSE']._serialized_end=2229
+  _globals['_ASKSTREAMREQUEST']._serialized_start=2231
+  _globals['_ASKSTREAMREQUEST']._serialized_end=2306
+  _globals['_ASKSTREAMRESPONSE']._serialized_start=2308
+  _globals['_ASKSTREAMRESPONSE']._serialized_end=2430
+  _globals['_PICTURES']._serialized_start=2432
+  _globals['_PICTURES']._serialized_end=2458
+  _globals['_DESCRIPTION']._serialized_start=2460
+  _globals['_DESCRIPTION']._serialized_end=2569
+  _globals['_DESCRIPTIONOUTCOME']._serialized_start=2572
+  _globals['_DESCRIPTIONOUTCOME']._serialized_end=2704
+  _globals['_DESCRIBEREQUEST']._serialized_start=2706
+  _globals['_DESCRIBEREQUEST']._serialized_end=2787
+  _globals['_DESCRIBERESPONSE']._serialized_start=2789
+  _globals['_DESCRIBERESPONSE']._serialized_end=2903
+  _globals['_DESCRIBESTREAMREQUEST']._serialized_start=2905
+  _globals['_DESCRIBESTREAMREQUEST']._serialized_end=2985
+  _globals['_DESCRIBESTREAMRESPONSE']._serialized_start=2988
+  _globals['_DESCRIBESTREAMRESPONSE']._serialized_end=3120
+  _globals['_MESSAGEPART']._serialized_start=3122
+  _globals['_MESSAGEPART']._serialized_end=3176
+  _globals['_MESSAGE']._serialized_start=3178
+  _globals['_MESSAGE']._serialized_end=3267
+  _globals['_CONVERSATION']._serialized_start=3269
+  _globals['_CONVERSATION']._serialized_end=3326
+  _globals['_DECODING']._serialized_start=3328
+  _globals['_DECODING']._serialized_end=3397
+  _globals['_CONVERSEREQUEST']._serialized_start=3400
+  _globals['_CONVERSEREQUEST']._serialized_end=3534
+  _globals['_CONVERSERESPONSE']._serialized_start=3536
+  _globals['_CONVERSERESPONSE']._serialized_end=3613
+  _globals['_IMAGINATION']._serialized_start=3615
+  _globals['_IMAGINATION']._serialized_end=3684
+  _globals['_REASONREQUEST']._serialized_start=3687
+  _globals['_REASONREQUEST']._serialized_end=3822
+  _globals['_REASONRESPONSE']._serialized_start=3824
+  _globals['_REASONRESPONSE']._serialized_end=3888
+  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_start=3890
+  _globals['_JUDGESERVICEGETMODELREQUEST']._serialized_end=3919
+  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_start=3921
+  _globals['_JUDGESERVICEGETMODELRESPONSE']._serialized_end=3993
+  _globals['_JUDGESERVICE']._serialized_start=4181
+  _globals['_JUDGESERVICE']._serialized_end=5145
 # @@protoc_insertion_point(module_scope)

@@ -56,6 +56,26 @@ class JudgeServiceStub:
                 request_serializer=emofeedback_dot_v1_dot_judge__pb2.CompareTextsRequest.SerializeToString,
                 response_deserializer=emofeedback_dot_v1_dot_judge__pb2.CompareTextsResponse.FromString,
                 _registered_method=True)
+        self.Ask = channel.unary_unary(
+                '/emofeedback.v1.JudgeService/Ask',
+                request_serializer=emofeedback_dot_v1_dot_judge__pb2.AskRequest.SerializeToString,
+                response_deserializer=emofeedback_dot_v1_dot_judge__pb2.AskResponse.FromString,
+                _registered_method=True)
+        self.AskStream = channel.stream_stream(
+                '/emofeedback.v1.JudgeService/AskStream',
+                request_serializer=emofeedback_dot_v1_dot_judge__pb2.AskStreamRequest.SerializeToString,
+                response_deserializer=emofeedback_dot_v1_dot_judge__pb2.AskStreamResponse.FromString,
+                _registered_method=True)
+        self.Describe = channel.unary_unary(
+                '/emofeedback.v1.JudgeService/Describe',
+                request_serializer=emofeedback_dot_v1_dot_judge__pb2.DescribeRequest.SerializeToString,
+                response_deserializer=emofeedback_dot_v1_dot_judge__pb2.DescribeResponse.FromString,
+                _registered_method=True)
+        self.DescribeStream = channel.stream_stream(
+                '/emofeedback.v1.JudgeService/DescribeStream',
+                request_serializer=emofeedback_dot_v1_dot_judge__pb2.DescribeStreamRequest.SerializeToString,
+                response_deserializer=emofeedback_dot_v1_dot_judge__pb2.DescribeStreamResponse.FromString,
+                _registered_method=True)
         self.Converse = channel.unary_unary(
                 '/emofeedback.v1.JudgeService/Converse',
                 request_serializer=emofeedback_dot_v1_dot_judge__pb2.ConverseRequest.SerializeToString,
@@ -106,6 +126,34 @@ class JudgeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Ask(self, request, context):
+        """Answers questions about one or two images each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AskStream(self, request_iterator, context):
+        """Questions in as they come, answers out as they are ready, in any order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Describe(self, request, context):
+        """What one or two images each make people feel, and why, in words.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeStream(self, request_iterator, context):
+        """Images in as they come, descriptions out as they are ready, in any order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Converse(self, request, context):
         """Conversations with images, replies as text.
         """
@@ -149,6 +197,26 @@ def add_JudgeServiceServicer_to_server(servicer, server):
                     servicer.CompareTexts,
                     request_deserializer=emofeedback_dot_v1_dot_judge__pb2.CompareTextsRequest.FromString,
                     response_serializer=emofeedback_dot_v1_dot_judge__pb2.CompareTextsResponse.SerializeToString,
+            ),
+            'Ask': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ask,
+                    request_deserializer=emofeedback_dot_v1_dot_judge__pb2.AskRequest.FromString,
+                    response_serializer=emofeedback_dot_v1_dot_judge__pb2.AskResponse.SerializeToString,
+            ),
+            'AskStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.AskStream,
+                    request_deserializer=emofeedback_dot_v1_dot_judge__pb2.AskStreamRequest.FromString,
+                    response_serializer=emofeedback_dot_v1_dot_judge__pb2.AskStreamResponse.SerializeToString,
+            ),
+            'Describe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Describe,
+                    request_deserializer=emofeedback_dot_v1_dot_judge__pb2.DescribeRequest.FromString,
+                    response_serializer=emofeedback_dot_v1_dot_judge__pb2.DescribeResponse.SerializeToString,
+            ),
+            'DescribeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.DescribeStream,
+                    request_deserializer=emofeedback_dot_v1_dot_judge__pb2.DescribeStreamRequest.FromString,
+                    response_serializer=emofeedback_dot_v1_dot_judge__pb2.DescribeStreamResponse.SerializeToString,
             ),
             'Converse': grpc.unary_unary_rpc_method_handler(
                     servicer.Converse,
@@ -276,6 +344,114 @@ class JudgeService:
             '/emofeedback.v1.JudgeService/CompareTexts',
             emofeedback_dot_v1_dot_judge__pb2.CompareTextsRequest.SerializeToString,
             emofeedback_dot_v1_dot_judge__pb2.CompareTextsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/emofeedback.v1.JudgeService/Ask',
+            emofeedback_dot_v1_dot_judge__pb2.AskRequest.SerializeToString,
+            emofeedback_dot_v1_dot_judge__pb2.AskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/emofeedback.v1.JudgeService/AskStream',
+            emofeedback_dot_v1_dot_judge__pb2.AskStreamRequest.SerializeToString,
+            emofeedback_dot_v1_dot_judge__pb2.AskStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Describe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/emofeedback.v1.JudgeService/Describe',
+            emofeedback_dot_v1_dot_judge__pb2.DescribeRequest.SerializeToString,
+            emofeedback_dot_v1_dot_judge__pb2.DescribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/emofeedback.v1.JudgeService/DescribeStream',
+            emofeedback_dot_v1_dot_judge__pb2.DescribeStreamRequest.SerializeToString,
+            emofeedback_dot_v1_dot_judge__pb2.DescribeStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,14 @@ class JudgeServiceStub:
     """How well each image fits a prompt."""
     CompareTexts: _grpc.UnaryUnaryMultiCallable[_judge_pb2.CompareTextsRequest, _judge_pb2.CompareTextsResponse]
     """How close each text is in meaning to a given one, by the scorer's text encoder."""
+    Ask: _grpc.UnaryUnaryMultiCallable[_judge_pb2.AskRequest, _judge_pb2.AskResponse]
+    """Answers questions about one or two images each."""
+    AskStream: _grpc.StreamStreamMultiCallable[_judge_pb2.AskStreamRequest, _judge_pb2.AskStreamResponse]
+    """Questions in as they come, answers out as they are ready, in any order."""
+    Describe: _grpc.UnaryUnaryMultiCallable[_judge_pb2.DescribeRequest, _judge_pb2.DescribeResponse]
+    """What one or two images each make people feel, and why, in words."""
+    DescribeStream: _grpc.StreamStreamMultiCallable[_judge_pb2.DescribeStreamRequest, _judge_pb2.DescribeStreamResponse]
+    """Images in as they come, descriptions out as they are ready, in any order."""
     Converse: _grpc.UnaryUnaryMultiCallable[_judge_pb2.ConverseRequest, _judge_pb2.ConverseResponse]
     """Conversations with images, replies as text."""
     Reason: _grpc.UnaryUnaryMultiCallable[_judge_pb2.ReasonRequest, _judge_pb2.ReasonResponse]
@@ -65,6 +73,14 @@ class JudgeServiceAsyncStub(JudgeServiceStub):
     """How well each image fits a prompt."""
     CompareTexts: _aio.UnaryUnaryMultiCallable[_judge_pb2.CompareTextsRequest, _judge_pb2.CompareTextsResponse]  # type: ignore[assignment]
     """How close each text is in meaning to a given one, by the scorer's text encoder."""
+    Ask: _aio.UnaryUnaryMultiCallable[_judge_pb2.AskRequest, _judge_pb2.AskResponse]  # type: ignore[assignment]
+    """Answers questions about one or two images each."""
+    AskStream: _aio.StreamStreamMultiCallable[_judge_pb2.AskStreamRequest, _judge_pb2.AskStreamResponse]  # type: ignore[assignment]
+    """Questions in as they come, answers out as they are ready, in any order."""
+    Describe: _aio.UnaryUnaryMultiCallable[_judge_pb2.DescribeRequest, _judge_pb2.DescribeResponse]  # type: ignore[assignment]
+    """What one or two images each make people feel, and why, in words."""
+    DescribeStream: _aio.StreamStreamMultiCallable[_judge_pb2.DescribeStreamRequest, _judge_pb2.DescribeStreamResponse]  # type: ignore[assignment]
+    """Images in as they come, descriptions out as they are ready, in any order."""
     Converse: _aio.UnaryUnaryMultiCallable[_judge_pb2.ConverseRequest, _judge_pb2.ConverseResponse]  # type: ignore[assignment]
     """Conversations with images, replies as text."""
     Reason: _aio.UnaryUnaryMultiCallable[_judge_pb2.ReasonRequest, _judge_pb2.ReasonResponse]  # type: ignore[assignment]
@@ -108,6 +124,38 @@ class JudgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_judge_pb2.CompareTextsResponse, _abc.Awaitable[_judge_pb2.CompareTextsResponse]]:
         """How close each text is in meaning to a given one, by the scorer's text encoder."""
+
+    @_abc_1.abstractmethod
+    def Ask(
+        self,
+        request: _judge_pb2.AskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_judge_pb2.AskResponse, _abc.Awaitable[_judge_pb2.AskResponse]]:
+        """Answers questions about one or two images each."""
+
+    @_abc_1.abstractmethod
+    def AskStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_judge_pb2.AskStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_judge_pb2.AskStreamResponse], _abc.AsyncIterator[_judge_pb2.AskStreamResponse]]:
+        """Questions in as they come, answers out as they are ready, in any order."""
+
+    @_abc_1.abstractmethod
+    def Describe(
+        self,
+        request: _judge_pb2.DescribeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_judge_pb2.DescribeResponse, _abc.Awaitable[_judge_pb2.DescribeResponse]]:
+        """What one or two images each make people feel, and why, in words."""
+
+    @_abc_1.abstractmethod
+    def DescribeStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_judge_pb2.DescribeStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_judge_pb2.DescribeStreamResponse], _abc.AsyncIterator[_judge_pb2.DescribeStreamResponse]]:
+        """Images in as they come, descriptions out as they are ready, in any order."""
 
     @_abc_1.abstractmethod
     def Converse(

@@ -45,6 +45,19 @@ from emofeedback.wire.optimizer import (
     update_request_to_proto,
 )
 from emofeedback.wire.optimizer_events import optimization_event_from_proto, optimization_event_to_proto
+from emofeedback.wire.questions import (
+    answer_from_proto,
+    answer_to_proto,
+    ask_request_from_proto,
+    ask_request_to_proto,
+    describe_request_from_proto,
+    describe_request_to_proto,
+    description_from_proto,
+    description_to_proto,
+    question_to_proto,
+    streamed_pictures_from_proto,
+    streamed_question_from_proto,
+)
 from emofeedback.wire.reasoning import (
     emotion_tokens_from_proto,
     emotion_tokens_to_proto,
@@ -67,6 +80,10 @@ from emofeedback.wire.trajectories import (
 )
 
 __all__ = [
+    "answer_from_proto",
+    "answer_to_proto",
+    "ask_request_from_proto",
+    "ask_request_to_proto",
     "assess_request_from_proto",
     "assess_request_to_proto",
     "assessment_from_proto",
@@ -75,6 +92,10 @@ __all__ = [
     "conversations_to_proto",
     "converse_request_from_proto",
     "decoding_to_proto",
+    "describe_request_from_proto",
+    "describe_request_to_proto",
+    "description_from_proto",
+    "description_to_proto",
     "emotion_from_proto",
     "emotion_to_proto",
     "emotion_tokens_from_proto",
@@ -99,6 +120,7 @@ __all__ = [
     "optimization_request_to_proto",
     "outcome_from_proto",
     "outcome_to_proto",
+    "question_to_proto",
     "reason_request_from_proto",
     "reason_request_to_proto",
     "rewrite_from_proto",
@@ -111,6 +133,8 @@ __all__ = [
     "run_to_proto",
     "score_request_from_proto",
     "streamed_image_from_proto",
+    "streamed_pictures_from_proto",
+    "streamed_question_from_proto",
     "target_from_proto",
     "target_to_proto",
     "trajectory_event_from_proto",

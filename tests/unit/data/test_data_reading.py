@@ -143,6 +143,60 @@ def test_eemo_bench_can_be_read_without_its_pictures(pictures: bool, tmp_path: P
     assert (sample.valence, sample.arousal, sample.dominance, sample.split) == (6, 4.25, 6.5, "test")
 
 
+def test_artemis_gathers_what_was_felt_before_a_painting(tmp_path: Path) -> None:
+    layouts.artemis(tmp_path)
+    found = samples("artemis", tmp_path)
+    field, mask = found["Realism/a-painter_a-field"], found["Cubism/b-painter_a-mask"]
+    assert (field.emotion, field.label) == (Emotion.AWE, "awe")
+    assert field.ranking == (RankedEmotion(label="awe", weight=2), RankedEmotion(label="something else", weight=1))
+    assert field.votes == (("awe",), ("something else",), ("awe",)) and field.comments[1] == "I want to walk there"
+    assert mask.emotion is None and mask.label == ""
+
+
+def test_artemis_is_read_in_the_form_that_eemo_logic_is_measured_on(tmp_path: Path) -> None:
+    layouts.artemis_subset(tmp_path)
+    (sample,) = samples("artemis", tmp_path).values()
+    assert (sample.emotion, sample.split, len(sample.votes)) == (Emotion.AWE, "test", 3)
+
+
+@pytest.mark.parametrize("name", ["UNIAA_QA.json", "test_UNIAA_Sent.json"])
+def test_uniaa_is_a_question_a_sample(name: str, tmp_path: Path) -> None:
+    layouts.uniaa(tmp_path, name=name)
+    first, second = samples("uniaa", tmp_path).values()
+    assert first.image == second.image
+    (asked,) = first.questions
+    assert (asked.topic, asked.options[1], asked.answer) == ("sentiment", "It is wild.", "It is wild.")
+    assert (first.label, second.label) == ("vitality", "positive")
+
+
+@pytest.mark.parametrize(("letter", "answer"), [("", ""), ("B", "Unrest, and some fear."), ("C) Nothing", "Nothing")])
+def test_aesbench_asks_several_things_of_a_picture_and_may_keep_the_answers(
+    letter: str, answer: str, tmp_path: Path
+) -> None:
+    layouts.aesbench(tmp_path, answer=letter)
+    found = samples("aesbench", tmp_path)
+    assert [question.topic for question in found["one.jpg"].questions] == ["AesP", "AesE"]
+    felt = found["one.jpg"].questions[1]
+    assert felt.options == ("Calm.", "Unrest, and some fear.", "Nothing") and felt.answer == answer
+    assert found["two.jpg"].questions[0].answer == ""
+
+
+def test_vecbench_is_one_sample_a_picture_and_task_under_the_terms_of_its_set(tmp_path: Path) -> None:
+    layouts.vecbench(tmp_path)
+    polarity, eight, seven = samples("vecbench", tmp_path).values()
+    assert polarity.image == eight.image and polarity.license == eight.license != seven.license
+    assert [(one.emotion, one.label) for one in (polarity, eight, seven)] == [
+        (None, "positive"),
+        (Emotion.AWE, "awe"),
+        (None, "joy"),
+    ]
+    assert [(one.questions[0].topic, len(one.questions[0].options)) for one in (polarity, eight, seven)] == [
+        ("FI-2", 2),
+        ("FI-8", 8),
+        ("WebEmo-7", 7),
+    ]
+
+
 def rewritten(name: str, old: str, new: str) -> Callable[[Path], None]:
     return lambda folder: replaced(folder / name, old, new)
 
@@ -189,6 +243,10 @@ UNUSABLE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "another info.json": ("emoset", lambda folder: write(folder / "info.json", "{}"), "not EmoSet's layout"),
     "no MATLAB file": ("emotic", spoiled_mat, "no readable MATLAB file"),
     "neither MATLAB nor CSV": ("emotic", removed("Annotations/Annotations.mat"), "and so is emotic_pre/"),
+    "neither form of ArtEmis": ("artemis", removed("artemis_dataset_release_v0.csv"), "and so is test_ArtEmis"),
+    "neither form of UNIAA": ("uniaa", removed("UNIAA_QA.json"), "and so is test_UNIAA_Sent"),
+    "no AesBench": ("aesbench", removed("AesBench_evaluation.json"), r"AesBench_evaluation\.json: is missing"),
+    "no VECBench": ("vecbench", removed("test_8k.jsonl"), r"test_8k\.jsonl: is missing"),
     "another encoding": (
         "oasis",
         lambda f: (f / "OASIS.csv").write_bytes(b"\xff\xfe\x00"),
@@ -324,6 +382,62 @@ BAD_ROWS: dict[str, tuple[str, Callable[[Path], Any], BadRow]] = {
             "must be in falling order of weight",
         ),
         (
+            "a feeling of another taxonomy",
+            "artemis",
+            rewritten("artemis_dataset_release_v0.csv", "fear", "joy"),
+            "artemis_dataset_release_v0.csv",
+            3,
+            "emotion",
+            "is 'joy', it must be one of amusement, awe, contentment, excitement, anger, disgust, fear, sadness, "
+            "something else",
+        ),
+        (
+            "an answer that is no option",
+            "uniaa",
+            rewritten("UNIAA_QA.json", '"correct_ans": "Yes"', '"correct_ans": "Maybe"'),
+            "UNIAA_QA.json",
+            2,
+            "correct_ans",
+            "is 'Maybe', which is none of the candidates",
+        ),
+        (
+            "options without letters",
+            "aesbench",
+            rewritten("AesBench_evaluation.json", "A) The colors", "The colors"),
+            "AesBench_evaluation.json",
+            1,
+            "AesP_data.Options",
+            "must be two options or more, 'A) ...' a line",
+        ),
+        (
+            "a task that is none of the nine",
+            "vecbench",
+            rewritten("test_8k.jsonl", "FI-2", "FI-3"),
+            "test_8k.jsonl",
+            1,
+            "task",
+            "is 'FI-3', it must be one of Abstract-8, Artphoto-8, EmoSet-8, FI-2, FI-8, UnbiasedEmo-6, WebEmo-2, "
+            "WebEmo-7, WebEmo-25",
+        ),
+        (
+            "a picture under somebody else's root",
+            "vecbench",
+            rewritten("test_8k.jsonl", "W/2.jpg", "/data/W/2.jpg"),
+            "test_8k.jsonl",
+            3,
+            "conversations",
+            "names '/data/W/2.jpg', which lies outside the folder",
+        ),
+        (
+            "a line that is no JSON",
+            "vecbench",
+            rewritten("test_8k.jsonl", '{"task": "FI-8"', '{"task" "FI-8"'),
+            "test_8k.jsonl",
+            2,
+            "",
+            "is no JSON: Expecting ':' delimiter: line 1 column 9 (char 8)",
+        ),
+        (
             "an unknown category",
             "artphoto",
             lambda folder: layouts.picture(folder / "love_0001.jpg"),
@@ -370,7 +484,7 @@ def test_byte_order_marks_change_nothing(name: str, encoding: str, tmp_path: Pat
     layouts.LAYOUTS[name](tmp_path)
     plain = read(name, tmp_path)
     for path in tmp_path.rglob("*"):
-        if path.suffix in (".json", ".csv", ".txt", ".ann"):
+        if path.suffix in (".json", ".jsonl", ".csv", ".txt", ".ann"):
             path.write_bytes(path.read_bytes().decode().encode(encoding))
     assert read(name, tmp_path) == plain
 

@@ -3,7 +3,10 @@
 import json
 import os
 import random
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +16,8 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.taxonomies import EKMAN
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.evaluation.answering import answer
-from emofeedback_trainer.evaluation.eemo_bench import read_answers, score
+from emofeedback_trainer.evaluation.eemo_bench import score
+from emofeedback_trainer.evaluation.eemo_bench_answers import read_answers
 from support.fakes import ScriptedJudge, assessment, paint
 
 REFERENCE = os.environ.get("EEMO_REFERENCE", "")
@@ -197,6 +201,82 @@ def test_a_bad_file_is_refused_by_row_and_column(
     assert problem in message and "bad.json" in message
 
 
+# --- answers in prose, read by a language model -------------------------------------------------------------------
+
+
+PROSE: dict[str, Any] = {**PAIR, "response": "One might say that the two have it in common, as both show joy."}
+OPEN: dict[str, Any] = {
+    "question_type": "Open_ended",
+    "describing_dimension": "Valence comparison",
+    "question": "Which is sadder?",
+    "correct_answer": "The second.",
+    "response(a-model)": "The second one, I think.",
+}
+
+
+def asked_of_our_judge(replies: list[str], monkeypatch: pytest.MonkeyPatch) -> ScriptedJudge:
+    """The judge that `--by judge` gets."""
+    judge = ScriptedJudge(rewrites=replies)
+    monkeypatch.setattr(
+        "emofeedback_trainer.evaluation.eemo_bench_cli.engines_of",
+        lambda _: SimpleNamespace(judge=lambda: nullcontext(judge)),
+    )
+    return judge
+
+
+def test_what_a_rule_and_what_a_model_reads_is_told_side_by_side_and_nothing_is_asked_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "prose.json", [PAIR, PROSE, {**PROSE, "response": "I'd rather not say."}])
+    judge = asked_of_our_judge(["B", "none"], monkeypatch)
+    perception = printed(["--responses", str(path), "--by", "judge"], capsys)["perception"]
+    assert (perception["Yes-or-No"], perception["unparsed"]) == (pytest.approx(33.33), 2)
+    by_model = perception["by_language_model"]
+    assert (by_model["Yes-or-No"], by_model["unparsed"], by_model["asked"]) == (pytest.approx(66.67), 1, 2)
+    again = printed(["--responses", str(path), "--by", "judge"], capsys)["perception"]
+    assert again == perception and len(judge.conversations) == 2
+
+
+def test_descriptions_are_marked_in_rounds_whose_agreement_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "open.json", [OPEN, {**OPEN, "response(a-model)": None}])
+    marks = '{"completeness": 2, "precision": 2, "relevance": 1, "conciseness": 0, "overall": %d}'
+    judge = asked_of_our_judge([marks % 2, marks % 2, marks % 1, "I can't tell."], monkeypatch)
+    found = printed(["--responses", str(path), "--by", "judge", "--rounds", "4"], capsys)["description"]
+    assert found["score"]["value"] == pytest.approx(100 * (5 / 6 + 0) / 2)
+    assert found["by_mark"]["conciseness"]["value"] == 0 and found["by_mark"]["relevance"]["value"] == 25
+    assert found["agreement"]["value"] == pytest.approx(100 / 3)
+    assert (found["unread_rounds"], found["left_out"], found["unanswered"]) == (1, 0, 1)
+    assert [decoding.seed for decoding in judge.decodings] == [0, 1, 2, 3]
+    assert "Which is sadder?" in str(judge.conversations[0]) and "The second." in str(judge.conversations[0])
+
+
+def test_marks_that_a_published_file_holds_score_as_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**OPEN, "eval_result(a-model)": ["2", "2", "1", "2", "2"]}, {**OPEN, "eval_result(a-model)": [0] * 5}]
+    found = printed(["--responses", str(written(tmp_path / "open.json", rows))], capsys)["description"]
+    assert found["score"]["value"] == found["by_dimension"]["Valence comparison"]["value"] == 45
+    assert found["agreement"]["value"] == pytest.approx(100 * (0.6 + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--by", "localhost:8000"], "by: is 'localhost:8000', it must be an address"),
+        (["--by", "http://127.0.0.1:9/v1"], "by_model: is missing"),
+        (["--rounds", "0"], "rounds: is 0, it must be 1 or more"),
+    ],
+)
+def test_a_language_model_that_cannot_be_asked_is_refused(
+    words: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path / "prose.json", [PROSE])
+    assert main(["evaluate", "eemo-bench", "--responses", str(path), *words]) == 2
+    assert problem in capsys.readouterr().err
+
+
 # --- our own judge -------------------------------------------------------------------------------------------------
 
 
@@ -224,17 +304,48 @@ async def test_our_judge_answers_a_file_of_single_images_and_goes_on_where_it_wa
     assert found.unparsed_ratings == 2  # valence and arousal of the picture that it could not read
 
 
-async def test_our_judge_answers_questions_on_pairs_and_leaves_open_ones_out(tmp_path: Path) -> None:
+async def test_our_judge_answers_closed_and_open_questions_on_pairs(tmp_path: Path) -> None:
     asked = {**PAIR, "question": "Are both calm?", "image1_url": "1.png", "image2_url": "2.png"}
     del asked["response"]
-    questions = written(tmp_path / "pair.json", [asked, {**asked, "question_type": "Open_ended", "options": "0"}])
+    opened = {
+        **asked,
+        "question_type": "Open_ended",
+        "question": "How do they differ?",
+        "correct_answer": "One is calm.",
+    }
+    questions = written(tmp_path / "pair.json", [asked, opened])
     for n in (1, 2):
         (tmp_path / f"{n}.png").write_bytes(paint("a dog", n))
-    judge = ScriptedJudge(analyses=["A: No."])
-    assert await answer(judge, questions, tmp_path, tmp_path / "ours.json") == 1
-    (message,) = judge.conversations[0]
-    assert [type(part) for part in message.parts] == [bytes, bytes, str] and "Are both calm?" in str(message.parts[2])
-    assert json.loads((tmp_path / "ours.json").read_text()) == [{**asked, "response": "A: No."}]
+    judge = ScriptedJudge(analyses=["A: No.", "The first is calmer."])
+    assert await answer(judge, questions, tmp_path, tmp_path / "ours.json") == 2
+    for conversation, question in zip(judge.conversations, ("Are both calm?", "How do they differ?"), strict=True):
+        (message,) = conversation
+        assert [type(part) for part in message.parts] == [bytes, bytes, str] and question in str(message.parts[2])
+    assert json.loads((tmp_path / "ours.json").read_text()) == [
+        {**asked, "response": "A: No."},
+        {**opened, "response": "The first is calmer."},
+    ]
+    (description,) = read_answers(tmp_path / "ours.json").descriptions
+    assert (description.truth, description.response) == ("One is calm.", "The first is calmer.")
+
+
+async def test_a_judge_that_says_dominance_is_not_asked_for_it_and_describes_what_it_is_asked_about(
+    tmp_path: Path,
+) -> None:
+    questions = written(tmp_path / "single.json", [{**IMAGE, "open_ended_Q": "Why does it feel so?"}])
+    (tmp_path / "1.png").write_bytes(paint("a dog", 1))
+    judge = ScriptedJudge(
+        feeling=lambda _: replace(assessment(6, 4), dominance=6.25),
+        analyses=["B", "Strong", "[joy, neutral, surprise]", "The dog looks happy."],
+    )
+    await answer(judge, questions, tmp_path, tmp_path / "ours.json")
+    found = read_answers(tmp_path / "ours.json")
+    assert [rating.predicted for rating in found.ratings] == [6, 4, 6.25]
+    (description,) = found.descriptions
+    assert description.response == "The dog looks happy."
+    assert (
+        "joy, neutral, surprise" in description.truth and "valence 6.0, arousal 4.2, dominance 6.4" in description.truth
+    )
 
 
 async def test_answers_to_other_questions_and_missing_pictures_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import brier_score_loss, f1_score
+from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 from torch import tensor
 from torchmetrics.functional.classification import binary_calibration_error
 
@@ -27,7 +27,9 @@ from emofeedback_trainer.evaluation.metrics import (
     mae,
     ranking_score,
     reliability,
+    roc_auc,
     srcc,
+    weighted_f1,
 )
 
 TRUTH = ("joy", "neutral", "surprise")
@@ -48,6 +50,26 @@ def test_what_doesnt_vary_follows_nothing() -> None:
     assert srcc([5.0], [5.0]) == 0
     assert line(np.array([2.0, 8.0]), np.array([5.0, 5.0])) == (0.0, 0.0)
     assert line(np.array([5.0, 5.0]), np.array([2.0, 8.0])) == (0.0, 0.0)
+
+
+def test_weighted_f1_counts_classes_as_often_as_they_are_there() -> None:
+    truth, said = ["a", "a", "b", "c", "c", "c"], ["a", "b", "b", "a", "c", "unknown"]
+    expected = f1_score(truth, said, average="weighted", zero_division=0)
+    assert weighted_f1(truth, said) == pytest.approx(expected)
+
+
+def test_roc_auc_is_that_of_the_library_and_undefined_where_all_are_right() -> None:
+    scores, right = [0.1, 0.5, 0.5, 0.9, 0.3, 0.5], [0, 1, 0, 1, 1, 0]
+    assert roc_auc(scores, right) == pytest.approx(roc_auc_score(right, scores))
+    assert np.isnan(roc_auc(scores, [1] * 6))
+
+
+def test_a_bins_end_belongs_to_it_or_to_the_next() -> None:
+    # Both in one bin, where they make up for each other, or each in its own.
+    confidences, right = [0.5, 0.5625], [0, 1]
+    assert expected_calibration_error(confidences, right, closed="left") == pytest.approx(abs(1.0625 - 1) / 2)
+    assert expected_calibration_error(confidences, right) == pytest.approx((0.5 + 0.4375) / 2)
+    assert expected_calibration_error([1.0, 0.0], [1, 1], closed="left") == 0.5
 
 
 def test_macro_f1_counts_rare_classes_as_much_as_frequent_ones() -> None:

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emofeedback.domain.taxonomies import EKMAN
-from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, named_emotions
+from emofeedback_trainer.evaluation.replies import (
+    chosen_option,
+    is_ambiguous,
+    is_bare,
+    named_candidate,
+    named_emotions,
+    stated_confidence,
+)
 
 YES_NO = {"A": "No.", "B": "Yes."}
 PICTURES = {"A": "The first picture.", "B": "The second picture.", "C": "Both pictures.", "D": "Neither pictures."}
@@ -105,3 +112,49 @@ def test_options_that_read_the_same_have_no_one_right_answer() -> None:
 )
 def test_a_ranking_is_the_emotions_in_their_order(reply: str, ranking: tuple[str, ...]) -> None:
     assert named_emotions(reply, EKMAN) == ranking
+
+
+@pytest.mark.parametrize(
+    ("reply", "bare"),
+    [
+        ("B", True),
+        ("b.", True),
+        ("B: Yes.", True),
+        ("yes", True),
+        ("**No**", True),
+        ("B: Yes.</s>", True),
+        ("Yes, both.", False),
+        ("", False),
+    ],
+)
+def test_a_bare_reply_is_an_option_and_nothing_else(reply: str, bare: bool) -> None:
+    assert is_bare(reply, YES_NO) is bare
+
+
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [
+        ("<think>fear?</think><answer>Anger</answer><confidence>0.7</confidence>", "anger"),
+        ("People would feel sadness here.", "sad"),
+        ("There is danger.", None),
+        ("joyful, if not angry", "joy"),
+        ("", None),
+    ],
+)
+def test_a_named_candidate_begins_a_word_of_the_answer(reply: str, word: str | None) -> None:
+    assert named_candidate(reply, ["anger", "fear", "joy", "sad"]) == word
+
+
+@pytest.mark.parametrize(
+    ("reply", "confidence"),
+    [
+        ("<answer>joy</answer><confidence>0.85</confidence>", 0.85),
+        ("<confidence>{0.4}</confidence>", 0.4),
+        ("<confidence> 85 % </confidence>", 0.85),
+        ("<confidence>.5</confidence>, or rather <confidence>1.2</confidence>", 1.0),
+        ("<confidence>high</confidence>", None),
+        ("0.9", None),
+    ],
+)
+def test_confidence_is_what_stands_between_its_tags(reply: str, confidence: float | None) -> None:
+    assert stated_confidence(reply) == confidence

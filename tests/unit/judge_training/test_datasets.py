@@ -247,7 +247,9 @@ def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> No
     assert [len(row["images"]) for row in (first, second, third)] == [1, 2, 1]
     (asked,) = question_conversation([b"", b""], pair.question, pair.options)
     assert second["prompt"][0]["content"] == asked.parts[2]
-    assert second["completion"][0]["content"] == "The first"
+    assert second["completion"][0]["content"] == (
+        "<think>The first: It shows a smiling dog under a sunny sky. The second: </think><answer> The first</answer>"
+    )
     (described,) = description_conversation([b""])
     assert third["prompt"][0]["content"] == described.parts[1]
     assert third["completion"][0]["content"] == "It is glad."

@@ -17,6 +17,7 @@ from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import GenerationRequest
 from emofeedback.domain.optimization import OptimizationRequest
+from emofeedback.domain.questions import Question
 from emofeedback.domain.reasoning import Imagination
 from emofeedback.domain.training import RunState, TrainingRun
 from emofeedback.generator.local import LocalGenerator
@@ -219,6 +220,28 @@ async def test_the_judge_counts_what_waits_what_it_reads_and_writes_and_what_is_
     assert recorded.of(PARSE_FAILURES)[1:] == [(1, {"kind": "latent"})]
     assert recorded.of(QUEUE_LENGTH)[-2:] == [(2, {"kind": "reason"}), (0, {"kind": "reason"})]
     assert judge.pending_tokens == 0
+
+
+async def test_questions_and_descriptions_are_counted_by_what_they_ask_for(recorded: Recorded) -> None:
+    class Engine:
+        own = OwnTokens()
+
+        async def complete(self, chats: Sequence[Chat], *_: Any, **__: Any) -> list[Completion]:
+            return [Completion("a boat", (), True, 40, 2), Completion("", (), True, 40, 0)][: len(chats)]
+
+    judge = LocalJudge(Engine(), None, info=JUDGE_MODEL, settings=NANO_PROFILE.judge)  # type: ignore[arg-type]
+    images = (paint("a boat", 1),)
+    choice = Question(images=images, text="What is it?", options=("a boat", "a fox"))
+    await judge.ask([choice, Question(images=images, text="What is it?"), choice])
+    await judge.describe([images, images])
+    failures = {labels["kind"]: value for value, labels in recorded.of(PARSE_FAILURES)}
+    assert {labels["kind"]: value for value, labels in recorded.of(REPLIES)} == {
+        "choice": 2,
+        "answer": 1,
+        "description": 2,
+    }
+    assert failures == {"choice": 1, "answer": 0, "description": 1}
+    assert (2, {"kind": "choice"}) in recorded.of(QUEUE_LENGTH) and judge.pending_tokens == 0
 
 
 async def test_the_generator_counts_what_waits_and_paints_and_which_policy_is_in_use(

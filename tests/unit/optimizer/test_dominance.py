@@ -22,7 +22,7 @@ from emofeedback.domain.optimization import (
 from emofeedback.domain.validation import check_loss_request, check_optimization_request
 from emofeedback.optimizer.loss import compute_losses, loss, stop_reason, with_likely_losses
 from emofeedback.optimizer.memory import Observation, WordEffects
-from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, ScriptedJudge, assessment
+from support.fakes import UNREADABLE, Picture, ScriptedJudge, assessment
 from support.scripted_loop import (
     REQUEST,
     SETTINGS,
@@ -73,9 +73,9 @@ async def test_the_agent_is_told_of_valence_and_arousal_alone() -> None:
     assert judge.conversations and not any("ominance" in question(asked) for asked in judge.conversations)
 
 
-async def test_a_judge_that_says_no_dominance_is_named_before_anything_is_compared() -> None:
+async def test_a_judge_that_says_no_dominance_ends_the_run_before_anything_is_compared() -> None:
     events: list[OptimizationEvent] = []
-    with pytest.raises(FailedPrecondition, match=f"dominance 7 is asked for, and the judge {JUDGE_MODEL.name} says no"):
+    with pytest.raises(FailedPrecondition, match="dominance 7 is asked for, and the judge says it of no picture"):
         await collect(events, ASKED, judge=ScriptedJudge(feeling=lambda picture: felt(6.0, None)))
     assert len(of(ImagePainted, events)) == ASKED.images and not of(LossComputed, events)
 

@@ -18,7 +18,7 @@ from emofeedback.storage.texts import file_within, parse_json, read_lines, read_
 from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.data.eemodb.question_files import read_questions, write_questions
 from emofeedback_trainer.data.eemodb.questions import Question
-from emofeedback_trainer.evaluation.eemo_bench import read_rows
+from emofeedback_trainer.evaluation.eemo_bench_answers import read_rows
 from emofeedback_trainer.flow_grpo.config import load_config
 from emofeedback_trainer.service.backends.kubernetes import load_template
 from emofeedback_trainer.service.client_cli import configuration

@@ -55,6 +55,8 @@ class Summary:
     """Samples by Mikels' eight, where the source names one of them."""
     labels: dict[str, int]
     """Samples by the source's own categories, the most frequent first."""
+    questions: dict[str, int]
+    """Closed questions by what they ask after, the most frequent first."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +119,7 @@ def summarized(samples: Sequence[Sample]) -> Summary:
     ratings = {axis: [value for sample in samples if (value := getattr(sample, axis)) is not None] for axis in AXES}
     return Summary(
         name=samples[0].source,
-        license=samples[0].license,
+        license="; ".join(dict.fromkeys(sample.license for sample in samples)),
         splits=dict(sorted(Counter(sample.split for sample in samples).items())),
         pictures=sum(sample.image is not None for sample in samples),
         axes={
@@ -129,6 +131,7 @@ def summarized(samples: Sequence[Sample]) -> Summary:
         },
         emotions=_counted(sample.emotion.value for sample in samples if sample.emotion),
         labels=_counted(sample.label for sample in samples if sample.label),
+        questions=_counted(question.topic for sample in samples for question in sample.questions),
     )
 
 
@@ -153,6 +156,9 @@ def _show(summary: Summary, skipped: Sequence[BadRow], console: Console) -> None
     if summary.labels:
         labels = ", ".join(f"{label} {count:,}" for label, count in summary.labels.items())
         console.print(f"labels: {labels}", soft_wrap=True)
+    if summary.questions:
+        topics = ", ".join(f"{topic} {count:,}" for topic, count in summary.questions.items())
+        console.print(f"questions: {topics}", soft_wrap=True)
     if skipped:
         console.print(f"left out: {len(skipped):,} bad rows")
         for bad in skipped[:_LISTED]:

@@ -10,6 +10,8 @@ from typing import Protocol
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.data.readers import (
     abstract8,
+    aesbench,
+    artemis,
     artphoto,
     eemo_bench,
     emoset,
@@ -18,6 +20,8 @@ from emofeedback_trainer.data.readers import (
     emotion6,
     findingemo,
     oasis,
+    uniaa,
+    vecbench,
 )
 from emofeedback_trainer.data.records import BadRow, Sample
 from emofeedback_trainer.data.rows import BadCell, Row
@@ -37,7 +41,21 @@ class Layout(Protocol):
 
 LAYOUTS: Mapping[str, Layout] = {
     layout.SOURCE: layout
-    for layout in (emoset, emotic, oasis, emotion6, artphoto, abstract8, findingemo, emoticrafter, eemo_bench)
+    for layout in (
+        emoset,
+        emotic,
+        oasis,
+        emotion6,
+        artphoto,
+        abstract8,
+        findingemo,
+        emoticrafter,
+        artemis,
+        eemo_bench,
+        vecbench,
+        uniaa,
+        aesbench,
+    )
 }
 """By the name under which a data set is asked for."""
 

@@ -26,6 +26,19 @@ class RankedEmotion:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClosedQuestion:
+    """A question about one picture, with the options that it may be answered by."""
+
+    topic: str
+    """What the source asks after, as its tables name it: `FI-8`, `sentiment`, `AesE`."""
+    text: str
+    """Empty where the source asks nothing but which option fits."""
+    options: tuple[str, ...]
+    answer: str
+    """The text of the right option; empty where the source keeps it to itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One picture, or a prompt for one, with its labels. What a source doesn't say is empty or None.
 
@@ -62,6 +75,8 @@ class Sample:
     """The emotions that each annotator named, in that person's order."""
     comments: tuple[str, ...] = ()
     """Why it feels so, in the words of people who looked at it (of a drawn scene: of who drew it)."""
+    questions: tuple[ClosedQuestion, ...] = ()
+    """What the source asks about it; `storage` keeps none of them."""
     split: str = ""
     """`train`, `val` or `test`; empty where the source isn't split."""
 

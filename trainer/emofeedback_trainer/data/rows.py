@@ -14,7 +14,7 @@ from typing import Any
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.storage.tables import read_table, to_number
-from emofeedback.storage.texts import file_within, read_text
+from emofeedback.storage.texts import file_within, parse_json, read_lines, read_text
 from emofeedback_trainer.data.records import BadRow
 
 
@@ -88,6 +88,13 @@ class Row:
             raise self.bad(column, f"is {text[:60]!r}, it must be a list such as [6.0, 4.0, 7.0]")
         return value
 
+    def texts(self, column: str) -> tuple[str, ...]:
+        """A list of texts, none of them empty, without the white space around them."""
+        value = self.cells.get(column)
+        if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
+            raise self.bad(column, "must be a list of texts that aren't empty")
+        return tuple(text.strip() for text in value)
+
     def path(self, column: str, name: str) -> Path:
         """A file by its path within the source's folder."""
         try:
@@ -156,6 +163,30 @@ def json_file(folder: Path, name: str, kind: type[list[Any]] | type[dict[str, An
     if not isinstance(content, kind):
         raise InvalidRequest.of(name, f"must hold a {'list' if kind is list else 'JSON object'}")
     return content
+
+
+def json_lines(folder: Path, name: str) -> Iterator[Row]:
+    """The objects of a file that has one a line; a line that is none is a bad row.
+
+    Raises:
+        InvalidRequest: no such file, or it is in another encoding than a text's.
+    """
+    path = _existing(folder, name)
+    try:
+        for number, line in read_lines(path):
+            cells, problem = _object(line)
+            yield Row(folder=folder, file=name, number=number, cells=cells, problem=problem)
+    except (OSError, ValueError) as error:
+        raise InvalidRequest.of(name, f"can't be read: {error}") from error
+
+
+def _object(line: str) -> tuple[Mapping[str, Any], str]:
+    """What a line holds, and what is wrong with it."""
+    try:
+        content = parse_json(line)
+    except ValueError as error:
+        return {}, f"is no JSON: {error}"
+    return (content, "") if isinstance(content, dict) else ({}, "must be a JSON object")
 
 
 def _existing(folder: Path, name: str) -> Path:

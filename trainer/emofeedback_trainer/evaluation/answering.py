@@ -2,7 +2,7 @@
 
 Rows are the benchmark's, of single images with their ground truth or of closed questions on one picture or two
 (`image_url`, or `image1_url` and `image2_url`). Valence and arousal are the judge's own assessment; the rest is asked
-in words. Open questions are left out: their scores need another model's opinion.
+in words, dominance too where the assessment hasn't it. Free answers are asked for here and marked by `adjudication`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from emofeedback.domain.assessment import Assessment, Decoding, Judge
+from emofeedback.domain.assessment import Assessment, Conversation, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.taxonomies import EKMAN
 from emofeedback.observability.console import say
 from emofeedback.storage.files import write_json
 from emofeedback.storage.texts import file_within
-from emofeedback_trainer.evaluation.eemo_bench import KINDS, options_of, read_rows
-from emofeedback_trainer.evaluation.prompts import closed_question, dominance_question, ranking_question
+from emofeedback_trainer.evaluation.eemo_bench_answers import KINDS, OPEN, OPEN_RESPONSE, options_of, read_rows
+from emofeedback_trainer.evaluation.prompts import (
+    closed_question,
+    dominance_question,
+    open_question,
+    ranking_question,
+)
 
 _REPLY = Decoding(max_new_tokens=256)
 _EVERY = 8
@@ -40,7 +45,7 @@ async def answer(judge: Judge, questions: Path, images: Path, responses: Path, *
         InvalidRequest: a file or a picture can't be read, or the file of answers belongs to other questions.
         EmoFeedbackError: as the judge raises.
     """
-    asked = [(place, row) for place, row in read_rows(questions) if _is_closed(row)][:limit]
+    asked = read_rows(questions)[:limit]
     done: list[Mapping[str, Any]] = [row for _, row in read_rows(responses)] if responses.exists() else []
     for (place, row), answered in zip(asked, done, strict=False):
         if any(answered.get(column) != value for column, value in row.items()):
@@ -56,29 +61,41 @@ async def _answered(judge: Judge, place: str, row: Mapping[str, Any], folder: Pa
     """A row with the judge's answers in it."""
     if "question_type" in row:
         names = [str(row[column]) for column in ("image_url", "image1_url", "image2_url") if column in row]
-        question = closed_question(
-            _images(place, names, folder), str(row["question"]), options_of(place, row, "options")
-        )
+        images, text = _images(place, names, folder), _question(place, row, "question")
+        if row["question_type"] == OPEN:
+            question = open_question(images, text, EKMAN)
+        else:
+            question = closed_question(images, text, options_of(place, row, "options"))
         (reply,) = await judge.converse([question], _REPLY)
         return {**row, "response": reply}
     (image,) = _images(place, [str(row["image_name"])], folder)
-    closed = [closed_question([image], str(row[f"{kind}_Q"]), options_of(place, row, f"{kind}_A")) for kind in KINDS]
-    others = [ranking_question(image, EKMAN), dominance_question(image)]
-    *replies, ranking, dominance = await judge.converse([*closed, *others], _REPLY)
     (outcome,) = await judge.assess([image])
     seen = outcome if isinstance(outcome, Assessment) else None
+    asked: dict[str, Conversation] = {
+        f"{kind}_response": closed_question(
+            [image], _question(place, row, f"{kind}_Q"), options_of(place, row, f"{kind}_A")
+        )
+        for kind in KINDS
+    }
+    asked["predict_emotion_list"] = ranking_question(image, EKMAN)
+    if seen is None or seen.dominance is None:
+        asked["dominance_predict"] = dominance_question(image)
+    if row.get("open_ended_Q"):
+        asked[OPEN_RESPONSE] = open_question([image], str(row["open_ended_Q"]), EKMAN)
+    replies = await judge.converse(list(asked.values()), _REPLY)
     return {
         **row,
-        **{f"{kind}_response": reply for kind, reply in zip(KINDS, replies, strict=True)},
-        "predict_emotion_list": ranking,
         "valence_predict": seen and seen.valence,
         "arousal_predict": seen and seen.arousal,
-        "dominance_predict": dominance,
+        "dominance_predict": seen and seen.dominance,
+        **dict(zip(asked, replies, strict=True)),
     }
 
 
-def _is_closed(row: Mapping[str, Any]) -> bool:
-    return row.get("question_type", "What/How") in KINDS.values()
+def _question(place: str, row: Mapping[str, Any], column: str) -> str:
+    if not isinstance(row.get(column), str):
+        raise InvalidRequest.of(f"{place} column {column}", "must be a question, to be answered by our own judge")
+    return str(row[column])
 
 
 def _images(place: str, names: Sequence[str], folder: Path) -> list[bytes]:

@@ -8,7 +8,14 @@ from contextlib import nullcontext
 from types import ModuleType
 
 from emofeedback.storage.files import held
-from emofeedback_trainer.evaluation import eemo_bench_cli, generation_cli, judge_cli, loop_cli, policy_cli
+from emofeedback_trainer.evaluation import (
+    eemo_bench_cli,
+    generation_cli,
+    judge_cli,
+    loop_cli,
+    policy_cli,
+    questions_cli,
+)
 
 MEASUREMENTS: dict[str, tuple[ModuleType, str]] = {
     "policy": (policy_cli, "a policy beside its base, on a task's held-out pairs"),
@@ -16,6 +23,7 @@ MEASUREMENTS: dict[str, tuple[ModuleType, str]] = {
     "loop": (loop_cli, "the loop against luck at equal pictures"),
     "judge": (judge_cli, "a judge on a data set: errors, correlations, accuracy, ranking, confidence"),
     "eemo-bench": (eemo_bench_cli, "a model's answers to EEmo-Bench"),
+    "questions": (questions_cli, "a model's answers to closed questions: VECBench, UNIAA, AesBench"),
 }
 """By name: the module whose `add_arguments(parser)` declares the options and the function `run`, and what it is for."""
 

@@ -1,91 +1,31 @@
-"""EEmo-Bench (arXiv 2504.16405): a model's answer file scored as the benchmark scores it.
-
-Two layouts, as the benchmark and EEmo-Logic publish them, both a JSON list:
-
-- closed questions, a row each: `question_type`, `perceptual_dimension`, `options` (a mapping, or one written as text),
-  `correct_answer` (a letter) and the model's `response`;
-- single images, a row each: the ground truth (`image_name`, `emotion_list`, `Valence`, `Arousal`, `Dominance`,
-  `judge_A`, `judge_answer`, `choose_A`, `choose_answer`) and any of the model's `judge_response`, `choose_response`,
-  `predict_emotion_list`, `valence_predict`, `arousal_predict`, `dominance_predict`. Truth and predictions may also be
-  two files whose rows have the same `image_name`.
+"""EEmo-Bench (arXiv 2504.16405): a model's answers scored as the benchmark scores them.
 
 An answer that can't be read, or is null because nothing came back, is wrong, and counted. A rating like that takes no
 part in the correlations, and is counted too; so is an answer that a row lacks and others of the file have. A question
 two of whose options read the same has no one right answer: it is left out, as it is in the published figures (1,005
 What/How questions on pairs, of 1,006 in the file).
+
+Answers to closed questions are read by rule, and where a language model was asked by it as well: both figures are told.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from emofeedback.domain.errors import InvalidRequest
-from emofeedback.domain.taxonomies import EKMAN
-from emofeedback.judge.numbers import stated_number
-from emofeedback.storage.texts import read_text
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import AXES
+from emofeedback_trainer.evaluation.adjudication import Described, described
+from emofeedback_trainer.evaluation.eemo_bench_answers import Answers, Question, Rating
+from emofeedback_trainer.evaluation.matching import Matched
 from emofeedback_trainer.evaluation.metrics import Estimate, correlation, estimate, ranking_score, srcc
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
-from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous, named_emotions
+from emofeedback_trainer.evaluation.replies import chosen_option, is_ambiguous
 
-KINDS = {"judge": "Yes-or-No", "choose": "What/How"}
-"""The two closed questions of a single image, and the type of each."""
-_ANSWERS = {*(f"{kind}_response" for kind in KINDS), *(f"{axis}_predict" for axis in AXES), "predict_emotion_list"}
-"""The columns of a single image's answers."""
 _PERCENT = 100.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """A closed question with a model's answer."""
-
-    kind: str
-    """`Yes-or-No` or `What/How`."""
-    dimension: str
-    """What it asks after, such as `Valence perception`; empty where the file doesn't say."""
-    options: Mapping[str, str]
-    """Texts by letter."""
-    correct: str
-    """A letter."""
-    response: str
-    """Empty where there is none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """The emotions of one image, strongest first."""
-
-    truth: tuple[str, ...]
-    predicted: tuple[str, ...]
-    """Empty where the answer can't be read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rating:
-    """One axis of one image; truth and prediction may be on different scales."""
-
-    axis: str
-    truth: float
-    predicted: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What an answer file holds."""
-
-    rows: int
-    questions: tuple[Question, ...] = ()
-    rankings: tuple[Ranking, ...] = ()
-    ratings: tuple[Rating, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +37,20 @@ class Perception:
     unparsed: int
     ambiguous: int
     """Questions left out."""
+    matched: MatchedPerception | None
+    """The same by a language model's reading; None where none was asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchedPerception:
+    """Accuracy on closed questions, in percent, of the options that a language model takes the answers for."""
+
+    by_kind: Mapping[str, Estimate]
+    by_dimension: Mapping[str, Estimate]
+    unparsed: int
+    """Answers that choose no option by the model's word."""
+    asked: int
+    """Answers that the model read; the others are an option and nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +64,7 @@ class Scores:
     ratings: Mapping[str, Mapping[str, Estimate]]
     """By axis: `srcc` and `plcc`."""
     unparsed_ratings: int
+    description: Described | None
 
     def to_json(self, provenance: Provenance) -> dict[str, Any]:
         """Values by themselves, where a reader looks for them, and their intervals beside them."""
@@ -122,12 +77,15 @@ class Scores:
                 "unparsed": one.unparsed,
                 "ambiguous": one.ambiguous,
                 "figures": {**one.by_kind, "by_dimension": one.by_dimension},
+                **({"by_language_model": _matched_json(one.matched)} if one.matched else {}),
             }
         if self.ranking:
             score = round(self.ranking.value, 2)
             content["ranking"] = {"score": score, "unparsed": self.unparsed_rankings, "figures": self.ranking}
         if self.ratings or self.unparsed_ratings:
             content["ratings"] = {**self.ratings, "unparsed": self.unparsed_ratings}
+        if self.description:
+            content["description"] = self.description
         plain_content: dict[str, Any] = plain({**content, "provenance": provenance})
         return plain_content
 
@@ -138,11 +96,19 @@ class Scores:
             for names in ((self.perception.by_kind, self.perception.by_dimension) if self.perception else ())
             for name, found in names.items()
         ]
+        if self.perception and self.perception.matched:
+            rows += [
+                (f"perception, {name}, read by a language model, %", found, 2)
+                for names in (self.perception.matched.by_kind, self.perception.matched.by_dimension)
+                for name, found in names.items()
+            ]
         if self.ranking:
             rows.append(("ranking score, %", self.ranking, 2))
         rows += [
             (f"{axis}, {name.upper()}", found, 3) for axis, both in self.ratings.items() for name, found in both.items()
         ]
+        if self.description:
+            rows += _description_rows(self.description)
         wrong = (self.perception.unparsed if self.perception else 0) + self.unparsed_rankings
         cells = [(name, shown(found, digits), f"{found.n:,}") for name, found, digits in rows]
         left_out = self.perception.ambiguous if self.perception else 0
@@ -150,44 +116,59 @@ class Scores:
             f"Answers that could not be read, counted as wrong: {wrong}. Ratings that could not be read, left out: "
             f"{self.unparsed_ratings}. Questions left out as ambiguous: {left_out}."
         )
-        return "\n".join([table(("EEmo-Bench", "value", "n"), cells), "", notes, "", provenance.to_markdown()])
+        more = [
+            *([_matched_note(self.perception.matched)] if self.perception and self.perception.matched else []),
+            *([_description_note(self.description)] if self.description else []),
+        ]
+        lines = [table(("EEmo-Bench", "value", "n"), cells), "", " ".join([notes, *more])]
+        return "\n".join([*lines, "", provenance.to_markdown()])
 
 
-def read_answers(responses: Path, truth: Path | None = None) -> Answers:
-    """An answer file, with the ground truth of single images from another file where it doesn't hold them itself.
+def _matched_json(found: MatchedPerception) -> dict[str, Any]:
+    return {
+        **{kind: round(one.value, 2) for kind, one in found.by_kind.items()},
+        "by_dimension": {name: round(one.value, 2) for name, one in found.by_dimension.items()},
+        "unparsed": found.unparsed,
+        "asked": found.asked,
+        "figures": {**found.by_kind, "by_dimension": found.by_dimension},
+    }
 
-    Raises:
-        InvalidRequest: a file can't be read or a row of it is none of the two layouts; file, row and column are named.
+
+def _matched_note(found: MatchedPerception) -> str:
+    return f"The language model read {found.asked:,} answers, and found no option in {found.unparsed:,} of all."
+
+
+def _description_rows(found: Described) -> list[tuple[str, Estimate, int]]:
+    rows = [("description, %", found.score, 2)]
+    rows += [(f"description, {name}, %", one, 2) for name, one in found.by_dimension.items()]
+    rows += [(f"description, mark of {name}, %", one, 2) for name, one in found.by_mark.items()]
+    rows.append(("description, two rounds that agree, %", found.agreement, 2))
+    return [(name, one, digits) for name, one, digits in rows if one]
+
+
+def _description_note(found: Described) -> str:
+    spread = (
+        "" if found.spread is None else f" An answer's mark varies by {found.spread:.3f} of 2 (SD) over its rounds."
+    )
+    return (
+        f"Descriptions that never came, with a score of 0: {found.unanswered}. Rounds that could not be read: "
+        f"{found.unread_rounds}; descriptions left out for that: {found.left_out}.{spread}"
+    )
+
+
+def clear_questions(answers: Answers) -> list[Question]:
+    """The closed questions that have one right answer, in their order."""
+    return [question for question in answers.questions if not is_ambiguous(question.options)]
+
+
+def score(answers: Answers, *, matched: Matched | None = None, seed: int = 0) -> Scores:
+    """The benchmark's metrics, each where the file has answers for it.
+
+    Args:
+        matched: a language model's reading of `clear_questions`.
     """
-    rows = read_rows(responses)
-    known = {str(row.get("image_name")): row for _, row in read_rows(truth)} if truth else {}
-    # A row that lacks a column of the others is one whose answer never came.
-    unanswered = dict.fromkeys(column for _, row in rows for column in row if column in _ANSWERS)
-    questions: list[Question] = []
-    rankings: list[Ranking] = []
-    ratings: list[Rating] = []
-    for place, row in rows:
-        if "question_type" in row:
-            questions.append(_question(place, row))
-            continue
-        if "image_name" not in row:
-            raise InvalidRequest.of(place, "has neither question_type nor image_name: it is no row of an answer file")
-        name = str(row["image_name"])
-        if truth and name not in known:
-            raise InvalidRequest.of(f"{place} column image_name", f"{name!r} is not in {truth}")
-        whole = {**unanswered, **known.get(name, {}), **row}
-        questions += _closed_questions(place, whole)
-        rankings += _ranking(place, whole)
-        ratings += _ratings(place, whole)
-    if not (questions or rankings or ratings):
-        raise InvalidRequest.of(str(responses), "holds no answers: see `--help` for the columns that are looked for")
-    return Answers(rows=len(rows), questions=tuple(questions), rankings=tuple(rankings), ratings=tuple(ratings))
-
-
-def score(answers: Answers, *, seed: int = 0) -> Scores:
-    """The benchmark's metrics, each where the file has answers for it."""
     return Scores(
-        perception=_perception(answers.questions, seed) if answers.questions else None,
+        perception=_perception(answers, matched, seed) if answers.questions else None,
         ranking=_mean([ranking_score(one.truth, one.predicted) for one in answers.rankings], seed),
         unparsed_rankings=sum(not one.predicted for one in answers.rankings),
         ratings={
@@ -196,27 +177,38 @@ def score(answers: Answers, *, seed: int = 0) -> Scores:
             if len((columns := _columns(answers.ratings, axis))[0])
         },
         unparsed_ratings=sum(one.predicted is None for one in answers.ratings),
+        description=described(answers.descriptions, seed=seed) if answers.descriptions else None,
     )
 
 
-def _perception(questions: Sequence[Question], seed: int) -> Perception:
-    clear = [question for question in questions if not is_ambiguous(question.options)]
-    chosen = [chosen_option(question.response, question.options) for question in clear]
-    right = [_PERCENT * (letter == question.correct) for letter, question in zip(chosen, clear, strict=True)]
-
-    def by(name: Callable[[Question], str]) -> dict[str, Estimate]:
-        groups: dict[str, list[float]] = {}
-        for question, hit in zip(clear, right, strict=True):
-            if name(question):
-                groups.setdefault(name(question), []).append(hit)
-        return {group: found for group, hits in groups.items() if (found := _mean(hits, seed))}
-
+def _perception(answers: Answers, matched: Matched | None, seed: int) -> Perception:
+    clear = clear_questions(answers)
+    by_rule = [chosen_option(question.response, question.options) for question in clear]
     return Perception(
-        by_kind=by(lambda question: question.kind),
-        by_dimension=by(lambda question: question.dimension),
-        unparsed=chosen.count(None),
-        ambiguous=len(questions) - len(clear),
+        by_kind=_accuracy(clear, by_rule, lambda question: question.kind, seed),
+        by_dimension=_accuracy(clear, by_rule, lambda question: question.dimension, seed),
+        unparsed=by_rule.count(None),
+        ambiguous=len(answers.questions) - len(clear),
+        matched=MatchedPerception(
+            by_kind=_accuracy(clear, matched.chosen, lambda question: question.kind, seed),
+            by_dimension=_accuracy(clear, matched.chosen, lambda question: question.dimension, seed),
+            unparsed=matched.chosen.count(None),
+            asked=matched.asked,
+        )
+        if matched
+        else None,
     )
+
+
+def _accuracy(
+    questions: Sequence[Question], chosen: Sequence[str | None], group_of: Callable[[Question], str], seed: int
+) -> dict[str, Estimate]:
+    """In percent, by group; questions without one are in none."""
+    groups: dict[str, list[float]] = {}
+    for question, letter in zip(questions, chosen, strict=True):
+        if group := group_of(question):
+            groups.setdefault(group, []).append(_PERCENT * (letter == question.correct))
+    return {group: found for group, hits in groups.items() if (found := _mean(hits, seed))}
 
 
 def _mean(values: Sequence[float], seed: int) -> Estimate | None:
@@ -227,115 +219,3 @@ def _columns(ratings: Sequence[Rating], axis: str) -> tuple[list[float], list[fl
     """Truth and prediction of the images whose rating on this axis could be read."""
     pairs = [(one.truth, one.predicted) for one in ratings if one.axis == axis and one.predicted is not None]
     return [truth for truth, _ in pairs], [predicted for _, predicted in pairs]
-
-
-def read_rows(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """A file's rows with their places, counted from 1, for messages.
-
-    Raises:
-        InvalidRequest: it is no JSON list of objects.
-    """
-    try:
-        content = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidRequest.of(str(path), f"is not readable JSON: {error}") from error
-    if not isinstance(content, list) or not content:
-        raise InvalidRequest.of(str(path), "must be a JSON list of at least one row")
-    for number, row in enumerate(content, 1):
-        if not isinstance(row, Mapping):
-            raise InvalidRequest.of(f"{path} row {number}", "must be an object")
-    return [(f"{path} row {number}", row) for number, row in enumerate(content, 1)]
-
-
-def _question(place: str, row: Mapping[str, Any]) -> Question:
-    return _closed(
-        place,
-        kind=_text(place, row, "question_type"),
-        dimension=str(row.get("perceptual_dimension") or ""),
-        options=options_of(place, row, "options"),
-        correct=_text(place, row, "correct_answer"),
-        response=_reply(place, row, "response"),
-    )
-
-
-def _closed_questions(place: str, row: Mapping[str, Any]) -> Iterator[Question]:
-    for name, kind in KINDS.items():
-        if f"{name}_response" in row:
-            yield _closed(
-                place,
-                kind=kind,
-                dimension="",
-                options=options_of(place, row, f"{name}_A"),
-                correct=_text(place, row, f"{name}_answer"),
-                response=_reply(place, row, f"{name}_response"),
-            )
-
-
-def _closed(place: str, *, options: Mapping[str, str], correct: str, **fields: str) -> Question:
-    if correct not in options:
-        raise InvalidRequest.of(place, f"its right answer {correct!r} is none of the options {', '.join(options)}")
-    return Question(options=options, correct=correct, **fields)
-
-
-def _ranking(place: str, row: Mapping[str, Any]) -> Iterator[Ranking]:
-    if "predict_emotion_list" not in row:
-        return
-    try:
-        truth = tuple(str(emotion).lower() for emotion, _ in row["emotion_list"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise InvalidRequest.of(f"{place} column emotion_list", "must be a list of [emotion, weight]") from error
-    predicted = row["predict_emotion_list"]
-    text = ", ".join(map(str, predicted)) if isinstance(predicted, list) else str(predicted or "")
-    yield Ranking(truth=truth, predicted=named_emotions(text, EKMAN))
-
-
-def _ratings(place: str, row: Mapping[str, Any]) -> Iterator[Rating]:
-    for axis in AXES:
-        if f"{axis}_predict" not in row:
-            continue
-        column = axis.capitalize()
-        mean = row[column][0] if isinstance(row.get(column), list) and row[column] else None
-        truth = _finite(mean)
-        if truth is None:
-            raise InvalidRequest.of(f"{place} column {column}", "must be a list that begins with the mean, a number")
-        said = row[f"{axis}_predict"]
-        predicted = _finite(said) if isinstance(said, int | float) else stated_number(str(said), axis)
-        yield Rating(axis=axis, truth=truth, predicted=predicted)
-
-
-def _finite(value: Any) -> float | None:
-    """A number of JSON; None where it is none, no finite one or too large for any figure."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        return None
-    return float(value)
-
-
-def options_of(place: str, row: Mapping[str, Any], column: str) -> Mapping[str, str]:
-    """A row's options by letter: a mapping, or the text of one, which is read as a literal and never run.
-
-    Raises:
-        InvalidRequest: it is neither.
-    """
-    value = row.get(column)
-    try:
-        options = ast.literal_eval(value) if isinstance(value, str) else value
-        if not isinstance(options, Mapping) or len(options) < 2:
-            raise ValueError(f"{options!r}")
-    except (SyntaxError, ValueError) as error:
-        raise InvalidRequest.of(f"{place} column {column}", "must be two options or more by their letters") from error
-    return {str(letter): str(text) for letter, text in options.items()}
-
-
-def _text(place: str, row: Mapping[str, Any], column: str) -> str:
-    value = row.get(column)
-    if not isinstance(value, str):
-        raise InvalidRequest.of(f"{place} column {column}", f"must be a text, it is {value!r}")
-    return value
-
-
-def _reply(place: str, row: Mapping[str, Any], column: str) -> str:
-    """A model's reply, empty where the row says that there is none: null, or the NaN that tables put there."""
-    if column not in row:
-        raise InvalidRequest.of(f"{place} column {column}", "is missing: the row holds no answer")
-    value = row[column]
-    return "" if value is None or value != value else str(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,13 +103,24 @@ def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
 
 def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Mean F1 of the classes that occur in the truth, in [0, 1]: rare ones count as much as frequent ones."""
+    return float(np.mean([score for score, _ in _f1_by_class(truth, predicted)]))
+
+
+def weighted_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean F1 of the classes that occur in the truth, each counting as often as it does there, in [0, 1]."""
+    scores = _f1_by_class(truth, predicted)
+    return float(np.average([score for score, _ in scores], weights=[count for _, count in scores]))
+
+
+def _f1_by_class(truth: ArrayLike, predicted: ArrayLike) -> list[tuple[float, int]]:
+    """F1 of each class of the truth, and how often it is there."""
     true, said = np.asarray(truth), np.asarray(predicted)
     # By hand: scikit-learn checks its arguments for milliseconds, and an interval asks two thousand times.
-    scores = [
-        2 * np.sum((true == name) & (said == name)) / (np.sum(true == name) + np.sum(said == name))
-        for name in np.unique(true)
-    ]
-    return float(np.mean(scores))
+    scores = []
+    for name in np.unique(true):
+        here, there = true == name, said == name
+        scores.append((float(2 * np.sum(here & there) / (np.sum(here) + np.sum(there))), int(np.sum(here))))
+    return scores
 
 
 def ranking_score(truth: Sequence[str], predicted: Sequence[str], *, two_shared: float = TWO_SHARED) -> float:
@@ -169,11 +180,17 @@ def reliability(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> 
     return tuple(table)
 
 
-def expected_calibration_error(confidences: ArrayLike, right: ArrayLike, *, bins: int = 10) -> float:
-    """Mean distance of confidence and accuracy over the bins, weighted by their size, in [0, 1] (Guo et al. 2017)."""
+def expected_calibration_error(
+    confidences: ArrayLike, right: ArrayLike, *, bins: int = 10, closed: Literal["left", "right"] = "right"
+) -> float:
+    """Mean distance of confidence and accuracy over the bins, weighted by their size, in [0, 1] (Guo et al. 2017).
+
+    Args:
+        closed: the end of a bin that belongs to it. It matters where confidences are round numbers, as said ones are.
+    """
     confidence, hits = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
     # A bin's size times the distance of its means is the distance of its sums.
-    excess = np.bincount(_bins(confidence, bins), weights=confidence - hits)
+    excess = np.bincount(_bins(confidence, bins, closed), weights=confidence - hits)
     return float(np.abs(excess).sum() / len(hits))
 
 
@@ -182,7 +199,19 @@ def brier(confidences: ArrayLike, right: ArrayLike) -> float:
     return float(np.square(np.subtract(confidences, right)).mean())
 
 
-def _bins(confidence: Array, bins: int) -> NDArray[np.int64]:
-    """Which bin each confidence is in; exactly 0 belongs to the first, though its interval is open there."""
-    places: NDArray[np.int64] = np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side="left") - 1
+def roc_auc(scores: ArrayLike, right: ArrayLike) -> float:
+    """How often a right prediction has a higher score than a wrong one, ties counting half, in [0, 1]; NaN where all
+    are right or all wrong."""
+    hits = np.asarray(right, bool)
+    positives, negatives = int(hits.sum()), int((~hits).sum())
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(np.asarray(scores, np.float64))
+    return float((ranks[hits].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _bins(confidence: Array, bins: int, closed: Literal["left", "right"] = "right") -> NDArray[np.int64]:
+    """Which bin each confidence is in; exactly 0 belongs to the first and exactly 1 to the last, whichever is open."""
+    side: Literal["left", "right"] = "left" if closed == "right" else "right"
+    places: NDArray[np.int64] = np.searchsorted(np.linspace(0, 1, bins + 1), confidence, side=side) - 1
     return np.clip(places, 0, bins - 1)

@@ -22,14 +22,51 @@ from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.profiles.profile import Profile
 from emofeedback.storage.files import json_bytes, write_keeping
+from emofeedback_trainer.evaluation.language_model import LANGUAGE_MODEL_TOKEN, ChatModel, Converses, Remembering
 
 T = TypeVar("T")
+
+OUR_JUDGE = "judge"
+"""As a language model's address: our own judge."""
 
 
 def add_judge_options(parser: argparse.ArgumentParser) -> None:
     """Which judge is asked."""
     parser.add_argument("--profile", help="a built-in profile or a .toml file (default: nano)")
     parser.add_argument("--address", help=f"running services, instead of engines in this process: {ADDRESSES}")
+
+
+def add_language_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which language model gives its opinion of answers in prose."""
+    parser.add_argument(
+        "--by",
+        help=f"who reads answers in prose: the address of an OpenAI-compatible endpoint, such as "
+        f"http://127.0.0.1:8000/v1 (its token is read from {LANGUAGE_MODEL_TOKEN}), or {OUR_JUDGE!r}",
+    )
+    parser.add_argument("--by-model", default="", help="name of the model at that address")
+    parser.add_argument(
+        "--opinions", type=Path, help="file that keeps what it said (default: beside --responses, .opinions.jsonl)"
+    )
+
+
+def language_model(arguments: argparse.Namespace, judge: Judge | None) -> Converses | None:
+    """The language model that the options name, which is asked nothing twice; None where they name none.
+
+    Args:
+        judge: ours, which is to be had where `arguments.by` is `OUR_JUDGE`.
+
+    Raises:
+        InvalidRequest: what is no address, or no name of a model; or the file of opinions is none.
+    """
+    if arguments.by is None:
+        return None
+    if arguments.by == OUR_JUDGE:
+        assert judge is not None
+        asked: Converses = judge
+    else:
+        token = os.environ.get(LANGUAGE_MODEL_TOKEN, "")
+        asked = ChatModel(address=arguments.by, name=arguments.by_model, token=token)
+    return Remembering(asked, arguments.opinions or arguments.responses.with_suffix(".opinions.jsonl"))
 
 
 def add_policy_options(parser: argparse.ArgumentParser) -> None:

@@ -109,7 +109,9 @@ def samples_digest(samples: Iterable[Sample]) -> str:
     for sample in samples:
         picture = sample.image.read_bytes() if isinstance(sample.image, Path) else sample.image or b""
         ranking = [(ranked.label, ranked.weight) for ranked in sample.ranking]
-        labels = (sample.id, sample.valence, sample.arousal, sample.dominance, sample.emotion, ranking)
+        labels: tuple[Any, ...] = (sample.id, sample.valence, sample.arousal, sample.dominance, sample.emotion, ranking)
+        if sample.questions:
+            labels = (*labels, [asdict(question) for question in sample.questions])
         digest.update(f"{json.dumps(labels)} {hashlib.sha256(picture).hexdigest()}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 

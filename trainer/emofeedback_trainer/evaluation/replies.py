@@ -6,9 +6,9 @@ Total: whatever text comes in, an answer or None comes out. None of it knows the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from emofeedback.domain.replies import answer
+from emofeedback.domain.replies import answer, plain
 
 _LETTER = (
     r"(?<!not\s)(?P<{name}>[B-H]|A(?!\s+(?!and\b|as\b|because\b|for\b|in\b|is\b|or\b|since\b|with\b)[a-z])|[a-h](?=[\s*]*(?:[^\w\s'-]|$)))"
@@ -26,6 +26,10 @@ _MARKED = re.compile(
     + ")"
 )
 """`B: Yes.`, `B)`, `**B**`, `Option B`: a letter that stands for an option. A bare one may be the article A."""
+_END_TOKEN = re.compile(r"<[^<>]{1,30}>\s*$")
+"""`</s>`, which some published answers end with."""
+_CONFIDENCE = re.compile(r"<confidence>([^<>]{1,40})</confidence>", re.IGNORECASE)
+_NUMBER = re.compile(r"(\d{1,3}(?:\.\d*)?|\.\d+)\s*(%?)")
 _FIRST = re.compile(
     r"[\s(\[{\"'*]*(?P<letter>[A-Ha-h])"
     r"(?:\s*[:)\]}\"';]|\.(?=\s|$)|\*\*|\s+-\s|\s*\n|\s*$|\s+(?:because|since|as|is|would)\b)"
@@ -67,6 +71,15 @@ def chosen_option(reply: str, options: Mapping[str, str]) -> str | None:
     return _by_text(_words(said), {letter: _words(text) for letter, text in options.items()})
 
 
+def is_bare(reply: str, options: Mapping[str, str]) -> bool:
+    """True where a reply is an option's letter or text and nothing else, so that there is nothing to interpret."""
+    said = _words(_END_TOKEN.sub("", answer(reply)))
+    return any(
+        said in (_words(text), letter.lower(), f"{letter.lower()} {_words(text)}".strip())
+        for letter, text in options.items()
+    )
+
+
 def is_ambiguous(options: Mapping[str, str]) -> bool:
     """True where two options read the same, so that a question has no one right answer."""
     return len({_words(text) for text in options.values()}) < len(options)
@@ -85,6 +98,24 @@ def named_emotions(reply: str, emotions: Collection[str]) -> tuple[str, ...]:
         if found:
             return tuple(dict.fromkeys(found))
     return ()
+
+
+def named_candidate(reply: str, candidates: Sequence[str]) -> str | None:
+    """The first of the candidates, in their own order, that begins a word of what a reply answers; None where none is.
+
+    As VECBench's authors read replies, but that they take the letters anywhere: in "danger" anger is named for them.
+    """
+    said = answer(reply).lower()
+    return next((word for word in candidates if re.search(rf"\b{re.escape(word.lower())}", said)), None)
+
+
+def stated_confidence(reply: str) -> float | None:
+    """What a reply says between its last confidence tags, in [0, 1], a percentage too; None where it says no number."""
+    said = _CONFIDENCE.findall(plain(reply))
+    number = _NUMBER.fullmatch(said[-1].strip(" {}\n")) if said else None
+    if number is None:
+        return None
+    return min(float(number[1]) / (100 if number[2] else 1), 1.0)
 
 
 def _by_text(reply: str, options: Mapping[str, str]) -> str | None:

@@ -12,7 +12,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.prompts import description_conversation, question_conversation
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.judge.tasks import TaskName, is_known, question, ranked_labels, reply, taxonomy
+from emofeedback_trainer.judge.tasks import TaskName, is_known, question, ranked_labels, reply, taxonomy, thoughts
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 _TRUTH = Features(
@@ -65,7 +65,8 @@ def sft_rows(samples: Sequence[Sample], tasks: Sequence[TaskName], questions: Se
     for one in questions:
         if unknown := [name for name in one.images if name not in by_id]:
             raise InvalidRequest.of(f"questions.{one.id}", f"is about {unknown[0]!r}, which is no sample of the split")
-        lessons.append((*_said(one), [_image(by_id[name]) for name in one.images]))
+        about = [by_id[name] for name in one.images]
+        lessons.append((*_said(one, about), list(map(_image, about))))
     rows = (
         {
             "prompt": [{"role": "user", "content": asked}],
@@ -79,14 +80,23 @@ def sft_rows(samples: Sequence[Sample], tasks: Sequence[TaskName], questions: Se
     )
 
 
-def _said(one: Question) -> tuple[str, str]:
-    """Question and answer as the judge service asks and reads them."""
-    images = [b""] * len(one.images)
+def _said(one: Question, about: Sequence[Sample]) -> tuple[str, str]:
+    """Question and answer as the judge service asks and reads them: an option stands behind thoughts.
+
+    A blank before it makes its first token the one that it has in the question.
+    """
+    images = [b""] * len(about)
     if one.task == "description":
         (message,) = description_conversation(images)
     else:
         (message,) = question_conversation(images, one.question, one.options)
-    return str(message.parts[-1]), one.answered
+    thought = thoughts(about[0]) if len(about) == 1 else _of_both(*map(thoughts, about))
+    answered = f"<think>{thought}</think><answer> {one.answered}</answer>" if one.options else one.answered
+    return str(message.parts[-1]), answered
+
+
+def _of_both(first: str, second: str) -> str:
+    return f"The first: {first} The second: {second}"
 
 
 def _asked(

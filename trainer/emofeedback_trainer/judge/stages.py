@@ -31,10 +31,8 @@ from emofeedback_trainer.judge.tasks import TaskName, is_known, question
 Asked = Literal["perception", "pair", "ranking", "vad", "emotion"]
 """What a judge is measured on: closed questions about one picture or two, and the tasks of the second stage."""
 _CLOSED: tuple[Asked, ...] = ("perception", "pair")
-_REWARDED: tuple[TaskName, ...] = ("ranking", "vad", "emotion")
+_REWARDED: tuple[Literal["ranking", "vad", "emotion"], ...] = ("ranking", "vad", "emotion")
 _TAUGHT: tuple[TaskName, ...] = ("assessment", "ranking", "emotion")
-_OPTION_TOKENS = 48
-"""Longest answer to a closed question: an option, or a judge's sentence about it that has not learned the form."""
 
 STAGES = (
     Variant(name=BASE, what="before any training", start=""),
@@ -118,16 +116,18 @@ def compare_stages(plan: Plan, names: Sequence[str], quiz: Quiz) -> list[StageRe
 
 
 def _replies(plan: Plan, variant: Variant, quiz: Quiz, qwen: Qwen) -> dict[str, Any]:
-    replies: dict[str, Any] = {}
-    for task in _CLOSED:
-        asked = [(one.id, _closed_question(one, quiz)) for one in quiz.closed[task]]
-        plan.console.print(f"{variant.name}: {task}, {len(asked):,} questions")
-        replies[task] = said(qwen, asked, max_pixels=plan.grpo.model.max_pixels, max_new_tokens=_OPTION_TOKENS)
-    for rewarded in _REWARDED:
-        asked = [(one.id, _task_question(rewarded, one)) for one in quiz.of_task(rewarded)]
-        plan.console.print(f"{variant.name}: {rewarded}, {len(asked):,} pictures")
-        replies[rewarded] = said(
-            qwen, asked, max_pixels=plan.grpo.model.max_pixels, max_new_tokens=plan.grpo.max_new_tokens
+    asked: dict[Asked, list[tuple[str, Conversation]]] = {
+        **{task: [(one.id, _closed_question(one, quiz)) for one in quiz.closed[task]] for task in _CLOSED},
+        **{task: [(one.id, _task_question(task, one)) for one in quiz.of_task(task)] for task in _REWARDED},
+    }
+    replies = {}
+    for task, conversations in asked.items():
+        plan.console.print(f"{variant.name}: {task}, {len(conversations):,} questions")
+        replies[task] = said(
+            qwen,
+            conversations,
+            max_pixels=plan.grpo.model.max_pixels,
+            max_new_tokens=plan.grpo.max_new_tokens,
         )
     return replies
 

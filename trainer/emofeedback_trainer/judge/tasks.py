@@ -71,16 +71,15 @@ def is_known(task: TaskName, sample: Sample) -> bool:
 
 
 def reply(task: TaskName, sample: Sample) -> str | None:
-    """Thoughts and answer of a judge who knows the labels; None where they don't answer.
-
-    The thoughts are what people said about the picture, else what it shows, in the words that carry its feeling.
-    """
+    """Thoughts and answer of a judge who knows the labels; None where they don't answer."""
     answered = answer(task, sample)
-    if answered is None:
-        return None
+    return None if answered is None else f"<think>{thoughts(sample)}</think><answer>{answered}</answer>"
+
+
+def thoughts(sample: Sample) -> str:
+    """What people said about the picture, else what it shows, in the words that carry its feeling; may be empty."""
     shown = sample.emotional_prompt or sample.neutral_prompt
-    thoughts = sample.comments[0] if sample.comments else f"It shows {shown.rstrip('.')}." if shown else ""
-    return f"<think>{thoughts}</think><answer>{answered}</answer>"
+    return sample.comments[0] if sample.comments else f"It shows {shown.rstrip('.')}." if shown else ""
 
 
 def ranked_labels(sample: Sample) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class Asker:
         return Lesson(
             pictures=scenes,
             conversation=question_conversation([_NO_IMAGE] * len(scenes), one.question, one.options),
-            reply=one.answered,
+            reply=behind(scenes, one.answered),
         )
 
     @cached_property
@@ -111,6 +111,16 @@ def told(scene: Scene, id: str = "scene") -> Sample:
     return replace(sample, label=ranking[0].label, ranking=ranking)
 
 
+def behind(scenes: Sequence[Scene], answer: str) -> str:
+    """An answer behind the thoughts that it follows from: all that is to be known of each picture.
+
+    A blank before the answer makes its first token the one that the thoughts and the option have.
+    """
+    names = ("The first", "The second") if len(scenes) > 1 else ("It",)
+    seen = " ".join(f"{name} {_seen(scene)}" for name, scene in zip(names, scenes, strict=True))
+    return f"<think>{seen}</think><answer> {answer}</answer>"
+
+
 def about(scene: Scene, rng: np.random.Generator) -> Lesson:
     """A closed question about what the scene shows, what it makes people feel, or why."""
     asked = (_which_emotion, _is_there, _which_sky, _which_subject, _which_place, _which_face, _why)
@@ -121,7 +131,7 @@ def about(scene: Scene, rng: np.random.Generator) -> Lesson:
     return Lesson(
         pictures=(scene,),
         conversation=question_conversation([_NO_IMAGE], text, [options[int(number)] for number in order]),
-        reply=right,
+        reply=behind([scene], right),
     )
 
 
@@ -162,6 +172,13 @@ def feeling(scene: Scene) -> str:
     others = " and ".join(place.label for place in ranking(scene)[1:3])
     levels = ", ".join(f"{axis} {level(getattr(sample, axis), axis)}" for axis in AXES)
     return f"It evokes {emotion(scene)} most of all, with {others} beside it: {levels}. {thoughts(scene)}"
+
+
+def _seen(scene: Scene) -> str:
+    sample = told(scene)
+    levels = ", ".join(f"{axis} {getattr(sample, axis):.1f} {level(getattr(sample, axis), axis)}" for axis in AXES)
+    felt = ", ".join(place.label for place in sample.ranking)
+    return f"shows {depiction(core(scene), scene)}. It evokes {emotion(scene)}, {felt}; {levels}."
 
 
 def _briefly(scene: Scene) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from emofeedback.domain.assessment import ControlTokens, Conversation, Decoding, Message
 from emofeedback.domain.errors import FieldViolation
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.questions import Pictures, Question
 from emofeedback.domain.reasoning import Imagination
 from emofeedback.domain.validation import fields
 from emofeedback.domain.validation.fields import Violations
@@ -50,6 +51,26 @@ def check_conversations(conversations: Sequence[Conversation], decoding: Decodin
     )
 
 
+def check_questions(questions: Sequence[Question]) -> None:
+    """A batch of questions about pictures."""
+    fields.require(fields.each("questions", questions, LIMITS.questions_per_call, _question))
+
+
+def check_question(field: str, question: Question) -> None:
+    """One question, under the name of its field."""
+    fields.require(_question(field, question))
+
+
+def check_descriptions(pictures: Sequence[Pictures]) -> None:
+    """A batch of pictures to describe, one or two in each place."""
+    fields.require(fields.each("pictures", pictures, LIMITS.questions_per_call, _pictures))
+
+
+def check_pictures(field: str, pictures: Pictures) -> None:
+    """One or two pictures to describe, under the name of their field."""
+    fields.require(_pictures(field, pictures))
+
+
 def check_reasoning(subject: bytes | Imagination, variations: int) -> None:
     """A picture, or one to imagine, and how many times; whether it is a picture, and whether the model has learned so
     many, is for the judge to see."""
@@ -60,6 +81,30 @@ def check_reasoning(subject: bytes | Imagination, variations: int) -> None:
         )
     else:
         fields.require(fields.image("image", subject), _of_image("variations", variations))
+
+
+def _question(field: str, question: Question) -> Violations:
+    yield from _pictures(field, question.images)
+    yield from fields.text(f"{field}.text", question.text, limit=LIMITS.question_characters)
+    if question.options:
+        yield from _options(f"{field}.options", question.options)
+
+
+def _pictures(field: str, pictures: Pictures) -> Violations:
+    yield from fields.each(f"{field}.images", pictures, LIMITS.question_images, fields.image)
+
+
+def _options(field: str, options: Sequence[str]) -> Violations:
+    if not LIMITS.fewest_options <= len(options) <= LIMITS.most_options:
+        bounds = f"{LIMITS.fewest_options} to {LIMITS.most_options} are needed, or none for an open question"
+        yield FieldViolation(field, f"has {len(options)} {'entry' if len(options) == 1 else 'entries'}, {bounds}")
+        return
+    seen: dict[str, int] = {}
+    for i, option in enumerate(options):
+        yield from fields.text(f"{field}[{i}]", option, limit=LIMITS.option_characters)
+        first = seen.setdefault(" ".join(option.split()).casefold(), i)
+        if first != i:
+            yield FieldViolation(f"{field}[{i}]", f"says the same as {field}[{first}], each option must be another one")
 
 
 def _of_image(field: str, variations: int) -> Violations:

@@ -6,11 +6,16 @@ one parser reads both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 TOP_TOKENS = 20
 """How many alternatives an engine reports at a position; the nine ratings and the eight emotions fit in."""
+
+NOT_FINITE = "the judge gives NaN or infinity: its weights are damaged, or overflow"
+"""What is wrong with a reply that is not `Completion.finite`, whatever it says: a model of NaN may well write a rating,
+and be sure of it."""
+_QUOTED_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,18 @@ class Completion:
     surprise: float | None = None
     """The judge's largest at a picture of the chat, in bits (`judge.domain.Domain.surprise`); None without a picture,
     or where the engine can't tell."""
+
+    def tokens_from(self, offset: int) -> Iterator[TokenChoice]:
+        """The token that holds a character of the text, and those behind it; none where the engine didn't say any."""
+        end = 0
+        for token in self.tokens:
+            end += len(token.text)
+            if offset < end:
+                yield token
+
+    def told(self, problem: str) -> str:
+        """What is wrong with the reply, with its beginning for the reader of the log."""
+        reply = " ".join(self.text.split())
+        quoted = reply if len(reply) <= _QUOTED_CHARACTERS else reply[:_QUOTED_CHARACTERS] + "…"
+        cut = "" if self.finished else ", cut at the token limit"
+        return f"{problem} (reply: {quoted!r}{cut})" if reply else f"{problem} (no reply)"

@@ -1,4 +1,5 @@
-"""The images of one AssessStream, read only while somebody sends them: a stream that is silent holds its place in vain.
+"""What comes in one AssessStream (or AskStream, or DescribeStream) under keys, read only while somebody sends it: a
+stream that is silent holds its place in vain.
 
 Whoever has more to send later opens another stream then; the SDK does so by itself.
 """
@@ -7,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
 
-from emofeedback import wire
 from emofeedback.rpc.silence import FIRST_SECONDS, first_of, silent
-from emofeedback.v1 import judge_pb2 as pb
+
+Request = TypeVar("Request")
+Item = TypeVar("Item")
 
 IDLE_SECONDS = 30.0
-"""Until the next image, counted from when all that have come are answered."""
+"""Until the next item, counted from when all that have come are answered."""
 
 
-class ImageStream:
+class KeyedStream(Generic[Request]):
     """What one caller sends."""
 
     def __init__(
         self,
-        messages: AsyncIterator[pb.AssessStreamRequest],
+        messages: AsyncIterator[Request],
         *,
         first_seconds: float = FIRST_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
@@ -30,38 +33,38 @@ class ImageStream:
         self._messages = messages
         self._first_seconds = first_seconds
         self._idle_seconds = idle_seconds
-        self._first: pb.AssessStreamRequest | None = None
+        self._first: Request | None = None
         self._unanswered = 0
         self._idle_since = 0.0
 
-    async def user(self) -> str | None:
-        """The person whom the first message names, empty for none; None where there is no message.
+    async def first(self) -> Request | None:
+        """The first message, which stays the first of `items`; None where there is none.
 
         Raises:
             Unavailable: none came in time.
         """
         self._first = await first_of(self._messages, seconds=self._first_seconds)
-        return None if self._first is None else self._first.user
+        return self._first
 
-    async def images(self) -> AsyncIterator[tuple[int, bytes]]:
-        """The images under their keys, after `user`.
+    async def items(self, read: Callable[[Request], tuple[int, Item]]) -> AsyncIterator[tuple[int, Item]]:
+        """The items under their keys, after `first`.
 
         Raises:
-            InvalidRequest: one is empty, or for another person than the first.
+            InvalidRequest: `read` refuses one.
             Unavailable: no further one came in time.
         """
-        message = first = self._first
-        while message is not None and first is not None:
+        message = self._first
+        while message is not None:
             self._unanswered += 1
-            yield wire.streamed_image_from_proto(message, first.user)
+            yield read(message)
             message = await self._next()
 
     def answered(self) -> None:
-        """An image is."""
+        """An item is."""
         self._unanswered -= 1
         self._idle_since = time.monotonic()
 
-    async def _next(self) -> pb.AssessStreamRequest | None:
+    async def _next(self) -> Request | None:
         coming = asyncio.ensure_future(anext(self._messages, None))
         self._idle_since = time.monotonic()
         try:

@@ -1,0 +1,147 @@
+"""`emofeedback ask` and `emofeedback describe`: what a judge says about a picture or two in words.
+
+Two pictures are looked at together; the pictures of a folder one by one, and a bad one never costs the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from emofeedback.backends import Engines
+from emofeedback.cli.display import loading
+from emofeedback.cli.feeling import UNFAMILIAR
+from emofeedback.cli.pictures import pictures_in, read_picture
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
+from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.questions import Description, Pictures, Question, QuestionAnswer, ReplyFailure
+from emofeedback.domain.validation import check_question
+from emofeedback.observability.consoles import Consoles
+
+_ONE_UNFAMILIAR = "one of them at least is " + UNFAMILIAR
+_BATCH = 16
+"""Questions in one call: enough to fill the judge, few enough that results keep coming."""
+
+_Said = QuestionAnswer | Description | ReplyFailure
+_Look = Callable[[Judge, Sequence[Pictures]], Awaitable[Sequence[_Said]]]
+
+
+def ask(paths: Sequence[Path], question: str, *, options: Sequence[str], engines: Engines, consoles: Consoles) -> bool:
+    """Prints the answer to a question about one or two pictures, or about each picture of a folder; for programs one
+    JSON object a line.
+
+    Args:
+        paths: one or two pictures, a folder, `-` for standard input.
+        options: answers to choose from; none: the judge answers in its own words.
+
+    Returns:
+        True where there was an answer for all pictures; the others are named as errors.
+
+    Raises:
+        InvalidRequest: the question or its options are out of their limits, or there are too many pictures.
+        EmoFeedbackError: the judge could not be reached or loaded.
+    """
+    _check_paths(paths)
+    check_question("question", Question(images=(b"to come",), text=question, options=tuple(options)))
+
+    async def look(judge: Judge, pictures: Sequence[Pictures]) -> Sequence[_Said]:
+        return await judge.ask([Question(images=images, text=question, options=tuple(options)) for images in pictures])
+
+    return _say(paths, look, record={"question": question}, engines=engines, consoles=consoles)
+
+
+def describe(paths: Sequence[Path], *, engines: Engines, consoles: Consoles) -> bool:
+    """Prints what a picture makes people feel and why, of two also how the second differs; arguments, result and errors
+    as for `ask`."""
+    _check_paths(paths)
+
+    async def look(judge: Judge, pictures: Sequence[Pictures]) -> Sequence[_Said]:
+        return await judge.describe(pictures)
+
+    return _say(paths, look, record={}, engines=engines, consoles=consoles)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """Pictures that are looked at together."""
+
+    paths: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        return ", ".join(map(str, self.paths))
+
+    def read(self, consoles: Consoles) -> Pictures | None:
+        """None: an error is said."""
+        pictures = [read_picture(path, consoles) for path in self.paths]
+        return None if None in pictures else tuple(picture for picture in pictures if picture is not None)
+
+
+def _check_paths(paths: Sequence[Path]) -> None:
+    if len(paths) > LIMITS.question_images:
+        raise InvalidRequest.of("picture", f"has {len(paths)} entries, at most {LIMITS.question_images} are allowed")
+    folder = next((path for path in paths if path.is_dir()), None)
+    if folder is not None and len(paths) > 1:
+        raise InvalidRequest.of("picture", f"{folder} is a folder, two pictures are needed to look at together")
+
+
+def _say(paths: Sequence[Path], look: _Look, *, record: dict[str, Any], engines: Engines, consoles: Consoles) -> bool:
+    complete = True
+    if len(paths) == 1:
+        files, complete = pictures_in(paths, consoles)
+        looked = [_Looked((path,)) for path in files]
+    else:
+        looked = [_Looked(tuple(paths))]
+    if not looked:
+        return False
+
+    def show(shown: _Looked, said: QuestionAnswer | Description) -> None:
+        if consoles.for_programs:
+            consoles.say(json.dumps({"pictures": [*map(str, shown.paths)], **record, **_content(said)}))
+            return
+        sure = f"  ({said.confidence:.0%})" if isinstance(said, QuestionAnswer) and said.confidence is not None else ""
+        consoles.say(f"{shown.name}: {said.text}{sure}" if len(looked) > 1 else f"{said.text}{sure}")
+        if said.in_domain is False:
+            consoles.say(f"{shown.name}: {UNFAMILIAR if len(shown.paths) == 1 else _ONE_UNFAMILIAR}")
+
+    async def all_said() -> bool:
+        answered = True
+        async with opened as judge:
+            for start in range(0, len(looked), _BATCH):
+                named = looked[start : start + _BATCH]
+                batch = [(shown, data) for shown in named if (data := shown.read(consoles)) is not None]
+                answered &= len(batch) == len(named)
+                outcomes = await _outcomes(judge, look, [data for _, data in batch]) if batch else []
+                for (shown, _), said in zip(batch, outcomes, strict=True):
+                    if isinstance(said, str | ReplyFailure):
+                        answered = False
+                        reason = said if isinstance(said, str) else f"the judge could not say: {said.reason}"
+                        consoles.error(f"{shown.name}: {reason}")
+                    else:
+                        show(shown, said)
+        return answered
+
+    with loading(consoles, engines.profile):
+        opened = engines.judge()
+    return asyncio.run(all_said()) and complete
+
+
+async def _outcomes(judge: Judge, look: _Look, pictures: Sequence[Pictures]) -> list[_Said | str]:
+    """What is said of each, or the problem; where a batch is refused, they are looked at one by one."""
+    try:
+        return list(await look(judge, pictures))
+    except (InvalidRequest, MessageTooLarge) as error:
+        if len(pictures) == 1:
+            problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
+            return ["; ".join(problems)]
+    return [(await _outcomes(judge, look, [images]))[0] for images in pictures]
+
+
+def _content(said: QuestionAnswer | Description) -> dict[str, Any]:
+    content = {**asdict(said), "in_domain": said.in_domain}
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in content.items()}
