@@ -102,8 +102,10 @@ def test_unreadable_replies_are_wrong_ones_and_counted() -> None:
 
 def test_ratings_are_measured_over_the_replies_that_say_them() -> None:
     before, tuned = table()
-    assert (before.errors["valence"].value, before.errors["valence"].n) == (pytest.approx(2.0), 3)
-    assert (tuned.errors["valence"].value, tuned.errors["dominance"].value) == (pytest.approx(1.0), 0.0)
+    assert before.errors["valence"].value == pytest.approx(2.0)
+    assert before.errors["valence"].n == 3
+    assert tuned.errors["valence"].value == pytest.approx(1.0)
+    assert tuned.errors["dominance"].value == 0.0
     assert tuned.correlations["valence"].value == pytest.approx(1.0)
 
 

@@ -246,7 +246,7 @@ def _measured(plan: Plan, variant: Variant) -> Measured:
     )
 
 
-def _said(plan: Plan, qwen: Qwen) -> dict[Way, list[list[Any] | None]]:
+def _said(plan: Plan, qwen: Qwen) -> dict[str, Any]:
     max_pixels = plan.grpo.model.max_pixels
     replies = aloud(qwen, plan.test, max_pixels=max_pixels, max_new_tokens=plan.grpo.max_new_tokens)
     return {

@@ -121,7 +121,7 @@ def reward_functions(
     def vad(completions: Any, task: Any, valence: Any, arousal: Any, dominance: Any, **_: Any) -> list[float | None]:
         def said(reply: str) -> list[float | None] | None:
             written = written_assessment(reply)
-            return written and [getattr(written, axis) for axis in AXES]
+            return None if written is None else [getattr(written, axis) for axis in AXES]
 
         return [
             format_reward(reply) * vad_reward(said(reply), true) if one == "vad" else None

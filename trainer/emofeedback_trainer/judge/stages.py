@@ -120,7 +120,7 @@ def _replies(plan: Plan, variant: Variant, quiz: Quiz, qwen: Qwen) -> dict[str, 
         **{task: [(one.id, _closed_question(one, quiz)) for one in quiz.closed[task]] for task in _CLOSED},
         **{task: [(one.id, _task_question(task, one)) for one in quiz.of_task(task)] for task in _REWARDED},
     }
-    replies = {}
+    replies: dict[str, Any] = {}
     for task, conversations in asked.items():
         plan.console.print(f"{variant.name}: {task}, {len(conversations):,} questions")
         replies[task] = said(
