@@ -61,6 +61,7 @@ def test_programs_get_an_object_a_line(run: Run, pictures: list[str], capsys: py
         "text": "second",
         "option": 1,
         "confidence": 0.75,
+        "reasoning": "It is the last.",
         "domain_score": None,
         "in_domain": None,
     }

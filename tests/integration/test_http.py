@@ -198,8 +198,15 @@ def test_questions_are_answered_and_pictures_described(door: str) -> None:
     reply = httpx2.post(f"{door}/v1/questions", json={"questions": asked}).json()
     unknown = {"domain_score": None, "in_domain": None}
     assert reply["data"] == [
-        {"index": 0, "text": "second", "option": 1, "confidence": 0.75, **unknown},
-        {"index": 1, "text": "a boat", "option": None, "confidence": None, **unknown},
+        {
+            "index": 0,
+            "text": "second",
+            "option": 1,
+            "confidence": 0.75,
+            "reasoning": "It is the last.",
+            **unknown,
+        },
+        {"index": 1, "text": "a boat", "option": None, "confidence": None, "reasoning": "", **unknown},
     ]
     assert reply["judge"]["digest"] == JUDGE_MODEL.digest
     pictures = [in_base64("a boat"), in_base64("a harbor", "a fox")]

@@ -40,7 +40,8 @@ GOOD_REASONING = '<think>It glows.</think><answer>{"valence": 7.5, "arousal": 3.
 
 @dataclass
 class ScriptedEngine:
-    """Says `replies`, used up in order, the last one for ever, and `prose` where it may be long; its states are ones.
+    """Says `replies`, used up in order, the last one for ever, and `prose` where nobody asks how sure it is; its states
+    are ones.
 
     Of a reply of one token it says `top`, the probabilities of what could have stood there; of every picture how
     surprising it is.
@@ -63,8 +64,7 @@ class ScriptedEngine:
     ) -> list[Completion]:
         self.decodings.append(decoding)
         await self._work(chats)
-        long = decoding.max_new_tokens >= NANO_PROFILE.judge.max_reasoning_tokens
-        texts = [self.prose if long and self.prose else self._next() for _ in chats]
+        texts = [self._next() if top_logprobs or not self.prose else self.prose for _ in chats]
         top = {text: math.log(share) for text, share in self.top.items()}
         return [
             Completion(text, (TokenChoice(text, top),) if top else (), True, surprise=self.surprise) for text in texts
@@ -534,6 +534,12 @@ async def test_an_answer_is_the_option_that_the_judge_says_and_as_sure_as_it_is(
     assert asked.startswith("What is it?\n- a fox\n- a boat\n")
 
 
+async def test_an_option_behind_thoughts_is_read_without_them() -> None:
+    async with served(ScriptedEngine(["<think>A boat? No, a tail.</think><answer> a fox</answer>"])) as stub:
+        (outcome,) = (await stub.Ask(pb.AskRequest(questions=[WHICH]))).outcomes
+    assert (outcome.answer.text, outcome.answer.option) == ("a fox", 0)
+
+
 async def test_a_reply_that_is_no_option_costs_only_its_own_question() -> None:
     async with served(ScriptedEngine(["a fox", "a dog", "a boat"])) as stub:
         outcomes = (await stub.Ask(pb.AskRequest(questions=[WHICH] * 3))).outcomes
@@ -543,14 +549,13 @@ async def test_a_reply_that_is_no_option_costs_only_its_own_question() -> None:
     assert not outcomes[0].answer.HasField("confidence")
 
 
-async def test_an_open_question_among_others_is_answered_in_its_place_and_at_length() -> None:
+async def test_an_open_question_among_others_is_answered_in_its_place() -> None:
     engine = ScriptedEngine(["a fox"], prose="The second is darker.")
     async with served(engine) as stub:
         outcomes = (await stub.Ask(pb.AskRequest(questions=[WHICH, OPEN, WHICH]))).outcomes
     assert [outcome.answer.text for outcome in outcomes] == ["a fox", "The second is darker.", "a fox"]
     assert not outcomes[1].answer.HasField("option")
-    most = {decoding.max_new_tokens for decoding in engine.decodings}
-    assert max(most) == NANO_PROFILE.judge.max_reasoning_tokens > min(most)
+    assert engine.decodings == [Decoding(max_new_tokens=NANO_PROFILE.judge.max_reasoning_tokens)] * 2
     assert [len(chat.images) for chat in engine.chats] == [1, 1, 2]
 
 

@@ -151,7 +151,9 @@ def arbitrary_feeling(picture: Picture) -> AssessmentOutcome:
 def last_option(question: Question) -> AnswerOutcome:
     """The option that was named last, or what the pictures were painted from."""
     if question.options:
-        return QuestionAnswer(text=question.options[-1], option=len(question.options) - 1, confidence=0.75)
+        return QuestionAnswer(
+            text=question.options[-1], option=len(question.options) - 1, confidence=0.75, reasoning="It is the last."
+        )
     return QuestionAnswer(text=_painted_from(question.images))
 
 

@@ -34,6 +34,8 @@ class QuestionAnswer:
     confidence: float | None = None
     """Probability of the chosen option among the options, in [0, 1]; down to chance, 1 / options, for pictures that are
     not of the judge's world. None where there were no options, or the judge's probabilities aren't known."""
+    reasoning: str = ""
+    """What the judge thought before it chose; empty where it said nothing of that."""
     domain_score: float | None = None
     """As `Assessment.domain_score`; of two pictures, that of the one which is less of the judge's world."""
 

@@ -73,6 +73,15 @@ def without_thoughts(text: str, said: str = "") -> str:
     return "".join(parts)
 
 
+def thoughts(reply: str) -> str:
+    """What a reply only thought, in one line and without tags; empty where it thought nothing."""
+    whole = plain(reply)
+    kept = without_thoughts(whole)
+    # Blanks within a thought are alike on both sides, so they come out as the blanks that they are.
+    thought = "".join(" " if one == other else one for one, other in zip(whole, kept, strict=True))
+    return " ".join(_THOUGHT_TAG.sub(" ", thought).split())
+
+
 def answer(reply: str) -> str:
     """What a reply answers, written plainly: what its last closed answer tags hold, else what an open one holds, else
     all that it says beside its thoughts; of that the last box, where it has one."""

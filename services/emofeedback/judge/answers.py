@@ -12,11 +12,11 @@ import re
 from collections.abc import Sequence
 
 from emofeedback.domain.questions import AnswerOutcome, Description, DescriptionOutcome, QuestionAnswer, ReplyFailure
-from emofeedback.domain.replies import answer, plain, without_thoughts
+from emofeedback.domain.replies import answer, plain, thoughts, without_thoughts
 from emofeedback.judge.engines.completion import NOT_FINITE, Completion
 
-_ABOUT = " \n\t.,:;!?\"'()[]*-"
-"""What may stand about an option, and is not of it."""
+_ABOUT = " \n\t.,:;!?\"'()[]*->"
+"""What may stand about an option, and is not of it; a tag's end too, where a token holds that and a word."""
 _LEAD = re.compile(
     r"[\s(\[*\"'-]*+(?:(?:(?:the|my|final|correct|right|best)\s++)*+(?:answer|option|choice)(?:\s++is\b:?+|:)\s*+)++",
     re.IGNORECASE,
@@ -38,7 +38,9 @@ def parse_choice(completion: Completion, options: Sequence[str]) -> AnswerOutcom
         if chosen is not None:
             place = end - len(said[begin:].lstrip(_ABOUT))
             share = option_share(completion, place, options, chosen)
-            return QuestionAnswer(text=options[chosen], option=chosen, confidence=share)
+            return QuestionAnswer(
+                text=options[chosen], option=chosen, confidence=share, reasoning=thoughts(completion.text)
+            )
     return ReplyFailure(reason=completion.told("the reply is none of the options"))
 
 

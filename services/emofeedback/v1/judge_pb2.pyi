@@ -527,6 +527,7 @@ class QuestionAnswer(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     IN_DOMAIN_FIELD_NUMBER: _builtins.int
     DOMAIN_SCORE_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The chosen option as it was asked, else a sentence."""
     option: _builtins.int
@@ -539,6 +540,8 @@ class QuestionAnswer(_message.Message):
     """As of an `Assessment`; of two images, the one that is less of the judge's world."""
     domain_score: _builtins.float
     """Likewise, in bits."""
+    reasoning: _builtins.str
+    """What the judge thought before it chose; empty where it said nothing of that."""
     def __init__(
         self,
         *,
@@ -547,10 +550,11 @@ class QuestionAnswer(_message.Message):
         confidence: _builtins.float | None = ...,
         in_domain: _builtins.bool | None = ...,
         domain_score: _builtins.float | None = ...,
+        reasoning: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_domain_score", b"_domain_score", "_in_domain", b"_in_domain", "_option", b"_option", "confidence", b"confidence", "domain_score", b"domain_score", "in_domain", b"in_domain", "option", b"option"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_domain_score", b"_domain_score", "_in_domain", b"_in_domain", "_option", b"_option", "confidence", b"confidence", "domain_score", b"domain_score", "in_domain", b"in_domain", "option", b"option", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_domain_score", b"_domain_score", "_in_domain", b"_in_domain", "_option", b"_option", "confidence", b"confidence", "domain_score", b"domain_score", "in_domain", b"in_domain", "option", b"option", "reasoning", b"reasoning", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

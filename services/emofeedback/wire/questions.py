@@ -91,6 +91,7 @@ def answer_to_proto(outcome: AnswerOutcome) -> pb.AnswerOutcome:
         confidence=outcome.confidence,
         in_domain=outcome.in_domain,
         domain_score=outcome.domain_score,
+        reasoning=outcome.reasoning,
     )
     return pb.AnswerOutcome(answer=answer)
 
@@ -105,6 +106,7 @@ def answer_from_proto(message: pb.AnswerOutcome, field: str = "outcome") -> Answ
                 option=said.option if said.HasField("option") else None,
                 confidence=said.confidence if said.HasField("confidence") else None,
                 domain_score=_domain_score(said),
+                reasoning=said.reasoning,
             )
         case "failure":
             return ReplyFailure(reason=message.failure.reason)

@@ -36,7 +36,15 @@ def in_tokens(*tops: dict[str, float]) -> Completion:
     ],
 )
 def test_an_option_may_be_said_in_many_ways(reply: str) -> None:
-    assert parse_choice(said(reply), OPTIONS) == QuestionAnswer(text="a cat", option=1)
+    outcome = parse_choice(said(reply), OPTIONS)
+    assert isinstance(outcome, QuestionAnswer)
+    assert (outcome.text, outcome.option) == ("a cat", 1)
+
+
+def test_what_was_thought_before_a_choice_comes_with_it() -> None:
+    reply = "<think>It shows a cat, with crows.\nNo dog.</think><answer> a cat</answer>"
+    expected = QuestionAnswer(text="a cat", option=1, reasoning="It shows a cat, with crows. No dog.")
+    assert parse_choice(said(reply), OPTIONS) == expected
 
 
 @pytest.mark.parametrize(
