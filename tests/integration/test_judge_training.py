@@ -138,6 +138,27 @@ def test_a_judge_that_is_fine_tuned_already_is_compared_as_it_is(
     assert JudgeRunFolder(tmp_path / "out" / "sft").result() == {}
 
 
+def test_the_stages_of_eemo_logic_are_compared_on_questions_that_are_made_of_the_scenes(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schedule = "schedule.steps = 1\nschedule.warmup = 0\nschedule.batch = 4\nschedule.measured = 1\n"
+    (tmp_path / "sft.toml").write_text(schedule)
+    (tmp_path / "grpo.toml").write_text(f"{schedule}num_generations = 4\nmax_new_tokens = 80\n")
+    data = tmp_path / "eemodb"
+    words = ["judge-compare", "--paper", "eemo-logic", "--data", str(data), "--out", str(tmp_path / "out")]
+    words += ["--sft", str(tmp_path / "sft.toml"), "--grpo", str(tmp_path / "grpo.toml"), "--limit", "1", "--json"]
+    assert main(["data", "build-eemodb", str(data), "--source", "built", str(scenes)]) == 0
+    capsys.readouterr()
+    assert main([*words, "--only", "both"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["name"] for row in rows] == ["base", "sft", "both"]
+    assert set(rows[1]["gained"]) == {"perception", "pair", "ranking", "emotion"}
+    assert JudgeRunFolder(tmp_path / "out" / "both").result()["steps"] == 1
+    (data / "questions" / "test.jsonl").unlink()
+    assert main(words) == 1
+    assert "questions/test.jsonl is made by `data build-eemodb`" in capsys.readouterr().err
+
+
 def test_commands_refuse_bad_input_before_anything_is_loaded(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

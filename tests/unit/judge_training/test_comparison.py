@@ -73,8 +73,8 @@ def test_a_judge_that_says_nothing_readable_has_no_row() -> None:
 
 
 def test_a_variant_brings_those_that_it_begins_with() -> None:
-    assert [variant.name for variant in with_their_starts(["small-joint"])] == ["small-sft", "small-joint"]
-    assert [variant.name for variant in with_their_starts(["continuous"])] == ["sft", "continuous"]
+    assert [variant.name for variant in with_their_starts(["small-joint"], VARIANTS)] == ["small-sft", "small-joint"]
+    assert [variant.name for variant in with_their_starts(["continuous"], VARIANTS)] == ["sft", "continuous"]
 
 
 def test_every_variant_comes_after_its_start() -> None:

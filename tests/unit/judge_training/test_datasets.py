@@ -4,18 +4,19 @@ import errno
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import InvalidRequest, NotFound, ResourceExhausted
 from emofeedback.domain.taxonomies import EKMAN
-from emofeedback.judge.prompts import reasoning_conversation
+from emofeedback.judge.prompts import description_conversation, question_conversation, reasoning_conversation
 from emofeedback.profiles.overrides import flat, to_toml
 from emofeedback.storage.files import held
 from emofeedback_trainer.core.config import RenamedKey
@@ -83,6 +84,15 @@ def test_each_sample_is_asked_what_its_labels_answer() -> None:
     assert taught["completion"][0]["content"] == reply("emotion", KNOWN)
 
 
+def test_ratings_without_an_emotion_are_rewarded_though_no_reply_can_be_written_for_them() -> None:
+    rated = replace(KNOWN, emotion=None)
+    assert grpo_rows([rated], ("vad",))["dominance"] == [5.5]
+    with pytest.raises(InvalidRequest, match=r"tasks: no sample has the labels of 'vad'"):
+        sft_rows([rated], ("vad",))
+    with pytest.raises(InvalidRequest, match=r"tasks: no sample has the labels of 'vad'"):
+        grpo_rows([replace(KNOWN, dominance=None)], ("vad",))
+
+
 def test_a_task_that_no_sample_can_answer_is_refused() -> None:
     with pytest.raises(InvalidRequest, match=r"tasks: no sample has the labels of 'dominance'"):
         grpo_rows([UNKNOWN], ("dominance",))
@@ -119,7 +129,7 @@ def test_a_configuration_file_changes_some_keys(tmp_path: Path) -> None:
         ({"rewards": {"shape": "round"}}, "rewards.shape: is 'round'"),
         (
             {"tasks": ["assessment", "chess"]},
-            "tasks: is 'chess', it must be 'assessment', 'ranking', 'dominance' or 'emotion'",
+            "tasks: is 'chess', it must be 'assessment', 'ranking', 'vad', 'dominance' or 'emotion'",
         ),
         ({"beta": -1.0}, "beta: is -1.0"),
         ({"vllm_server": "http://127.0.0.1:8000"}, "vllm_server: needs model.device 'cuda'"),
@@ -150,6 +160,7 @@ def test_keys_by_their_old_names_are_read_and_a_run_that_has_them_goes_on(tmp_pa
 
 
 @pytest.mark.parametrize("built_in", [SFT_CONFIGS, GRPO_CONFIGS])
+@settings(deadline=None)
 @given(value=st.sampled_from([0, -1, math.nan, math.inf, "nonsense", "", True, [], {}, None, 1.5]), data=st.data())
 def test_any_value_of_any_key_gives_a_configuration_or_a_refusal_that_names_the_key(
     built_in: Mapping[str, Any], value: Any, data: st.DataObject
@@ -231,13 +242,18 @@ def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> No
         options=("The second", "The first"),
         answer="B",
     )
-    tmp_path.joinpath("questions").mkdir()
-    write_questions(tmp_path, "train", [pair])
-    (first, second) = sft_rows([KNOWN, UNKNOWN], ("emotion",), read_questions(tmp_path, "train"))
-    assert len(first["images"]) == 1
-    assert len(second["images"]) == 2
-    assert "A: The second B: The first" in second["prompt"][0]["content"]
-    assert second["completion"][0]["content"] == "B: The first"
+    open_one = replace(pair, id="description-1", images=("one",), task="description", options=(), answer="It is glad.")
+    write_questions(tmp_path, "train", [pair, open_one])
+    first, second, third = sft_rows([KNOWN, UNKNOWN], ("emotion",), read_questions(tmp_path, "train"))
+    assert [len(row["images"]) for row in (first, second, third)] == [1, 2, 1]
+    (asked,) = question_conversation([b"", b""], pair.question, pair.options)
+    assert second["prompt"][0]["content"] == asked.parts[2]
+    assert second["completion"][0]["content"] == (
+        "<think>The first: It shows a smiling dog under a sunny sky. The second: </think><answer> The first</answer>"
+    )
+    (described,) = description_conversation([b""])
+    assert third["prompt"][0]["content"] == described.parts[1]
+    assert third["completion"][0]["content"] == "It is glad."
     with pytest.raises(InvalidRequest, match=r"questions.pair-1: is about 'two'"):
         sft_rows([KNOWN], ("emotion",), [pair])
 

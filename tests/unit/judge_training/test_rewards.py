@@ -155,7 +155,7 @@ def columns(*tasks: str) -> dict[str, list[object]]:
 
 def earned(replies: list[str], *tasks: str, weights: RewardWeights | None = None) -> dict[str, list[float | None]]:
     functions, _ = reward_functions(
-        weights or RewardWeights(), ("assessment", "ranking", "dominance", "emotion"), EKMAN
+        weights or RewardWeights(), ("assessment", "ranking", "vad", "dominance", "emotion"), EKMAN
     )
     completions = [[{"role": "assistant", "content": text}] for text in replies]
     return {one.__name__: one(completions=completions, **columns(*tasks)) for one in functions}
@@ -165,18 +165,29 @@ def test_each_sample_opens_the_gate_of_its_own_task() -> None:
     right = [
         reply(),
         "<think>a</think><answer>[joy, surprise, neutral]</answer>",
+        reply(),
         "<think>a</think><answer>5.0</answer>",
         "<think>a</think><answer>Joy.</answer>",
     ]
-    assert earned(right, "assessment", "ranking", "dominance", "emotion") == {
-        "format": [1.0] * 4,
-        "valence": [1.0, None, None, None],
-        "arousal": [1.0, None, None, None],
-        "emotion": [1.0, None, None, None],
-        "ranking": [None, 1.0, None, None],
-        "dominance": [None, None, 1.0, None],
-        "similarity": [None, None, None, 1.0],
+    two_axes = pytest.approx(2 / 3)  # the reply says nothing of dominance
+    assert earned(right, "assessment", "ranking", "vad", "dominance", "emotion") == {
+        "format": [1.0] * 5,
+        "valence": [1.0, None, None, None, None],
+        "arousal": [1.0, None, None, None, None],
+        "emotion": [1.0, None, None, None, None],
+        "ranking": [None, 1.0, None, None, None],
+        "vad": [None, None, two_axes, None, None],
+        "dominance": [None, None, None, 1.0, None],
+        "similarity": [None, None, None, None, 1.0],
     }
+
+
+def test_valence_arousal_and_dominance_are_rewarded_together() -> None:
+    said = '<answer>{"valence": 6.0, "arousal": 3.0, "emotion": "awe", "dominance": 5.0}</answer>'
+    thought = f"<think>a</think>{said}"
+    replies = [thought, thought.replace('"dominance": 5.0', '"dominance": 1.0'), said, "<think>a</think>"]
+    far = (2 + hybrid_reward(4.0)) / 3
+    assert earned(replies, *["vad"] * 4)["vad"] == pytest.approx([1.0, far, 0.0, 0.0])
 
 
 def test_eemo_logics_rewards_count_in_the_right_form_only() -> None:

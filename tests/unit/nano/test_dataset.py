@@ -9,9 +9,12 @@ import datasets
 import numpy as np
 import pytest
 
+from emofeedback.domain.affect import Emotion
 from emofeedback_trainer.cli import main
+from emofeedback_trainer.data.eemodb.build import relabeled
 from emofeedback_trainer.data.storage import data_digest, read_split
-from emofeedback_trainer.nano.dataset import SceneData, build_scenes, scene_sample
+from emofeedback_trainer.nano.dataset import SceneData, build_scenes, described, scene_sample
+from emofeedback_trainer.nano.question_lessons import told
 from emofeedback_trainer.nano.world.language import reasoning_lesson
 from emofeedback_trainer.nano.world.scenes import affect, dominance, emotion, sample_scene
 
@@ -46,12 +49,24 @@ def test_a_scene_comes_with_what_it_truly_makes_people_feel() -> None:
     assert sample.dominance == pytest.approx(dominance(scene), abs=1e-4)
     assert sample.emotion is emotion(scene)
     assert sample.ranking[0].label == emotion(scene)
+    assert {place.label for place in sample.ranking} == set(Emotion)
     weights = [place.weight for place in sample.ranking]
     assert weights == sorted(weights, reverse=True)
-    assert 0 < sum(weights) <= 1
+    assert sum(weights) == pytest.approx(1, abs=1e-5)
     assert reasoning_lesson(scene).reply.startswith(f"<think>{sample.comments[0]}</think>")
     assert scene.subject in sample.neutral_prompt
     assert scene.weather in sample.emotional_prompt
+
+
+def test_eemodb_ranks_a_scenes_emotions_as_the_judges_lessons_do() -> None:
+    rng = np.random.default_rng(4)
+    scenes = [sample_scene(rng) for _ in range(40)]
+    brought = [relabeled(described(scene, rng, id="1", split="train"), {}, None) for scene in scenes]
+    ranked = [(ours, told(scene)) for ours, scene in zip(brought, scenes, strict=True) if ours.ranking]
+    assert len(ranked) >= 38  # two emotions that lie equally near leave no ranking
+    for ours, taught in ranked:
+        assert ours.label == taught.label
+        assert [place.label for place in ours.ranking] == [place.label for place in taught.ranking]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_other_scenes(built: Path, tmp_path: Path) -> None:

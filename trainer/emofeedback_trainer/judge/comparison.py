@@ -1,4 +1,5 @@
-"""What each part of the judge's training is worth, on pictures that none of it saw (EmoFeedback^2, tables 4 and 5).
+"""What each part of the judge's training is worth, on pictures that none of it saw (EmoFeedback^2, tables 4 and 5;
+`stages` has EEmo-Logic's).
 
 Every variant is a training run of its own, from the same start where it can be. What a variant says of each test
 picture is kept, so the table is made of files, and a comparison that is begun again goes on where it was.
@@ -7,7 +8,7 @@ picture is kept, so the table is made of files, and a comparison that is begun a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.checkpoints import digest, fetch
 from emofeedback.storage.files import write_json
+from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.provenance import Model
 from emofeedback_trainer.judge.config import GrpoConfig, SftConfig
@@ -29,6 +31,7 @@ from emofeedback_trainer.judge.grpo import train_grpo
 from emofeedback_trainer.judge.judging import aloud, short
 from emofeedback_trainer.judge.sft import train_sft
 from emofeedback_trainer.judge.shallower import write_shallower
+from emofeedback_trainer.judge.tasks import TaskName
 
 Way = Literal["written", "read", "short"]
 """How an answer was had: the reasoned reply as written, the same as the service reads it, the short rating."""
@@ -45,15 +48,19 @@ class Variant:
     """The variant that it begins with; `base` and `small` are the judges before any training."""
     rewards: Mapping[str, Any] | None = None
     """For GRPO, what differs from the configuration's rewards; None: supervised fine-tuning."""
+    tasks: tuple[TaskName, ...] = ()
+    """What is asked; none: the configuration's."""
 
 
+BASE = "base"
+"""The name of the judge before any training."""
 VARIANTS = (
     Variant(name="sft", what="supervised fine-tuning (SFT)", start="base"),
     Variant(name="sft-longer", what="SFT, then SFT on as many pictures as GRPO sees", start="sft"),
     Variant(name="joint", what="SFT, then GRPO: both tasks, step reward", start="sft", rewards={}),
     Variant(name="regression", what="the same for valence and arousal alone", start="sft", rewards={"emotion": 0.0}),
     Variant(name="classification", what="the same for the emotion alone", start="sft", rewards={"rating": 0.0}),
-    Variant(name="continuous", what="both tasks, continuous reward", start="sft", rewards={"form": "continuous"}),
+    Variant(name="continuous", what="both tasks, continuous reward", start="sft", rewards={"shape": "continuous"}),
     Variant(name="small-sft", what="smaller judge, SFT", start="small"),
     Variant(name="small-joint", what="smaller judge, SFT, then GRPO", start="small-sft", rewards={}),
 )
@@ -76,7 +83,11 @@ class Plan:
     grpo: GrpoConfig
     small: str
     """Hub id or folder of the smaller judge; empty: the larger one with half of its text layers."""
+    variants: Sequence[Variant] = VARIANTS
+    """All that can be compared, each after what it begins with."""
     train: Sequence[Sample]
+    questions: Sequence[Question] = ()
+    """What fine-tuning learns besides, about `train`."""
     held_out: Sequence[Sample]
     test: Sequence[Sample]
     console: Console
@@ -98,24 +109,29 @@ def compare(plan: Plan, names: Sequence[str]) -> list[Measured]:
     Raises:
         EmoFeedbackError: as the trainings do; what was finished is kept.
     """
-    wanted = with_their_starts(names)
+    return [_measured(plan, variant) for variant in trained_variants(plan, names)]
+
+
+def trained_variants(plan: Plan, names: Sequence[str]) -> list[Variant]:
+    """Trains the named variants and those that they begin with; raises as `compare`."""
+    wanted = with_their_starts(names, plan.variants)
     for variant in wanted:
         _train(plan, variant)
-    return [_measured(plan, variant) for variant in wanted]
+    return wanted
 
 
-def with_their_starts(names: Sequence[str]) -> list[Variant]:
+def with_their_starts(names: Sequence[str], variants: Sequence[Variant]) -> list[Variant]:
     """The named variants and all that they begin with, in the order in which they are trained."""
     wanted = set(names)
-    for variant in reversed(VARIANTS):
+    for variant in reversed(variants):
         if variant.name in wanted:
             wanted.add(variant.start)
-    return [variant for variant in VARIANTS if variant.name in wanted]
+    return [variant for variant in variants if variant.name in wanted]
 
 
 def _train(plan: Plan, variant: Variant) -> None:
     """Trains the variant unless it is given or done; goes on with it where it was cut."""
-    if variant.name == "sft" and plan.fine_tuned:
+    if variant.name == BASE or (variant.name == "sft" and plan.fine_tuned):
         return
     files, config = JudgeRunFolder(plan.folder / variant.name), _config(plan, variant)
     if files.result():
@@ -129,7 +145,7 @@ def _train(plan: Plan, variant: Variant) -> None:
         "console": plan.console,
     }
     if isinstance(config, SftConfig):
-        train_sft(config, files.path, **how)
+        train_sft(config, files.path, questions=plan.questions, **how)
     else:
         train_grpo(config, files.path, **how)
 
@@ -141,9 +157,15 @@ def _config(plan: Plan, variant: Variant) -> SftConfig | GrpoConfig:
             plan.grpo,
             model=replace(plan.grpo.model, checkpoint=checkpoint),
             rewards=replace(plan.grpo.rewards, **variant.rewards),
+            tasks=variant.tasks or plan.grpo.tasks,
         )
-    sft = replace(plan.sft, model=replace(plan.sft.model, checkpoint=checkpoint))
-    if variant.start == "base":
+    sft = replace(
+        plan.sft,
+        model=replace(plan.sft.model, checkpoint=checkpoint),
+        tasks=variant.tasks or plan.sft.tasks,
+        questions=bool(plan.questions),
+    )
+    if variant.start == BASE:
         return sft
     if variant.start == "small":
         return sft if plan.small else _taught_to_speak(sft)
@@ -166,7 +188,7 @@ def _as_many_pictures(plan: Plan) -> int:
 def _checkpoint(plan: Plan, name: str) -> str:
     """The checkpoint of a variant, or of what the first ones begin with."""
     match name:
-        case "base":
+        case "base":  # BASE, which a pattern would take for a name to bind
             return plan.sft.model.checkpoint
         case "small":
             return plan.small or _shallower(plan)
@@ -183,29 +205,30 @@ def _shallower(plan: Plan) -> str:
     return str(folder)
 
 
-def _measured(plan: Plan, variant: Variant) -> Measured:
-    """Asks the trained variant about every test picture, or reads what it said before."""
+def answers_of(
+    plan: Plan, variant: Variant, ids: Sequence[str], ask: Callable[[Qwen], Mapping[str, Any]]
+) -> tuple[Model, Mapping[str, Any]]:
+    """Asks the trained variant, or reads what it said before.
+
+    Args:
+        ids: of all that is asked; answers to other questions don't count.
+        ask: gives the answers as JSON has them.
+    """
     checkpoint = _checkpoint(plan, variant.name)
-    folder = fetch(checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
-    weights = digest(folder)
+    weights = digest(fetch(checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES))
     path = plan.folder / variant.name / "test.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    ids = [sample.id for sample in plan.test]
-    if (kept.get("judge"), kept.get("ids")) != (weights, ids):
-        plan.console.print(f"{variant.name}: {len(ids):,} test pictures")
-        kept = {"judge": weights, "ids": ids, **_said(plan, checkpoint)}
+    if (kept.get("judge"), kept.get("ids")) != (weights, list(ids)):
+        plan.console.print(f"{variant.name}: {len(plan.test):,} test pictures")
+        kept = {"judge": weights, "ids": list(ids), **ask(_loaded(plan, checkpoint))}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, kept)
-    return Measured(
-        variant=variant,
-        model=Model(role=variant.name, name=checkpoint, digest=weights),
-        outcomes={way: [_outcome(said) for said in kept[way]] for way in WAYS},
-    )
+    return Model(role=variant.name, name=checkpoint, digest=weights), kept
 
 
-def _said(plan: Plan, checkpoint: str) -> dict[Way, list[list[Any] | None]]:
+def _loaded(plan: Plan, checkpoint: str) -> Qwen:
     config = plan.grpo.model
-    qwen = Qwen.load(
+    return Qwen.load(
         replace(
             NANO_PROFILE.judge,
             checkpoint=checkpoint,
@@ -214,11 +237,22 @@ def _said(plan: Plan, checkpoint: str) -> dict[Way, list[list[Any] | None]]:
             dtype=config.dtype,
         )
     )
-    replies = aloud(qwen, plan.test, max_pixels=config.max_pixels, max_new_tokens=plan.grpo.max_new_tokens)
+
+
+def _measured(plan: Plan, variant: Variant) -> Measured:
+    model, kept = answers_of(plan, variant, [sample.id for sample in plan.test], lambda qwen: _said(plan, qwen))
+    return Measured(
+        variant=variant, model=model, outcomes={way: [_outcome(said) for said in kept[way]] for way in WAYS}
+    )
+
+
+def _said(plan: Plan, qwen: Qwen) -> dict[str, Any]:
+    max_pixels = plan.grpo.model.max_pixels
+    replies = aloud(qwen, plan.test, max_pixels=max_pixels, max_new_tokens=plan.grpo.max_new_tokens)
     return {
         "written": [_record(reply.written) for reply in replies],
         "read": [_record(reply.read) for reply in replies],
-        "short": [_record(outcome) for outcome in short(qwen, plan.test, max_pixels=config.max_pixels)],
+        "short": [_record(outcome) for outcome in short(qwen, plan.test, max_pixels=max_pixels)],
     }
 
 

@@ -96,8 +96,10 @@ class RewardWeights:
     """Weight of the emotion's class; 0 trains regression alone."""
     ranking: NotNegative = 1.0
     """Weight of the order of the three emotions felt most."""
+    vad: NotNegative = 1.0
+    """Weight of valence, arousal and dominance together, of the task `vad`."""
     dominance: NotNegative = 1.0
-    """Weight of dominance."""
+    """Weight of dominance, where it is asked on its own."""
     similarity: NotNegative = 1.0
     """Weight of one of Ekman's emotions, near misses rewarded."""
     multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = "sum_then_normalize"

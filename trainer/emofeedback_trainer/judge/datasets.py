@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, Image, List, Value
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback_trainer.data.eemodb.questions import LETTERS, Question
+from emofeedback.judge.prompts import description_conversation, question_conversation
+from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.evaluation.prompts import closed_question
-from emofeedback_trainer.judge.tasks import TaskName, answer, question, ranked_labels, reply, taxonomy
+from emofeedback_trainer.judge.tasks import TaskName, is_known, question, ranked_labels, reply, taxonomy, thoughts
 
 _MESSAGES = List({"role": Value("string"), "content": Value("string")})
 _TRUTH = Features(
@@ -42,7 +42,7 @@ def grpo_rows(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Dataset:
             "label": sample.label,
             "ranking": list(ranked_labels(sample)),
         }
-        for sample, task in _asked(samples, tasks)
+        for sample, task in _asked(samples, tasks, is_known)
     )
     return Dataset.from_list(list(rows), Features({"prompt": _MESSAGES, "image": Image(), **_TRUTH}))
 
@@ -58,13 +58,15 @@ def sft_rows(samples: Sequence[Sample], tasks: Sequence[TaskName], questions: Se
     """
     emotions = taxonomy(samples)
     lessons = [
-        (question(task, emotions), reply(task, sample), [_image(sample)]) for sample, task in _asked(samples, tasks)
+        (question(task, emotions), reply(task, sample), [_image(sample)])
+        for sample, task in _asked(samples, tasks, reply)
     ]
     by_id = {sample.id: sample for sample in samples}
     for one in questions:
         if unknown := [name for name in one.images if name not in by_id]:
             raise InvalidRequest.of(f"questions.{one.id}", f"is about {unknown[0]!r}, which is no sample of the split")
-        lessons.append((*_said(one), [_image(by_id[name]) for name in one.images]))
+        about = [by_id[name] for name in one.images]
+        lessons.append((*_said(one, about), list(map(_image, about))))
     rows = (
         {
             "prompt": [{"role": "user", "content": asked}],
@@ -78,21 +80,33 @@ def sft_rows(samples: Sequence[Sample], tasks: Sequence[TaskName], questions: Se
     )
 
 
-def _said(one: Question) -> tuple[str, str]:
-    """Question and answer as EEmo-Bench asks and reads them: a closed one is answered with its letter first."""
-    if not one.options:
-        return one.question, one.answer
-    options = dict(zip(LETTERS, one.options, strict=False))
-    (message,) = closed_question((), one.question, options)
-    return " ".join(map(str, message.parts)), f"{one.answer}: {options[one.answer]}"
+def _said(one: Question, about: Sequence[Sample]) -> tuple[str, str]:
+    """Question and answer as the judge service asks and reads them: an option stands behind thoughts.
+
+    A blank before it makes its first token the one that it has in the question.
+    """
+    images = [b""] * len(about)
+    if one.task == "description":
+        (message,) = description_conversation(images)
+    else:
+        (message,) = question_conversation(images, one.question, one.options)
+    thought = thoughts(about[0]) if len(about) == 1 else _of_both(*map(thoughts, about))
+    answered = f"<think>{thought}</think><answer> {one.answered}</answer>" if one.options else one.answered
+    return str(message.parts[-1]), answered
 
 
-def _asked(samples: Sequence[Sample], tasks: Sequence[TaskName]) -> Iterable[tuple[Sample, TaskName]]:
-    """Every sample with every task that its labels answer."""
+def _of_both(first: str, second: str) -> str:
+    return f"The first: {first} The second: {second}"
+
+
+def _asked(
+    samples: Sequence[Sample], tasks: Sequence[TaskName], knows: Callable[[TaskName, Sample], object]
+) -> Iterable[tuple[Sample, TaskName]]:
+    """Every sample with every task that its labels are enough for."""
     for task in tasks:
-        if not any(answer(task, sample) for sample in samples):
+        if not any(knows(task, sample) for sample in samples):
             raise InvalidRequest.of("tasks", f"no sample has the labels of {task!r}: leave it out, or name other data")
-    return ((sample, task) for sample in samples for task in tasks if answer(task, sample))
+    return ((sample, task) for sample in samples for task in tasks if knows(task, sample))
 
 
 def _image(sample: Sample) -> dict[str, Any]:

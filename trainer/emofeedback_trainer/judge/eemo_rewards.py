@@ -43,6 +43,18 @@ def hybrid_reward(error: float, *, far: float = 0.5, reach: float = 1.0, width: 
     return far * max(0.0, 1 - d / reach) + (1 - far) * math.exp(-(d**2) / (2 * width**2))
 
 
+def vad_reward(said: Sequence[float | None] | None, truth: Sequence[float]) -> float:
+    """The hybrid reward's mean over valence, arousal and dominance; 0 for an axis, or for all, where nothing was said.
+
+    Args:
+        said: on the 1-9 scale, in the order of the truth.
+    """
+    if said is None:
+        return 0.0
+    pairs = zip(said, truth, strict=True)
+    return sum(0.0 if one is None else hybrid_reward(one - true) for one, true in pairs) / len(truth)
+
+
 def dominance_reward(said: float | None, truth: float) -> float:
     """The hybrid reward of the third axis, which is asked on its own; 0 where nothing on the 1-9 scale was said."""
     return 0.0 if said is None or not SCALE_MIN <= said <= SCALE_MAX else hybrid_reward(said - truth)

@@ -11,12 +11,12 @@ from trl import GRPOConfig, GRPOTrainer
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.judge.numbers import stated_number
-from emofeedback_trainer.data.records import Sample
+from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.evaluation.replies import named_emotions
 from emofeedback_trainer.judge.checkpoints import PlainCheckpoints
 from emofeedback_trainer.judge.config import GrpoConfig, RewardWeights
 from emofeedback_trainer.judge.datasets import grpo_rows
-from emofeedback_trainer.judge.eemo_rewards import dominance_reward, ranking_reward, similarity_reward
+from emofeedback_trainer.judge.eemo_rewards import dominance_reward, ranking_reward, similarity_reward, vad_reward
 from emofeedback_trainer.judge.folder import TrainedJudge
 from emofeedback_trainer.judge.rewards import (
     Axis,
@@ -85,7 +85,7 @@ def reward_functions(
 ) -> tuple[list[RewardFunction], list[float]]:
     """The rewards of the tasks as TRL calls them, and their weights; those that weigh nothing are left out.
 
-    Each is given the replies and the columns of `lessons.grpo_rows`, and says None where a sample's task is
+    Each is given the replies and the columns of `datasets.grpo_rows`, and says None where a sample's task is
     another's: so one gate of a sample is open. EEmo-Logic's count only in the right form.
 
     Args:
@@ -118,6 +118,16 @@ def reward_functions(
             for reply, one, true in zip(map(text, completions), task, ranking, strict=True)
         ]
 
+    def vad(completions: Any, task: Any, valence: Any, arousal: Any, dominance: Any, **_: Any) -> list[float | None]:
+        def said(reply: str) -> list[float | None] | None:
+            written = written_assessment(reply)
+            return None if written is None else [getattr(written, axis) for axis in AXES]
+
+        return [
+            format_reward(reply) * vad_reward(said(reply), true) if one == "vad" else None
+            for reply, one, *true in zip(map(text, completions), task, valence, arousal, dominance, strict=True)
+        ]
+
     def dominance(completions: Any, task: Any, dominance: Any, **_: Any) -> list[float | None]:
         return [
             format_reward(reply) * dominance_reward(stated_number(reply, "dominance"), true)
@@ -142,6 +152,7 @@ def reward_functions(
         ("assessment", arousal, weights.rating / 2),
         ("assessment", emotion, weights.emotion),
         ("ranking", ranking, weights.ranking),
+        ("vad", vad, weights.vad),
         ("dominance", dominance, weights.dominance),
         ("emotion", similarity, weights.similarity),
     ]

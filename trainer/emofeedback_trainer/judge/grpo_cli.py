@@ -15,6 +15,9 @@ _EXAMPLES = r"""examples:
                                         go on from a fine-tuned judge; without --model, from the configuration's
   emofeedback-train judge-grpo --data runs/scenes --out runs/regression --set rewards.emotion=0
   emofeedback-train judge-grpo --data runs/scenes --out runs/ranking --set 'tasks=["assessment", "ranking"]'
+  emofeedback-train judge-grpo --model runs/sft/judge --data runs/eemodb --out runs/stage2 \
+      --set 'tasks=["ranking", "vad", "emotion"]'
+                                        EEmo-Logic's second stage, on the data of data build-eemodb
   emofeedback-train judge-grpo --config qwen2.5-vl-7b --data runs/emoset --out runs/large \
       --set vllm_server=http://127.0.0.1:8000
                                         replies come from a running vLLM server

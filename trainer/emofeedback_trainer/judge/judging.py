@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Conversation, Decoding
-from emofeedback.judge.engines.base import prepare
+from emofeedback.judge.engines.base import pictures, prepare
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
@@ -54,6 +54,18 @@ def short(qwen: Qwen, samples: Sequence[Sample], *, max_pixels: int) -> list[Ass
     return list(map(parse_rating, _completions(qwen, asked, max_pixels, RATING_MAX_NEW_TOKENS)))
 
 
+def said(qwen: Qwen, asked: Sequence[tuple[str, Conversation]], *, max_pixels: int, max_new_tokens: int) -> list[str]:
+    """Replies to any conversations, decoded greedily.
+
+    Args:
+        asked: each with the name that an error gives its pictures.
+
+    Raises:
+        InvalidRequest: a picture can't be read.
+    """
+    return [completion.text for completion in _completions(qwen, asked, max_pixels, max_new_tokens)]
+
+
 def errors(outcomes: Sequence[AssessmentOutcome], samples: Sequence[Sample]) -> Mapping[str, float]:
     """`valence_mae`, `arousal_mae` and `dominance_mae` in points of the 1-9 scale and the `accuracy` of the emotion,
     over the pictures with a readable reply whose truth is known; `readable` is the share of them. What the data doesn't
@@ -76,6 +88,8 @@ def _completions(
     completions: list[Completion] = []
     for start in range(0, len(asked), _BATCH):
         some = asked[start : start + _BATCH]
-        chats = [qwen.encode(prepare(question, [name], max_pixels)) for name, question in some]
+        chats = [
+            qwen.encode(prepare(question, [name] * len(pictures(question)), max_pixels)) for name, question in some
+        ]
         completions += qwen.generate(chats, [decoding] * len(chats), top_logprobs=True)
     return completions

@@ -20,7 +20,7 @@ _EXAMPLES = """examples:
   emofeedback-train judge-sft --config qwen2.5-vl-7b --data runs/emoset --out runs/large --set schedule.steps=2000
   emofeedback-train judge-sft --config qwen2.5-vl-7b --data runs/eemodb --out runs/eemo \\
       --set 'tasks=["ranking", "dominance", "emotion"]' --set questions=true
-                                        EEmo-Logic's tasks, and the questions of data build-eemodb
+                                        EEmo-Logic's first stage: its tasks, and the questions of data build-eemodb
 """
 
 

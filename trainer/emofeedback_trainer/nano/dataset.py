@@ -34,8 +34,6 @@ SOURCE = "scenes"
 _LICENSE = "Apache-2.0"
 _STREAM = 7
 """Keeps these scenes apart from those of `numbered.scene_at`, on which the embedded models were trained."""
-_RANKED = 3
-"""Emotions in a ranking, as EEmo-Logic asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +120,12 @@ def described(scene: Scene, rng: np.random.Generator, *, id: str, split: str) ->
 
 
 def ranking(scene: Scene) -> tuple[RankedEmotion, ...]:
-    """The three nearest emotions, weighed by a softmax over how near all eight lie."""
+    """All eight emotions, weighed by a softmax over how near each lies, so that another taxonomy can
+    sum them; six digits, for the last of them is a millionth and still has its place."""
     near = sorted(leanings(scene).items(), key=lambda item: -item[1])
     total = sum(math.exp(value) for _, value in near)
     return tuple(
-        RankedEmotion(label=name.value, weight=round(math.exp(value) / total, 4)) for name, value in near[:_RANKED]
+        RankedEmotion(label=name.value, weight=float(f"{math.exp(value) / total:.6g}")) for name, value in near
     )
 
 

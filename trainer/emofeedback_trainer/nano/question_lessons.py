@@ -93,7 +93,7 @@ class Asker:
         return Lesson(
             pictures=scenes,
             conversation=question_conversation([_NO_IMAGE] * len(scenes), one.question, one.options),
-            reply=behind(scenes, one.options[LETTERS.index(one.answer)], concluded(one, scenes)),
+            reply=behind(scenes, one.answered, concluded(one, scenes)),
         )
 
     @cached_property
@@ -181,7 +181,7 @@ def description_of_two(first: Scene, second: Scene) -> Lesson:
 def feeling(scene: Scene) -> str:
     """What a scene makes people feel, and why, in full."""
     sample = told(scene)
-    others = " and ".join(place.label for place in ranking(scene)[1:])
+    others = " and ".join(place.label for place in ranking(scene)[1:3])
     levels = ", ".join(f"{axis} {level(getattr(sample, axis), axis)}" for axis in AXES)
     return f"It evokes {emotion(scene)} most of all, with {others} beside it: {levels}. {thoughts(scene)}"
 

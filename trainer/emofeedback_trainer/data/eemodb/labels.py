@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from emofeedback.domain.taxonomies import EKMAN_OF
+
 _SYNONYMS = {
     "anger": "anger angry rage fury furious annoyance annoyed irritation irritated frustration hate hatred outrage",
     "disgust": "disgust disgusted disgusting loathing aversion revulsion repulsion contempt distaste",
     "fear": "fear fearful afraid scared frightened terror terrified horror apprehension anxiety anxious panic dread",
-    "joy": "joy joyful happiness happy amusement amused contentment content ecstasy serenity delight delighted "
-    "pleasure cheerful elation excitement excited",
+    "joy": "joy joyful happiness happy amused content ecstasy serenity delight delighted pleasure cheerful elation "
+    "excited",
     "sadness": "sadness sad grief sorrow sorrowful pensiveness melancholy despair depressed suffering lonely",
     "surprise": "surprise surprised amazement amazed astonishment astonished distraction",
     "neutral": "neutral calm indifference indifferent boredom none",
 }
-"""Nouns and adjectives that name one of the seven. Words that name none of them clearly (awe, trust, yearning) are left
-to the clustering."""
-_EKMAN_OF = {word: emotion for emotion, words in _SYNONYMS.items() for word in words.split()}
+"""Nouns and adjectives that name one of the seven, beside Mikels' eight. Words that name none of them clearly (trust,
+yearning) are left to the clustering."""
+_NAMED = {
+    **{mikels.value: emotion for mikels, emotion in EKMAN_OF.items()},
+    **{word: emotion for emotion, words in _SYNONYMS.items() for word in words.split()},
+}
 
 
 def to_ekman(category: str, clusters: Mapping[str, str]) -> str | None:
@@ -28,7 +33,7 @@ def to_ekman(category: str, clusters: Mapping[str, str]) -> str | None:
     Returns:
         None where neither knows it.
     """
-    return _EKMAN_OF.get(category.strip().lower()) or clusters.get(category)
+    return _NAMED.get(category.strip().lower()) or clusters.get(category)
 
 
 def votes_to_ekman(votes: Sequence[Sequence[str]], clusters: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:

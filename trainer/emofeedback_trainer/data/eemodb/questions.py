@@ -74,6 +74,11 @@ class Question:
     answer: str
     """The letter of the right option, or the text of an open one."""
 
+    @property
+    def answered(self) -> str:
+        """The answer in words."""
+        return self.options[LETTERS.index(self.answer)] if self.options else self.answer
+
 
 def questions(samples: Sequence[Sample], seed: int) -> list[Question]:
     """Every question that the samples' labels can answer, about one of each kind for each sample."""

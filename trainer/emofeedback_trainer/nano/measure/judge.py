@@ -12,7 +12,7 @@ from emofeedback.domain.affect import LEXICON, SCALE_MIDDLE, AffectPoint, Emotio
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.reasoning import Reasoning
 from emofeedback_trainer.data.records import AXES
-from emofeedback_trainer.evaluation.metrics import expected_calibration_error, mae, ranking_score
+from emofeedback_trainer.evaluation.metrics import HIT_WEIGHTS, expected_calibration_error, mae, ranking_score
 from emofeedback_trainer.nano.dataset import ranking
 from emofeedback_trainer.nano.world.captions import emotional_caption
 from emofeedback_trainer.nano.world.contrasts import mentioned, one_word_changed, rewrite
@@ -151,7 +151,7 @@ def errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> di
 
 def _ranking_score(outcome: Assessment, scene: Scene) -> float:
     """EEmo-Bench's, of the three emotions with the largest shares against the scene's own three, in [0, 100]."""
-    truth = [place.label for place in ranking(scene)]
+    truth = [place.label for place in ranking(scene)[: len(HIT_WEIGHTS)]]
     return ranking_score(truth, list(outcome.ranking())[: len(truth)])
 
 
