@@ -39,8 +39,11 @@ def until_finished(words: Sequence[str], *, kills: int, seconds: float, seed: in
             stderr=subprocess.STDOUT,
         )
         assert process.stdout is not None
-        begun, began = process.stdout.readline(), time.monotonic()
-        assert begun == b"begun\n", begun + process.stdout.read()
+        said = [process.stdout.readline()]
+        while said[-1] not in (b"begun\n", b""):  # libraries may warn before
+            said.append(process.stdout.readline())
+        assert said[-1], b"".join(said).decode()
+        began = time.monotonic()
         if killed < kills:
             time.sleep(rng.uniform(0, seconds))
             if process.poll() is None:
