@@ -44,7 +44,7 @@ def test_an_answer_is_one_of_its_question_s_options_and_the_right_one_stands_any
 def test_the_right_option_is_in_the_scene_and_the_others_are_not() -> None:
     rng = np.random.default_rng(1)
     for scene in SCENES:
-        lesson = about(scene, rng)
+        lesson = about(scene, rng).lesson
         options = options_of(lesson)
         there = {name for _, name in parts_present(scene)} | {scene.subject, scene.place, emotion(scene).value}
         asked = str(lesson.conversation[0].parts[-1])

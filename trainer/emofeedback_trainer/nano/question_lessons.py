@@ -17,7 +17,7 @@ from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Message
 from emofeedback.domain.taxonomies import EKMAN, told_in
 from emofeedback.judge.prompts import description_conversation, question_conversation
-from emofeedback_trainer.data.eemodb.questions import LETTERS, Question, level, questions
+from emofeedback_trainer.data.eemodb.questions import Question, level, questions
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.judge.tasks import TaskName, question, reply
 from emofeedback_trainer.nano.dataset import described, ranking
@@ -36,12 +36,15 @@ from emofeedback_trainer.nano.world.scenes import (
 
 _NO_IMAGE = b""
 _SEED = 50
-_OF_EEMODB, _OF_THE_SCENE = 0.45, 0.85
-"""Up to here EEmoDB's questions, up to here those about a scene, then open ones."""
+_OPEN = 0.15
+"""Share of the open questions."""
+_OF_EEMODB = 0.5
+"""Share of EEmoDB's among the closed ones."""
 _TWO = 0.25
 """Share of the descriptions that are of two pictures."""
 _ASKED: tuple[TaskName, ...] = ("ranking", "dominance", "emotion")
 """What GRPO asks besides the assessment."""
+_MOST_OPTIONS = 4
 _APART = 0.5
 """Points by which a part must move a picture to be a reason, or two pictures differ to be told apart."""
 _WAYS = {
@@ -57,6 +60,29 @@ _COMPARED = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A closed question with its answer."""
+
+    scenes: tuple[Scene, ...]
+    """One or two."""
+    text: str
+    options: tuple[str, ...]
+    right: str
+    """One of the options."""
+    conclusion: str = ""
+    """What the question comes down to, in one sentence."""
+
+    @property
+    def lesson(self) -> Lesson:
+        """The answer behind thoughts."""
+        return Lesson(
+            pictures=self.scenes,
+            conversation=question_conversation([_NO_IMAGE] * len(self.scenes), self.text, self.options),
+            reply=behind(self.scenes, self.right, self.conclusion),
+        )
+
+
 @dataclass(frozen=True)
 class Asker:
     """Draws lessons about the scenes of an album."""
@@ -65,11 +91,11 @@ class Asker:
 
     def ask(self, rng: np.random.Generator) -> Lesson:
         """A question with its answer."""
-        draw = rng.random()
-        if draw < _OF_EEMODB:
-            return self._of_eemodb(rng)
-        scene = self.album.any(rng)
-        return about(scene, rng) if draw < _OF_THE_SCENE else in_words(scene, rng)
+        return in_words(self.album.any(rng), rng) if rng.random() < _OPEN else self.choice(rng).lesson
+
+    def choice(self, rng: np.random.Generator) -> Choice:
+        """A closed question."""
+        return self._of_eemodb(rng) if rng.random() < _OF_EEMODB else about(self.album.any(rng), rng)
 
     def describe(self, rng: np.random.Generator) -> Lesson:
         """What one or two pictures make people feel, and why."""
@@ -87,13 +113,15 @@ class Asker:
         conversation = (Message(role="user", parts=(_NO_IMAGE, question(name, EKMAN))),)
         return Lesson(pictures=(scene,), conversation=conversation, reply=said)
 
-    def _of_eemodb(self, rng: np.random.Generator) -> Lesson:
+    def _of_eemodb(self, rng: np.random.Generator) -> Choice:
         one = self._closed[int(rng.integers(len(self._closed)))]
         scenes = tuple(self.album.scenes[int(image)] for image in one.images)
-        return Lesson(
-            pictures=scenes,
-            conversation=question_conversation([_NO_IMAGE] * len(scenes), one.question, one.options),
-            reply=behind(scenes, one.answered, concluded(one, scenes)),
+        return Choice(
+            scenes=scenes,
+            text=one.question,
+            options=one.options,
+            right=one.answered,
+            conclusion=concluded(one, scenes),
         )
 
     @cached_property
@@ -133,18 +161,14 @@ def behind(scenes: Sequence[Scene], answer: str, conclusion: str = "") -> str:
     return f"<think>{' '.join(filter(None, (seen, conclusion)))}</think><answer> {answer}</answer>"
 
 
-def about(scene: Scene, rng: np.random.Generator) -> Lesson:
+def about(scene: Scene, rng: np.random.Generator) -> Choice:
     """A closed question about what the scene shows, what it makes people feel, or why."""
     asked = (_which_emotion, _is_there, _which_sky, _which_subject, _which_place, _which_face, _why)
     text, right, wrong = asked[int(rng.integers(len(asked)))](scene, rng)
-    count = int(rng.integers(1, min(len(wrong), len(LETTERS) - 1) + 1))
+    count = int(rng.integers(1, min(len(wrong), _MOST_OPTIONS - 1) + 1))
     options = [right, *(wrong[int(number)] for number in rng.permutation(len(wrong))[:count])]
     order = rng.permutation(len(options))
-    return Lesson(
-        pictures=(scene,),
-        conversation=question_conversation([_NO_IMAGE], text, [options[int(number)] for number in order]),
-        reply=behind([scene], right),
-    )
+    return Choice(scenes=(scene,), text=text, options=tuple(options[int(number)] for number in order), right=right)
 
 
 def in_words(scene: Scene, rng: np.random.Generator) -> Lesson:

@@ -24,6 +24,7 @@ from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
 from emofeedback_trainer.nano.measure.generator import generate, generator_metrics, variety
 from emofeedback_trainer.nano.measure.judge import baseline, judge_metrics, labels, scorer_metrics
+from emofeedback_trainer.nano.measure.questions import answer_metrics, description_metrics
 from emofeedback_trainer.nano.models.independent_judge import load_independent_judge, measure_independent_judge
 from emofeedback_trainer.nano.models.judge_domain import domain_figures
 from emofeedback_trainer.nano.world.foreign_pictures import KINDS
@@ -31,9 +32,9 @@ from emofeedback_trainer.nano.world.language import Album, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
 
 _SEED = 6
-_SCENES, _GENERATED, _ALOUD, _SITUATIONS, _GROUPS = 1000, 500, 300, 500, 40
-"""Pictures judged, generated, judged aloud, situations of the agent, and groups of one caption, where `--limit` doesn't
-ask for fewer."""
+_SCENES, _GENERATED, _ALOUD, _SITUATIONS, _GROUPS, _ASKED, _DESCRIBED = 1000, 500, 300, 500, 40, 600, 100
+"""Pictures judged, generated, judged aloud, situations of the agent, groups of one caption, questions and descriptions,
+where `--limit` doesn't ask for fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,14 @@ _ROWS: tuple[tuple[str, str, float | None, bool], ...] = (
     ("aloud.ways_differ", "short way against aloud: difference of MAE", 0.05, True),
     ("aloud.ways_together", "short way against aloud: both numbers within 0.5", None, False),
     ("aloud.named_are_there", "judge aloud: attributes it names that are there", 0.90, False),
+    ("asked.all", "judge asked: closed questions answered right", 0.85, False),
+    ("asked.guessing", "  by guessing", None, False),
+    ("asked.what", "  What/How, one picture", None, False),
+    ("asked.yes_or_no", "  Yes-or-No, one picture", None, False),
+    ("asked.pairs", "  two pictures", None, False),
+    ("asked.ece", "  ECE of its confidence", 0.05, True),
+    ("described.emotion", "judge's descriptions: name the scene's emotion", None, False),
+    ("described.parts", "  attributes they name that are there", None, False),
     ("generated.judges_valence", "judge and independent judge on generated images: valence correlation", 0.85, False),
     ("generated.judges_arousal", "judge and independent judge on generated images: arousal correlation", 0.85, False),
     ("generated.subject", "generator: subject recognised", 0.85, False),
@@ -143,12 +152,15 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
     rng = np.random.default_rng(_SEED)
     situations = [situation(Album(scenes), rng) for _ in range(min(n, _SITUATIONS))]
     rewritten = await rewritings(judge, situations, NANO_PROFILE.optimizer)
+    asked, described = min(n, _ASKED), min(n, _DESCRIBED)
     vocabulary = Vocabulary.read(NANO_PROFILE.optimizer.vocabulary)
     measured: Mapping[str, tuple[int, Mapping[str, float]]] = {
         "judge": (len(scenes), judged),
         "aloud": (aloud, judged),
         "baseline": (len(scenes), baseline(scenes)),
         "labels": (len(scenes), labels(scenes)),
+        "asked": (asked, await answer_metrics(judge, scenes, asked, _SEED)),
+        "described": (described, await description_metrics(judge, scenes[:described])),
         "generated": (
             len(some),
             await generator_metrics(images[BASE_POLICY], some, judge=judge, independent=independent, seed=_SEED),
@@ -174,7 +186,7 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
         Metric(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
         for key, what, aim, at_most in _ROWS
         for part, name in [key.split(".")]
-        if name in measured[part][1]  # a judge may not say dominance
+        if name in measured[part][1]  # a judge may not say dominance, and few questions may not be of every kind
     ]
 
 
