@@ -22,7 +22,7 @@ _CALL = 16
 
 async def answer_metrics(judge: Judge, scenes: Sequence[Scene], count: int, seed: int) -> dict[str, float]:
     """How often the judge is right on closed questions, in all and by kind: one picture's What/How, Yes-or-No, and
-    those on two pictures. A reply that is no option is wrong; `ece` is of those that have a confidence.
+    those on two pictures. A reply that is no option is wrong; `ece` is of answers that have a confidence, if any.
 
     Args:
         count: questions.
@@ -45,12 +45,11 @@ async def answer_metrics(judge: Judge, scenes: Sequence[Scene], count: int, seed
             right.setdefault(kind, []).append(hit)
         if isinstance(outcome, QuestionAnswer) and outcome.confidence is not None:
             said.append((outcome.confidence, hit))
-    confidences, hits = np.array(said, float).reshape(-1, 2).T
-    return {
-        **{kind: float(np.mean(each)) for kind, each in right.items()},
-        "guessing": float(np.mean([1 / len(choice.options) for choice in choices])),
-        "ece": expected_calibration_error(confidences, hits),
-    }
+    figures = {kind: float(np.mean(each)) for kind, each in right.items()}
+    figures["guessing"] = float(np.mean([1 / len(choice.options) for choice in choices]))
+    if said:
+        figures["ece"] = expected_calibration_error(*np.array(said).T)
+    return figures
 
 
 async def description_metrics(judge: Judge, scenes: Sequence[Scene]) -> dict[str, float]:
