@@ -556,7 +556,7 @@ async def test_an_open_question_among_others_is_answered_in_its_place() -> None:
     assert [outcome.answer.text for outcome in outcomes] == ["a fox", "The second is darker.", "a fox"]
     assert not outcomes[1].answer.HasField("option")
     assert engine.decodings == [Decoding(max_new_tokens=NANO_PROFILE.judge.max_reasoning_tokens)] * 2
-    assert [len(chat.images) for chat in engine.chats] == [1, 1, 2]
+    assert sorted(len(chat.images) for chat in engine.chats) == [1, 1, 2]
 
 
 async def test_pictures_that_are_not_of_the_judge_s_world_make_an_answer_a_guess() -> None:

@@ -51,7 +51,7 @@ _ASSESS_EXAMPLES = """examples:
 """
 _ASK_EXAMPLES = """examples:
   emofeedback ask photo.jpg "What is this a picture of?"
-  emofeedback ask photo.jpg "Is anybody in danger?" --option yes --option no
+  emofeedback ask boat.png "Where does this picture take place?" --option beach --option lake
   emofeedback ask before.png after.png "Which is calmer?" --option "the first" --option "the second"
   emofeedback ask holidays/ "What is the sky like?" --option clear --option grey --json      of each picture
 """
