@@ -370,7 +370,7 @@ async def in_a_stream_of_pictures(judge: Judge, pictures: Pictures) -> None:
 
 UNREADABLE: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
     "no picture to ask about": (lambda judge: judge.ask(asked(images=(IMAGES[0], b"text"))), "questions[1].images[1]"),
-    "a question over the context": (lambda judge: judge.ask(asked(text="5" * 2000)), "questions"),
+    "a question over the context": (lambda judge: judge.ask(asked(text="\u20ac" * 2000)), "questions"),
     "no picture to describe": (lambda judge: judge.describe([OF_ONE, (b"text",)]), "pictures[1].images[0]"),
     "no picture in a stream": (
         lambda judge: in_a_stream_of_questions(judge, asked(images=(b"text",))[1]),
