@@ -137,7 +137,11 @@ class Collator:
     def _neighbors(self, reply: tuple[int, ...], rating: Rating) -> dict[int, tuple[int, float]]:
         """Of the numbers of a short reply."""
         found: dict[int, tuple[int, float]] = {}
-        true_ones = (rating.point.valence, rating.point.arousal, *([rating.dominance] if rating.dominance else []))
+        true_ones = (
+            rating.point.valence,
+            rating.point.arousal,
+            *([rating.dominance] if rating.dominance is not None else []),
+        )
         for place, true in zip(self._places(reply), true_ones, strict=True):
             written = SCALE_MIN + self.digits.index(reply[place])
             if true != written:

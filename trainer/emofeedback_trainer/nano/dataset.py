@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.storage.files import held
 from emofeedback_trainer.data.build_cli import Subcommands, add_builder, add_counts, report, shown_progress
@@ -120,13 +121,17 @@ def described(scene: Scene, rng: np.random.Generator, *, id: str, split: str) ->
 
 
 def ranking(scene: Scene) -> tuple[RankedEmotion, ...]:
-    """All eight emotions, weighed by a softmax over how near each lies, so that another taxonomy can
-    sum them; six digits, for the last of them is a millionth and still has its place."""
-    near = sorted(leanings(scene).items(), key=lambda item: -item[1])
-    total = sum(math.exp(value) for _, value in near)
-    return tuple(
-        RankedEmotion(label=name.value, weight=float(f"{math.exp(value) / total:.6g}")) for name, value in near
-    )
+    """All eight emotions by their shares, most felt first, so that another taxonomy can sum them; six digits, for the
+    last of them is a millionth and still has its place."""
+    felt = sorted(shares(scene).items(), key=lambda item: -item[1])
+    return tuple(RankedEmotion(label=name.value, weight=float(f"{share:.6g}")) for name, share in felt)
+
+
+def shares(scene: Scene) -> dict[Emotion, float]:
+    """Of all eight emotions, summing to 1: a softmax over how near each lies."""
+    near = {name: math.exp(value) for name, value in leanings(scene).items()}
+    total = sum(near.values())
+    return {name: value / total for name, value in near.items()}
 
 
 def _drawn(data: SceneData, split: str, count: int, progress: Show) -> Iterator[Sample]:

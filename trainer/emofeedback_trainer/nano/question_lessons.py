@@ -6,7 +6,6 @@ shows and why it feels so. Options stand in any order. Open ones want a sentence
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +19,7 @@ from emofeedback.judge.prompts import description_conversation, question_convers
 from emofeedback_trainer.data.eemodb.questions import Question, level, questions
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.judge.tasks import TaskName, question, reply
-from emofeedback_trainer.nano.dataset import described, ranking
+from emofeedback_trainer.nano.dataset import described, ranking, shares
 from emofeedback_trainer.nano.world.language import Album, Lesson, core, cues, depiction, reasons, thoughts
 from emofeedback_trainer.nano.world.scenes import (
     EXPRESSIONS,
@@ -31,7 +30,6 @@ from emofeedback_trainer.nano.world.scenes import (
     Effect,
     Scene,
     emotion,
-    leanings,
 )
 
 _NO_IMAGE = b""
@@ -132,11 +130,10 @@ class Asker:
 
 def told(scene: Scene, id: str = "scene") -> Sample:
     """A scene's labels, its emotions in Ekman's words as EEmoDB has them; without its picture."""
-    total = sum(math.exp(value) for value in leanings(scene).values())
-    shares = told_in("ekman", {name: math.exp(value) / total for name, value in leanings(scene).items()})
-    ranking = tuple(RankedEmotion(label=label, weight=share) for label, share in list(shares.items())[:3])
+    felt = told_in("ekman", shares(scene))
+    ranked = tuple(RankedEmotion(label=label, weight=share) for label, share in list(felt.items())[:3])
     sample = described(scene, np.random.default_rng(0), id=id, split="train")
-    return replace(sample, label=ranking[0].label, ranking=ranking)
+    return replace(sample, label=ranked[0].label, ranking=ranked)
 
 
 def concluded(asked: Question, scenes: Sequence[Scene]) -> str:
