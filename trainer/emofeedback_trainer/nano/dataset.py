@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.storage.files import held
 from emofeedback_trainer.data.build_cli import Subcommands, add_builder, add_counts, report, shown_progress
@@ -25,7 +23,7 @@ from emofeedback_trainer.nano.world.album import RENDERED_SIZE, WORN, weathered
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption
 from emofeedback_trainer.nano.world.language import thoughts
 from emofeedback_trainer.nano.world.rendering import render
-from emofeedback_trainer.nano.world.scenes import Scene, affect, dominance, emotion, leanings, sample_scene
+from emofeedback_trainer.nano.world.scenes import Scene, affect, dominance, emotion, sample_scene, shares
 
 _EXAMPLES = """examples:
   emofeedback-train nano dataset runs/scenes
@@ -125,13 +123,6 @@ def ranking(scene: Scene) -> tuple[RankedEmotion, ...]:
     last of them is a millionth and still has its place."""
     felt = sorted(shares(scene).items(), key=lambda item: -item[1])
     return tuple(RankedEmotion(label=name.value, weight=float(f"{share:.6g}")) for name, share in felt)
-
-
-def shares(scene: Scene) -> dict[Emotion, float]:
-    """Of all eight emotions, summing to 1: a softmax over how near each lies."""
-    near = {name: math.exp(value) for name, value in leanings(scene).items()}
-    total = sum(near.values())
-    return {name: value / total for name, value in near.items()}
 
 
 def _drawn(data: SceneData, split: str, count: int, progress: Show) -> Iterator[Sample]:

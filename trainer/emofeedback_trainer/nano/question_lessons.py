@@ -1,11 +1,13 @@
 """Lessons in answering and describing (EEmo-Logic's perception, ranking and description), from scenes that are known.
 
 Closed questions are half EEmoDB's own, as `build-eemodb` makes them of the scenes' labels, and half about what a scene
-shows and why it feels so. Options stand in any order. Open ones want a sentence, a description several.
+shows and why it feels so. Options stand in any order, and the answer behind a short thought: what is seen of what the
+question is about, beside what is asked for. Open ones want a sentence, a description several.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +18,10 @@ from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Message
 from emofeedback.domain.taxonomies import EKMAN, told_in
 from emofeedback.judge.prompts import description_conversation, question_conversation
-from emofeedback_trainer.data.eemodb.questions import Question, level, questions
+from emofeedback_trainer.data.eemodb.questions import LEVELS, Question, in_question, level, questions
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.judge.tasks import TaskName, question, reply
-from emofeedback_trainer.nano.dataset import described, ranking, shares
+from emofeedback_trainer.nano.dataset import described, ranking
 from emofeedback_trainer.nano.world.language import Album, Lesson, core, cues, depiction, reasons, thoughts
 from emofeedback_trainer.nano.world.scenes import (
     EXPRESSIONS,
@@ -30,6 +32,7 @@ from emofeedback_trainer.nano.world.scenes import (
     Effect,
     Scene,
     emotion,
+    shares,
 )
 
 _NO_IMAGE = b""
@@ -68,16 +71,16 @@ class Choice:
     options: tuple[str, ...]
     right: str
     """One of the options."""
-    conclusion: str = ""
-    """What the question comes down to, in one sentence."""
+    thought: str
+    """What the answer follows from."""
 
     @property
     def lesson(self) -> Lesson:
-        """The answer behind thoughts."""
+        """The answer behind the thought; a blank before it makes its first token that of the thought and the option."""
         return Lesson(
             pictures=self.scenes,
             conversation=question_conversation([_NO_IMAGE] * len(self.scenes), self.text, self.options),
-            reply=behind(self.scenes, self.right, self.conclusion),
+            reply=f"<think>{self.thought}</think><answer> {self.right}</answer>",
         )
 
 
@@ -119,7 +122,7 @@ class Asker:
             text=one.question,
             options=one.options,
             right=one.answered,
-            conclusion=concluded(one, scenes),
+            thought=considered(one, scenes),
         )
 
     @cached_property
@@ -136,36 +139,34 @@ def told(scene: Scene, id: str = "scene") -> Sample:
     return replace(sample, label=ranked[0].label, ranking=ranked)
 
 
-def concluded(asked: Question, scenes: Sequence[Scene]) -> str:
-    """What EEmoDB's question comes down to, in one sentence."""
+def considered(asked: Question, scenes: Sequence[Scene]) -> str:
+    """What EEmoDB's question is about, as it is in the pictures, and beside it what is asked for."""
     samples = [told(scene) for scene in scenes]
+    if len(samples) > 1:
+        if asked.dimension == "emotion":
+            return f"They evoke {' and '.join(sample.label for sample in samples)}."
+        one, other = (_rated(sample, asked.dimension) for sample in samples)
+        return f"{asked.dimension} is {one:.1f} and {other:.1f}, more in the {'first' if one > other else 'second'}."
+    (sample,) = samples
     if asked.dimension == "emotion":
-        return f"Most felt: {' and '.join(sample.label for sample in samples)}."
-    values = [getattr(sample, asked.dimension) for sample in samples]
-    if len(values) == 1:
-        return f"So {asked.dimension} is {level(values[0], asked.dimension)}."
-    return f"So {asked.dimension} is {' and '.join(f'{value:.1f}' for value in values)}."
-
-
-def behind(scenes: Sequence[Scene], answer: str, conclusion: str = "") -> str:
-    """An answer behind the thoughts that it follows from: all that is to be known of each picture, and what that comes
-    down to.
-
-    A blank before the answer makes its first token the one that the thoughts and the option have.
-    """
-    names = ("The first", "The second") if len(scenes) > 1 else ("It",)
-    seen = " ".join(f"{name} {_seen(scene)}" for name, scene in zip(names, scenes, strict=True))
-    return f"<think>{' '.join(filter(None, (seen, conclusion)))}</think><answer> {answer}</answer>"
+        seen = f"It evokes {', '.join(place.label for place in sample.ranking)}."
+        words: Sequence[str] = EKMAN
+    else:
+        value = _rated(sample, asked.dimension)
+        seen = f"{asked.dimension} is {value:.1f}, {level(value, asked.dimension)}."
+        words = LEVELS[asked.dimension]
+    return seen + (f" Asked: {_claimed(asked, words)}." if asked.kind == "Yes-or-No" else "")
 
 
 def about(scene: Scene, rng: np.random.Generator) -> Choice:
     """A closed question about what the scene shows, what it makes people feel, or why."""
     asked = (_which_emotion, _is_there, _which_sky, _which_subject, _which_place, _which_face, _why)
-    text, right, wrong = asked[int(rng.integers(len(asked)))](scene, rng)
+    text, right, wrong, thought = asked[int(rng.integers(len(asked)))](scene, rng)
     count = int(rng.integers(1, min(len(wrong), _MOST_OPTIONS - 1) + 1))
     options = [right, *(wrong[int(number)] for number in rng.permutation(len(wrong))[:count])]
     order = rng.permutation(len(options))
-    return Choice(scenes=(scene,), text=text, options=tuple(options[int(number)] for number in order), right=right)
+    options = [options[int(number)] for number in order]
+    return Choice(scenes=(scene,), text=text, options=tuple(options), right=right, thought=thought)
 
 
 def in_words(scene: Scene, rng: np.random.Generator) -> Lesson:
@@ -207,11 +208,15 @@ def feeling(scene: Scene) -> str:
     return f"It evokes {emotion(scene)} most of all, with {others} beside it: {levels}. {thoughts(scene)}"
 
 
-def _seen(scene: Scene) -> str:
-    sample = told(scene)
-    levels = ", ".join(f"{axis} {getattr(sample, axis):.1f} {level(getattr(sample, axis), axis)}" for axis in AXES)
-    felt = ", ".join(place.label for place in sample.ranking)
-    return f"shows {depiction(core(scene), scene)}. It evokes {emotion(scene)}, {felt}; {levels}."
+def _claimed(asked: Question, words: Sequence[str]) -> str:
+    """The word that a Yes-or-No question asks for, as the labels have it."""
+    return next(word for word in words if in_question(word, asked.dimension) in re.findall(r"\w+", asked.question))
+
+
+def _rated(sample: Sample, axis: str) -> float:
+    value = getattr(sample, axis)
+    assert value is not None  # a scene has all labels
+    return float(value)
 
 
 def _briefly(scene: Scene) -> str:
@@ -219,14 +224,15 @@ def _briefly(scene: Scene) -> str:
     return f"{depiction(core(scene), scene)}, and evokes {emotion(scene)}{because and f' because of {because}'}."
 
 
-_Asked = tuple[str, str, list[str]]
-"""A question, its right option and the wrong ones."""
+_Asked = tuple[str, str, list[str], str]
+"""A question, its right option, the wrong ones, and the thought that the answer follows from."""
 
 
 def _which_emotion(scene: Scene, rng: np.random.Generator) -> _Asked:
     right = emotion(scene)
     wrong = [name.value for name in Emotion if name is not right]
-    return "Which emotion does this picture evoke most?", right.value, wrong
+    felt = ", ".join(place.label for place in ranking(scene)[:3])
+    return "Which emotion does this picture evoke most?", right.value, wrong, f"It evokes {felt}."
 
 
 def _is_there(scene: Scene, rng: np.random.Generator) -> _Asked:
@@ -234,26 +240,31 @@ def _is_there(scene: Scene, rng: np.random.Generator) -> _Asked:
     among = scene.extras if present else [extra for extra in EXTRAS if extra not in scene.extras]
     extra = among[int(rng.integers(len(among)))]
     text = f"Does this picture show {extra}?"
-    return (text, "Yes", ["No"]) if present else (text, "No", ["Yes"])
+    thought = f"There are {' and '.join(scene.extras) or 'none'}. Asked: {extra}."
+    return (text, "Yes", ["No"], thought) if present else (text, "No", ["Yes"], thought)
 
 
 def _which_sky(scene: Scene, rng: np.random.Generator) -> _Asked:
-    return "What is the sky like in this picture?", scene.weather, [one for one in WEATHERS if one != scene.weather]
+    wrong = [one for one in WEATHERS if one != scene.weather]
+    return "What is the sky like in this picture?", scene.weather, wrong, f"The sky is {scene.weather}."
 
 
 def _which_subject(scene: Scene, rng: np.random.Generator) -> _Asked:
-    return "What is this a picture of?", scene.subject, [one for one in SUBJECTS if one != scene.subject]
+    wrong = [one for one in SUBJECTS if one != scene.subject]
+    return "What is this a picture of?", scene.subject, wrong, f"It shows {core(scene)}."
 
 
 def _which_place(scene: Scene, rng: np.random.Generator) -> _Asked:
-    return "Where does this picture take place?", scene.place, [one for one in PLACES if one != scene.place]
+    wrong = [one for one in PLACES if one != scene.place]
+    return "Where does this picture take place?", scene.place, wrong, f"It shows {core(scene)}."
 
 
 def _which_face(scene: Scene, rng: np.random.Generator) -> _Asked:
     if not scene.expression:
         return _which_sky(scene, rng)
     wrong = [one for one in EXPRESSIONS if one != scene.expression]
-    return f"How does the {scene.subject} look in this picture?", scene.expression, wrong
+    text = f"How does the {scene.subject} look in this picture?"
+    return text, scene.expression, wrong, f"The {scene.subject} is {scene.expression}."
 
 
 def _why(scene: Scene, rng: np.random.Generator) -> _Asked:
@@ -265,7 +276,8 @@ def _why(scene: Scene, rng: np.random.Generator) -> _Asked:
     way, cue = ways[int(rng.integers(len(ways)))]
     absent = [extra for extra in EXTRAS if extra not in felt]
     absent += [f"{'an' if sky == 'aurora' else 'a'} {sky} sky" for sky in WEATHERS if sky != scene.weather]
-    return f"What makes this picture {way}?", cue, absent
+    pulling = " and ".join(other for other, effect in felt.items() if _pulls(effect, way))
+    return f"What makes this picture {way}?", cue, absent, f"It is {way} because of {pulling}."
 
 
 def _pulls(effect: Effect, way: str) -> bool:

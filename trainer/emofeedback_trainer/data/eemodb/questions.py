@@ -126,6 +126,11 @@ def level(value: float, axis: str) -> str:
     return LEVELS[axis][sum(value > limit for limit in _LIMITS)]
 
 
+def in_question(word: str, dimension: str) -> str:
+    """An emotion or a level of `LEVELS` as Yes-or-No questions name it."""
+    return _DOMINANCE_LEVELS.get(word, word) if dimension == "dominance" else word
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     images: tuple[str, ...]
@@ -185,7 +190,7 @@ def _is_level(samples: Sequence[Sample], axis: str, rng: np.random.Generator) ->
     for number, sample in enumerate(samples):
         yes, true = number % 2 == 0, level(_value(sample, axis), axis)
         word = true if yes else _another([other for other in LEVELS[axis] if other != true], rng)
-        text = _ASKED_LEVEL[axis].format(level=_DOMINANCE_LEVELS.get(word, word) if axis == "dominance" else word)
+        text = _ASKED_LEVEL[axis].format(level=in_question(word, axis))
         yield _yes_no((sample.id,), text, yes)
 
 

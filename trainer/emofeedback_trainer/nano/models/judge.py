@@ -2,7 +2,8 @@
 
 Each step is one optimizer step over a batch of every kind of lesson; the loss is the cross-entropy of the replies
 only. A rating's digits are learned against both neighboring whole numbers, weighted by how near they are: the
-expected value over the digits, by which the service scores, then is the true one. The answer after a reasoning counts
+expected value over the digits, by which the service scores, then is the true one. Its emotion is learned half against
+the label and half against how much each emotion is felt, which ranks the others. The answer after a reasoning counts
 more than its words.
 """
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoTokenizer, GenerationConfig, Qwen2VLImageProcessorPil
 
+from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Conversation
 from emofeedback.judge.engines.base import Chat, encode
 from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, cosine, set_rates
@@ -47,7 +49,12 @@ _SEED = 40
 _RATE = 1.2e-3
 _TOWER_SHARE = 0.3
 """The pre-trained tower learns at this share of the rate."""
-_UNLABELED = -100
+_AT_AN_END = 0.15
+"""Share of the reasonings that have a number at an end of the scale, where no decimals may follow a nine."""
+_LABEL = 0.5
+"""How much of a rating's emotion is learned against its label; the rest against all emotions' shares."""
+_MOST = len(Emotion)
+"""Tokens that may share a place."""
 _ANSWER = "<answer>"
 _ANSWER_WEIGHT = 8.0
 """Of each token from there on: two numbers would hardly count among eighty words of reasoning."""
@@ -67,7 +74,7 @@ class Kind:
 
 KINDS = (
     Kind(name="rating", count=20, weight=1.0, make=lambda of, rng: rating_lesson(of.album.any(rng), rng)),
-    Kind(name="reasoning", count=6, weight=1.0, make=lambda of, rng: reasoning_lesson(of.album.any(rng))),
+    Kind(name="reasoning", count=6, weight=1.0, make=lambda of, rng: reasoning_lesson(_told(of, rng))),
     Kind(name="gradient", count=6, weight=1.0, make=lambda of, rng: gradient_lesson(situation(of.album, rng))),
     Kind(name="update", count=8, weight=1.0, make=lambda of, rng: update_lesson(situation(of.album, rng))),
     Kind(name="caption", count=2, weight=0.3, make=lambda of, rng: caption_lesson(of.album.any(rng))),
@@ -78,20 +85,22 @@ KINDS = (
 )
 
 
+def _told(of: Asker, rng: np.random.Generator) -> Scene:
+    return of.album.at_an_end(rng) if rng.random() < _AT_AN_END else of.album.any(rng)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Lessons as tensors [B, L], padded on the right."""
 
     ids: Tensor
     attention: Tensor
-    labels: Tensor
-    """The token that should come at each place of the reply, else `_UNLABELED`."""
-    neighbors: Tensor
-    """Where a rating stands: the other whole number beside the true value."""
+    tokens: Tensor
+    """[B, L, 8]: the tokens that should come at each place of the reply."""
     shares: Tensor
-    """The neighbor's share of the label, in [0, 1]."""
+    """[B, L, 8]: of how much of the probability; all 0 outside the reply."""
     weights: Tensor
-    """How much each label counts in the mean."""
+    """How much each place counts in the mean."""
     pictures: Tensor
     """uint8 [N, 3, 112, 112], in the order of the lessons."""
 
@@ -120,6 +129,7 @@ class Collator:
         self._tokenizer = tokenizer
         self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
         self._digits = tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)])
+        self._emotions = {name: _first(tokenizer, f" {name}") for name in Emotion}
         self._pixels = pixels
         self._index: dict[Scene, int] = {scene: index for index, scene in enumerate(album.scenes)}
 
@@ -128,36 +138,44 @@ class Collator:
         length = max(len(ids) for ids, *_ in rows)
         ids = torch.full((len(rows), length), self._tokenizer.pad_token_id)
         attention = torch.zeros_like(ids)
-        labels = torch.full_like(ids, _UNLABELED)
-        neighbors, shares, weights = torch.zeros_like(ids), torch.zeros(ids.shape), torch.ones(ids.shape)
-        for row, (tokens, start, answer, others) in enumerate(rows):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-            attention[row, : len(tokens)] = 1
-            labels[row, start - 1 : len(tokens) - 1] = torch.tensor(tokens[start:])
+        tokens = torch.zeros((*ids.shape, _MOST), dtype=torch.long)
+        shares, weights = torch.zeros(tokens.shape), torch.ones(ids.shape)
+        for row, (said, start, answer, shared) in enumerate(rows):
+            ids[row, : len(said)] = torch.tensor(said)
+            attention[row, : len(said)] = 1
+            tokens[row, start - 1 : len(said) - 1, 0] = torch.tensor(said[start:])
+            shares[row, start - 1 : len(said) - 1, 0] = 1
             weights[row, answer - 1 :] = _ANSWER_WEIGHT
-            for place, (neighbor, share) in others.items():
-                neighbors[row, start - 1 + place], shares[row, start - 1 + place] = neighbor, share
+            for place, share in shared.items():
+                tokens[row, start - 1 + place, : len(share)] = torch.tensor(list(share))
+                shares[row, start - 1 + place, : len(share)] = torch.tensor(list(share.values()))
         seen = [self._index[scene] for lesson in lessons for scene in lesson.pictures]
         images = mirrored(self._pixels[seen], rng) if seen else np.empty((0, 3, SEEN_SIZE, SEEN_SIZE), np.uint8)
-        parts = (ids, attention, labels, neighbors, shares, weights, torch.from_numpy(images))
+        parts = (ids, attention, tokens, shares, weights, torch.from_numpy(images))
         return Batch(*(part.to(device) for part in parts))
 
-    def _row(self, lesson: Lesson) -> tuple[list[int], int, int, dict[int, tuple[int, float]]]:
-        """Tokens, where in them the reply and its answer begin, and the ratings' neighbors by place in the reply."""
+    def _row(self, lesson: Lesson) -> tuple[list[int], int, int, dict[int, dict[int, float]]]:
+        """Tokens, where in them the reply and its answer begin, and by place in the reply the tokens that share it."""
         tokens: list[int] = []
         for token in encode(self._tokenizer, chat(lesson.conversation)):
             tokens += [token] * (VISUAL_TOKENS if token == self._image_token else 1)
         reply = [*self._tokenizer(lesson.reply)["input_ids"], self._tokenizer.eos_token_id]
         thoughts, mark, _ = lesson.reply.partition(_ANSWER)
         answer = len(tokens) + (len(self._tokenizer(thoughts)["input_ids"]) if mark else len(reply))
-        others = {}
+        shared: dict[int, dict[int, float]] = {}
         if lesson.ratings:
             places = [place for place, token in enumerate(reply) if token in self._digits]
             for place, true in zip(places, lesson.ratings, strict=True):
                 written = self._digits.index(reply[place])
-                neighbor = written + (1 if true > written else -1)
-                others[place] = (self._digits[neighbor], abs(true - written)) if true != written else (0, 0.0)
-        return tokens + reply, len(tokens), answer, others
+                beside = self._digits[written + (1 if true > written else -1)]
+                away = abs(true - written)
+                shared[place] = {reply[place]: 1 - away, beside: away} if away else {reply[place]: 1.0}
+        if lesson.felt:
+            said = {token: place for place, token in enumerate(reply) if token in self._emotions.values()}
+            ((label, place),) = said.items()
+            shared[place] = {self._emotions[name]: (1 - _LABEL) * share for name, share in lesson.felt.items()}
+            shared[place][label] += _LABEL
+        return tokens + reply, len(tokens), answer, shared
 
 
 def reply_loss(model: Any, batch: Batch, image_token: int) -> Tensor:
@@ -175,13 +193,11 @@ def reply_loss(model: Any, batch: Batch, image_token: int) -> Tensor:
         use_cache=False,
         **seen,
     ).last_hidden_state
-    place = batch.labels != _UNLABELED
+    place = batch.shares.sum(-1) > 0
     scores = F.log_softmax(model.lm_head(hidden[place]).float(), dim=-1)
-    share = batch.shares[place]
-    written = scores.gather(1, batch.labels[place][:, None])[:, 0]
-    neighbor = scores.gather(1, batch.neighbors[place][:, None])[:, 0]
+    said = (batch.shares[place] * scores.gather(1, batch.tokens[place])).sum(-1)
     weight = batch.weights[place]
-    return -(weight * ((1 - share) * written + share * neighbor)).sum() / weight.sum()
+    return -(weight * said).sum() / weight.sum()
 
 
 def tokenizer_for(folder: Path, album: Album) -> Any:
@@ -251,6 +267,11 @@ def _parameters(model: nn.Module) -> list[dict[str, Any]]:
     tower = [value for name, value in model.named_parameters() if ".visual." in name]
     rest = [value for name, value in model.named_parameters() if ".visual." not in name]
     return [{"params": rest}, {"params": tower, "lr": _RATE * _TOWER_SHARE}]
+
+
+def _first(tokenizer: Any, text: str) -> int:
+    first: int = tokenizer(text)["input_ids"][0]
+    return first
 
 
 def _texts(lesson: Lesson) -> list[str]:

@@ -17,14 +17,14 @@ it proposes is a learnable function of the target.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from itertools import combinations
 
 import numpy as np
 
-from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, clip_to_scale, describe, distance
+from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint, Emotion, clip_to_scale, describe, distance
 from emofeedback.domain.assessment import Assessment, Conversation, Message
 from emofeedback.judge.prompts import rating_conversation, reasoning_conversation
 from emofeedback.optimizer.prompts import gradient_conversation, update_conversation
@@ -44,6 +44,7 @@ from emofeedback_trainer.nano.world.scenes import (
     effects,
     emotion,
     sample_scene,
+    shares,
 )
 
 CAPTION_QUESTION = "Describe this picture in one sentence."
@@ -77,6 +78,8 @@ class Lesson:
     reply: str
     ratings: tuple[float, ...] = ()
     """For a rating: what the digits of the reply truly are, between the whole numbers that it can write."""
+    felt: Mapping[Emotion, float] = field(default_factory=dict)
+    """For a rating: how much of each emotion is felt, of which the reply can name but one."""
 
 
 class Album:
@@ -92,6 +95,14 @@ class Album:
         """A random scene."""
         return self.scenes[int(rng.integers(len(self.scenes)))]
 
+    def at_an_end(self, rng: np.random.Generator) -> Scene:
+        """A random scene with a number at an end of the scale, as few have; any where none has."""
+        return self._at_an_end[int(rng.integers(len(self._at_an_end)))] if self._at_an_end else self.any(rng)
+
+    @cached_property
+    def _at_an_end(self) -> Sequence[Scene]:
+        return [scene for scene in self.scenes if {SCALE_MIN, SCALE_MAX} & set(_numbers(scene))]
+
     def another(self, scene: Scene, rng: np.random.Generator) -> Scene:
         """A random scene of the same subject and place; the same one where there is no other."""
         alike = self._alike[scene.subject, scene.place]
@@ -100,15 +111,20 @@ class Album:
 
 def rating_lesson(scene: Scene, rng: np.random.Generator) -> Lesson:
     """Whole numbers, rounded up as often as the fraction says, so that their expectation is exact."""
-    point = affect(scene)
-    ratings = (point.valence, point.arousal, dominance(scene))
+    ratings = _numbers(scene)
     valence, arousal, control = (min(int(SCALE_MAX), int(value + rng.random())) for value in ratings)
     return Lesson(
         pictures=(scene,),
         conversation=rating_conversation(_NO_IMAGE),
         reply=f"{valence} {arousal} {emotion(scene)} {control}",
         ratings=ratings,
+        felt=shares(scene),
     )
+
+
+def _numbers(scene: Scene) -> tuple[float, float, float]:
+    point = affect(scene)
+    return point.valence, point.arousal, dominance(scene)
 
 
 def reasoning_lesson(scene: Scene) -> Lesson:

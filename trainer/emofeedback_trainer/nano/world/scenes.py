@@ -6,6 +6,7 @@ by stated amounts and may lean towards one of the eight emotions; `INTERACTIONS`
 more than their parts (fire beside a child is a threat, fire under a kettle is a comfort).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -273,6 +274,13 @@ def leanings(scene: Scene) -> dict[Emotion, float]:
         if feeling.emotion is not None:
             nearness[feeling.emotion] += _LEANING_WEIGHT
     return nearness
+
+
+def shares(scene: Scene) -> dict[Emotion, float]:
+    """How much each of the eight emotions is felt, summing to 1: a softmax over how near each lies."""
+    near = {name: math.exp(value) for name, value in leanings(scene).items()}
+    total = sum(near.values())
+    return {name: value / total for name, value in near.items()}
 
 
 def emotion(scene: Scene) -> Emotion:
