@@ -116,7 +116,8 @@ def rounds_table(run: OptimizationRun) -> Table:
     table = Table(box=SIMPLE, pad_edge=False)
     if remembers:
         table.caption = (
-            "likely: the error, if words do what they did before; the least of it, or of the error, is the answer"
+            "likely: the error, corrected by what such words did in earlier runs; "
+            "where it stands it counts instead of the error, and the least is the answer"
         )
     table.add_column("round", justify="right")
     third = run.request.dominance
