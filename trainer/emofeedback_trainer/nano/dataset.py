@@ -100,18 +100,25 @@ def scene_sample(scene: Scene, rng: np.random.Generator, *, id: str, split: str,
 
 def described(scene: Scene, rng: np.random.Generator, *, id: str, split: str) -> Sample:
     """What is known of a scene, without its picture."""
+    return replace(
+        labeled(scene, id=id, split=split),
+        neutral_prompt=neutral_caption(scene, rng),
+        emotional_prompt=emotional_caption(scene, rng),
+        comments=(thoughts(scene),),
+    )
+
+
+def labeled(scene: Scene, *, id: str, split: str) -> Sample:
+    """A scene's labels, without picture and words."""
     point = affect(scene)
     return Sample(
         id=id,
-        neutral_prompt=neutral_caption(scene, rng),
-        emotional_prompt=emotional_caption(scene, rng),
         valence=round(point.valence, 4),
         arousal=round(point.arousal, 4),
         dominance=round(dominance(scene), 4),
         emotion=emotion(scene),
         label=emotion(scene).value,
         ranking=ranking(scene),
-        comments=(thoughts(scene),),
         split=split,
         source=SOURCE,
         license=_LICENSE,
