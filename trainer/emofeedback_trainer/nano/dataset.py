@@ -104,12 +104,11 @@ def described(scene: Scene, rng: np.random.Generator, *, id: str, split: str) ->
         labeled(scene, id=id, split=split),
         neutral_prompt=neutral_caption(scene, rng),
         emotional_prompt=emotional_caption(scene, rng),
-        comments=(thoughts(scene),),
     )
 
 
 def labeled(scene: Scene, *, id: str, split: str) -> Sample:
-    """A scene's labels, without picture and words."""
+    """A scene's labels and reasons, without picture and captions."""
     point = affect(scene)
     return Sample(
         id=id,
@@ -119,6 +118,7 @@ def labeled(scene: Scene, *, id: str, split: str) -> Sample:
         emotion=emotion(scene),
         label=emotion(scene).value,
         ranking=ranking(scene),
+        comments=(thoughts(scene),),
         split=split,
         source=SOURCE,
         license=_LICENSE,
