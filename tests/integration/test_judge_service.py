@@ -22,6 +22,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.judge.certainty import AS_SAID, Certainty
 from emofeedback.judge.engines.base import Chat, OwnTokens
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 from emofeedback.judge.keyed_stream import KeyedStream
@@ -108,11 +109,16 @@ class LengthScorer:
 
 @asynccontextmanager
 async def served(
-    engine: ScriptedEngine | None = None, token: str | None = None, calibrations: Path | None = None
+    engine: ScriptedEngine | None = None,
+    token: str | None = None,
+    calibrations: Path | None = None,
+    certainty: Certainty = AS_SAID,
 ) -> AsyncIterator[Any]:
     """A stub of the service."""
     settings = replace(NANO_PROFILE.judge, calibrations=str(calibrations or ""))
-    judge = LocalJudge(engine or ScriptedEngine(), LengthScorer(), info=JUDGE_MODEL, settings=settings)
+    judge = LocalJudge(
+        engine or ScriptedEngine(), LengthScorer(), info=JUDGE_MODEL, settings=settings, certainty=certainty
+    )
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
     judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(judge, token), server)  # type: ignore[arg-type]
     port = server.add_insecure_port("127.0.0.1:0")
@@ -532,6 +538,16 @@ async def test_an_answer_is_the_option_that_the_judge_says_and_as_sure_as_it_is(
     assert (reply.model.name, reply.model.digest) == (JUDGE_MODEL.name, JUDGE_MODEL.digest)
     asked = engine.chats[0].messages[0]["content"][-1]["text"]
     assert asked.startswith("What is it?\n- a fox\n- a boat\n")
+
+
+async def test_an_answer_is_as_sure_as_the_judge_s_certainty_has_it_at_most() -> None:
+    engine = ScriptedEngine(["a boat"], top={"a boat": 0.8, "a fox": 0.2})
+    async with served(engine, certainty=Certainty(temperature=9.0, choice_temperature=2.0)) as stub:
+        (outcome,) = (await stub.Ask(pb.AskRequest(questions=[WHICH]))).outcomes
+        engine.surprise = 1.0
+        (foreign,) = (await stub.Ask(pb.AskRequest(questions=[WHICH]))).outcomes
+    assert (outcome.answer.option, outcome.answer.confidence) == (1, pytest.approx(2 / 3))
+    assert foreign.answer.confidence == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
 async def test_an_option_behind_thoughts_is_read_without_them() -> None:
