@@ -64,7 +64,7 @@ def service(
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 def until(holds: Callable[[], bool]) -> None:

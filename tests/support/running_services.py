@@ -148,9 +148,9 @@ def _title(process: psutil.Process) -> str:
 
 
 async def images_still_ahead(client: AsyncClient) -> int:
-    """Of a small request, once there are none or after 7.5 s."""
+    """Of a small request, once there are none or after 15 s."""
     small = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
-    for pause in (0.5, 1, 2, 4):
+    for pause in (0.5, 1, 2, 4, 8):
         await asyncio.sleep(pause)
         async with aclosing(client.generator.generate(small)) as events:
             queued = await anext(events)
