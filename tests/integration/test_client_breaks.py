@@ -242,7 +242,8 @@ async def test_a_slow_reply_is_cut_off_at_the_deadline(connect: Any) -> None:
 
 async def test_a_hanging_try_is_given_up_and_repeated(services: Services, connect: Any) -> None:
     services.judge.delay = 30
-    client = connect(services.address, deadlines=Deadlines(attempt=0.5, total=60))
+    retry, deadlines = replace(QUICK, attempts=100), Deadlines(attempt=0.5, total=60)
+    client = connect(services.address, retry=retry, deadlines=deadlines)
 
     async def recover() -> None:
         await until(lambda: len(services.calls) >= 2)

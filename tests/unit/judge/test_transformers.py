@@ -229,4 +229,4 @@ async def test_closing_ends_the_thread_and_cancels_what_waits(qwen: ScriptedQwen
     assert waiting.cancelled()
     assert qwen.stopped == [True]
     assert qwen.batches == [["a"]]
-    assert not [thread for thread in threading.enumerate() if thread.name == "judge"]
+    assert not engine._thread.is_alive()
