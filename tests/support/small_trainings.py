@@ -66,7 +66,7 @@ def commands(folder: Path) -> Mapping[str, Command]:
         **{"lessons": str(data), "variations": 2},
     }
     small = {"steps": 2, "updates": 12, "batch": 4, "save_every": 2, "learning_rate": 1e-2}
-    profile = tiny_profile(folder)
+    profile = tiny_profile(folder, save_tiny_sd3(folder / "tiny-sd3"))
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"a dog {n}"}) + "\n" for n in range(8)))
     distill = {
         **small,
@@ -125,9 +125,8 @@ def commands(folder: Path) -> Mapping[str, Command]:
     }
 
 
-def tiny_profile(folder: Path) -> Path:
-    """A profile whose generator is a tiny SD3 with a policy `warm`; everything of it lies in the folder."""
-    checkpoint = save_tiny_sd3(folder / "tiny-sd3")
+def tiny_profile(folder: Path, checkpoint: Path) -> Path:
+    """A profile in the folder whose generator is a tiny SD3, with a policy `warm`."""
     save_tiny_policy(folder / "policies" / "warm", checkpoint)
     path = folder / "tiny.toml"
     path.write_text(

@@ -44,7 +44,8 @@ class Status:
 
 
 def require_free(folder: Path, *, begun: bool, resume: bool) -> None:
-    """Sees to it that a run is begun or gone on with as it was asked for.
+    """Sees to it that a run is begun or gone on with as it was asked for; one that was cut before it had written
+    anything to go on from begins anew, with `resume` too.
 
     Args:
         begun: whether the folder holds a run.
@@ -54,7 +55,7 @@ def require_free(folder: Path, *, begun: bool, resume: bool) -> None:
     """
     if begun and not resume:
         raise InvalidRequest.of("out", f"{folder} holds a run: name another folder, or --resume the run in it")
-    if resume and not (begun or (folder / LOCK).exists()):  # cut before it had written anything: it begins anew
+    if resume and not (begun or (folder / CONFIG).exists() or (folder / LOCK).exists()):
         raise InvalidRequest.of("out", f"{folder} holds no run to resume")
 
 
