@@ -177,7 +177,7 @@ async def test_a_run_is_a_ray_job_that_outlives_the_service(tmp_path: Path, ray_
     def jobs() -> RayJobs:
         return RayJobs(ray_address, grace=20, command=COMMAND)
 
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while True:
         try:
             jobs().look(tmp_path)

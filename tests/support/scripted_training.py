@@ -65,7 +65,7 @@ async def trainer(folder: Path, backend: Backend | None = None, **options: Any) 
 
 
 async def until(client: AsyncClient, name: str, *states: RunState, iteration: int = 0) -> None:
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(600):
         while (run := await client.trainer.get(name)).state not in states or run.iteration < iteration:
             assert not run.state.is_over, run
             await asyncio.sleep(0.02)
@@ -76,7 +76,7 @@ async def watched(
 ) -> list[RunEvent]:
     """All that a watch tells; a file that holds a run goes once the state is told that it goes with."""
     told: list[RunEvent] = []
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(600):
         async for event in client.trainer.watch(name, from_iteration=from_iteration):
             told.append(event)
             if isinstance(event, RunStateChanged) and event.run.state in releasing:
