@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emofeedback import AsyncClient
 from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import Decoding
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest, Unavailable
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
@@ -29,6 +29,7 @@ from emofeedback.judge.keyed_stream import KeyedStream
 from emofeedback.judge.local import LocalJudge
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.rpc.silence import silent
 from emofeedback.v1 import affect_pb2, judge_pb2_grpc
 from emofeedback.v1 import judge_pb2 as pb
 from support.fakes import JUDGE_MODEL, SCORER_MODEL, known_of
@@ -317,17 +318,23 @@ async def test_a_stream_for_a_person_that_nothing_is_known_of_is_refused_before_
 async def test_the_sdk_opens_another_stream_where_the_service_has_ended_a_silent_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opened = []
+    opened, ended = [], []
 
     def impatient(messages: Any) -> KeyedStream[Any]:
         opened.append(messages)
         return KeyedStream(messages, idle_seconds=0.05)
 
+    def told(seconds: float) -> Unavailable:
+        ended.append(seconds)
+        return silent(seconds)
+
     monkeypatch.setattr("emofeedback.judge.servicer.KeyedStream", impatient)
+    monkeypatch.setattr("emofeedback.judge.keyed_stream.silent", told)
 
     async def painted_slowly() -> AsyncIterator[tuple[int, bytes]]:
         for key in range(3):
-            await asyncio.sleep(0.4)
+            while len(ended) < key:
+                await asyncio.sleep(0.01)
             yield key, PICTURE
 
     async with served() as stub, AsyncClient(stub.address) as client:
@@ -355,7 +362,7 @@ async def test_a_client_whose_time_is_over_stops_the_work() -> None:
     async with served(engine) as stub:
         late = await failure(stub.AssessImages(pb.AssessImagesRequest(images=[PICTURE]), timeout=0.3))
         assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        while not engine.cancelled:
+        while engine.chats and not engine.cancelled:
             await asyncio.sleep(0.01)
         engine.delay = 0
         assert await still_serves(stub)

@@ -225,7 +225,7 @@ def whole_or_damaged(
     return policies
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     damages=st.dictionaries(
         st.integers(0, 11), st.sampled_from([None, "elsewhere", math.nan, math.inf, -math.inf]), max_size=4
