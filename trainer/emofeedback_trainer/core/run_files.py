@@ -67,7 +67,8 @@ def require_unchanged(before: Any, now: Any, may_change: Collection[str]) -> Non
     """
     old, new = flat(before), flat(now)
     if other := [key for key in new if new[key] != old[key] and key not in may_change]:
-        raise InvalidRequest.of(other[0], f"is {new[other[0]]!r}, the run was begun with {old[other[0]]!r}")
+        begun = f"the run was begun with {old[other[0]]!r}: give it that, or another folder"
+        raise InvalidRequest.of(other[0], f"is {new[other[0]]!r}, {begun}")
 
 
 def lines_path(folder: Path, name: str) -> Path:
