@@ -8,6 +8,7 @@ import itertools
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,10 +220,14 @@ def test_ctrl_c_keeps_what_is_painted_and_says_how_to_go_on(
     engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engines.generator.delay = 0.05
-    timer = threading.Timer(0.6, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
-    assert run(*CREATE, "--rounds", "20", "--images", "8") == 130
-    timer.join()
+
+    def interrupt() -> None:
+        while not list((tmp_path / "run").glob("round-1/image-*.png")):
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert run(*CREATE, "--rounds", "20", "--images", "64") == 130
     assert "the same command with --resume goes on from there" in capsys.readouterr().err
     assert list((tmp_path / "run").glob("round-1/image-*.png"))
     assert engines.generator.closed_early == 1
