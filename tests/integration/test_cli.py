@@ -164,7 +164,7 @@ def test_what_can_not_be_left_out_is_said(
     assert run(*asked) == 0
     assert capsys.readouterr().err.splitlines() == [
         "note: the nano profile doesn't know: without, trees, no",
-        "note: the nano profile paints all that is named: without, no means nothing to it",
+        "note: the nano profile paints all that is named, also after: without, no",
     ]
 
 
