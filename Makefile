@@ -26,8 +26,12 @@ TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nv
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
+# Refused before anything is downloaded. Where a system's Python comes without what puts pip into an environment, what
+# it left of one is filled as soon as it can.
 $(DEMO_STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -n "$(PYTHON)" || { echo "there is no python3 on PATH: install Python 3.11 or newer" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: PYTHON=NAME")'
+	test -x $(BIN)/pip || "$(PYTHON)" -m venv $(VENV)
 	$(if $(TORCH_INDEX),-$(PIP_INSTALL) --no-deps --retries 1 -c constraints.txt --index-url $(TORCH_INDEX) torch)
 	$(PIP_INSTALL) -c constraints.txt -e ".[serve]"
 	touch $@

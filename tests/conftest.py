@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,22 @@ os.environ["XDG_CONFIG_HOME"] = os.devnull  # whoever runs the tests may have de
 sys.path.insert(0, str(Path(__file__).parent))
 # A test run in the background of a script ignores Ctrl-C, and so would every command that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+with suppress(ModuleNotFoundError):  # the environment of a real vLLM goes without
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes is the machine's doing, and others may use it too.
+    settings.register_profile("emofeedback", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("emofeedback")
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """Takes the place of pytest-asyncio's, whose port the system may give away before a test listens on it."""
+    from support.running_services import free_port
+
+    return free_port()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import pytest
 from support.forked_command import Command, ran, warm
 from support.killed_command import kept
 from support.small_disk import SmallDisk, mounted
+from support.small_evaluations import NAMES as EVALUATIONS
+from support.small_evaluations import evaluations
 from support.small_trainings import NAMES, commands
 
 LARGE = 64 << 20
@@ -20,16 +22,17 @@ pytestmark = pytest.mark.chaos
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Command]:
+def long_commands(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Command]:
     warm()
-    return commands(tmp_path_factory.mktemp("inputs"))
+    folder = tmp_path_factory.mktemp("inputs")
+    return {**commands(folder), **evaluations(folder / "evaluations")}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *EVALUATIONS])
 def test_a_command_ends_with_one_error_and_goes_on_once_there_is_room(
-    name: str, trainings: Mapping[str, Command], tmp_path: Path
+    name: str, long_commands: Mapping[str, Command], tmp_path: Path
 ) -> None:
-    command, log = trainings[name], tmp_path / "log"
+    command, log = long_commands[name], tmp_path / "log"
     with mounted(tmp_path / "whole-disk", size=LARGE) as disk:
         ended = ran(command, disk.path / "run", log)
         assert ended.code == 0, ended.said

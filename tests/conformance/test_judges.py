@@ -271,7 +271,7 @@ async def test_a_stream_answers_before_its_last_image_has_come(any_judge: Judge)
 
     async def painted() -> AsyncIterator[tuple[int, bytes]]:
         yield 0, IMAGES[0]
-        await asyncio.wait_for(answered.wait(), 30)
+        await asyncio.wait_for(answered.wait(), 60)
         yield 1, IMAGES[1]
 
     keys = []

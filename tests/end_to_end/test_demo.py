@@ -57,5 +57,5 @@ def test_the_demo_paints_through_the_services_reports_and_leaves_nothing_running
     assert (out / result["best"]["path"]).is_file()
     assert str(out / "report.html") in stdout.replace("\n", "")
     assert seen, "the demo started no process: were the services there at all?"
-    _, alive = psutil.wait_procs(list(seen), timeout=30)
+    _, alive = psutil.wait_procs(list(seen), timeout=60)
     assert alive == []

@@ -29,7 +29,7 @@ WHOLE = st.integers(1, 2_147_483_647) | st.integers(999_990, 1_000_010) | st.int
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(numbers=st.tuples(*[WHOLE] * 9))
 @example(numbers=(1_000_000,) * 9)
 @example(numbers=(1_000_000_000,) * 9)
@@ -113,7 +113,7 @@ NAMES = st.text(alphabet="abz019-._ ABé", min_size=1, max_size=60) | st.sampled
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(where=st.sampled_from(["nameOverride", "fullnameOverride", "release"]), name=NAMES)
 @example(where="nameOverride", name="my app")
 @example(where="fullnameOverride", name="on")

@@ -38,10 +38,10 @@ def services() -> Iterator[Services]:
 
     thread = threading.Thread(target=partial(loop.run_until_complete, serve()))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     yield services
     loop.call_soon_threadsafe(done.set)
-    thread.join(10)
+    thread.join(60)
     loop.close()
 
 

@@ -158,7 +158,7 @@ async def test_a_streamed_image_is_answered_before_the_next_is_there(services: S
 
     async def one_by_one() -> AsyncIterator[tuple[int, bytes]]:
         yield 1, paint("a harbor", 1)
-        await asyncio.wait_for(answered.wait(), 5)
+        await asyncio.wait_for(answered.wait(), 60)
         yield 2, paint("a harbor", 2)
 
     async with AsyncClient(services.address) as client:

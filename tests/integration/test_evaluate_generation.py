@@ -37,7 +37,7 @@ def test_one_command_measures_all_four_ways_and_keeps_what_was_made(
     assert set(models) == {"generator", "judge", "independent judge", "CLIP-Score"}
     assert len({model["digest"] for model in models.values()}) == 4 and models["generator"]["policy"] == "nano-fused"
     kept = {path.name for path in (tmp_path / "out").iterdir()}
-    assert kept == {"plane.png", "errors.png", "metrics.json", "table.md", "runs"}
+    assert kept == {"plane.png", "errors.png", "metrics.json", "table.md", "settings.json", "runs", "seen"}
     assert Image.open(tmp_path / "out" / "plane.png").width > Image.open(tmp_path / "out" / "errors.png").height
     assert (
         len(list((tmp_path / "out" / "runs").rglob("image-*.png"))) == 2 * 2 * 2 * 2

@@ -64,7 +64,9 @@ def test_the_tables_and_the_picture_are_kept(
     out = tmp_path / "evaluation"
     found = metrics(["--policy", "strong", "--policies", str(shelf), "--out", str(out)], capsys)
     assert found["edges"]["policy"] != found["edges"]["base"]
-    assert {file.name for file in out.iterdir()} == {"table.md", "metrics.json", "plane.png"}
+    assert {file.name for file in out.iterdir()} == {
+        *("table.md", "metrics.json", "plane.png", "settings.json", "pictures"),
+    }
     assert "| valence: correlation of result with target |" in (out / "table.md").read_text()
     picture = Image.open(out / "plane.png")
     left, right = (np.asarray(picture.crop(box)) for box in halves(picture))

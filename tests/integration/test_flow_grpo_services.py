@@ -23,7 +23,7 @@ from support.fakes import ScriptedJudge
 from support.scripted_services import Fault, Services, serving
 from support.scripted_training import SMALL, StoreGenerator, SummingLearner, store_of
 
-PATIENT = replace(SMALL, patience=30.0)
+PATIENT = replace(SMALL, patience=120.0)
 
 
 @pytest.fixture(autouse=True)

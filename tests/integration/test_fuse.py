@@ -29,7 +29,7 @@ from emofeedback_trainer.fusion.evaluation_run import FusedPolicy, paint_all
 from emofeedback_trainer.fusion.run import FusionResult, fuse, prepare
 from emofeedback_trainer.fusion.states import JudgeReasoner, load_numbers
 from support.reasoning_judge import untrained_reasoning_judge
-from support.tiny_checkpoints import save_tiny_policy
+from support.small_trainings import tiny_profile
 from support.tiny_judges import save_tiny_qwen25vl, settings
 
 MOODS = ("bright", "dark")
@@ -59,23 +59,9 @@ def load_two_moods(settings: JudgeSettings) -> TwoMoods:
 @pytest.fixture(scope="module")
 def config(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuse")
-    save_tiny_policy(folder / "policies" / "warm", tiny_sd3)
+    profile = tiny_profile(folder, tiny_sd3)
     for mood, level in zip(MOODS, (250, 5), strict=True):
         Image.new("RGB", (8, 8), (level, level, level)).save(folder / f"{mood}.png")
-    (folder / "tiny.toml").write_text(
-        f"""extends = "sd35-medium"
-[generator]
-checkpoint = {json.dumps(str(tiny_sd3))}
-width = 32
-height = 32
-device = "cpu"
-dtype = "float32"
-max_text_tokens = 24
-minimum_gpu_memory_gib = 0.0
-policies = {json.dumps(str(folder / "policies"))}
-policy = "warm"
-"""
-    )
     lines = [
         {
             "prompt": f"a dog {n}",
@@ -93,7 +79,7 @@ policy = "warm"
         f"""extends = "nano"
 name = "tiny-fused"
 policy = "warm"
-profile = {json.dumps(str(folder / "tiny.toml"))}
+profile = {json.dumps(str(profile))}
 lessons = {json.dumps(str(folder / "lessons.jsonl"))}
 steps = 2
 teacher_steps = 2

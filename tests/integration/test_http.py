@@ -49,10 +49,10 @@ def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
     return [(block["event"], json.loads(block["data"])) for block in blocks]
 
 
-def within_5_s(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+def within_60_s(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass within 5 s"
+        assert time.monotonic() < deadline, "it did not come to pass within 60 s"
         time.sleep(0.01)
 
 
@@ -231,7 +231,7 @@ def test_what_cannot_be_asked_is_refused_by_name(door: str, path: str, body: dic
 
 
 def test_the_loop_is_told_as_it_happens(door: str) -> None:
-    reply = httpx2.post(f"{door}/v1/optimizations", json=LOOP, timeout=30)
+    reply = httpx2.post(f"{door}/v1/optimizations", json=LOOP, timeout=60)
     told = events_of(reply.text)
     names = [name for name, _ in told]
     assert names[0] == "round_started" and names[-1] == "optimization_finished"
@@ -242,24 +242,24 @@ def test_the_loop_is_told_as_it_happens(door: str) -> None:
 
 def test_a_run_that_fails_says_so_in_its_last_event(door: str, services: ScriptedServices) -> None:
     services.generator.failures = {(1, 0): RuntimeError("secret detail")}
-    told = events_of(httpx2.post(f"{door}/v1/optimizations", json=LOOP, timeout=30).text)
+    told = events_of(httpx2.post(f"{door}/v1/optimizations", json=LOOP, timeout=60).text)
     assert told[-1][0] == "error" and told[-1][1]["error"]["code"] == "INTERNAL"
     assert "secret" not in str(told[-1])
 
 
 @pytest.mark.parametrize("path", ["optimizations", "images/generations"])
 def test_whoever_hangs_up_stops_the_painting(door: str, services: ScriptedServices, path: str) -> None:
-    services.generator.delay = 0.05
+    services.generator.delay = 0.2
     asked = {**LOOP, "images": 64}
     with (
-        httpx2.Client(timeout=0.5) as caller,
+        httpx2.Client(timeout=2) as caller,
         pytest.raises(httpx2.TimeoutException),
         caller.stream("POST", f"{door}/v1/{path}", json=asked) as reply,
     ):
         for _ in reply.iter_bytes():
             time.sleep(0.3)
             raise httpx2.ReadTimeout("gone")
-    within_5_s(lambda: services.generator.closed_early == 1)
+    within_60_s(lambda: services.generator.closed_early == 1)
     assert services.generator.images_done < 64
 
 
@@ -294,11 +294,11 @@ def test_pages_of_other_sites_and_foreign_names_are_kept_out(services: ScriptedS
 def test_a_body_over_the_limit_is_refused_whether_it_says_its_length_or_not(door: str) -> None:
     host, port = door.removeprefix("http://").split(":")
     start = f"POST /v1/assessments HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n"
-    with socket.create_connection((host, int(port)), timeout=20) as said:
+    with socket.create_connection((host, int(port)), timeout=60) as said:
         said.sendall(f"{start}content-length: {LIMITS.message_bytes + 1}\r\n\r\n".encode())
         assert said.recv(1000).startswith(b"HTTP/1.1 413")
     mebibyte = b"100000\r\n" + bytes(2**20) + b"\r\n"
-    with socket.create_connection((host, int(port)), timeout=20) as unsaid:
+    with socket.create_connection((host, int(port)), timeout=60) as unsaid:
         unsaid.sendall(f"{start}transfer-encoding: chunked\r\n\r\n".encode())
         with suppress(ConnectionError):
             for _ in range(LIMITS.message_bytes // 2**20 + 1):

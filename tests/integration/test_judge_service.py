@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from emofeedback import AsyncClient
 from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import Decoding
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest, Unavailable
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.judge.certainty import AS_SAID, Certainty
 from emofeedback.judge.engines.base import Chat, OwnTokens
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 from emofeedback.judge.keyed_stream import KeyedStream
 from emofeedback.judge.local import LocalJudge
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
+from emofeedback.rpc.silence import silent
 from emofeedback.v1 import affect_pb2, judge_pb2_grpc
 from emofeedback.v1 import judge_pb2 as pb
 from support.fakes import JUDGE_MODEL, SCORER_MODEL, known_of
@@ -108,11 +110,16 @@ class LengthScorer:
 
 @asynccontextmanager
 async def served(
-    engine: ScriptedEngine | None = None, token: str | None = None, calibrations: Path | None = None
+    engine: ScriptedEngine | None = None,
+    token: str | None = None,
+    calibrations: Path | None = None,
+    certainty: Certainty = AS_SAID,
 ) -> AsyncIterator[Any]:
     """A stub of the service."""
     settings = replace(NANO_PROFILE.judge, calibrations=str(calibrations or ""))
-    judge = LocalJudge(engine or ScriptedEngine(), LengthScorer(), info=JUDGE_MODEL, settings=settings)
+    judge = LocalJudge(
+        engine or ScriptedEngine(), LengthScorer(), info=JUDGE_MODEL, settings=settings, certainty=certainty
+    )
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", LIMITS.message_bytes)])
     judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(judge, token), server)  # type: ignore[arg-type]
     port = server.add_insecure_port("127.0.0.1:0")
@@ -311,17 +318,23 @@ async def test_a_stream_for_a_person_that_nothing_is_known_of_is_refused_before_
 async def test_the_sdk_opens_another_stream_where_the_service_has_ended_a_silent_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opened = []
+    opened, ended = [], []
 
     def impatient(messages: Any) -> KeyedStream[Any]:
         opened.append(messages)
         return KeyedStream(messages, idle_seconds=0.05)
 
+    def told(seconds: float) -> Unavailable:
+        ended.append(seconds)
+        return silent(seconds)
+
     monkeypatch.setattr("emofeedback.judge.servicer.KeyedStream", impatient)
+    monkeypatch.setattr("emofeedback.judge.keyed_stream.silent", told)
 
     async def painted_slowly() -> AsyncIterator[tuple[int, bytes]]:
         for key in range(3):
-            await asyncio.sleep(0.4)
+            while len(ended) < key:
+                await asyncio.sleep(0.01)
             yield key, PICTURE
 
     async with served() as stub, AsyncClient(stub.address) as client:
@@ -349,7 +362,7 @@ async def test_a_client_whose_time_is_over_stops_the_work() -> None:
     async with served(engine) as stub:
         late = await failure(stub.AssessImages(pb.AssessImagesRequest(images=[PICTURE]), timeout=0.3))
         assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        while not engine.cancelled:
+        while engine.chats and not engine.cancelled:
             await asyncio.sleep(0.01)
         engine.delay = 0
         assert await still_serves(stub)
@@ -532,6 +545,16 @@ async def test_an_answer_is_the_option_that_the_judge_says_and_as_sure_as_it_is(
     assert (reply.model.name, reply.model.digest) == (JUDGE_MODEL.name, JUDGE_MODEL.digest)
     asked = engine.chats[0].messages[0]["content"][-1]["text"]
     assert asked.startswith("What is it?\n- a fox\n- a boat\n")
+
+
+async def test_an_answer_is_as_sure_as_the_judge_s_certainty_has_it_at_most() -> None:
+    engine = ScriptedEngine(["a boat"], top={"a boat": 0.8, "a fox": 0.2})
+    async with served(engine, certainty=Certainty(temperature=9.0, choice_temperature=2.0)) as stub:
+        (outcome,) = (await stub.Ask(pb.AskRequest(questions=[WHICH]))).outcomes
+        engine.surprise = 1.0
+        (foreign,) = (await stub.Ask(pb.AskRequest(questions=[WHICH]))).outcomes
+    assert (outcome.answer.option, outcome.answer.confidence) == (1, pytest.approx(2 / 3))
+    assert foreign.answer.confidence == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
 async def test_an_option_behind_thoughts_is_read_without_them() -> None:

@@ -15,7 +15,7 @@ from emofeedback.domain.optimization import ImagePainted, OptimizationEvent, Opt
 from emofeedback.optimizer.loop import optimize
 from support.fakes import ScriptedGenerator, ScriptedJudge
 from support.scripted_loop import SETTINGS, without_time
-from support.scripted_services import Fault, Services, serving
+from support.scripted_services import Fault, Services, serving, until
 
 REQUEST = OptimizationRequest(prompt="a boat", target=AffectPoint(7, 3), rounds=2, images=3, seed=10)
 
@@ -49,7 +49,7 @@ async def test_closing_the_loop_stops_the_painting_on_the_other_side() -> None:
             async for event in events:
                 if isinstance(event, ImagePainted):
                     break
-        await asyncio.sleep(0.1)
+        await until(lambda: running.generator.closed_early == 1)
         steps = running.generator.steps_done
         await asyncio.sleep(0.1)
         assert running.generator.steps_done == steps

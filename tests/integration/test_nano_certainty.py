@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 
 from emofeedback.domain.assessment import Assessment
+from emofeedback.domain.questions import QuestionAnswer
 from emofeedback.judge.local import LocalJudge
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.nano.measure.judge import judged
-from emofeedback_trainer.nano.models.judge_certainty import figures, scenes
+from emofeedback_trainer.nano.measure.questions import asked
+from emofeedback_trainer.nano.models.judge_certainty import figures, questions, scenes
 
 
 def test_its_intervals_hold_what_they_claim_and_its_confidence_is_near_its_accuracy() -> None:
@@ -31,3 +33,21 @@ def test_its_intervals_hold_what_they_claim_and_its_confidence_is_near_its_accur
     says = {outcome.dominance is not None for outcome in outcomes if isinstance(outcome, Assessment)}
     assert says == {found.dominance_held is not None}
     assert found.dominance_held is None or 0.68 <= found.dominance_held <= 0.92
+
+
+def test_its_confidence_in_answers_among_options_is_near_how_often_they_are_right() -> None:
+    choices = questions("evaluation", 48)
+    judge = LocalJudge.load(NANO_PROFILE.judge)
+    try:
+        outcomes = asyncio.run(judge.ask([asked(choice) for choice in choices]))
+    finally:
+        judge.close()
+    said = [
+        (outcome.confidence, outcome.text == choice.right)
+        for outcome, choice in zip(outcomes, choices, strict=True)
+        if isinstance(outcome, QuestionAnswer) and outcome.confidence is not None
+    ]
+    assert len(said) > 24
+    confidence, right = (sum(column) / len(said) for column in zip(*said, strict=True))
+    # Three standard errors of a share of 0.6 of 30, and what the fit leaves.
+    assert abs(confidence - right) < 0.3

@@ -25,6 +25,7 @@ from emofeedback.v1 import affect_pb2, judge_pb2, optimizer_pb2_grpc
 from emofeedback.v1 import optimizer_pb2 as pb
 from support.fakes import UNREADABLE, ScriptedGenerator, ScriptedJudge, assessment, paint
 from support.scripted_loop import answer_of, compared
+from support.scripted_services import until
 
 SETTINGS = OptimizerSettings(text_floor=0.5, image_floor=0.2, rewrites=1)
 POINT = affect_pb2.Target(point=affect_pb2.AffectPoint(valence=7, arousal=3))
@@ -120,12 +121,12 @@ async def test_a_client_that_leaves_stops_the_painting_and_the_service_goes_on()
         async for message in call:
             if message.WhichOneof("event") == "image_painted":
                 break
+        await until(lambda: bool(judge.calls))
         call.cancel()
-        await asyncio.sleep(0.1)
+        await until(lambda: generator.closed_early == 1 and judge.cancelled >= 1)
         steps = generator.steps_done
         await asyncio.sleep(0.1)
         assert generator.steps_done == steps
-        assert generator.closed_early == 1 and judge.cancelled >= 1
         loss = pb.ComputeLossRequest(target=POINT, assessments=[message_of(assessment(5, 5))])
         assert (await stub.ComputeLoss(loss)).losses == [4]
 
@@ -135,7 +136,7 @@ async def test_a_deadline_stops_the_painting_too() -> None:
     async with served(generator) as stub:
         code, _, _ = await failure_of(stub.Optimize(optimize_request(images=60), timeout=0.1))
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
-        await asyncio.sleep(0.1)
+        await until(lambda: generator.closed_early == len(generator.requests))
         steps = generator.steps_done
         await asyncio.sleep(0.1)
         assert generator.steps_done == steps

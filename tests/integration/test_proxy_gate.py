@@ -376,13 +376,13 @@ async def test_a_call_waits_for_an_application_that_is_being_started(routing: Ro
     routing.code = grpc.StatusCode.NOT_FOUND
 
     async def comes_up() -> None:
-        await asyncio.sleep(0.5)
+        await until_reached(routing, 5)
         routing.code = None
 
     retry = RetryPolicy(initial_backoff=0.05, maximum_backoff=0.1)
     async with serving(routing) as address, AsyncClient(address, token=TOKEN, retry=retry) as client:
         await asyncio.gather(client.judge.model(), comes_up())
-    assert len(routing.reached) > 4
+    assert len(routing.reached) > 5
 
 
 async def test_health_is_told_without_the_token_for_all_for_each_and_for_none(routing: Routing) -> None:

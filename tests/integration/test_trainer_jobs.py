@@ -7,7 +7,6 @@ import os
 import secrets
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,7 +24,17 @@ from emofeedback_trainer.service.backends.ray import RayJobs
 from support.kubernetes.api import kube_api
 from support.kubernetes.kuberay import PretendedKubeRay, pretended_kuberay
 from support.kubernetes.store import KubeApi
-from support.scripted_training import COMMAND, iterations, let_scripts_have_keys, states, trainer, until, watched
+from support.running_services import free_port
+from support.scripted_training import (
+    COMMAND,
+    holding,
+    iterations,
+    let_scripts_have_keys,
+    states,
+    trainer,
+    until,
+    watched,
+)
 
 TEMPLATE = """
 apiVersion: ray.io/v1
@@ -95,8 +104,9 @@ async def test_a_run_waits_for_a_node_and_says_so(
 async def test_a_service_that_is_started_anew_finds_its_rayjobs_cancels_and_resumes_them(
     tmp_path: Path, api: KubeApi, kuberay: PretendedKubeRay, rayjobs: Callable[[], Backend]
 ) -> None:
+    hold = tmp_path / "hold"
     async with trainer(tmp_path / "runs", rayjobs()) as client:
-        await client.trainer.create(RunRequest(name="calm", config="iterations = 9\npace = 0.3\n"))
+        await client.trainer.create(RunRequest(name="calm", config=f"iterations = 9\n{holding(hold)}"))
         await until(client, "calm", RunState.RUNNING, iteration=1)
     async with trainer(tmp_path / "runs", rayjobs()) as client:
         assert (await client.trainer.get("calm")).state is RunState.RUNNING
@@ -105,6 +115,7 @@ async def test_a_service_that_is_started_anew_finds_its_rayjobs_cancels_and_resu
         await until(client, "calm", RunState.CANCELED)
         assert (await client.trainer.get("calm")).message == "stopped; --resume goes on"
         assert api.objects("RayJob")[0]["spec"]["suspend"] is True and api.objects("Pod") == []
+        hold.unlink()
         await client.trainer.create(RunRequest(name="calm", resume=True))
         events = await watched(client, "calm")
         assert states(events)[-1] is RunState.FINISHED and iterations(events) == list(range(1, 10))
@@ -114,12 +125,14 @@ async def test_a_service_that_is_started_anew_finds_its_rayjobs_cancels_and_resu
 async def test_a_run_whose_node_dies_has_failed_and_can_be_resumed(
     tmp_path: Path, api: KubeApi, kuberay: PretendedKubeRay, rayjobs: Callable[[], Backend]
 ) -> None:
+    hold = tmp_path / "hold"
     async with trainer(tmp_path / "runs", rayjobs()) as client:
-        await client.trainer.create(RunRequest(name="calm", config="iterations = 4\npace = 0.3\n"))
+        await client.trainer.create(RunRequest(name="calm", config=f"iterations = 4\n{holding(hold)}"))
         await until(client, "calm", RunState.RUNNING, iteration=1)
         kuberay.kill_pod(api.objects("RayJob")[0]["metadata"]["name"])
         await until(client, "calm", RunState.FAILED)
         assert "its last words: AppFailed; iteration" in (await client.trainer.get("calm")).message
+        hold.unlink()
         await client.trainer.create(RunRequest(name="calm", resume=True))
         assert iterations(await watched(client, "calm")) == [1, 2, 3, 4]
 
@@ -160,17 +173,11 @@ def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         head.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def test_a_run_is_a_ray_job_that_outlives_the_service(tmp_path: Path, ray_address: str) -> None:
     def jobs() -> RayJobs:
         return RayJobs(ray_address, grace=20, command=COMMAND)
 
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while True:
         try:
             jobs().look(tmp_path)
@@ -178,14 +185,16 @@ async def test_a_run_is_a_ray_job_that_outlives_the_service(tmp_path: Path, ray_
         except Unavailable as error:  # Ray comes up; a run would wait just so
             assert "is `ray start --head` running?" in str(error) and time.monotonic() < deadline
             time.sleep(0.2)
+    hold = tmp_path / "hold"
     async with trainer(tmp_path, jobs()) as client:
-        await client.trainer.create(RunRequest(name="calm", config="iterations = 9\npace = 0.4\n"))
+        await client.trainer.create(RunRequest(name="calm", config=f"iterations = 9\n{holding(hold)}"))
         await until(client, "calm", RunState.RUNNING, iteration=1)
     async with trainer(tmp_path, jobs()) as client:
         assert (await client.trainer.get("calm")).state is RunState.RUNNING
         await client.trainer.cancel("calm")
         await until(client, "calm", RunState.CANCELED)
         assert (await client.trainer.get("calm")).message == "stopped; --resume goes on"
+        hold.unlink()
         await client.trainer.create(RunRequest(name="calm", resume=True))
         events = await watched(client, "calm")
         assert states(events)[-1] is RunState.FINISHED and iterations(events) == list(range(1, 10))

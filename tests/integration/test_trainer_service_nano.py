@@ -64,7 +64,7 @@ def service(
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -89,6 +89,7 @@ def test_a_run_outlives_its_service_and_goes_on_after_a_kill_and_a_cancel(tmp_pa
         with service(tmp_path, port, "let-me-in", metrics_port, collector) as server:
             client.trainer.create(RunRequest(name="small", config=CONFIG))
             until(stands(RunState.RUNNING, iteration=1))
+            os.kill(int(process_file.read_text()), signal.SIGSTOP)  # lest it be over before the service is back
             server.kill()
         with service(tmp_path, port, "let-me-in", metrics_port, collector):
             assert not client.trainer.get("small").state.is_over

@@ -137,7 +137,7 @@ def test_a_latin_1_terminal_gets_a_run_with_its_live_view_to_the_end(words: list
         said += chunk
     os.close(ours)
     text = said.decode("latin-1")
-    assert process.wait(timeout=60) == 0, text
+    assert process.wait(timeout=300) == 0, text
     assert "Round 1 of" in text and r"\u753b" in text
     assert (tmp_path / "né 画" / "result.json").is_file()
 

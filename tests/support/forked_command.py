@@ -21,6 +21,9 @@ _CONTEXT.set_forkserver_preload(
         "emofeedback_trainer.fusion.run",
         "emofeedback_trainer.emotional_memory.cli",
         "emofeedback_trainer.nano.cli",
+        "emofeedback_trainer.flow_grpo.trainer",
+        "emofeedback_trainer.evaluation.generation_run",
+        "emofeedback_trainer.fusion.evaluation_run",
     ]
 )
 _LONGEST = 600.0

@@ -24,9 +24,9 @@ def open_door(services: AsyncServices, **settings: Any) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started:
-        assert time.monotonic() < deadline, "the server did not start within 20 s"
+        assert time.monotonic() < deadline, "the server did not start within 60 s"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

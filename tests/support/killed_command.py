@@ -2,6 +2,7 @@
 
 python killed_command.py create|sweep OPTION...     as `emofeedback`
 python killed_command.py flow-grpo DIR [--resume]   a small training run
+python killed_command.py build-emoset SOURCE DIR    captions on the Ray cluster of RAY_ADDRESS
 
 `until_finished` kills one at random times and resumes it, and `kept` says what it left.
 """
@@ -14,7 +15,6 @@ import random
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,17 +79,9 @@ def _timeless(value: Any) -> Any:
 def scripted(words: Sequence[str]) -> int:
     """`emofeedback WORDS` with a generator and a judge that follow a script."""
     from emofeedback.cli.main import main
-    from emofeedback.domain.assessment import Conversation, Decoding
-    from support.fakes import ScriptedGenerator, ScriptedJudge
+    from support.fakes import ScriptedGenerator
     from support.scripted_services import ScriptedEngines
-
-    class SteadyJudge(ScriptedJudge):
-        """What it replies depends on what it is asked alone, not on what it was asked before."""
-
-        def _reply(self, conversation: Conversation, decoding: Decoding) -> str:
-            self.conversations.clear()
-            reply = super()._reply(conversation, decoding)
-            return reply.replace("version 1", f"version {zlib.crc32(repr(conversation).encode())}")
+    from support.steady_judge import SteadyJudge
 
     engines = ScriptedEngines(generator=ScriptedGenerator(delay=0.04), scripted_judge=SteadyJudge(delay=0.005))
     _begin()
@@ -118,6 +110,13 @@ def _train(folder: Path, resume: bool) -> None:
         asyncio.run(run)
 
 
+def _build(source: Path, folder: Path) -> None:
+    from support.emoset_building import CaptioningJudge, build
+
+    _begin()
+    build(source, folder, CaptioningJudge(seconds=0.2))
+
+
 def _begin() -> None:
     print("begun", flush=True)
 
@@ -125,5 +124,7 @@ def _begin() -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "flow-grpo":
         _train(Path(sys.argv[2]), "--resume" in sys.argv)
+    elif sys.argv[1] == "build-emoset":
+        _build(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         sys.exit(scripted(sys.argv[1:]))

@@ -25,7 +25,7 @@ from emofeedback.domain.generation import GeneratedImage, GenerationQueued, Gene
 from emofeedback.domain.optimization import OptimizationFinished, OptimizationRequest
 
 TOKEN = "let-me-in"
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def interrupt(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
     descendants = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)
-    _, alive = psutil.wait_procs(descendants, timeout=30)
+    process.wait(timeout=180)
+    _, alive = psutil.wait_procs(descendants, timeout=60)
     return alive
 
 
@@ -148,9 +148,9 @@ def _title(process: psutil.Process) -> str:
 
 
 async def images_still_ahead(client: AsyncClient) -> int:
-    """Of a small request, once there are none or after 7.5 s."""
+    """Of a small request, once there are none or after 15 s."""
     small = GenerationRequest(prompt="a house on a hill", seeds=(1,), steps=2)
-    for pause in (0.5, 1, 2, 4):
+    for pause in (0.5, 1, 2, 4, 8):
         await asyncio.sleep(pause)
         async with aclosing(client.generator.generate(small)) as events:
             queued = await anext(events)

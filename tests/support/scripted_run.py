@@ -2,7 +2,8 @@
 
 python scripted_run.py flow-grpo --config FILE --out DIR [--resume] [--traceparent CONTEXT]; the file's keys, all
 optional: `iterations`, `pace` (seconds an iteration), `stubborn` (ignores Ctrl-C and SIGTERM), `fails_at`, `away` (a
-file: it pauses for as long as that exists). What it was told of a trace stands in its last words.
+file: it pauses for as long as that exists), `held` (a file: it runs on and does no third iteration for as long as that
+exists). What it was told of a trace stands in its last words.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tomllib
 from pathlib import Path
 
 ALARM_AT = 3
+HELD_AT = 2
 
 
 def main() -> None:
@@ -62,6 +64,8 @@ def main() -> None:
                 sys.exit("emofeedback-train: the judge is another one")
             while Path(config.get("away", "/nowhere")).exists():
                 tell("paused", "the judge is away")
+                time.sleep(0.02)
+            while done == HELD_AT and Path(config.get("held", "/nowhere")).exists():
                 time.sleep(0.02)
             done += 1
             print(f"iteration {done}", flush=True)

@@ -252,7 +252,7 @@ async def collect(events: AsyncIterator[Any]) -> list[Any]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass within 5 s"
+        assert time.monotonic() < deadline, "it did not come to pass within 60 s"
         await asyncio.sleep(0.01)

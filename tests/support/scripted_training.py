@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ def let_scripts_have_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = supervisor.checked
 
     def lenient(request: RunRequest, allowance: Allowance) -> tuple[str, str]:
-        own = ("iterations", "pace", "stubborn", "fails_at", "away")
+        own = ("iterations", "pace", "stubborn", "fails_at", "away", "held")
         lines = request.config.splitlines()
         config, policies = checked(
             RunRequest(name=request.name, config="\n".join(line for line in lines if not line.startswith(own))),
@@ -64,15 +65,29 @@ async def trainer(folder: Path, backend: Backend | None = None, **options: Any) 
 
 
 async def until(client: AsyncClient, name: str, *states: RunState, iteration: int = 0) -> None:
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(600):
         while (run := await client.trainer.get(name)).state not in states or run.iteration < iteration:
             assert not run.state.is_over, run
             await asyncio.sleep(0.02)
 
 
-async def watched(client: AsyncClient, name: str, from_iteration: int = 0) -> list[RunEvent]:
-    async with asyncio.timeout(180):
-        return [event async for event in client.trainer.watch(name, from_iteration=from_iteration)]
+async def watched(
+    client: AsyncClient, name: str, from_iteration: int = 0, releasing: Mapping[RunState, Path] = MappingProxyType({})
+) -> list[RunEvent]:
+    """All that a watch tells; a file that holds a run goes once the state is told that it goes with."""
+    told: list[RunEvent] = []
+    async with asyncio.timeout(600):
+        async for event in client.trainer.watch(name, from_iteration=from_iteration):
+            told.append(event)
+            if isinstance(event, RunStateChanged) and event.run.state in releasing:
+                releasing[event.run.state].unlink()
+    return told
+
+
+def holding(file: Path) -> str:
+    """The line of a configuration by which a run does no third iteration while the file exists, as it does now."""
+    file.touch()
+    return f'held = "{file}"\n'
 
 
 def states(events: list[RunEvent]) -> list[RunState]:

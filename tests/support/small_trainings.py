@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from emofeedback.domain.assessment import Judge
+from emofeedback.domain.generation import Generator
+from emofeedback.profiles.overrides import to_toml
 from emofeedback.profiles.profile import Profile
 from emofeedback_trainer.emotional_memory.store import Memory
+from emofeedback_trainer.evaluation.panel import Panel
+from emofeedback_trainer.nano.task import TASK
 from support.colored_world import ColorGenerator, ColorWitness, color_judge, data_folder
+from support.fakes import ScriptedJudge
 from support.forked_command import Command
 from support.killed_command import scripted
+from support.scripted_training import SMALL, StoreGenerator, SummingLearner
 from support.tiny_checkpoints import save_tiny_policy, save_tiny_sd3
 from support.tiny_judges import MAX_PIXELS, save_tiny_qwen25vl
 
 WISH = ("a quiet harbor", "--valence", "7.5", "--arousal", "3")
 NAMES = (
     "create",
+    "create --prompts",
     "sweep",
+    "flow-grpo",
     "judge-sft",
     "judge-grpo",
     "judge-latent",
@@ -51,6 +61,26 @@ def fill(words: Sequence[str]) -> int:
         return main(["memory", "fill", *words])
 
 
+def flow_grpo(words: Sequence[str]) -> int:
+    """`emofeedback-train flow-grpo WORDS`, painted and judged by scripted models, learned by one that adds up."""
+    from emofeedback_trainer.flow_grpo import components
+    from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
+
+    @asynccontextmanager
+    async def engines(_: FlowGrpoConfig, policies: str) -> AsyncIterator[tuple[Generator, Judge]]:
+        yield StoreGenerator(store=policies, delay=0.01), ScriptedJudge(delay=0.005)
+
+    def panel(config: FlowGrpoConfig) -> Panel:
+        return Panel(pairs=TASK.panel[:2], images=2, rewards=config.rewards, independent=None)
+
+    with (
+        patch.object(components, "engines", engines),
+        patch.object(components, "learner_of", lambda _: nullcontext(SummingLearner())),
+        patch.object(components, "load_panel", panel),
+    ):
+        return main(["flow-grpo", "--report-to", "none", *words])
+
+
 def commands(folder: Path) -> Mapping[str, Command]:
     """By name, with all that they read in the folder."""
     again: tuple[str, ...] = ()
@@ -66,7 +96,7 @@ def commands(folder: Path) -> Mapping[str, Command]:
         **{"lessons": str(data), "variations": 2},
     }
     small = {"steps": 2, "updates": 12, "batch": 4, "save_every": 2, "learning_rate": 1e-2}
-    profile = tiny_profile(folder)
+    profile = tiny_profile(folder, save_tiny_sd3(folder / "tiny-sd3"))
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"a dog {n}"}) + "\n" for n in range(8)))
     distill = {
         **small,
@@ -86,10 +116,17 @@ def commands(folder: Path) -> Mapping[str, Command]:
     }
     filling = ("--data", str(data), "--policy", "base", "--twins", "96", "--held-out", "32")
     assert fill([*filling, str(folder / "memory")]) == 0
+    rows, run = folder / "rows.csv", folder / "run.toml"
+    rows.write_text("prompt,valence,arousal\na quiet harbor,7,3\na dog,2,6\n")
+    run.write_text(to_toml(SMALL))
     refresh = {**model, "steps": 6, "batch": 4, "save_every": 1, "measured": 2}
     of_data = ("--data", str(data))
     return {
         "create": Command(run=scripted, words=("create", *WISH, "--rounds", "3", "--images", "3")),
+        "create --prompts": Command(
+            run=scripted, words=("create", "--prompts", str(rows), "--rounds", "2", "--images", "2")
+        ),
+        "flow-grpo": Command(run=flow_grpo, words=("--config", str(run))),
         "sweep": Command(run=scripted, words=("sweep", WISH[0], "--grid", "2", "--rounds", "2", "--images", "2")),
         "judge-sft": Command(
             run=main, words=("judge-sft", *of_data, *_set({**model, **schedule, "max_new_tokens": 8}))
@@ -125,9 +162,8 @@ def commands(folder: Path) -> Mapping[str, Command]:
     }
 
 
-def tiny_profile(folder: Path) -> Path:
-    """A profile whose generator is a tiny SD3 with a policy `warm`; everything of it lies in the folder."""
-    checkpoint = save_tiny_sd3(folder / "tiny-sd3")
+def tiny_profile(folder: Path, checkpoint: Path) -> Path:
+    """A profile in the folder whose generator is a tiny SD3, with a policy `warm`."""
     save_tiny_policy(folder / "policies" / "warm", checkpoint)
     path = folder / "tiny.toml"
     path.write_text(

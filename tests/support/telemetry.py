@@ -76,7 +76,7 @@ class Collector:
         """What tells a process to send its spans here, soon."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
 
-    def wait(self, enough: Callable[[list[ReceivedSpan]], bool], seconds: float = 20) -> list[ReceivedSpan]:
+    def wait(self, enough: Callable[[list[ReceivedSpan]], bool], seconds: float = 60) -> list[ReceivedSpan]:
         """The spans of the caller's trace, and those that refer to it, once they are enough; or what there is of them
         when the time is over."""
         deadline = time.monotonic() + seconds
@@ -139,7 +139,7 @@ class Page:
     """One scrape."""
 
     def __init__(self, port: int) -> None:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as reply:
             families = list(text_string_to_metric_families(reply.read().decode()))
         self.samples: list[Sample] = [sample for family in families for sample in family.samples]
 
@@ -168,7 +168,7 @@ def metrics_port(services: Services) -> int:
     raise AssertionError("no agent of Ray exports metrics")
 
 
-def wait_for(port: int, enough: Callable[[Page], bool], seconds: float = 30) -> Page:
+def wait_for(port: int, enough: Callable[[Page], bool], seconds: float = 60) -> Page:
     """The first page that is enough, or the last one when the time is over. Ray's agent is told every few seconds."""
     deadline = time.monotonic() + seconds
     while not enough(page := Page(port)) and time.monotonic() < deadline:

@@ -190,6 +190,19 @@ def tiny_emotion(variations: int = 2, *, seed: int = 1, judge: ModelInfo = TINY_
     return EmotionTokens(states=from_torch(states), judge=judge)
 
 
+def tiny_velocity(transformer: SD3Transformer2DModel) -> torch.Tensor:
+    """What a tiny SD3's transformer says of one latent, always the same."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.inference_mode():
+        moved: torch.Tensor = transformer(
+            hidden_states=torch.randn(1, 4, 8, 8, generator=generator),
+            timestep=torch.tensor([500.0]),
+            encoder_hidden_states=torch.randn(1, 4, transformer.config.joint_attention_dim, generator=generator),
+            pooled_projections=torch.randn(1, 32, generator=generator),
+        ).sample
+    return moved
+
+
 def save_tiny_policy(
     folder: Path, base: Path, *, seed: int = 1, sampling: Sampling | None = None, fused: Fused | None = None
 ) -> Path:

@@ -7,28 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emofeedback.backends import Engines
 from emofeedback.cli.display import loading
 from emofeedback.cli.feeling import UNFAMILIAR
-from emofeedback.cli.pictures import pictures_in, read_picture
+from emofeedback.cli.pictures import looked_at, pictures_in, read_picture
 from emofeedback.domain.assessment import Judge
-from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.questions import Description, Pictures, Question, QuestionAnswer, ReplyFailure
 from emofeedback.domain.validation import check_question
 from emofeedback.observability.consoles import Consoles
 
 _ONE_UNFAMILIAR = "one of them at least is " + UNFAMILIAR
-_BATCH = 16
-"""Questions in one call: enough to fill the judge, few enough that results keep coming."""
 
-_Said = QuestionAnswer | Description | ReplyFailure
-_Look = Callable[[Judge, Sequence[Pictures]], Awaitable[Sequence[_Said]]]
+_Said = QuestionAnswer | Description
+_Look = Callable[[Judge, Sequence[Pictures]], Awaitable[Sequence[_Said | ReplyFailure]]]
 
 
 def ask(paths: Sequence[Path], question: str, *, options: Sequence[str], engines: Engines, consoles: Consoles) -> bool:
@@ -49,7 +48,7 @@ def ask(paths: Sequence[Path], question: str, *, options: Sequence[str], engines
     _check_paths(paths)
     check_question("question", Question(images=(b"to come",), text=question, options=tuple(options)))
 
-    async def look(judge: Judge, pictures: Sequence[Pictures]) -> Sequence[_Said]:
+    async def look(judge: Judge, pictures: Sequence[Pictures]) -> Sequence[_Said | ReplyFailure]:
         return await judge.ask([Question(images=images, text=question, options=tuple(options)) for images in pictures])
 
     return _say(paths, look, record={"question": question}, engines=engines, consoles=consoles)
@@ -60,7 +59,7 @@ def describe(paths: Sequence[Path], *, engines: Engines, consoles: Consoles) -> 
     as for `ask`."""
     _check_paths(paths)
 
-    async def look(judge: Judge, pictures: Sequence[Pictures]) -> Sequence[_Said]:
+    async def look(judge: Judge, pictures: Sequence[Pictures]) -> Sequence[_Said | ReplyFailure]:
         return await judge.describe(pictures)
 
     return _say(paths, look, record={}, engines=engines, consoles=consoles)
@@ -72,8 +71,7 @@ class _Looked:
 
     paths: tuple[Path, ...]
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         return ", ".join(map(str, self.paths))
 
     def read(self, consoles: Consoles) -> Pictures | None:
@@ -100,48 +98,31 @@ def _say(paths: Sequence[Path], look: _Look, *, record: dict[str, Any], engines:
     if not looked:
         return False
 
-    def show(shown: _Looked, said: QuestionAnswer | Description) -> None:
+    def show(shown: _Looked, said: _Said) -> None:
         if consoles.for_programs:
             consoles.say(json.dumps({"pictures": [*map(str, shown.paths)], **record, **_content(said)}))
             return
         sure = f"  ({said.confidence:.0%})" if isinstance(said, QuestionAnswer) and said.confidence is not None else ""
-        consoles.say(f"{shown.name}: {said.text}{sure}" if len(looked) > 1 else f"{said.text}{sure}")
+        consoles.say(f"{shown}: {said.text}{sure}" if len(looked) > 1 else f"{said.text}{sure}")
         if said.in_domain is False:
-            consoles.say(f"{shown.name}: {UNFAMILIAR if len(shown.paths) == 1 else _ONE_UNFAMILIAR}")
+            consoles.say(f"{shown}: {UNFAMILIAR if len(shown.paths) == 1 else _ONE_UNFAMILIAR}")
 
     async def all_said() -> bool:
-        answered = True
+        answered = 0
         async with opened as judge:
-            for start in range(0, len(looked), _BATCH):
-                named = looked[start : start + _BATCH]
-                batch = [(shown, data) for shown in named if (data := shown.read(consoles)) is not None]
-                answered &= len(batch) == len(named)
-                outcomes = await _outcomes(judge, look, [data for _, data in batch]) if batch else []
-                for (shown, _), said in zip(batch, outcomes, strict=True):
-                    if isinstance(said, str | ReplyFailure):
-                        answered = False
-                        reason = said if isinstance(said, str) else f"the judge could not say: {said.reason}"
-                        consoles.error(f"{shown.name}: {reason}")
-                    else:
-                        show(shown, said)
-        return answered
+            answers: AsyncIterator[tuple[_Looked, _Said]] = looked_at(
+                looked, lambda one: one.read(consoles), partial(look, judge), consoles
+            )
+            async for shown, said in answers:
+                show(shown, said)
+                answered += 1
+        return answered == len(looked)
 
     with loading(consoles, engines.profile):
         opened = engines.judge()
     return asyncio.run(all_said()) and complete
 
 
-async def _outcomes(judge: Judge, look: _Look, pictures: Sequence[Pictures]) -> list[_Said | str]:
-    """What is said of each, or the problem; where a batch is refused, they are looked at one by one."""
-    try:
-        return list(await look(judge, pictures))
-    except (InvalidRequest, MessageTooLarge) as error:
-        if len(pictures) == 1:
-            problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
-            return ["; ".join(problems)]
-    return [(await _outcomes(judge, look, [images]))[0] for images in pictures]
-
-
-def _content(said: QuestionAnswer | Description) -> dict[str, Any]:
+def _content(said: _Said) -> dict[str, Any]:
     content = {**asdict(said), "in_domain": said.in_domain}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in content.items()}

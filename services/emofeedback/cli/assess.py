@@ -20,16 +20,12 @@ from rich.table import Table
 from emofeedback.backends import Engines
 from emofeedback.cli.display import loading
 from emofeedback.cli.feeling import UNFAMILIAR, drawing
-from emofeedback.cli.pictures import pictures_in, read_picture
-from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution, Judge
-from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
+from emofeedback.cli.pictures import looked_at, pictures_in, read_picture
+from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Distribution
 from emofeedback.domain.reasoning import Reasoning
 from emofeedback.domain.taxonomies import check_taxonomy
 from emofeedback.domain.validation import check_user
 from emofeedback.observability.consoles import Consoles
-
-_BATCH = 16
-"""Images in one call: enough to fill the judge, few enough that results keep coming."""
 
 
 def assess(
@@ -83,20 +79,18 @@ def assess(
                 unfamiliar.append(path)
 
     async def judge_all() -> bool:
-        judged = True
+        judged = 0
         async with opened as judge:
-            for start in range(0, len(files), _BATCH):
-                named = files[start : start + _BATCH]
-                batch = [(path, data) for path in named if (data := read_picture(path, consoles)) is not None]
-                judged &= len(batch) == len(named)
-                outcomes = await _outcomes(judge, [data for _, data in batch], way, explain, user) if batch else []
-                for (path, _), outcome in zip(batch, outcomes, strict=True):
-                    if isinstance(outcome, Assessment):
-                        show(path, outcome)
-                    else:
-                        judged = False
-                        consoles.error(f"{path}: {outcome}")
-        return judged
+
+            async def look(images: Sequence[bytes]) -> list[AssessmentOutcome]:
+                rated = await judge.assess(images, reasoning=way, user=user)
+                aloud = await judge.assess(images, reasoning="aloud", user=user) if explain else rated
+                return [_explained(outcome, words) for outcome, words in zip(rated, aloud, strict=True)]
+
+            async for path, assessment in looked_at(files, lambda path: read_picture(path, consoles), look, consoles):
+                show(path, assessment)
+                judged += 1
+        return judged == len(files)
 
     with loading(consoles, engines.profile):
         opened = engines.judge()
@@ -110,25 +104,10 @@ def assess(
     return all_judged
 
 
-async def _outcomes(
-    judge: Judge, images: Sequence[bytes], way: Reasoning, explain: bool, user: str
-) -> list[Assessment | str]:
-    """The outcome or the problem of each image; where a batch is refused, its images are looked at one by one."""
-    try:
-        rated = await judge.assess(images, reasoning=way, user=user)
-        aloud = await judge.assess(images, reasoning="aloud", user=user) if explain else rated
-        return [_explained(outcome, words) for outcome, words in zip(rated, aloud, strict=True)]
-    except (InvalidRequest, MessageTooLarge) as error:
-        if len(images) == 1:
-            problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
-            return ["; ".join(problems)]
-    return [(await _outcomes(judge, [image], way, explain, user))[0] for image in images]
-
-
-def _explained(outcome: AssessmentOutcome, words: AssessmentOutcome) -> Assessment | str:
-    """The rating with the reasons that were given aloud; the problem where there is no rating."""
+def _explained(outcome: AssessmentOutcome, words: AssessmentOutcome) -> AssessmentOutcome:
+    """The rating with the reasons that were given aloud."""
     if not isinstance(outcome, Assessment):
-        return f"the judge could not say: {outcome.reason}"
+        return outcome
     return replace(outcome, reasoning=words.reasoning if isinstance(words, Assessment) else "")
 
 

@@ -118,7 +118,7 @@ async def follow(
                     if words := [word for word in event.words if word not in known]:
                         consoles.note(_not_known(model, words, event.subjects))
                     if negations := [word for word in words if is_negation(word)]:
-                        consoles.note(f"{model} paints all that is named: {', '.join(negations)} means nothing to it")
+                        consoles.note(f"{model} paints all that is named, also after: {', '.join(negations)}")
                 elif isinstance(event, PromptShortened):
                     consoles.note(f"the prompt of round {event.round + 1} is too long, what is read: {event.prompt}")
 

@@ -112,25 +112,25 @@ def rounds_table(run: OptimizationRun) -> Table:
     prompt; the answer's row is marked, and so is an image that lost the subject. A long prompt is cut; all of it is in
     the report. Where the loop remembers earlier runs, the likely error by which it chooses stands beside the judge's.
     """
-    remembers = any(candidate.likely_loss is not None for turn in run.rounds for candidate in turn.candidates)
     table = Table(box=SIMPLE, pad_edge=False)
-    if remembers:
+    if run.remembers:
         table.caption = (
-            "likely: the error, if words do what they did before; the least of it, or of the error, is the answer"
+            "likely: the error, corrected by what such words did in earlier runs; "
+            "where it stands it counts instead of the error, and the least is the answer"
         )
     table.add_column("round", justify="right")
     third = run.request.dominance
     axes = ("valence", "arousal", *(["dominance"] if third is not None else []))
-    for name in (*axes, "error", *(["likely"] if remembers else [])):
+    for name in (*axes, "error", *(["likely"] if run.remembers else [])):
         table.add_column(name, justify="right")
     table.add_column("prompt", overflow="fold")
     target = run.request.target
     for finished in run.rounds:
-        values = ["-"] * (len(axes) + (2 if remembers else 1))
+        values = ["-"] * (len(axes) + (2 if run.remembers else 1))
         best = None if finished.best is None else finished.candidates[finished.best]
         if best is not None and isinstance(best.outcome, Assessment):
             values = [*(f"{getattr(best.outcome, axis):.2f}" for axis in axes), f"{best.loss or 0.0:.2f}"]
-            if remembers:
+            if run.remembers:
                 values.append("-" if best.likely_loss is None else f"{best.likely_loss:.2f}")
         is_answer = run.best is not None and run.best.round == finished.index
         number = f"* {finished.index + 1}" if is_answer else str(finished.index + 1)
@@ -140,7 +140,7 @@ def rounds_table(run: OptimizationRun) -> Table:
         prompt += "" if best is None or best.on_subject else " (off subject)"
         table.add_row(number, *values, prompt, style="bold" if is_answer else "")
     table.add_section()
-    empty = [""] * (3 if remembers else 2)
+    empty = [""] * (3 if run.remembers else 2)
     wanted = [target.valence, target.arousal, *([third] if third is not None else [])]
     table.add_row("target", *(f"{rating:.2f}" for rating in wanted), *empty, style="dim")
     return table

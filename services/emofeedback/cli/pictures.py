@@ -1,15 +1,25 @@
-"""Pictures that people name on a command line: files, folders and standard input, in more formats than judges take."""
+"""Pictures that people name on a command line: files, folders and standard input, in more formats than judges take.
+
+They are looked at in batches, and a bad one never costs the others.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.assessment import AssessmentFailure
+from emofeedback.domain.errors import InvalidRequest, MessageTooLarge
 from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.questions import ReplyFailure
 from emofeedback.observability.consoles import Consoles
+
+Named = TypeVar("Named")
+Data = TypeVar("Data")
+Said = TypeVar("Said")
 
 STANDARD_INPUT = Path("-")
 
@@ -20,6 +30,8 @@ _SUFFIXES = (
 """Of what is looked at in a folder; a file that is named is looked at whatever its name."""
 _NAMED = 3
 """Files of a folder that are no pictures: so many are named, the others counted."""
+_BATCH = 16
+"""Looked at in one call: enough to fill the judge, few enough that results keep coming."""
 
 
 def pictures_in(paths: Sequence[Path], consoles: Consoles) -> tuple[list[Path], bool]:
@@ -76,6 +88,44 @@ def read_picture(path: Path, consoles: Consoles) -> bytes | None:
 def is_taken(data: bytes) -> bool:
     """Whether judges take it as it is: it begins as a PNG, a JPEG or a WebP does, or is empty, which they say best."""
     return not data or data.startswith((b"\x89PNG", b"\xff\xd8\xff")) or data[:4] + data[8:12] == b"RIFFWEBP"
+
+
+async def looked_at(
+    named: Sequence[Named],
+    read: Callable[[Named], Data | None],
+    look: Callable[[Sequence[Data]], Awaitable[Sequence[Said | AssessmentFailure | ReplyFailure]]],
+    consoles: Consoles,
+) -> AsyncIterator[tuple[Named, Said]]:
+    """Gives what a judge says of each, as soon as its batch is done; what it can't say anything of is named as an
+    error instead.
+
+    Args:
+        read: what the judge is sent for one of them; None: an error is said.
+        look: asks the judge about some; one problem may refuse them all.
+    """
+    for start in range(0, len(named), _BATCH):
+        batch = [(one, data) for one in named[start : start + _BATCH] if (data := read(one)) is not None]
+        outcomes = await _outcomes(look, [data for _, data in batch]) if batch else []
+        for (one, _), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, str):
+                consoles.error(f"{one}: {outcome}")
+            elif isinstance(outcome, AssessmentFailure | ReplyFailure):
+                consoles.error(f"{one}: the judge could not say: {outcome.reason}")
+            else:
+                yield one, outcome
+
+
+async def _outcomes(
+    look: Callable[[Sequence[Data]], Awaitable[Sequence[Said]]], data: Sequence[Data]
+) -> list[Said | str]:
+    """What is said of each, or the problem; where a batch is refused, they are looked at one by one."""
+    try:
+        return list(await look(data))
+    except (InvalidRequest, MessageTooLarge) as error:
+        if len(data) == 1:
+            problems = [v.problem for v in error.violations] if isinstance(error, InvalidRequest) else [str(error)]
+            return ["; ".join(problems)]
+    return [(await _outcomes(look, [one]))[0] for one in data]
 
 
 def _converted(data: bytes) -> tuple[bytes, str]:

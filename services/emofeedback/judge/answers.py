@@ -10,13 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from emofeedback.domain.questions import AnswerOutcome, Description, DescriptionOutcome, QuestionAnswer, ReplyFailure
 from emofeedback.domain.replies import answer, plain, thoughts, without_thoughts
+from emofeedback.judge.certainty import tempered
 from emofeedback.judge.engines.completion import NOT_FINITE, Completion
 
 _ABOUT = " \n\t.,:;!?\"'()[]*->"
 """What may stand about an option, and is not of it; a tag's end too, where a token holds that and a word."""
+_BEFORE = _ABOUT.replace(">", "")
+"""What may stand before one in tokens of its own; a tag's end is the tag's."""
 _LEAD = re.compile(
     r"[\s(\[*\"'-]*+(?:(?:(?:the|my|final|correct|right|best)\s++)*+(?:answer|option|choice)(?:\s++is\b:?+|:)\s*+)++",
     re.IGNORECASE,
@@ -25,57 +29,95 @@ _TAG = re.compile(r"</?answer>", re.IGNORECASE)
 _CUT = " \u2026"
 
 
-def parse_choice(completion: Completion, options: Sequence[str]) -> AnswerOutcome:
-    """The option that a reply says, and how sure the judge was of it among the options (`option_share`)."""
+@dataclass(frozen=True)
+class Chosen:
+    """The option that a reply says, and how sure the judge was of each."""
+
+    option: int
+    """Its index, from 0."""
+    shares: tuple[float, ...] | None
+    """As `option_shares`."""
+
+    def confidence(self, temperature: float) -> float | None:
+        """What the option's share is worth among those of all options (`certainty.tempered`); None without shares."""
+        if self.shares is None:
+            return None
+        return tempered(dict(enumerate(self.shares)), temperature)[self.option]
+
+
+def parse_choice(completion: Completion, options: Sequence[str], temperature: float = 1.0) -> AnswerOutcome:
+    """The option that a reply says, and how sure the judge was of it among the options (`Chosen.confidence`)."""
     if not completion.finite:
         return ReplyFailure(reason=completion.told(NOT_FINITE))
+    said = chosen(completion, options)
+    if said is None:
+        return ReplyFailure(reason=completion.told("the reply is none of the options"))
+    return QuestionAnswer(
+        text=options[said.option],
+        option=said.option,
+        confidence=said.confidence(temperature),
+        reasoning=thoughts(completion.text),
+    )
+
+
+def chosen(completion: Completion, options: Sequence[str]) -> Chosen | None:
+    """The option that a reply says; None where it says none."""
     text = without_thoughts(plain(completion.text))
     start, end = _answered(text)
     said = text[start:end]
     lead = _LEAD.match(said)
     for begin in (0, lead.end() if lead else 0):
-        chosen = _said(said[begin:], options)
-        if chosen is not None:
+        option = _said(said[begin:], options)
+        if option is not None:
             place = end - len(said[begin:].lstrip(_ABOUT))
-            share = option_share(completion, place, options, chosen)
-            return QuestionAnswer(
-                text=options[chosen], option=chosen, confidence=share, reasoning=thoughts(completion.text)
-            )
-    return ReplyFailure(reason=completion.told("the reply is none of the options"))
+            place = len(plain(completion.text[:place]).rstrip(_BEFORE))
+            return Chosen(option, option_shares(completion, place, options, option))
+    return None
 
 
-def option_share(completion: Completion, place: int, options: Sequence[str], chosen: int) -> float | None:
-    """Probability of the option that a reply says among the options, in [0, 1].
+def option_shares(completion: Completion, place: int, options: Sequence[str], said: int) -> tuple[float, ...] | None:
+    """Probability of each option among the options, by a reply that says one of them; their sum is 1.
 
     The reply's tokens tell the options apart one after another, whatever they have in common. At each token, only what
-    would go on with an option that is still possible counts, and what would go on with several is shared among them
-    equally, as the beginnings of emotions' labels are; the product over the tokens is the probability. None where the
-    engine doesn't say what else could have stood there.
+    would go on with an option that is still possible counts. What leaves the reply's words there goes to the options
+    that it begins, shared among them equally, as the beginnings of emotions' labels are; marks and blanks alone, which
+    may begin any, go to those that nothing else there begins. What goes on as the reply does is told apart by the next
+    token, and at last goes to the option that the reply says. None where the engine doesn't say what else could have
+    stood there.
 
     Args:
-        place: where the option begins in the reply's text.
+        place: where the option, or the marks and blanks before it, begins in the reply's text.
+        said: the option that the reply says.
     """
     names = [_bare(plain(option)) for option in options]
     left = set(range(len(options)))
-    said, share, known = "", 1.0, False
+    shares, so_far, reached, known = [0.0] * len(options), "", 1.0, False
     for token in completion.tokens_from(place):
-        mine = total = 0.0
+        now = _continued(so_far, token.text)
+        still = {option for option in left if _begins(names[option], now)}
+        if not so_far and not still:
+            continue  # The token holds words from before the option.
+        after = {text: _continued(so_far, text) for text in token.top}
+        begun = {text: {option for option in left if _goes_on(names[option], after[text], text)} for text in token.top}
+        rest = left.difference(*begun.values())
+        elsewhere, onward = [0.0] * len(options), 0.0
         for text, log_probability in token.top.items():
-            after = _continued(said, text)
-            # No text is the end of the reply.
-            fits = _begins if text else _is
-            possible = [option for option in left if after and fits(names[option], after)]
-            probability = math.exp(log_probability)
-            total += probability * bool(possible)
-            if chosen in possible:
-                mine += probability / (1 if text == token.text else len(possible))
-        if mine > 0:
-            share, known = share * mine / total, True
-        said = _continued(said, token.text)
-        left = {option for option in left if _begins(names[option], said)}
-        if left <= {chosen}:
+            marks = bool(text) and not after[text]
+            possible = begun[text] or (rest if marks else set())
+            if after[text] == now:
+                onward += math.exp(log_probability) * bool(possible or marks)
+            else:
+                for option in possible:
+                    elsewhere[option] += math.exp(log_probability) / len(possible)
+        if onward > 0:
+            total = onward + sum(elsewhere)
+            shares = [share + reached * more / total for share, more in zip(shares, elsewhere, strict=True)]
+            reached, known = reached * onward / total, True
+        so_far, left = now, still
+        if left <= {said}:
             break
-    return min(share, 1.0) if known else None
+    shares[said] += reached
+    return tuple(shares) if known else None
 
 
 def parse_answer(completion: Completion) -> AnswerOutcome:
@@ -121,6 +163,11 @@ def _bare(text: str) -> str:
 def _continued(said: str, text: str) -> str:
     """What is said of an option once a token's text has followed."""
     return (said + text.casefold()) if said else text.lstrip(_ABOUT).casefold()
+
+
+def _goes_on(option: str, said: str, text: str) -> bool:
+    """Whether what is said once a token's text has followed may become the option; no text is the reply's end."""
+    return bool(said) and (_begins if text else _is)(option, said)
 
 
 def _begins(option: str, said: str) -> bool:

@@ -1,10 +1,10 @@
 """How sure the judge is: shares of emotions, distributions over the scale, and what corrects them.
 
 A reply is read by its probabilities, not only by its words; all of them end here, whichever engine decoded it. A small
-judge is surer of itself than it is right: one temperature for the emotions (Guo et al. 2017) and one width for the
-interval of each axis (split conformal prediction, Romano et al. 2019) mend that. `emofeedback-train nano
-judge-certainty` fits them on scenes that no model has learned from and writes `certainty.json` beside the weights; a
-judge without this file, every full-size one, is taken at its own word.
+judge is surer of itself than it is right: one temperature for the emotions and one for the options of a question (Guo
+et al. 2017), and one width for the interval of each axis (split conformal prediction, Romano et al. 2019) mend that.
+`emofeedback-train nano judge-certainty` fits them on scenes that no model has learned from and writes `certainty.json`
+beside the weights; a judge without this file, every full-size one, is taken at its own word.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion, clip_to_scale
 from emofeedback.domain.assessment import INTERVAL, Assessment, AssessmentOutcome, Distribution, EmotionShare
+
+Item = TypeVar("Item")
 
 CERTAINTY_FILE = "certainty.json"
 """Not part of a checkpoint's digest, as `domain.DOMAIN_FILE` is not: it changes no reading."""
@@ -98,6 +101,9 @@ class Certainty:
     """Likewise."""
     dominance_width: float = 1.0
     """Likewise; 1 in a file that was written before the judge said dominance."""
+    choice_temperature: float = 1.0
+    """As `temperature`, of the shares that the options of a question have (`answers.option_shares`); 1 in a file that
+    was written before it was fitted."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -134,13 +140,13 @@ AS_SAID = Certainty()
 """A judge is taken at its own word."""
 
 
-def tempered(shares: Mapping[Emotion, float], temperature: float) -> dict[Emotion, float]:
-    """Shares to the power of 1 / temperature, summing to 1 again; those of 0 stay 0."""
+def tempered(shares: Mapping[Item, float], temperature: float) -> dict[Item, float]:
+    """Shares of emotions or options to the power of 1 / temperature, summing to 1 again; those of 0 stay 0."""
     # By the largest, so that no power comes out as 0 where it matters.
     most = max(shares.values(), default=1.0)
-    powers = {emotion: (share / most) ** (1 / temperature) for emotion, share in shares.items()}
+    powers = {item: (share / most) ** (1 / temperature) for item, share in shares.items()}
     total = sum(powers.values())
-    return {emotion: power / total for emotion, power in powers.items()}
+    return {item: power / total for item, power in powers.items()}
 
 
 def _widened(axis: Distribution | None, rating: float | None, width: float) -> Distribution | None:

@@ -87,13 +87,12 @@ def as_png(data: bytes, *, field: str) -> tuple[bytes, str]:
         register_heif_opener()
     Image.init()
     formats = [name for name in CONVERTED if name in Image.OPEN]
-    missing = [name for name in CONVERTED if name not in formats]
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise _too_large(field) from error
     except Exception as error:  # as in `read_image`
-        without = f"; {' and '.join(missing)} need pip install 'emofeedback[heic]'" if missing else ""
+        without = "" if "HEIF" in formats else "; HEIC needs pip install 'emofeedback[heic]'"
         problem = f"is not a readable PNG, JPEG, WebP, {', '.join(formats[:-1])} or {formats[-1]} image{without}"
         raise InvalidRequest.of(field, problem) from error
     frames = getattr(image, "n_frames", 1)

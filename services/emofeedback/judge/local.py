@@ -133,7 +133,7 @@ class LocalJudge:
             "latent": _Way("latent", look, short, parse_rating),
             "aloud": _Way("reasoning", reasoning_conversation, long, parse_reasoning),
         }
-        self._questions = Questions(self._chats, long)
+        self._questions = Questions(self._chats, long, certainty)
 
     @classmethod
     def load(cls, settings: JudgeSettings) -> LocalJudge:

@@ -20,6 +20,7 @@ from emofeedback.domain.questions import (
 )
 from emofeedback.domain.validation import check_descriptions, check_pictures, check_question, check_questions
 from emofeedback.judge.answers import parse_answer, parse_choice, parse_description
+from emofeedback.judge.certainty import Certainty
 from emofeedback.judge.chats import Chats
 from emofeedback.judge.domain import worth
 from emofeedback.judge.engines.base import pictures
@@ -34,10 +35,11 @@ Outcome = TypeVar("Outcome")
 class Questions:
     """Answers and describes by a judge's chats."""
 
-    def __init__(self, chats: Chats, decoding: Decoding) -> None:
+    def __init__(self, chats: Chats, decoding: Decoding, certainty: Certainty) -> None:
         """`decoding` is that of replies, which are prose or begin with thoughts."""
         self._chats = chats
         self._replying = decoding
+        self._certainty = certainty
 
     async def ask(self, questions: Sequence[Question]) -> list[AnswerOutcome]:
         """See `Judge`."""
@@ -96,14 +98,14 @@ class Questions:
             self._replies("choice", closed, self._replying, top_logprobs=True),
             self._replies("answer", open_, self._replying),
         )
-        choices = {
-            field: _weighed(parse_choice(r, questions[field].options), r, len(questions[field].options))
-            for field, r in chosen.items()
-        }
+        choices = {field: self._choice(r, questions[field].options) for field, r in chosen.items()}
         answers = {field: _weighed(parse_answer(r), r) for field, r in said.items()}
         _count("choice", choices.values())
         _count("answer", answers.values())
         return [(choices | answers)[field] for field in questions]
+
+    def _choice(self, reply: Completion, options: Sequence[str]) -> AnswerOutcome:
+        return _weighed(parse_choice(reply, options, self._certainty.choice_temperature), reply, len(options))
 
     async def _descriptions(self, shown: Mapping[str, Pictures]) -> list[DescriptionOutcome]:
         """Of pictures under the names of their fields."""

@@ -91,6 +91,11 @@ class OptimizationRun:
         """The candidate that `best` points to."""
         return None if self.best is None else self.candidate(self.best)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether some images were chosen by their likely error, for which the loop looks into its memory."""
+        return any(candidate.likely_loss is not None for turn in self.rounds for candidate in turn.candidates)
+
     def candidate(self, answer: Answer) -> Candidate:
         """The candidate of a finished round that an answer points to."""
         return self.rounds[answer.round].candidates[answer.index]

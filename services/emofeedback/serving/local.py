@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition, Unavailable
@@ -26,6 +26,8 @@ from emofeedback.serving.ray_local import LOOPBACK, listen_on_loopback, local_cl
 
 _START_SECONDS = 900.0
 """Given to the applications to come up: models may have to be fetched first."""
+_PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": f"{_START_SECONDS:g}"}
+"""Else Serve kills a proxy that takes more than five seconds to start, as it does on a busy machine."""
 _LOOK_SECONDS = 0.2
 """Between two looks at the applications' states."""
 
@@ -65,7 +67,7 @@ def local_services(
     _require_free(http_port, "--http-port")
     if token:
         os.environ[TOKEN_VARIABLE] = token
-    os.environ.update(ENVIRONMENT)  # read when Ray is imported
+    os.environ.update(ENVIRONMENT | _PATIENCE)  # read when Ray is imported
     address = f"{LOOPBACK}:{port}"
     progress("starting Ray")
     with local_cluster(setup=listen_on_loopback):
@@ -82,26 +84,37 @@ def deploy(config: Mapping[str, Any], progress: Callable[[str], None] = _in_sile
         progress: told what is being waited for, whenever that changes.
 
     Raises:
-        Unavailable: an application did not come up; the message says what Serve says.
+        Unavailable: Serve or an application did not come up; the message says what Serve says.
     """
     from ray import serve
+    from ray.exceptions import RayError
     from ray.serve.config import gRPCOptions
     from ray.serve.context import _get_global_client
+    from ray.serve.exceptions import RayServeException
     from ray.serve.schema import ServeDeploySchema
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     progress("starting Ray Serve")
-    serve.start(http_options=dict(config["http_options"]), grpc_options=gRPCOptions(**config["grpc_options"]))
-    # What `serve run CONFIG.yaml` does, and Ray's dashboard for `serve deploy`; nothing public does it in process.
-    client = _get_global_client()
-    client.deploy_apps(ServeDeploySchema(**config))
+    try:
+        with suppress(TimeoutError):  # after a minute, which nothing changes; the applications are waited for longer
+            serve.start(http_options=dict(config["http_options"]), grpc_options=gRPCOptions(**config["grpc_options"]))
+        # What `serve run CONFIG.yaml` does, and Ray's dashboard for `serve deploy`; nothing public does it in process.
+        client = _get_global_client()
+        client.deploy_apps(ServeDeploySchema(**config))
+        _wait_for_applications(progress)
+        client.wait_for_proxies_serving()
+    except (RayError, RayServeException, TimeoutError) as error:
+        message = str(error).partition("\n")[0]
+        raise Unavailable(f"Ray Serve did not start: {message} Is the machine very busy? Try again.") from error
+
+
+def _wait_for_applications(progress: Callable[[str], None]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while waiting := [name for name, state in _states().items() if state != "RUNNING"]:
         progress(f"loading: {', '.join(waiting)}")
         if time.monotonic() > deadline:
             raise Unavailable(f"not ready after {_START_SECONDS:g} s: {', '.join(waiting)}; is the machine very busy?")
         time.sleep(_LOOK_SECONDS)
-    client.wait_for_proxies_serving()
 
 
 def drain(profile: str) -> None:

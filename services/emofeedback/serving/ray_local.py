@@ -27,6 +27,8 @@ LOOPBACK = "127.0.0.1"
 _OBJECT_STORE_BYTES = 256 * 1024 * 1024
 _END_SECONDS = 5.0
 """Given to Ray's processes to end by themselves."""
+_STARTS = 3
+"""How often Ray is started before it counts as one that doesn't start."""
 
 
 @contextmanager
@@ -44,21 +46,19 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-
     before = _descendants()
     try:
-        _start_ray(setup)
+        for left in reversed(range(_STARTS)):
+            try:
+                _start_ray(setup)
+                break
+            except Unavailable:
+                if not left:
+                    raise
+                _end_ray(before)
         yield
     finally:
-        # Serve's own shutdown takes up to ten seconds; ending Ray ends every process that it started, but for some
-        # of its agents when it is interrupted while it starts: they would notice only later.
-        started = _descendants() - before
-        ray.shutdown()
-        _, alive = psutil.wait_procs(list(started), timeout=_END_SECONDS)
-        for process in alive:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        _end_ray(before)
 
 
 def listen_on_loopback() -> None:
@@ -85,6 +85,20 @@ def _require_unicode() -> None:
 
 def _descendants() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
+
+
+def _end_ray(before: set[psutil.Process]) -> None:
+    """Ends Ray and all that it has started since `before` was looked at."""
+    import ray
+
+    # Serve's own shutdown takes up to ten seconds; ending Ray ends every process that it started, but for some of its
+    # agents when it is interrupted, or fails, while it starts: they would notice only later.
+    started = _descendants() - before
+    ray.shutdown()
+    _, alive = psutil.wait_procs(list(started), timeout=_END_SECONDS)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _start_ray(setup: Callable[[], None] | None) -> None:

@@ -530,7 +530,7 @@ def test_a_name_that_no_file_of_the_folder_has_is_one_bad_row(name: str, place: 
     assert len(str(reading.skipped[0])) < 300
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     entry=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300) | st.just(10**400),

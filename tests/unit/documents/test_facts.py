@@ -42,3 +42,10 @@ def test_the_page_of_a_package_names_every_folder_of_it_and_no_other(page: str, 
     table = re.findall(r"^\|(.*?)\|", (ROOT / page / "README.md").read_text(), re.MULTILINE)
     said = {name for cell in table for name in re.findall(r"`(\w+)/`", cell)}
     assert said == {path.parent.name for path in (ROOT / page / package).glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize(("page", "package"), [("services", "emofeedback"), ("trainer", "emofeedback_trainer")])
+def test_the_page_of_a_package_names_files_that_are_there(page: str, package: str) -> None:
+    named = re.findall(r"`([\w.]+/[\w./]*)`", (ROOT / page / "README.md").read_text())
+    places = (ROOT, ROOT / page / package)
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []

@@ -44,7 +44,7 @@ def test_the_scale_is_cut_into_eight_cells_a_side() -> None:
     assert [cell(AffectPoint(value, 1.0))[0] for value in (1.0, 1.99, 2.0, 5.0, 8.0, 9.0)] == [0, 0, 1, 4, 7, 7]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 400), st.integers(0, 10_000))
 def test_no_cell_no_emotion_and_no_age_is_over_its_limit(count: int, seed: int) -> None:
     entries = _entries(count, seed)
@@ -57,7 +57,7 @@ def test_no_cell_no_emotion_and_no_age_is_over_its_limit(count: int, seed: int) 
     assert max(Counter(one.emotion for one in kept).values(), default=0) <= LARGEST_EMOTION
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000))
 def test_what_stays_stays_whatever_order_it_came_in_and_when_asked_again(seed: int) -> None:
     entries = _entries(120, seed)

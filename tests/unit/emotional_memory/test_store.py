@@ -85,7 +85,7 @@ def test_the_same_picture_again_changes_nothing_not_even_after_it_has_gone(tmp_p
     assert painted(1).entry.sha256 not in _digests(str(tmp_path))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.lists(st.integers(0, 6), max_size=4), max_size=4))
 def test_however_pictures_come_in_commits_each_is_there_once(
     tmp_path_factory: pytest.TempPathFactory, commits: list[list[int]]

@@ -97,9 +97,17 @@ async def test_the_witness_sees_the_choice_and_what_else_was_made(tmp_path: Path
         last = tuple(tmp_path / f"{seed}.png" for seed in range(3))
         return Delivered(pair=pair, last=last, chosen=tmp_path / chosen, judged=pair.target)
 
-    found = await witnessed(
-        [delivered("1.png"), delivered("unreadable.png")], witness, lambda images, prompts: {"clip_score": [31.0]}
-    )
+    scored: list[Sequence[str]] = []
+
+    def scores(images: Sequence[bytes], prompts: Sequence[str]) -> dict[str, list[float]]:
+        scored.append(prompts)
+        return {"clip_score": [31.0]}
+
+    kept, some = tmp_path / "base.jsonl", [delivered("1.png"), delivered("unreadable.png")]
+    found = await witnessed(some, witness, scores, kept=kept)
+    kept.write_text(kept.read_text() + '{"pict')
+    assert await witnessed([*some, delivered("1.png")], witness, scores, kept=kept) == [*found, *found]
+    assert len(scored) == 2
     (one,) = found
     assert one.seen.arousal == 2 and one.scores == {"clip_score": 31.0} and one.prompt == pair.prompt
     assert one.subject_seen is True and way("both", found, pairs=1).metrics["subject_accuracy"].value == 1

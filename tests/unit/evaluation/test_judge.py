@@ -1,6 +1,7 @@
 """A judge measured on a data folder: metrics, labels that are missing, and the command."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import AssessmentFailure, AssessmentOutcome
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.judge.certainty import ranked
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.records import RankedEmotion, Sample
@@ -119,6 +120,23 @@ async def test_rankings_are_asked_for_where_the_data_has_them() -> None:
     assert {one.ranking for one in await seen(samples)} == {None}
 
 
+async def test_a_cut_measurement_goes_on_with_the_call_that_was_cut(tmp_path: Path) -> None:
+    samples, kept = (
+        [sample(index, ranking=RANKING if index % 3 else ()) for index in range(70)],
+        tmp_path / "seen.jsonl",
+    )
+    whole = await seen(samples, kept=kept, with_ranking=True)
+    lines = kept.read_text().splitlines(keepends=True)
+    kept.write_text("".join([*lines[:40], lines[40][:30]]))
+    judge = ScriptedJudge(feeling=half_a_point_off)
+    assert await seen(samples, judge, kept=kept, with_ranking=True) == whole
+    assert judge.calls.count("assess") == 2  # of three
+    assert kept.read_text().splitlines(keepends=True) == lines
+    kept.write_text('{"sample": 0}\n' * 32)
+    with pytest.raises(FailedPrecondition, match=r"seen\.jsonl can't be read"):
+        await seen(samples, kept=kept)
+
+
 def test_a_sample_without_a_readable_picture_is_named(tmp_path: Path) -> None:
     for image, problem in ((None, "has no picture"), (tmp_path / "gone.png", "can't be read")):
         with pytest.raises(InvalidRequest, match=f"sample 005: .*{problem}"):
@@ -171,6 +189,27 @@ def test_the_command_says_models_data_seed_and_how_it_was_called(
     table = (tmp_path / "out" / "table.md").read_text()
     assert "| valence: MAE | 0.500 [0.500, 0.500] | 11 |" in table and "95 % bootstrap" in table
     assert np.isfinite(content["temperature"])
+
+
+def test_a_folder_goes_on_with_its_own_settings_only(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("emofeedback_trainer.evaluation.output.connect", lambda *options: Scripted())
+    words = ["evaluate", "judge", str(folder), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    files = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert main(words) == 0
+    for other, problem in (
+        (["--limit", "5"], "limit: is 5, the run was begun with None"),
+        (["--way", "aloud"], "way: "),
+    ):
+        assert main([*words, *other]) == 2
+        assert problem in capsys.readouterr().err
+    shutil.rmtree(folder / "test")
+    write_split(folder, "test", [sample(index, valence=3.0) for index in range(12)])
+    assert main(words) == 2
+    assert "data: is ['sha256:" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
 
 
 @pytest.mark.parametrize(

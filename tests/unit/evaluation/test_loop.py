@@ -66,11 +66,12 @@ async def test_a_cut_measurement_goes_on_and_comes_to_the_same(tmp_path: Path) -
     kept = tmp_path / "choices.jsonl"
     whole = await spender().measure(dict(enumerate(PANEL[:2])), kept, lambda choice: None)
     lines = kept.read_text().splitlines(keepends=True)
-    kept.write_text("".join(lines[:5]))
+    kept.write_text("".join([*lines[:6], lines[6][:20]]))  # amid a line, and amid the budgets of a way
     made: list[Choice] = []
     again = await spender().measure(dict(enumerate(PANEL[:2])), kept, made.append)
-    assert len(made) == len(whole) - 5
-    assert {(c.task, c.way, c.pictures) for c in again} == {(c.task, c.way, c.pictures) for c in whole}
+    assert len(made) == len(whole) - 6
+    assert [(c.task, c.way, c.pictures) for c in again] == [(c.task, c.way, c.pictures) for c in whole]
+    assert len(kept.read_text().splitlines()) == len(lines)
 
 
 def choice(task: int, way: Way, pictures: int, independent: float) -> Choice:

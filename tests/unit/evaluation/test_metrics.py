@@ -112,7 +112,7 @@ def test_a_random_guess_scores_as_published_where_two_shared_emotions_count_a_th
     assert np.mean(scores) == pytest.approx(25.48, abs=2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(confidences)
 def test_calibration_error_and_brier_score_are_those_of_the_libraries(pairs: list[tuple[float, bool]]) -> None:
     said, right = [confidence for confidence, _ in pairs], [int(hit) for _, hit in pairs]
@@ -123,7 +123,7 @@ def test_calibration_error_and_brier_score_are_those_of_the_libraries(pairs: lis
     assert brier(said, right) == pytest.approx(brier_score_loss(right, said, pos_label=1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(confidences, st.integers(1, 15))
 def test_every_prediction_is_in_one_bin_of_the_reliability_table(pairs: list[tuple[float, bool]], bins: int) -> None:
     table = reliability([c for c, _ in pairs], [float(hit) for _, hit in pairs], bins=bins)

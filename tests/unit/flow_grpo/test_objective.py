@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -77,7 +77,6 @@ def test_one_outlier_among_many_is_clamped() -> None:
     assert advantages({"valence": outlier}, {"valence": 1.0}, over="group").max() == 5.0
 
 
-@settings(deadline=None)
 @given(rewards=rewards, over=st.sampled_from(["group", "batch"]))
 def test_advantages_are_bounded_and_keep_the_order_of_the_rewards(rewards: list[list[float]], over: str) -> None:
     table = torch.tensor(rewards)
@@ -87,7 +86,6 @@ def test_advantages_are_bounded_and_keep_the_order_of_the_rewards(rewards: list[
         assert (advantage.sort().values - advantage[earned.argsort(stable=True)]).abs().max() <= 1e-5
 
 
-@settings(deadline=None)
 @given(rewards=rewards, shift=st.floats(-100, 100), scale=st.floats(0.5, 20))
 def test_advantages_do_not_depend_on_a_rewards_scale(rewards: list[list[float]], shift: float, scale: float) -> None:
     table = torch.tensor(rewards, dtype=torch.float64)
@@ -121,7 +119,6 @@ def test_nothing_is_clipped_before_the_policy_has_changed() -> None:
     assert log_ratios.grad.tolist() == [-1.0, 2.0, -0.5]
 
 
-@settings(deadline=None)
 @given(log_ratio=st.floats(-1, 1), advantage=st.floats(-5, 5), clip=st.floats(1e-5, 0.5))
 def test_the_clipped_objective_is_never_better_than_the_unclipped(
     log_ratio: float, advantage: float, clip: float
@@ -130,7 +127,6 @@ def test_the_clipped_objective_is_never_better_than_the_unclipped(
     assert terms.loss.item() >= -advantage * math.exp(log_ratio) - 1e-5
 
 
-@settings(deadline=None)
 @given(advantage=st.floats(0.1, 5), beyond=st.floats(1e-3, 1))
 def test_beyond_its_range_a_ratio_that_gains_is_pushed_no_further(advantage: float, beyond: float) -> None:
     log_ratio = torch.tensor([math.log1p(0.01 + beyond)], requires_grad=True)
@@ -139,7 +135,6 @@ def test_beyond_its_range_a_ratio_that_gains_is_pushed_no_further(advantage: flo
     assert log_ratio.grad.item() == 0.0
 
 
-@settings(deadline=None)
 @given(
     mean=st.floats(-1, 1),
     old=st.floats(-1, 1),
@@ -191,7 +186,6 @@ def test_diffusion_nft_as_the_paper_writes_it(advantage: float, strength: float)
     assert loss.item() == pytest.approx(_nft_by_numpy(**one), rel=1e-5)
 
 
-@settings(deadline=None)
 @given(advantage=st.floats(-5, 5).filter(lambda a: abs(a) > 0.01), seed=st.integers(0, 1000))
 def test_diffusion_nft_moves_velocities_towards_good_samples_and_away_from_bad_ones(
     advantage: float, seed: int

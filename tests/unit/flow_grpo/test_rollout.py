@@ -137,7 +137,7 @@ async def test_a_judge_that_dies_is_waited_for_and_never_becomes_a_reward(
         return arbitrary_feeling(picture)
 
     judge.feeling = feeling
-    rollout = await rolled(version, generator, judge, told, patience=10.0)
+    rollout = await rolled(version, generator, judge, told, patience=60.0)
     assert rollout.groups == undisturbed.groups
     assert not rollout.dropped
     assert [type(event) for event in told] == [RunPaused, RunResumed]
@@ -150,7 +150,7 @@ async def test_a_generator_that_dies_in_a_group_paints_it_again(
     undisturbed = await rolled(version, generator, ScriptedJudge())
     generator.groups.clear()
     generator.failures = {(1, 1): Unavailable("a replica is gone")}
-    rollout = await rolled(version, generator, ScriptedJudge(), patience=10.0)
+    rollout = await rolled(version, generator, ScriptedJudge(), patience=60.0)
     assert rollout.groups == undisturbed.groups
     assert len(generator.groups) == 4
 
@@ -167,7 +167,7 @@ async def test_an_error_that_waiting_does_not_cure_ends_the_rollout_at_once(
     told: list[Any] = []
     judge = ScriptedJudge(failures={"score": FailedPrecondition("no scorer")})
     with pytest.raises(FailedPrecondition, match="no scorer"):
-        await rolled(version, generator, judge, told, patience=10.0)
+        await rolled(version, generator, judge, told, patience=60.0)
     assert not told
     await asyncio.sleep(0.01)
     painted = generator.images_done
@@ -178,7 +178,7 @@ async def test_an_error_that_waiting_does_not_cure_ends_the_rollout_at_once(
 async def test_a_defect_is_not_waited_for(version: PolicyVersion, generator: StoreGenerator) -> None:
     generator.failures = {(0, 0): InternalError("a defect")}
     with pytest.raises(InternalError):
-        await rolled(version, generator, ScriptedJudge(), patience=10.0)
+        await rolled(version, generator, ScriptedJudge(), patience=60.0)
 
 
 async def test_another_policy_than_the_one_asked_for_stops_the_run(

@@ -26,24 +26,12 @@ from emofeedback_trainer.flow_grpo.versions import Versions
 from emofeedback_trainer.nano.task import TASK
 from support.fakes import GENERATOR_MODEL, JUDGE_MODEL, ScriptedJudge
 from support.scripted_training import SMALL, StoreGenerator, SummingLearner, store_of
-from support.tiny_checkpoints import TINY_JUDGE, save_tiny_policy, tiny_fused
+from support.tiny_checkpoints import TINY_JUDGE, save_tiny_policy, tiny_fused, tiny_velocity
 
 
 @pytest.fixture
 def base(tiny_sd3: Path) -> ModelInfo:
     return ModelInfo(name=tiny_sd3.name, digest=digest(tiny_sd3, WEIGHTED))
-
-
-def velocity(transformer: SD3Transformer2DModel) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(5)
-    with torch.inference_mode():
-        moved: torch.Tensor = transformer(
-            hidden_states=torch.randn(1, 4, 8, 8, generator=generator),
-            timestep=torch.tensor([500.0]),
-            encoder_hidden_states=torch.randn(1, 4, 48, generator=generator),
-            pooled_projections=torch.randn(1, 32, generator=generator),
-        ).sample
-    return moved
 
 
 def test_what_is_published_is_the_start_and_what_was_learned_behind_it(
@@ -53,7 +41,7 @@ def test_what_is_published_is_the_start_and_what_was_learned_behind_it(
     start = read_start(str(felt))
     learner = SD3Transformer2DModel.from_pretrained(tiny_sd3 / "transformer").eval()
     start.merge_into(learner)
-    begun = velocity(learner)
+    begun = tiny_velocity(learner)
     # Learned on other layers than the start's and at another rank: `to_q` has both.
     learner.add_adapter(LoraConfig(r=4, lora_alpha=8, target_modules=["to_q", "to_k"]))
     random = torch.Generator().manual_seed(3)
@@ -70,8 +58,8 @@ def test_what_is_published_is_the_start_and_what_was_learned_behind_it(
     policies.fetch(version.name)
     policies.use(version.name)
     assert version.fused and policies.fused(version.name).judge == TINY_JUDGE
-    torch.testing.assert_close(velocity(generator), velocity(learner), atol=1e-4, rtol=1e-4)
-    assert (velocity(learner) - begun).abs().max() > 0.01
+    torch.testing.assert_close(tiny_velocity(generator), tiny_velocity(learner), atol=1e-4, rtol=1e-4)
+    assert (tiny_velocity(learner) - begun).abs().max() > 0.01
     for file in (CONNECTOR_CONFIG, CONNECTOR_WEIGHTS):
         assert (tmp_path / version.name / file).read_bytes() == (felt / file).read_bytes()
     manifests = [PolicyStore(str(tmp_path)).manifest(name) for name in ("felt", version.name)]

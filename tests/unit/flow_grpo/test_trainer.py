@@ -231,7 +231,7 @@ async def test_an_outage_shows_in_the_status_and_the_run_goes_on(tmp_path: Path,
             judge.failures = {}
             seen.append((status(tmp_path)["state"], status(tmp_path)["message"]))
 
-    await trained(tmp_path, replace(SMALL, patience=10.0), judge=judge, on_event=on_event)
+    await trained(tmp_path, replace(SMALL, patience=60.0), judge=judge, on_event=on_event)
     assert seen == [("paused", "nobody there"), ("running", "")]
     await trained(tmp_path / "undisturbed")
     assert curve(tmp_path) == curve(tmp_path / "undisturbed")

@@ -21,7 +21,7 @@ from emofeedback.generator.policies import Policies
 from emofeedback.generator.policy_store import MANIFEST, WEIGHTS
 from emofeedback.generator.preflight import WEIGHTED
 from emofeedback.storage.checkpoints import digest
-from support.tiny_checkpoints import save_policy_of, save_tiny_policy, save_tiny_sd3
+from support.tiny_checkpoints import save_policy_of, save_tiny_policy, save_tiny_sd3, tiny_velocity
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +46,6 @@ def transformer(base: Path) -> SD3Transformer2DModel:
 @pytest.fixture
 def model(base: Path) -> ModelInfo:
     return ModelInfo(name=base.name, digest=digest(base, WEIGHTED))
-
-
-def velocity(transformer: SD3Transformer2DModel) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(5)
-    with torch.inference_mode():
-        moved: torch.Tensor = transformer(
-            hidden_states=torch.randn(1, 4, 8, 8, generator=generator),
-            timestep=torch.tensor([500.0]),
-            encoder_hidden_states=torch.randn(1, 4, 32, generator=generator),
-            pooled_projections=torch.randn(1, 32, generator=generator),
-        ).sample
-    return moved
 
 
 def test_only_folders_with_an_adapter_are_listed(
@@ -117,21 +105,21 @@ def test_a_policy_paints_as_diffusers_would(
     policies = Policies(str(shelf), transformer, model)
     policies.fetch("warm.v3")
     policies.use("warm.v3")
-    assert torch.equal(velocity(transformer), velocity(pipeline.transformer))
+    assert torch.equal(tiny_velocity(transformer), tiny_velocity(pipeline.transformer))
 
 
 def test_the_base_stays_what_it_was_between_policies(
     shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo
 ) -> None:
-    before = velocity(transformer)
+    before = tiny_velocity(transformer)
     policies = Policies(str(shelf), transformer, model)
     painted = []
     for number in [*range(6), 0]:  # more than stay loaded, and one that has left
         policies.fetch(f"warm.v{number}")
         policies.use(f"warm.v{number}")
-        painted.append(velocity(transformer))
+        painted.append(tiny_velocity(transformer))
         policies.use("")
-        assert torch.equal(velocity(transformer), before)
+        assert torch.equal(tiny_velocity(transformer), before)
     assert torch.equal(painted[0], painted[-1])
     assert not torch.allclose(painted[0], painted[1], atol=1e-3)
 
@@ -146,11 +134,11 @@ def test_a_file_that_is_no_adapter_is_refused(
     save_policy_of(tmp_path / name, base, weights)
     policies = Policies(str(tmp_path), transformer, model)
     policies.fetch(name)
-    before = velocity(transformer)
+    before = tiny_velocity(transformer)
     with pytest.raises(FailedPrecondition, match=f"policy '{name}' is not a LoRA adapter"):
         policies.use(name)
     policies.use("")
-    assert torch.equal(velocity(transformer), before)
+    assert torch.equal(tiny_velocity(transformer), before)
 
 
 def test_weights_that_are_not_those_of_the_manifest_are_refused(
@@ -195,11 +183,11 @@ def test_an_adapter_that_binds_to_fewer_layers_than_it_says_is_refused(
     save_policy_of(tmp_path / "half", base, weights, modules=99)
     policies = Policies(str(tmp_path), transformer, model)
     policies.fetch("half")
-    before = velocity(transformer)
+    before = tiny_velocity(transformer)
     with pytest.raises(FailedPrecondition, match=r"'half' changes \d+ layers of this model, its manifest says 99"):
         policies.use("half")
     policies.use("")
-    assert torch.equal(velocity(transformer), before)
+    assert torch.equal(tiny_velocity(transformer), before)
 
 
 def a_policy_of(folder: Path, base: Path, whole: Path, weights: dict[str, torch.Tensor]) -> str:
@@ -237,7 +225,7 @@ def whole_or_damaged(
     return policies
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     damages=st.dictionaries(
         st.integers(0, 11), st.sampled_from([None, "elsewhere", math.nan, math.inf, -math.inf]), max_size=4

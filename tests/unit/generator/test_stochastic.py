@@ -34,7 +34,7 @@ STEPS = range(9)
 kinds = st.sampled_from(KINDS)
 steps_of_ten = st.integers(0, 8)
 seeds = st.integers(0, 2**31)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 @pytest.fixture(scope="module")

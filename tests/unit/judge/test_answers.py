@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emofeedback.domain.questions import Description, QuestionAnswer, ReplyFailure
-from emofeedback.judge.answers import parse_answer, parse_choice, parse_description
+from emofeedback.judge.answers import chosen, parse_answer, parse_choice, parse_description
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 
 OPTIONS = ("a dog", "a cat", "An owl", "none of these")
@@ -100,6 +100,44 @@ def test_an_option_that_goes_on_where_another_ends_is_told_by_the_end() -> None:
 def test_the_options_are_weighed_where_the_reply_says_one() -> None:
     tops: list[dict[str, float]] = [{"Answer": 0.9, "no": 0.1}, {":": 1.0}, {" yes": 0.75, " no": 0.25}]
     assert confidence(("yes", "no"), *tops) == pytest.approx(0.75)
+
+
+def test_every_option_has_its_share() -> None:
+    tops: list[dict[str, float]] = [{"the": 0.8, "The": 0.1, "both": 0.1}, {" first": 0.6, " second": 0.4}, {" one": 1}]
+    found = chosen(in_tokens(*tops), ("both", "the second one", "the first one"))
+    assert found is not None and found.option == 2
+    assert found.shares == pytest.approx((0.1, 0.9 * 0.4, 0.9 * 0.6))
+
+
+@pytest.mark.parametrize(
+    ("tops", "shares"),
+    [
+        # "Yes" begins with a blank in a token of its own, "No" with one that holds its first letter too.
+        ([{" ": 0.6, " N": 0.4}, {"Yes": 1.0}], (0.6, 0.4)),
+        ([{" N": 0.6, " ": 0.4}, {"o": 1.0}], (0.4, 0.6)),
+        ([{"<answer>": 1.0}, {" ": 0.6, " N": 0.4}, {"Yes": 0.75, "No": 0.25}], (0.6 * 0.75, 0.4 + 0.6 * 0.25)),
+        ([{"Answer": 1.0}, {":": 1.0}, {" ": 0.6, " N": 0.4}, {"Yes": 1.0}], (0.6, 0.4)),
+        ([{"Answer:": 1.0}, {" ": 0.6, " N": 0.4}, {"Yes": 1.0}], (0.6, 0.4)),
+        # One that no option needs, and the reply's end, tell nothing.
+        ([{"Yes": 0.4, "No": 0.2, " ": 0.2, "": 0.2}], (2 / 3, 1 / 3)),
+    ],
+)
+def test_a_blank_before_an_option_counts_for_those_that_begin_with_it(
+    tops: list[dict[str, float]], shares: tuple[float, ...]
+) -> None:
+    found = chosen(in_tokens(*tops), ("Yes", "No"))
+    assert found is not None and found.shares == pytest.approx(shares)
+
+
+def test_the_temperature_divides_the_log_odds_of_the_options_and_keeps_the_choice() -> None:
+    reply, options = (
+        in_tokens({"a fox": 0.64, "a boat": 0.16, "a dog": 0.04, "the": 0.16}),
+        ("a dog", "a boat", "a fox"),
+    )
+    warm, as_said = parse_choice(reply, options, 2.0), parse_choice(reply, options)
+    assert isinstance(warm, QuestionAnswer) and warm.confidence == pytest.approx(0.8 / (0.8 + 0.4 + 0.2))
+    assert isinstance(as_said, QuestionAnswer) and as_said.confidence == pytest.approx(0.64 / 0.84)
+    assert replace(warm, confidence=None) == replace(as_said, confidence=None)
 
 
 def test_without_probabilities_there_is_no_confidence() -> None:

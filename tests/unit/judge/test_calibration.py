@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
@@ -85,7 +85,6 @@ def test_without_ratings_a_map_is_the_judges() -> None:
     assert fit_values(np.array([]), np.array([])) == pytest.approx(np.array(KNOTS))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(rating, rating), min_size=1, max_size=20))
 def test_a_map_keeps_the_order_of_pictures_and_no_other_such_map_fits_better(pairs: list[tuple[float, float]]) -> None:
     judged, rated = np.array(pairs).T

@@ -97,7 +97,7 @@ def test_a_judge_whose_probabilities_are_not_known_keeps_its_confidence() -> Non
 
 def test_it_is_read_back_and_without_a_file_changes_nothing(tmp_path: Path) -> None:
     assert Certainty.load(tmp_path) == Certainty()
-    kept = Certainty(temperature=1.45, valence_width=0.9, arousal_width=1.1)
+    kept = Certainty(temperature=1.45, valence_width=0.9, arousal_width=1.1, choice_temperature=1.7)
     kept.save(tmp_path)
     assert Certainty.load(tmp_path) == kept
 
@@ -105,6 +105,7 @@ def test_it_is_read_back_and_without_a_file_changes_nothing(tmp_path: Path) -> N
 def test_a_file_from_before_dominance_leaves_its_interval_as_the_judge_says_it(tmp_path: Path) -> None:
     (tmp_path / "certainty.json").write_text('{"temperature": 1.4, "valence_width": 0.7, "arousal_width": 0.8}')
     assert Certainty.load(tmp_path) == Certainty(temperature=1.4, valence_width=0.7, arousal_width=0.8)
+    assert Certainty.load(tmp_path).choice_temperature == 1
     over = distribution({6.0: 1.0}, 6.0)
     seen = dataclasses.replace(assessment(5.0, 5.0), dominance=6.0, dominance_distribution=over)
     after = Certainty.load(tmp_path).apply(seen)
@@ -114,10 +115,12 @@ def test_a_file_from_before_dominance_leaves_its_interval_as_the_judge_says_it(t
     assert (wider.dominance_distribution.low, wider.dominance_distribution.high) == pytest.approx((5.2, 6.8))
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_number_that_is_none_is_refused_by_name(value: float) -> None:
-    with pytest.raises(ValueError, match="temperature is"):
-        Certainty(temperature=value)
+@pytest.mark.parametrize("name", ["temperature", "dominance_width", "choice_temperature"])
+@pytest.mark.parametrize("value", ["0.0", "-1.0", "NaN", "Infinity"])
+def test_a_file_with_a_number_that_is_none_is_refused_by_its_key(tmp_path: Path, name: str, value: str) -> None:
+    (tmp_path / "certainty.json").write_text(f'{{"{name}": {value}}}')
+    with pytest.raises(ValueError, match=f"^{name} is"):
+        Certainty.load(tmp_path)
 
 
 @given(st.floats(0, 60), st.floats(0, 60))

@@ -20,10 +20,10 @@ async def test_large_pictures_go_one_by_one_and_small_ones_past_them() -> None:
     def held(image: Image) -> None:
         at_once.append(image.size)
         begun.release()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     large = [asyncio.create_task(read_in_turn(LARGE, field="image", max_pixels=None, then=held)) for _ in range(3)]
-    assert await asyncio.to_thread(begun.acquire, True, 20)
+    assert await asyncio.to_thread(begun.acquire, True, 60)
     small = await read_in_turn(encoded(red()), field="image", max_pixels=None, then=lambda image: image)
     assert small.getpixel((5, 5)) == RED
     assert len(at_once) == 1

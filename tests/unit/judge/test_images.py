@@ -51,7 +51,7 @@ def test_a_small_picture_keeps_its_size() -> None:
     assert read_image(encoded(red()), field="images[0]", max_pixels=112 * 112).size == (16, 12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     kind=st.sampled_from([b"tEXt", b"zTXt", b"iTXt", b"iCCP"]),
     length=st.integers(0, 20 * 2**20),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
@@ -160,7 +160,6 @@ def test_keys_by_their_old_names_are_read_and_a_run_that_has_them_goes_on(tmp_pa
 
 
 @pytest.mark.parametrize("built_in", [SFT_CONFIGS, GRPO_CONFIGS])
-@settings(deadline=None)
 @given(value=st.sampled_from([0, -1, math.nan, math.inf, "nonsense", "", True, [], {}, None, 1.5]), data=st.data())
 def test_any_value_of_any_key_gives_a_configuration_or_a_refusal_that_names_the_key(
     built_in: Mapping[str, Any], value: Any, data: st.DataObject

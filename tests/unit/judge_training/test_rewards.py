@@ -92,7 +92,7 @@ def test_what_the_data_does_not_know_is_no_reward_at_all() -> None:
     assert emotion_reward(said, None) is None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.sampled_from(FORMS), st.floats(-8, 8, allow_nan=False), st.floats(0.01, 8, allow_nan=False), st.floats(0.1, 1)
 )
@@ -116,7 +116,7 @@ def test_similar_emotions_earn_what_the_reference_says() -> None:
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(2, 6), st.integers(0, 1000))
 def test_the_right_emotion_earns_most(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -132,7 +132,7 @@ def test_words_outside_the_taxonomy_earn_nothing_and_are_no_truth() -> None:
         similarity_reward("hunger", "joy")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.permutations(EKMAN), st.permutations(EKMAN))
 def test_the_ranking_reward_is_the_benchmarks_score_squared(truth: list[str], said: list[str]) -> None:
     assert ranking_reward(truth[:3], said[:3]) == pytest.approx((ranking_score(truth[:3], said[:3]) / 100) ** 2)

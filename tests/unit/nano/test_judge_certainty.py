@@ -9,9 +9,10 @@ import pytest
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import INTERVAL, Assessment
+from emofeedback.judge.answers import Chosen
 from emofeedback.judge.certainty import distribution, ranked, tempered
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.nano.models.judge_certainty import figures, fitted
+from emofeedback_trainer.nano.models.judge_certainty import Answered, choice_figures, figures, fitted, fitted_choices
 
 TEMPERATURE = 2.0
 
@@ -66,6 +67,35 @@ def test_an_overconfident_judge_is_believed_less_and_then_as_much_as_it_is_right
     assert after.valence_held == pytest.approx(INTERVAL, abs=0.04) and before.valence_held < 0.6
     assert after.arousal_held == pytest.approx(INTERVAL, abs=0.04) and before.arousal_held == 1
     assert after.dominance_held == pytest.approx(INTERVAL, abs=0.05)
+
+
+def sure_of_options(count: int, seed: int) -> list[Answered]:
+    """Answers of a judge that makes the options' shares surer by `TEMPERATURE`, and the index of the right one."""
+    rng = np.random.default_rng(seed)
+    answers = []
+    for _ in range(count):
+        truth = rng.dirichlet([0.7] * int(rng.integers(2, 5)))
+        said = tempered(dict(enumerate(truth.tolist())), 1 / TEMPERATURE)
+        right = int(rng.choice(len(truth), p=truth))
+        answers.append((Chosen(int(truth.argmax()), tuple(said.values())), right))
+    return answers
+
+
+def test_the_temperature_of_choices_is_found_and_makes_the_confidence_worth_what_it_says() -> None:
+    temperature = fitted_choices(sure_of_options(1500, 0))
+    assert temperature == pytest.approx(TEMPERATURE, rel=0.15)
+    answers = sure_of_options(1500, 1)
+    before, after = choice_figures(answers, 1.0), choice_figures(answers, temperature)
+    assert after.ece < 0.05 < before.ece
+    assert (after.accuracy, after.n) == (before.accuracy, 1500)
+    assert after.confidence == pytest.approx(after.accuracy, abs=0.04)
+
+
+def test_an_answer_without_probabilities_fits_and_counts_nothing() -> None:
+    answers = sure_of_options(60, 2)
+    more = [*answers, (Chosen(0, None), 1)]
+    assert fitted_choices(more) == fitted_choices(answers)
+    assert choice_figures(more, 1.5) == choice_figures(answers, 1.5)
 
 
 def test_a_judge_without_dominance_has_no_interval_of_it() -> None:

@@ -1,10 +1,12 @@
 """What the metrics of the embedded models count, on replies that are known."""
 
+import io
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.assessment import Assessment
@@ -15,11 +17,13 @@ from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.vocabulary import Vocabulary
 from emofeedback_trainer.nano.measure.agent import Rewriting, agent_metrics
 from emofeedback_trainer.nano.measure.evaluate import Metric, markdown
+from emofeedback_trainer.nano.measure.generator import page
 from emofeedback_trainer.nano.measure.judge import errors
 from emofeedback_trainer.nano.world.language import Album, Situation, situation
 from emofeedback_trainer.nano.world.numbered import scene_at
+from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import SUBJECTS, Scene, affect, dominance, emotion, leanings, sample_scene
-from support.fakes import assessment
+from support.fakes import ScriptedGenerator, assessment, paint
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +148,18 @@ def test_the_table_says_which_metrics_are_reached() -> None:
     assert [row.reached for row in rows] == [True, False, None]
     assert "| error | 10 | 0.400 | at most 0.45 | yes |" in markdown(rows)
     assert "| share | 10 | 0.400 | at least 0.45 | no |" in markdown(rows)
+
+
+async def test_the_page_has_every_scene_beside_what_is_painted_of_its_caption() -> None:
+    generator = ScriptedGenerator()
+    sheet = np.asarray(await page(generator, seed=5), int)
+    assert len(generator.requests) == 48 and {request.policy for request in generator.requests} == {""}
+    tile, gap = 128, 6
+    for index in (0, 7, 47):
+        x, y = gap + index % 6 * (2 * tile + gap), gap + index // 6 * (tile + gap)
+        drawn = render(scene_at("evaluation", 5 + index)).resize((tile, tile), Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(sheet[y : y + tile, x : x + tile], np.asarray(drawn))
+        request = generator.requests[index]
+        painted = Image.open(io.BytesIO(paint(request.prompt, request.seeds[0]))).convert("RGB")
+        expected = painted.resize((tile, tile), Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(sheet[y : y + tile, x + tile : x + 2 * tile], np.asarray(expected))

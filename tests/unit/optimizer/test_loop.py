@@ -272,7 +272,7 @@ async def test_images_are_aligned_with_the_original_prompt_in_every_round() -> N
     assert asked == ["a boat"] * 12
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     scores=st.lists(
         st.lists(

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 def released(repository: Path, script: str, *options: str) -> subprocess.CompletedProcess[str]:
     """What `release/SCRIPT` says in a repository."""
     command = [sys.executable, f"release/{script}", *options]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=300)
 
 
 # --- the version -------------------------------------------------------------------------------------------------

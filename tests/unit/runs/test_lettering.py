@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
@@ -112,7 +112,6 @@ def test_figures_draw_in_their_own_font_what_it_has(fonts: Path) -> None:
     assert legible("猫")[1].get_file() == str(fonts / "cjk.ttf")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_no_text_is_drawn_with_boxes_and_every_letter_of_it_can_be_told(text: str) -> None:
     default = ImageFont.load_default(16)

@@ -3,13 +3,14 @@
 import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from emofeedback.domain.assessment import Assessment
-from emofeedback.domain.optimization import RoundFinished
+from emofeedback.domain.optimization import Candidate, RoundFinished
 from emofeedback.runs.directory import RunDirectory
 from emofeedback.runs.report import render_report, write_report
 from emofeedback.runs.report.chart import plane_svg, round_color
@@ -90,16 +91,36 @@ def test_it_tells_how_sure_the_judge_was(report: str) -> None:
     assert 'class="shares" title="awe 75%, ' in report or 'class="shares" title="contentment 75%, ' in report
 
 
-def test_a_picture_that_the_judge_does_not_know_wears_a_badge(tmp_path: Path) -> None:
-    directory = RunDirectory.open(tmp_path, new_run())
+def with_last_candidates(folder: Path, change: Callable[[Candidate], Candidate]) -> str:
+    """The report, with every round's last candidate changed."""
+    directory = RunDirectory.open(folder / "changed", new_run())
     for event in staged_events():
         if isinstance(event, RoundFinished):
             *others, last = event.round.candidates
-            assert isinstance(last.outcome, Assessment)
-            last = dataclasses.replace(last, outcome=dataclasses.replace(last.outcome, domain_score=1.7))
-            event = RoundFinished(round=dataclasses.replace(event.round, candidates=(*others, last)))
+            event = RoundFinished(round=dataclasses.replace(event.round, candidates=(*others, change(last))))
         directory.record(event)
-    assert write_report(directory).read_text().count('<span class="badge unfamiliar">') == 3
+    return write_report(directory).read_text()
+
+
+def test_a_picture_that_the_judge_does_not_know_wears_a_badge(tmp_path: Path) -> None:
+    def unfamiliar(candidate: Candidate) -> Candidate:
+        assert isinstance(candidate.outcome, Assessment)
+        return dataclasses.replace(candidate, outcome=dataclasses.replace(candidate.outcome, domain_score=1.7))
+
+    assert with_last_candidates(tmp_path, unfamiliar).count('<span class="badge unfamiliar">') == 3
+
+
+def test_a_picture_of_a_prompt_of_its_own_shows_it(report: str, tmp_path: Path) -> None:
+    own = with_last_candidates(tmp_path, lambda candidate: dataclasses.replace(candidate, prompt="a boat & stars"))
+    assert own.count("<q>a boat &amp; stars</q>") == 3
+    assert "<q>a boat on the lake" not in report
+
+
+def test_the_error_by_which_it_chose_stands_beside_the_judges(report: str, tmp_path: Path) -> None:
+    likely = with_last_candidates(tmp_path, lambda candidate: dataclasses.replace(candidate, likely_loss=0.321))
+    assert likely.count('likely error<span class="loss">0.32</span>') == 3
+    assert "The likely error is corrected by what such words did" in likely
+    assert "likely" not in report
 
 
 def test_a_run_without_a_finished_round_has_a_report_too(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from emofeedback_trainer.service import prestop as last_call
 SAVES = """
 import pathlib, sys, time
 folder = pathlib.Path(sys.argv[-1])
-(folder / "trains").touch()
 try:
+    (folder / "trains").touch()
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(0.3)

@@ -122,7 +122,7 @@ cell = st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters
 beginning = st.sampled_from(["", "\ufeff", "# a note, with commas; and more\n", "#x\n\n"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     rows=st.lists(st.tuples(cell, value, value), min_size=1, max_size=6),
     delimiter=st.sampled_from(",;\t"),
@@ -161,7 +161,7 @@ def test_no_table_gives_another_number_than_the_one_written(
                 assert to_number(row.cells[column], decimal_comma=row.decimal_comma) == float(number)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.binary(max_size=80), name=st.text(max_size=300))
 def test_no_bytes_and_no_name_end_in_anything_but_a_refusal(tmp_path: Path, data: bytes, name: str) -> None:
     pictures(tmp_path)

@@ -23,7 +23,7 @@ from emofeedback_trainer.flow_grpo.config import load_config
 from emofeedback_trainer.service.backends.kubernetes import load_template
 from emofeedback_trainer.service.client_cli import configuration
 
-ANY_FOLDER = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 QUESTION = Question(
     id="1",
     images=("1",),

@@ -6,7 +6,7 @@ import typing
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofeedback import wire
@@ -25,7 +25,7 @@ from emofeedback.domain.training import (
 )
 from emofeedback.v1 import trainer_pb2 as pb
 
-examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples = settings(max_examples=40)
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 counts = st.integers(0, 2**31 - 1)
 names = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofeedback import wire
@@ -31,7 +31,7 @@ from emofeedback.domain.tensors import ELEMENT_BYTES, ElementType, Tensor, from_
 from emofeedback.v1 import generator_pb2 as pb
 from emofeedback.v1 import tensor_pb2
 
-examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples = settings(max_examples=40)
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 counts = st.integers(0, 2**31 - 1)
 seeds = st.integers(0, LIMITS.seed)

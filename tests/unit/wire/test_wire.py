@@ -7,7 +7,7 @@ import struct
 import typing
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emofeedback import wire
@@ -62,7 +62,7 @@ from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.domain.tensors import Tensor
 from emofeedback.v1 import affect_pb2, judge_pb2
 
-examples = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples = settings(max_examples=40)
 """Enough for conversions without branches on values; a busy machine is no failure."""
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
 prompts = texts.filter(str.strip)

@@ -1,4 +1,4 @@
-"""Files that a run adds a line of JSON to, and cuts back to its checkpoint when it goes on.
+"""Files that a run adds a line of JSON to, and cuts back to its checkpoint, or to its whole lines, when it goes on.
 
 Every line counts up under one key (`iteration` or `step`). The run's process writes while others read: half a line at
 the end is not there yet.
@@ -77,6 +77,17 @@ def cut_back(path: Path, key: str, last: int) -> None:
     `storage.files.write_whole`."""
     kept = [line for line in read_lines(path, key) if line[key] <= last]
     write_whole(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def drop_cut_line(path: Path) -> None:
+    """Takes half a line, left at the end by a kill or a full disk, out of a file before more are added; where there is
+    none, nothing is written. Raises as `storage.files.write_whole`."""
+    try:
+        data = path.read_bytes() if path.exists() else b""
+        if data and not data.endswith(b"\n"):
+            os.truncate(path, data.rfind(b"\n") + 1)
+    except OSError as error:
+        raise explained(error, path) from error
 
 
 def _parsed(whole: bytes, key: str) -> list[dict[str, Any]]:

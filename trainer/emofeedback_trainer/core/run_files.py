@@ -44,7 +44,8 @@ class Status:
 
 
 def require_free(folder: Path, *, begun: bool, resume: bool) -> None:
-    """Sees to it that a run is begun or gone on with as it was asked for.
+    """Sees to it that a run is begun or gone on with as it was asked for; one that was cut before it had written
+    anything to go on from begins anew, with `resume` too.
 
     Args:
         begun: whether the folder holds a run.
@@ -54,7 +55,7 @@ def require_free(folder: Path, *, begun: bool, resume: bool) -> None:
     """
     if begun and not resume:
         raise InvalidRequest.of("out", f"{folder} holds a run: name another folder, or --resume the run in it")
-    if resume and not (begun or (folder / LOCK).exists()):  # cut before it had written anything: it begins anew
+    if resume and not (begun or (folder / CONFIG).exists() or (folder / LOCK).exists()):
         raise InvalidRequest.of("out", f"{folder} holds no run to resume")
 
 
@@ -66,7 +67,8 @@ def require_unchanged(before: Any, now: Any, may_change: Collection[str]) -> Non
     """
     old, new = flat(before), flat(now)
     if other := [key for key in new if new[key] != old[key] and key not in may_change]:
-        raise InvalidRequest.of(other[0], f"is {new[other[0]]!r}, the run was begun with {old[other[0]]!r}")
+        begun = f"the run was begun with {old[other[0]]!r}: give it that, or another folder"
+        raise InvalidRequest.of(other[0], f"is {new[other[0]]!r}, {begun}")
 
 
 def lines_path(folder: Path, name: str) -> Path:

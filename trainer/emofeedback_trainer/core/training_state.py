@@ -56,6 +56,21 @@ class TrainingState:
                 else:
                     kept.copy_(value)
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """With the running averages in place of the present weights, for as long as the context lasts."""
+        present = {
+            name: {key: value.detach().clone() for key, value in model.state_dict().items()}
+            for name, model in self._models.items()
+        }
+        for name, model in self._models.items():
+            model.load_state_dict(self.ema[name])
+        try:
+            yield
+        finally:
+            for name, model in self._models.items():
+                model.load_state_dict(present[name])
+
     def save(self) -> None:
         """Writes the checkpoint of the present step.
 

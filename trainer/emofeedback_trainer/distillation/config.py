@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.limits import LIMITS
 from emofeedback.profiles.overrides import changed, extended, load_profile
-from emofeedback.profiles.profile import STRICT, Count, Positive, inconsistent
+from emofeedback.profiles.profile import STRICT, Count, Positive, Share, inconsistent
 from emofeedback_trainer.flow_grpo.learning import ATTENTION
 
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
@@ -22,7 +22,6 @@ CONDITIONING = (
     "text_embedder.linear_2",
 )
 """The linear layers through which the noise level and the pooled prompt come in."""
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

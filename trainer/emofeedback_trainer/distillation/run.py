@@ -17,7 +17,6 @@ from torch import Tensor
 
 from emofeedback.generator.flow import level_schedule
 from emofeedback.generator.pipeline import Models, load_models
-from emofeedback.generator.policies import Policies
 from emofeedback.generator.policy_store import Sampling
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile, to_toml
@@ -37,6 +36,7 @@ from emofeedback_trainer.distillation.teacher import (
     paint,
     read,
     save_rows,
+    teaching,
 )
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 
@@ -84,16 +84,10 @@ def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
     with held(folder):
         write_whole(folder / CONFIG, to_toml(config).encode())
         models = load_models(settings)
-        policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
-        teacher = policies.resolve(config.policy)
-        try:
-            policies.fetch(teacher)
-            policies.use(teacher)
+        with teaching(models, settings, config.policy) as teacher:
             wanted = [asked(task.training, config, index) for index in range(config.trajectories + HELD_OUT)]
             collect(models, wanted, config, folder / "trajectories")
             hasty = _paint_hastily(models, wanted[:HELD_OUT], config)
-        finally:
-            policies.close()
         trajectories = read(folder / "trajectories")
         student = Student(
             _adapted(models, config),
@@ -130,8 +124,7 @@ def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
 
 
 def _adapted(models: Models, config: DistillationConfig) -> AdaptedTransformer:
-    """The base transformer with a fresh adapter, without what the teacher's policy had put on it."""
-    models.transformer.unload_lora()
+    """The base transformer with a fresh adapter."""
     return AdaptedTransformer(
         models.transformer,
         rank=config.rank,

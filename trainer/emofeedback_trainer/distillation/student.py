@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emofeedback.generator.flow import ode_step
 from emofeedback.generator.prompts import PromptEncoder
-from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState
 from emofeedback_trainer.distillation.config import DistillationConfig
+from emofeedback_trainer.distillation.learning import learn, path, set_rate
 from emofeedback_trainer.distillation.objective import ordered, relative_error, window_loss, window_velocities
 from emofeedback_trainer.distillation.teacher import HELD_OUT, Trajectories
 from emofeedback_trainer.flow_grpo.batches import Encodings, Inputs
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
-
-_WARMUP = 50
-_FLOOR = 0.02
-"""Share of the learning rate that is left at the end."""
 
 
 class Student:
@@ -59,16 +54,9 @@ class Student:
 
     def learn(self) -> Iterator[float]:
         """Learns to the last update; gives the error on what was held out (see `error`) at every checkpoint."""
-        losses: list[float] = []
-        while self._state.step < self._config.updates:
-            losses.append(self._update(self._state.step))
-            self._state.average()
-            if self._state.step % self._config.save_every == 0 or self._state.step == self._config.updates:
-                error = self.error()
-                self._state.log(loss=round(float(np.mean(losses)), 5), error=round(error, 4))
-                self._state.save()
-                losses.clear()
-                yield error
+        return learn(
+            self._state, self._update, self.error, updates=self._config.updates, save_every=self._config.save_every
+        )
 
     def error(self) -> float:
         """How far the averaged student's finished latents lie from the teacher's on the held-out trajectories, relative
@@ -80,7 +68,7 @@ class Student:
     @torch.no_grad()
     def paint(self, captions: Sequence[str], noise: Tensor) -> Tensor:
         """The averaged student's finished latents on the CPU, shape of `noise`."""
-        with self._averaged():
+        with self._state.averaged():
             parts = [
                 self._path(noise[place : place + self._config.batch], captions[place : place + self._config.batch])[-1]
                 for place in range(0, len(captions), self._config.batch)
@@ -99,7 +87,7 @@ class Student:
                 path = self._path(latents[own, 0], [captions[place] for place in np.flatnonzero(own)])
             states[own] = torch.stack(path[:-1], dim=1)
         wanted = window_velocities(states, latents[:, 1:], self._sigmas)
-        set_rates([self._optimizer], cosine(update, config.updates, peak=1.0, floor=_FLOOR, warmup=_WARMUP))
+        set_rate(self._optimizer, update, config.updates)
         self._optimizer.zero_grad()
         total = 0.0
         together = max(1, config.micro_batch // steps)
@@ -118,11 +106,7 @@ class Student:
 
     def _path(self, noise: Tensor, captions: Sequence[str]) -> list[Tensor]:
         """The latents at every noise level, the first and the last among them."""
-        path = [noise.to(self._sigmas.device)]
-        for step in range(self._config.steps):
-            here, there = (self._sigmas[step + ahead].expand(len(noise)) for ahead in (0, 1))
-            path.append(ode_step(path[-1], self._velocities(path[-1], here, captions, rows=1), here, there))
-        return path
+        return path(lambda latents, here: self._velocities(latents, here, captions, rows=1), noise, self._sigmas)
 
     def _velocities(self, latents: Tensor, sigmas: Tensor, captions: Sequence[str], *, rows: int) -> Tensor:
         """Without guidance; `rows` of the latents, one after another, belong to each caption."""
@@ -137,17 +121,3 @@ class Student:
             encodings=Encodings(prompt=(tokens, pooled), negative=None),
         )
         return self._transformer.velocities(inputs)
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """With the running average in place of the present weights, for as long as the context lasts."""
-        present = [weight.detach().clone() for weight in self._adapter]
-        averaged = self._state.ema["adapter"]
-        with torch.no_grad():
-            for place, weight in enumerate(self._adapter):
-                weight.copy_(averaged[str(place)])
-            try:
-                yield
-            finally:
-                for weight, value in zip(self._adapter, present, strict=True):
-                    weight.copy_(value)

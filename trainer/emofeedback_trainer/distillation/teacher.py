@@ -7,7 +7,8 @@ trajectories/000000.safetensors   latents, float16, (trajectories, steps + 1, ch
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,8 +23,10 @@ from torch import Tensor
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.limits import LIMITS
 from emofeedback.generator.pipeline import Models
+from emofeedback.generator.policies import Policies
 from emofeedback.generator.sampler import advance, recipe, start
 from emofeedback.observability.console import say
+from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.files import write_whole
 from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.core.task import TrainingPrompt
@@ -74,6 +77,27 @@ def asked(prompts: Sequence[TrainingPrompt], config: DistillationConfig, index: 
     target = chosen.target or (drawn if rng.random() < config.target_share else None)
     caption = Condition(prompt=chosen.prompt, target=target).caption if target else chosen.prompt
     return Asked(caption=caption, seed=int(rng.integers(LIMITS.seed)))
+
+
+@contextmanager
+def teaching(models: Models, settings: GeneratorSettings, policy: str) -> Iterator[str]:
+    """With the teacher's policy on the transformer, for as long as the context lasts; gives its name, empty for none.
+
+    Args:
+        policy: its name; empty: the one of the settings, `base`: none.
+
+    Raises:
+        As `Policies`.
+    """
+    policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
+    teacher = policies.resolve(policy)
+    try:
+        policies.fetch(teacher)
+        policies.use(teacher)
+        yield teacher
+    finally:
+        policies.close()
+    models.transformer.unload_lora()
 
 
 def paint(models: Models, wanted: Sequence[Asked], config: Windows) -> Tensor:

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from PIL import ImageOps
 from torch import Tensor
-from torch.nn import functional as F
 
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import Conversation
@@ -25,6 +24,7 @@ from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.judge.processor import JudgeProcessor
 from emofeedback_trainer.judge.tasks import reply
+from emofeedback_trainer.latent.objective import reply_losses
 
 _UNLABELED = -100
 _HIGHEST = 8
@@ -153,11 +153,6 @@ def lesson_loss(model: Any, batch: Batch) -> Tensor:
     """
     hidden = model.model(**batch.inputs, use_cache=False).last_hidden_state
     place = batch.labels != _UNLABELED
-    scores = F.log_softmax(model.lm_head(hidden[place]).float(), dim=-1)
-    written = scores.gather(1, batch.labels[place][:, None])[:, 0]
-    neighbor = scores.gather(1, batch.neighbors[place][:, None])[:, 0]
-    share = batch.shares[place]
-    losses = -((1 - share) * written + share * neighbor)
-    counts = place.sum(dim=1)
-    each = torch.zeros(len(counts), device=losses.device).index_add(0, place.nonzero()[:, 0], losses) / counts
+    labels, neighbors, shares = (part[place] for part in (batch.labels, batch.neighbors, batch.shares))
+    each = reply_losses(model.lm_head(hidden[place]), labels, neighbors, shares, place.nonzero()[:, 0], len(place))
     return (batch.weights * each).sum() / batch.weights.sum()

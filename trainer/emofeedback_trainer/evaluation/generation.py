@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback_trainer.core.jsonl import add_line, drop_cut_line, read_lines
 from emofeedback_trainer.core.pairs import MIDDLE
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.ablation import Delivered
@@ -76,6 +79,9 @@ class Witnessed:
     scores: Mapping[str, float]
 
 
+_SEEN: TypeAdapter[Witnessed | None] = TypeAdapter(Witnessed | None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """One line of the table."""
@@ -87,32 +93,52 @@ class Way:
     """Pairs left out because judge or witness could read no picture of them."""
 
 
-async def witnessed(delivered: Sequence[Delivered], witness: Witness, scores: Scores) -> list[Witnessed]:
+async def witnessed(
+    delivered: Sequence[Delivered], witness: Witness, scores: Scores, *, kept: Path | None = None
+) -> list[Witnessed]:
     """Looks at what a way delivered; pictures that the witness can't read are left out.
 
+    Args:
+        kept: file of JSON lines, one a picture, from which a measurement that was cut goes on; None: nothing is kept.
+
     Raises:
+        FailedPrecondition: the file holds something else, or can't be written.
+        ResourceExhausted: the disk is full; what was seen before is kept.
         EmoFeedbackError: as the witness and the scores raise.
     """
-    found = []
-    for one in delivered:
-        chosen = one.chosen.read_bytes()
-        seen, *others = await witness([chosen, *(path.read_bytes() for path in one.last)])
-        errors = [distance(other.point, one.pair.target) for other in others if other]
-        if seen is None or not errors:
-            continue
-        scored = scores([chosen], [one.pair.prompt])
-        found.append(
-            Witnessed(
-                prompt=one.pair.prompt,
-                target=one.pair.target,
-                judged=one.judged,
-                seen=seen.point,
-                subject_seen=seen.subject == one.pair.subject if seen.subject and one.pair.subject else None,
-                unchosen_error=float(np.mean(errors)),
-                scores={name: values[0] for name, values in scored.items()},
-            )
-        )
-    return found
+    seen = _seen_before(kept)[: len(delivered)] if kept else []
+    for one in delivered[len(seen) :]:
+        found = await _witnessed(one, witness, scores)
+        if kept:
+            add_line(kept, {"picture": len(seen), "seen": _SEEN.dump_python(found, mode="json")})
+        seen.append(found)
+    return [found for found in seen if found is not None]
+
+
+async def _witnessed(one: Delivered, witness: Witness, scores: Scores) -> Witnessed | None:
+    chosen = one.chosen.read_bytes()
+    seen, *others = await witness([chosen, *(path.read_bytes() for path in one.last)])
+    errors = [distance(other.point, one.pair.target) for other in others if other]
+    if seen is None or not errors:
+        return None
+    scored = scores([chosen], [one.pair.prompt])
+    return Witnessed(
+        prompt=one.pair.prompt,
+        target=one.pair.target,
+        judged=one.judged,
+        seen=seen.point,
+        subject_seen=seen.subject == one.pair.subject if seen.subject and one.pair.subject else None,
+        unchosen_error=float(np.mean(errors)),
+        scores={name: values[0] for name, values in scored.items()},
+    )
+
+
+def _seen_before(path: Path) -> list[Witnessed | None]:
+    drop_cut_line(path)
+    try:
+        return [_SEEN.validate_python(line["seen"]) for line in read_lines(path, "picture")]
+    except (LookupError, TypeError, ValueError) as error:
+        raise FailedPrecondition(f"{path} can't be read: {error!r}") from error
 
 
 def way(name: str, pictures: Sequence[Witnessed], *, pairs: int, seed: int = 0) -> Way:

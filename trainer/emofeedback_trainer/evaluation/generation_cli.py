@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Base, reward feedback (a policy), textual feedback (the loop) and both, three rounds of eight pictures for "
         "every pair of prompt and target: V-Error and A-Error by the judge and by an independent one, CLIP-Score, "
         "CLIP-IQA, aesthetic score and PickScore. Keeps table.md, metrics.json, plane.png (one prompt all over the "
-        "plane), errors.png (where on the plane each way misses) and the runs."
+        "plane), errors.png (where on the plane each way misses), and the runs and seen/, from which a cut measurement "
+        "goes on."
     )
     parser.epilog = _EXAMPLES
     add_policy_options(parser)
@@ -65,7 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measures and prints.
 
     Raises:
-        InvalidRequest: an option or the data is refused, before any model is loaded.
+        InvalidRequest: an option or the data is refused, before any model is loaded; or the folder's measurement was
+            begun otherwise.
         FailedPrecondition: a model can't be had, or the folder holds runs of other models.
         EmoFeedbackError: a run failed; the finished ones are kept.
     """
@@ -89,6 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
         task=task,
         independent=load_profile(arguments.independent) if arguments.independent else None,
         checkpoints=replace(checkpoints_of(profile), **named),
+        data=data.name,
         out=arguments.out,
         seed=arguments.seed,
     )

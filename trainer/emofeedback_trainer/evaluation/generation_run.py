@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -19,12 +20,14 @@ from emofeedback.in_process import load_judge
 from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import Profile
+from emofeedback.runs.directory import slug
 from emofeedback.storage.files import write_keeping
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import IndependentJudge, Task
 from emofeedback_trainer.evaluation.ablation import Delivered, deliver
 from emofeedback_trainer.evaluation.generation import Impression, Way, Witness, Witnessed, witnessed
 from emofeedback_trainer.evaluation.generation import way as way_of
+from emofeedback_trainer.evaluation.going_on import claim, of_profile
 from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.evaluation.plane_errors import draw_error_maps
 from emofeedback_trainer.evaluation.plane_picture import plane_picture
@@ -46,6 +49,7 @@ def measure(
     task: Task,
     independent: Profile | None,
     checkpoints: Checkpoints,
+    data: str,
     out: Path,
     seed: int,
 ) -> tuple[list[Way], tuple[Model, ...]]:
@@ -54,17 +58,20 @@ def measure(
     Args:
         profile: its default policy is the one to measure; without one, reward feedback is left out.
         independent: whose judge is the second opinion; None: the task's independent judge.
+        data: what the pairs are called.
 
     Raises:
+        InvalidRequest: the folder's measurement was begun otherwise.
         FailedPrecondition: a model can't be had, nobody knows the pictures, or the folder holds runs of other models.
         EmoFeedbackError: as the loop raises.
     """
+    claim(out, {**of_profile(profile), "task": data})
     delivered, models = with_engines(
         profile, lambda generator, judge: _delivered(pairs, profile, generator, judge, out)
     )
     scores = ImageScores.load(checkpoints, profile.judge)
     try:
-        seen, witness = asyncio.run(_seen(delivered, scores, _witness(independent, task, profile)))
+        seen, witness = asyncio.run(_seen(delivered, scores, _witness(independent, task, profile), out))
     finally:
         scores.close()
     ways = [way_of(name, each, pairs=len(pairs), seed=seed) for name, each in seen.items()]
@@ -76,23 +83,33 @@ async def _delivered(
     pairs: Sequence[Pair], profile: Profile, generator: Generator, judge: Judge, out: Path
 ) -> tuple[dict[str, list[Delivered]], tuple[Model, ...]]:
     policy = profile.generator.policy
+    maker = Model.of_generator(await generator.model(), profile.generator)
+    models = (maker, Model.of("judge", await judge.model()))
+    claim(out, _digests(models, policy=maker.policy_digest))
     delivered = await deliver(pairs, policy, out / "runs", profile=profile, generator=generator, judge=judge)
     write_keeping(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
-    maker = Model.of_generator(await generator.model(), profile.generator)
-    return delivered, (maker, Model.of("judge", await judge.model()))
+    return delivered, models
 
 
 async def _seen(
     delivered: Mapping[str, Sequence[Delivered]],
     scores: ImageScores,
     looking: AbstractAsyncContextManager[tuple[Witness, Model]],
+    out: Path,
 ) -> tuple[dict[str, list[Witnessed]], Model]:
     seen = {}
     async with looking as (witness, model):
+        claim(out, {**_digests((model, *scores.models)), "scores": [one.role for one in scores.models]})
         for name, pictures in delivered.items():
             say(f"looking at {len(pictures)} pictures of {name}", sys.stderr)
-            seen[name] = await witnessed(pictures, witness, scores.measure)
+            kept = out / "seen" / f"{slug(name)}.jsonl"
+            kept.parent.mkdir(exist_ok=True)
+            seen[name] = await witnessed(pictures, witness, scores.measure, kept=kept)
     return seen, model
+
+
+def _digests(models: Iterable[Model], **others: str) -> dict[str, Any]:
+    return {"digest": {**others, **{model.role: model.digest for model in models}}}
 
 
 @asynccontextmanager

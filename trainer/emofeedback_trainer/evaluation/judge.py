@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Decoding, Judge
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.taxonomies import TAXONOMIES
 from emofeedback.observability.console import say
+from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.evaluation.confidence import (
@@ -50,6 +52,7 @@ Way = Literal["short", "aloud", "sampled"]
 _CALL = 32
 """Pictures in memory at once."""
 _RANKED = 3
+_OUTCOME: TypeAdapter[AssessmentOutcome] = TypeAdapter(AssessmentOutcome)
 _REPLY = Decoding(max_new_tokens=256)
 
 
@@ -119,20 +122,29 @@ class JudgeMetrics:
 
 
 async def look(
-    judge: Judge, samples: Sequence[Sample], way: Way, sampling: Sampling, *, with_ranking: bool = False
+    judge: Judge,
+    samples: Sequence[Sample],
+    way: Way,
+    sampling: Sampling,
+    *,
+    with_ranking: bool = False,
+    kept: Path | None = None,
 ) -> list[Seen]:
     """What the judge sees in every sample, in their order.
 
     Args:
         with_ranking: ask for a ranking of the emotions as well, one more reply for each sample that has one.
+        kept: file of JSON lines, one a sample, from which a measurement that was cut goes on; None: nothing is kept.
 
     Raises:
         InvalidRequest: a sample has no readable picture; it is named.
+        FailedPrecondition: the file holds something else, or can't be written.
+        ResourceExhausted: the disk is full; what the judge saw before is kept.
         EmoFeedbackError: as the judge raises.
     """
     emotions = sorted({ranked.label for sample in samples for ranked in sample.ranking})
-    seen: list[Seen] = []
-    for start in range(0, len(samples), _CALL):
+    seen = _seen_before(kept, samples) if kept else []
+    for start in range(len(seen), len(samples), _CALL):
         some = samples[start : start + _CALL]
         images = [image_of(sample) for sample in some]
         try:
@@ -143,10 +155,12 @@ async def look(
         except InvalidRequest as error:
             raise InvalidRequest.of(f"samples {some[0].id} to {some[-1].id}", str(error)) from error
         rankings = await _rankings(judge, some, images, emotions) if with_ranking else {}
-        seen += [
-            Seen(sample=sample, outcome=outcome, ranking=rankings.get(sample.id))
-            for sample, outcome in zip(some, outcomes, strict=True)
-        ]
+        for sample, outcome in zip(some, outcomes, strict=True):
+            one = Seen(sample=sample, outcome=outcome, ranking=rankings.get(sample.id))
+            if kept:
+                said = {"outcome": _OUTCOME.dump_python(outcome, mode="json"), "ranking": one.ranking}
+                add_line(kept, {"sample": len(seen), "id": sample.id, **said})
+            seen.append(one)
         say(f"judge: {len(seen)} of {len(samples)} pictures", sys.stderr)
     return seen
 
@@ -198,6 +212,29 @@ def image_of(sample: Sample) -> bytes:
         return Path(sample.image).read_bytes()
     except OSError as error:
         raise InvalidRequest.of(f"sample {sample.id}", f"its picture can't be read: {error}") from error
+
+
+def _seen_before(path: Path, samples: Sequence[Sample]) -> list[Seen]:
+    """What the file holds; of a call that was cut nothing: what a judge says may depend on what it is asked beside it.
+
+    Raises:
+        FailedPrecondition: the file holds something else, or can't be written.
+    """
+    lines = read_lines(path, "sample")
+    lines = lines if len(lines) == len(samples) else lines[: len(lines) - len(lines) % _CALL]
+    if path.exists():
+        cut_back(path, "sample", len(lines) - 1)
+    try:
+        return [
+            Seen(
+                sample=sample,
+                outcome=_OUTCOME.validate_python(line["outcome"]),
+                ranking=None if line["ranking"] is None else tuple(line["ranking"]),
+            )
+            for sample, line in zip(samples, lines, strict=False)
+        ]
+    except (LookupError, TypeError, ValueError) as error:
+        raise FailedPrecondition(f"{path} can't be read: {error!r}") from error
 
 
 async def _rankings(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
@@ -15,6 +15,7 @@ from emofeedback_trainer.data.reading import LAYOUTS, read
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.evaluation.confidence import Sampling
+from emofeedback_trainer.evaluation.going_on import claim
 from emofeedback_trainer.evaluation.judge import JudgeMetrics, Way, judge_metrics, look
 from emofeedback_trainer.evaluation.output import add_judge_options, add_output_options, engines_of, present
 from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, samples_digest, this_command
@@ -27,7 +28,8 @@ _EXAMPLES = """examples:
   emofeedback-train evaluate judge data/scenes --way sampled --replies 8 --limit 100
                                         most of eight sampled replies, their agreement as confidence
   emofeedback-train evaluate judge oasis/ --layout oasis --profile sd35-medium --out runs/oasis
-                                        the full-size judge on a data set in its published layout
+                                        the full-size judge on a data set in its published layout; the same command
+                                        goes on where it was cut
 """
 
 
@@ -35,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train evaluate judge`."""
     parser.description = (
         "A judge's errors and correlations on valence, arousal and dominance, its accuracy on emotions, how well "
-        "their shares rank them, with --ranking its own ranking, and whether its confidence can be believed."
+        "their shares rank them, with --ranking its own ranking, and whether its confidence can be believed. Keeps "
+        "table.md, metrics.json, and what was seen of each picture, from which a cut measurement goes on."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument("data", type=Path, help="folder of the data")
@@ -57,7 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measures and prints.
 
     Raises:
-        InvalidRequest: an option or the data is refused, before any model is loaded.
+        InvalidRequest: an option or the data is refused, before any model is loaded; or the folder's measurement was
+            begun otherwise.
         EmoFeedbackError: the judge can't be had, or failed.
     """
     engines = engines_of(arguments)
@@ -67,18 +71,16 @@ def run(arguments: argparse.Namespace) -> None:
     validation = _samples(arguments, arguments.validation) if arguments.validation else []
     if {sample.id for sample in samples} & {sample.id for sample in validation}:
         raise InvalidRequest.of("validation", "shares samples with the split that is measured on")
-    metrics, judge = asyncio.run(_measured(arguments, engines.judge(), samples, validation))
-    data = [("", samples), (" (validation)", validation)]
-    provenance = Provenance(
-        command=this_command(),
-        seed=arguments.seed,
-        models=(judge,),
-        data=tuple(
-            Data(name=f"{arguments.data.name}{which}", digest=samples_digest(some), n=len(some))
-            for which, some in data
-            if some
-        ),
+    data = tuple(
+        Data(name=f"{arguments.data.name}{which}", digest=samples_digest(some), n=len(some))
+        for which, some in (("", samples), (" (validation)", validation))
+        if some
     )
+    options = ("profile", "split", "validation", "limit", "way", "replies", "temperature", "seed", "ranking")
+    settings = {name: getattr(arguments, name) for name in options}
+    settings |= {"data": [one.digest for one in data]}
+    metrics, judge = asyncio.run(_measured(arguments, engines.judge(), samples, validation, settings))
+    provenance = Provenance(command=this_command(), seed=arguments.seed, models=(judge,), data=data)
     present(arguments, content=metrics.to_json(provenance), table=metrics.to_markdown(provenance))
 
 
@@ -87,12 +89,17 @@ async def _measured(
     running: AbstractAsyncContextManager[Judge],
     samples: Sequence[Sample],
     validation: Sequence[Sample],
+    settings: Mapping[str, Any],
 ) -> tuple[JudgeMetrics, Model]:
     sampling = Sampling(replies=arguments.replies, temperature=arguments.temperature, seed=arguments.seed)
     async with running as judge:
-        before = await look(judge, validation, arguments.way, sampling)
-        seen = await look(judge, samples, arguments.way, sampling, with_ranking=arguments.ranking)
-        return judge_metrics(seen, validation=before, seed=arguments.seed), Model.of("judge", await judge.model())
+        model, out = Model.of("judge", await judge.model()), arguments.out
+        claim(out, {**settings, "digest": {model.role: model.digest}})
+        kept = out and out / "validation.jsonl"
+        before = await look(judge, validation, arguments.way, sampling, kept=kept)
+        kept = out and out / "seen.jsonl"
+        seen = await look(judge, samples, arguments.way, sampling, with_ranking=arguments.ranking, kept=kept)
+        return judge_metrics(seen, validation=before, seed=arguments.seed), model
 
 
 def _samples(arguments: argparse.Namespace, split: str | None) -> list[Sample]:

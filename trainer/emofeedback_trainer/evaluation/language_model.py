@@ -32,6 +32,7 @@ from emofeedback.domain.errors import (
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.images import opened
 from emofeedback.storage.texts import read_lines
+from emofeedback_trainer.core.jsonl import add_line, drop_cut_line
 
 LANGUAGE_MODEL_TOKEN = "EMOFEEDBACK_LANGUAGE_MODEL_TOKEN"
 """Environment variable that holds the bearer token of a language model at an address."""
@@ -157,9 +158,10 @@ class Remembering:
 
         Raises:
             InvalidRequest: a line of the file is no reply.
+            FailedPrecondition: the file can't be written.
         """
         self._model, self._path = model, path
-        _drop_cut_line(path)
+        drop_cut_line(path)
         self._known: dict[str, str] = {}
         for number, line in read_lines(path) if path.exists() else ():
             try:
@@ -186,14 +188,8 @@ class Remembering:
     def _keep(self, replies: dict[str, str]) -> None:
         self._known |= replies
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps({'key': key, 'reply': reply})}\n" for key, reply in replies.items())
-
-
-def _drop_cut_line(path: Path) -> None:
-    data = path.read_bytes() if path.exists() else b""
-    if data and not data.endswith(b"\n"):
-        path.write_bytes(data[: data.rfind(b"\n") + 1])
+        for key, reply in replies.items():
+            add_line(self._path, {"key": key, "reply": reply})
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -40,7 +40,7 @@ from emofeedback.optimizer.loop import optimize
 from emofeedback.optimizer.loss import best_of, drift_floor, mark_drift
 from emofeedback.optimizer.steps import estimate_gradient, update_prompt
 from emofeedback.profiles.profile import OptimizerSettings
-from emofeedback_trainer.core.jsonl import add_line, read_lines
+from emofeedback_trainer.core.jsonl import add_line, drop_cut_line, read_lines
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.core.task import IndependentJudge
@@ -103,22 +103,27 @@ class Spender:
         Args:
             pairs: by number, from which their seeds follow.
         """
+        drop_cut_line(kept)
         choices = [Choice(**{**line, "way": Way(line["way"])}) for line in read_lines(kept, "task")]
-        have = {(choice.task, choice.policy, choice.way) for choice in choices}
+        have = {(choice.task, choice.policy, choice.way, choice.pictures) for choice in choices}
         for number, pair in pairs.items():
             for policy in self.policies:
                 for way in Way:
-                    if (number, policy, way) not in have:
-                        for choice in await self._choices(number, pair, policy, way):
+                    wanted = {(number, policy, way, budget) for budget in self._budgets(way)}
+                    for choice in await self._choices(number, pair, policy, way) if wanted - have else ():
+                        if (number, policy, way, choice.pictures) not in have:
                             add_line(kept, asdict(choice))
                             choices.append(choice)
                             done(choice)
         return choices
 
+    def _budgets(self, way: Way) -> list[int]:
+        """Those that a way is measured at."""
+        return [budget for budget in self.budgets if way is not Way.LOOP or budget % ROUNDS == 0]
+
     async def _choices(self, number: int, pair: Pair, policy: str, way: Way) -> list[Choice]:
         if way is Way.LOOP:
-            budgets = [budget for budget in self.budgets if budget % ROUNDS == 0]
-            return [await self._loop(number, pair, policy, budget) for budget in budgets]
+            return [await self._loop(number, pair, policy, budget) for budget in self._budgets(way)]
         prompt = pair.prompt if way is Way.LUCK else await self._rewrite(pair)
         candidates, images = await self._generate(number, pair, policy, prompt, max(self.budgets))
         first = candidates if way is Way.LUCK else (await self._generate(number, pair, policy, pair.prompt, _FIRST))[0]
@@ -313,8 +318,8 @@ def markdown(cells: Sequence[Standing]) -> str:
     return f"{table(header, rows)}\n\n{max(c.runs for c in cells)} runs a row." if cells else "No runs."
 
 
-def draw(cells: Sequence[Standing], path: Path) -> None:
-    """The independent judge's error against pictures spent, a line for each way and policy."""
+def draw(cells: Sequence[Standing]) -> bytes:
+    """A PNG of the independent judge's error against pictures spent, a line for each way and policy."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -328,7 +333,9 @@ def draw(cells: Sequence[Standing], path: Path) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=100)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=100)
+    return file.getvalue()
 
 
 def _share(value: float | None) -> str:

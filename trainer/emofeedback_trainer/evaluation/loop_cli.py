@@ -13,11 +13,13 @@ from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
+from emofeedback.storage.files import write_keeping
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.evaluation import loop
+from emofeedback_trainer.evaluation.going_on import claim, of_profile
 from emofeedback_trainer.evaluation.output import add_output_options, present, with_engines
-from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, plain, this_command
+from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, plain, policy_digest, this_command
 
 _EXAMPLES = """examples:
   emofeedback-train evaluate loop --out runs/loop
@@ -61,7 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measures and prints.
 
     Raises:
-        InvalidRequest: an option is refused, before any model is loaded.
+        InvalidRequest: an option is refused, before any model is loaded; or the folder's measurement was begun
+            otherwise.
         EmoFeedbackError: a run failed; the finished ones are kept.
     """
     if arguments.out is None:
@@ -76,7 +79,6 @@ def run(arguments: argparse.Namespace) -> None:
         raise InvalidRequest.of("task", f"{tasks[0].name} has no independent judge of this generator's pictures")
     own = (profile.generator.policy,) if profile.generator.policy else ()
     out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
 
     async def measure(generator: Generator, judge: Judge) -> tuple[list[loop.Choice], tuple[Model, ...]]:
         spender = loop.Spender(
@@ -88,13 +90,25 @@ def run(arguments: argparse.Namespace) -> None:
             imagining=tuple(arguments.imagine or (own if profile.optimizer.imagine else ())),
             budgets=tuple(budget for budget in loop.BUDGETS if budget <= arguments.pictures),
         )
-        choices = await spender.measure(pairs, out / "choices.jsonl", lambda choice: _report(choice, pairs))
         maker = Model.of_generator(await generator.model(), profile.generator)
-        return choices, (maker, Model.of("judge", await judge.model()), Model.of("independent judge", independent.info))
+        models = (maker, Model.of("judge", await judge.model()), Model.of("independent judge", independent.info))
+        # Pairs, policies and pictures may be added to what is there.
+        claim(
+            out,
+            {
+                **of_profile(profile),
+                "task": {str(task.first): task.name for task in tasks},
+                "imagine": {policy: policy in spender.imagining for policy in spender.policies},
+                "policy": {policy: policy_digest(policy, profile.generator) for policy in spender.policies},
+                "digest": {model.role: model.digest for model in models},
+            },
+        )
+        choices = await spender.measure(pairs, out / "choices.jsonl", lambda choice: _report(choice, pairs))
+        return choices, models
 
     choices, models = with_engines(profile, measure)
     cells = loop.standings([choice for choice in choices if choice.task in pairs], arguments.seed)
-    loop.draw(cells, out / "loop.png")
+    write_keeping(out / "loop.png", loop.draw(cells))
     data = tuple(Data.of_pairs(task.name, task.evaluation[: arguments.limit]) for task in tasks)
     provenance = Provenance(command=this_command(), seed=arguments.seed, models=models, data=data)
     content = {"cells": plain(cells), "provenance": plain(provenance)}

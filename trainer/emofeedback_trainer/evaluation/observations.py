@@ -19,6 +19,7 @@ from emofeedback.domain.generation import GeneratedImage, GenerationRequest, Gen
 from emofeedback.domain.reasoning import Imagination
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import IndependentJudge, Reading
+from emofeedback_trainer.evaluation.going_on import NOT_KEPT, KeptPictures
 
 _TOGETHER = 6
 """Pairs that are under way at once: enough to fill a batch and to judge one while the next are generated."""
@@ -66,26 +67,32 @@ async def look_at(
     judge: Judge,
     independent: IndependentJudge | None,
     imagine: bool = False,
+    kept: KeptPictures = NOT_KEPT,
 ) -> list[tuple[Observation, ...]]:
     """`images` pictures for each pair, generated with `policy`; one group a pair, in order.
 
     Args:
         imagine: paint from what the judge imagines of the pair, by a policy that was fused with it.
+        kept: where the pictures lie, so that those that are there are not painted again.
 
     Raises:
-        EmoFeedbackError: whatever the generator or the judge raised; nothing is left out of a measurement.
+        EmoFeedbackError: whatever the generator or the judge raised, or a picture can't be kept; nothing is left out of
+            a measurement.
     """
     room = asyncio.Semaphore(_TOGETHER)
+
+    async def painted(pair: Pair, seeds: tuple[int, ...]) -> list[bytes]:
+        emotion = None
+        if imagine:
+            emotion = await judge.reason(Imagination(prompt=pair.prompt, target=pair.target))
+        request = GenerationRequest(prompt=pair.caption, seeds=seeds, policy=policy, emotion=emotion)
+        generated = [event async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
+        return [image.data for image in sorted(generated, key=lambda image: image.index)]
 
     async def group(number: int, pair: Pair) -> tuple[Observation, ...]:
         async with room:
             seeds = seeds_of(number, images, first_seed)
-            emotion = None
-            if imagine:
-                emotion = await judge.reason(Imagination(prompt=pair.prompt, target=pair.target))
-            request = GenerationRequest(prompt=pair.caption, seeds=seeds, policy=policy, emotion=emotion)
-            generated = [event async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
-            data = [image.data for image in sorted(generated, key=lambda image: image.index)]
+            data = await kept.of_pair(policy, number, images, lambda: painted(pair, seeds))
             return await _seen(pair, seeds, data, judge=judge, independent=independent)
 
     return list(await asyncio.gather(*(group(number, pair) for number, pair in enumerate(pairs))))

@@ -19,11 +19,12 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.observability.console import say
-from emofeedback.profiles.profile import GeneratorSettings, Profile
+from emofeedback.profiles.profile import Profile
 from emofeedback.storage.files import write_keeping
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import IndependentJudge, load_task
 from emofeedback_trainer.evaluation import policy as comparison
+from emofeedback_trainer.evaluation.going_on import KeptPictures, claim, of_profile
 from emofeedback_trainer.evaluation.observations import look_at
 from emofeedback_trainer.evaluation.output import (
     add_output_options,
@@ -42,7 +43,7 @@ _FIRST_SEED = 900_000
 _EXAMPLES = """examples:
   emofeedback-train evaluate policy     the profile's own default policy
   emofeedback-train evaluate policy --policy nano-final --policies runs/nano/policies --out runs/nano/evaluation
-                                        a trained one; keeps table.md, metrics.json and plane.png
+                                        a trained one; the same command goes on where it was cut
   emofeedback-train evaluate policy --task my_world.task:TASK --profile mine.toml
                                         on the held-out pairs of a task of one's own
   emofeedback-train evaluate policy --limit 8 --json
@@ -54,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train evaluate policy`."""
     parser.description = (
         "Measure a policy on a task's held-out pairs of a neutral prompt and a target, beside the base at the same "
-        "seeds and beside always aiming at the middle of the plane, by the task's independent judge."
+        "seeds and beside always aiming at the middle of the plane, by the task's independent judge. Keeps table.md, "
+        "metrics.json, plane.png and the pictures, from which a cut measurement goes on."
     )
     parser.epilog = _EXAMPLES
     add_policy_options(parser)
@@ -66,7 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measures and prints.
 
     Raises:
-        InvalidRequest: no such profile or task, no policy named, or a number out of its range.
+        InvalidRequest: no such profile or task, no policy named, or a number out of its range; or the folder's
+            measurement was begun otherwise.
         EmoFeedbackError: the policy can't be had or does not fit.
     """
     profile = policy_profile(arguments)
@@ -77,40 +80,57 @@ def run(arguments: argparse.Namespace) -> None:
     independent = task.independent(profile.generator.checkpoint)
     if independent is None:
         raise InvalidRequest.of("task", f"{arguments.task!r} has no independent judge of this generator's pictures")
-    rows, models = with_engines(
-        profile,
-        lambda generator, judge: measure(
+    data = Data.of_pairs(task.name, pairs)
+
+    async def measured(generator: Generator, judge: Judge) -> tuple[list[comparison.Row], tuple[Model, ...]]:
+        models = (
+            Model.of_generator(await generator.model(), profile.generator),
+            Model.of("judge", await judge.model()),
+            Model.of("independent judge", independent.info),
+        )
+        digests = {"policy": models[0].policy_digest, **{model.role: model.digest for model in models}}
+        claim(
+            arguments.out,
+            {
+                **of_profile(profile),
+                "task": task.name,
+                "limit": arguments.limit,
+                "digest": {**digests, "data": data.digest},
+            },
+        )
+        rows = await measure(
             pairs,
-            profile.generator,
+            profile.generator.policy,
             generator=generator,
             judge=judge,
             independent=independent,
             out=arguments.out,
             seed=arguments.seed,
-        ),
-    )
-    provenance = Provenance(
-        command=this_command(), seed=arguments.seed, models=models, data=(Data.of_pairs(task.name, pairs),)
-    )
+        )
+        return rows, models
+
+    rows, models = with_engines(profile, measured)
+    provenance = Provenance(command=this_command(), seed=arguments.seed, models=models, data=(data,))
     present(arguments, content=to_json(rows, profile, provenance), table=to_markdown(rows, profile, provenance))
 
 
 async def measure(
     pairs: Sequence[Pair],
-    settings: GeneratorSettings,
+    policy: str,
     *,
     generator: Generator,
     judge: Judge,
     independent: IndependentJudge,
     out: Path | None = None,
     seed: int = 0,
-) -> tuple[list[comparison.Row], tuple[Model, ...]]:
-    """Measures the default policy of a generator's settings against the base; with `out`, leaves `plane.png` there.
+) -> list[comparison.Row]:
+    """Measures a policy against the base; with `out`, leaves `plane.png` and the pictures there, and goes on with those
+    that are there.
 
     Raises:
-        EmoFeedbackError: as generator and judge raise.
+        EmoFeedbackError: as generator and judge raise, or a file can't be written.
     """
-    policy, measured = settings.policy, []
+    measured = []
     for name in (policy, BASE_POLICY):
         say(f"generating for {len(pairs)} pairs by {name}", sys.stderr)
         groups = await look_at(
@@ -121,16 +141,12 @@ async def measure(
             generator=generator,
             judge=judge,
             independent=independent,
+            kept=KeptPictures(out),
         )
         measured.append(comparison.measured(pairs, groups))
     if out is not None:
         write_keeping(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
-    models = (
-        Model.of_generator(await generator.model(), settings),
-        Model.of("judge", await judge.model()),
-        Model.of("independent judge", independent.info),
-    )
-    return comparison.compare(pairs, *measured, seed=seed), models
+    return comparison.compare(pairs, *measured, seed=seed)
 
 
 def to_json(rows: Sequence[comparison.Row], profile: Profile, provenance: Provenance) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emofeedback.domain.generation import ModelInfo
+from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.policy_store import PolicyStore
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback_trainer.core.pairs import Pair
@@ -45,8 +46,17 @@ class Model:
     def of_generator(cls, info: ModelInfo, settings: GeneratorSettings) -> Model:
         """A generator with the default policy of its profile, or with none."""
         policy = settings.policy
-        digest = PolicyStore(settings.policies).manifest(policy).digest if policy else ""
-        return cls(role="generator", name=info.name, digest=info.digest, policy=policy, policy_digest=digest)
+        adapter = policy_digest(policy or BASE_POLICY, settings)
+        return cls(role="generator", name=info.name, digest=info.digest, policy=policy, policy_digest=adapter)
+
+
+def policy_digest(policy: str, settings: GeneratorSettings) -> str:
+    """`sha256:` and 64 hex digits over the weights of a policy in a generator's store; empty for the base.
+
+    Raises:
+        EmoFeedbackError: the store can't be read, or has no such policy.
+    """
+    return "" if policy == BASE_POLICY else PolicyStore(settings.policies).manifest(policy).digest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from emofeedback.observability.consoles import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
 from emofeedback.profiles.overrides import parse_changes
 from emofeedback.storage.files import held
+from emofeedback_trainer.core.run_command import add_run_options, resume_command
 from emofeedback_trainer.core.run_files import read_result
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
@@ -50,15 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train flow-grpo`."""
     parser.description = "Teach the generator to make what a target asks for, rewarded by the judge (Flow-GRPO)."
     parser.epilog = _EXAMPLES
-    parser.add_argument(
-        "--config", help=f"a built-in configuration ({', '.join(CONFIGS)}) or a .toml file; default: nano"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    add_run_options(parser, CONFIGS)
     parser.add_argument("--address", help=f"running services, instead of engines in this process: {ADDRESSES}")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key of the configuration"
-    )
     parser.add_argument(
         "--report-to",
         default="tensorboard",
@@ -128,7 +121,7 @@ def _say_what_is_kept(files: RunFolder, console: Console) -> None:
         return
     with suppress(EmoFeedbackError):
         write_report(files.path)
-    resume = shlex.join(["emofeedback-train", "flow-grpo", "--out", str(files.path), "--resume"])
+    resume = resume_command("flow-grpo", files.path)
     console.print(f"The run is kept in {files.path}; `{resume}` goes on from its last iteration.", soft_wrap=True)
 
 

@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.training import RunState
 from emofeedback.profiles.overrides import to_toml
-from emofeedback.storage.files import LOCK, write_json, write_whole
+from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
 from emofeedback_trainer.core.run_files import (
     CHECKPOINT,
@@ -27,6 +26,7 @@ from emofeedback_trainer.core.run_files import (
     STATUS,
     lines_path,
     rename_earlier,
+    require_free,
 )
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig, load_config
 
@@ -51,16 +51,9 @@ class RunFolder:
         return str((self.path / "policies").resolve())
 
     def require_free(self, *, resume: bool) -> None:
-        """A folder holds one run. One that was cut before its first checkpoint begins anew, with or without `resume`.
-
-        Raises:
-            InvalidRequest: there is one in it and `resume` is off, or there is none to resume.
-        """
-        holds_run = lines_path(self.path, METRICS).exists() or self.checkpoints.exists()
-        if holds_run and not resume:
-            raise InvalidRequest.of("out", f"{self.path} holds a run: name another folder, or --resume the run in it")
-        if resume and not (holds_run or (self.path / CONFIG).exists() or (self.path / LOCK).exists()):
-            raise InvalidRequest.of("out", f"{self.path} holds no run to resume")
+        """As `run_files.require_free`: a run has begun with its first iteration or checkpoint."""
+        begun = lines_path(self.path, METRICS).exists() or self.checkpoints.exists()
+        require_free(self.path, begun=begun, resume=resume)
 
     def keep_config(self, config: FlowGrpoConfig) -> None:
         """Writes the configuration; raises as `storage.files.write_whole`."""

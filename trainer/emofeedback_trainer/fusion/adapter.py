@@ -44,7 +44,6 @@ def begun(models: Models, config: FusionConfig, policy: Path) -> AdaptedTransfor
 def _adapted(
     models: Models, config: FusionConfig, rank: int, alpha: int, modules: tuple[str, ...]
 ) -> AdaptedTransformer:
-    models.transformer.unload_lora()  # what the teacher's policy had put on it
     return AdaptedTransformer(
         models.transformer,
         rank=rank,

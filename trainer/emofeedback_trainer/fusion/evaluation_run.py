@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from emofeedback.observability.console import say
 from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.run_files import read_result
+from emofeedback_trainer.evaluation.going_on import NOT_KEPT, KeptPictures
 from emofeedback_trainer.evaluation.observations import seeds_of
 from emofeedback_trainer.fusion import evaluation
 from emofeedback_trainer.fusion.states import NumberStates, Reasoner, load_numbers
@@ -88,6 +90,7 @@ def paint_all(
     tell: Words | None,
     numbers: Path | None,
     load_judge: Callable[[JudgeSettings], Reasoner],
+    kept: KeptPictures = NOT_KEPT,
 ) -> dict[str, Groups]:
     """What every way paints, by its name in `evaluation`.
 
@@ -95,17 +98,20 @@ def paint_all(
         released: name of the policy in the profile's store that the fused one has to beat.
         tell: the imagination in words; None: nobody knows it, and the ways that need it are left out.
         numbers: folder of a fusion with the network of numbers; None: that way is left out.
+        kept: where the pictures lie, so that those that are there are not painted again.
 
     Raises:
-        FailedPrecondition: a policy or the judge can't be had, or they do not fit.
+        FailedPrecondition: a policy or the judge can't be had, or they do not fit, or a picture can't be written.
+        ResourceExhausted: the disk is full; what was painted before is kept.
     """
+    paint = partial(_paint, pairs=pairs, kept=kept)
 
     async def by_words(generator: Generator) -> dict[str, Groups]:
         found = {}
         for name, policy in ((evaluation.BASE, BASE_POLICY), (evaluation.RELEASED, released)):
-            found[name] = await _paint(name, generator, pairs, lambda pair, _: pair.caption, policy=policy)
+            found[name] = await paint(name, generator, words=lambda pair, _: pair.caption, policy=policy)
         if tell is not None:
-            found[evaluation.WORDS] = await _paint(evaluation.WORDS, generator, pairs, tell, policy=released)
+            found[evaluation.WORDS] = await paint(evaluation.WORDS, generator, words=tell, policy=released)
         return found
 
     painted = _with_generator(profile, by_words)
@@ -119,28 +125,28 @@ def paint_all(
 
     async def by_tokens(generator: Generator) -> dict[str, Groups]:
         found = {
-            name: await _paint(
-                name, generator, pairs, _bare, emotions=emotions, scale=0.0 if name == evaluation.NULL else 1.0
+            name: await paint(
+                name, generator, words=_bare, emotions=emotions, scale=0.0 if name == evaluation.NULL else 1.0
             )
             for name, emotions in tokens.items()
         }
         name = evaluation.WITHOUT
-        return {**found, name: await _paint(name, generator, pairs, lambda pair, _: pair.caption)}
+        return {**found, name: await paint(name, generator, words=lambda pair, _: pair.caption)}
 
     painted |= _with_generator(fused.profile(profile), by_tokens)
     if numbers is not None:
-        painted[evaluation.NUMBERS] = paint_numbers(pairs, profile, numbers)
+        painted[evaluation.NUMBERS] = paint_numbers(pairs, profile, numbers, kept)
     return painted
 
 
-def paint_numbers(pairs: Sequence[Pair], profile: Profile, folder: Path) -> Groups:
+def paint_numbers(pairs: Sequence[Pair], profile: Profile, folder: Path, kept: KeptPictures = NOT_KEPT) -> Groups:
     """What the fusion without a judge paints."""
     policy = FusedPolicy.of_run(folder)
     network, digest = load_numbers(folder / "numbers")
     emotions = [_of_numbers(network, pair, ModelInfo(name="numbers", digest=digest)) for pair in pairs]
     return _with_generator(
         policy.profile(profile),
-        lambda generator: _paint(evaluation.NUMBERS, generator, pairs, _bare, emotions=emotions),
+        lambda generator: _paint(evaluation.NUMBERS, generator, pairs=pairs, words=_bare, emotions=emotions, kept=kept),
     )
 
 
@@ -188,9 +194,10 @@ def _bare(pair: Pair, picture: int) -> str:
 async def _paint(
     name: str,
     generator: Generator,
+    *,
     pairs: Sequence[Pair],
     words: Words,
-    *,
+    kept: KeptPictures,
     policy: str = "",
     emotions: Sequence[EmotionTokens] | None = None,
     scale: float = 1.0,
@@ -202,23 +209,22 @@ async def _paint(
         done = [event async for event in generator.generate(request) if isinstance(event, GeneratedImage)]
         return [image.data for image in sorted(done, key=lambda image: image.index)]
 
+    async def painted(number: int, pair: Pair) -> list[bytes]:
+        emotion = emotions[number] if emotions else None
+        seeds = seeds_of(number, IMAGES, _FIRST_SEED)
+        prompts = [words(pair, picture) for picture in range(IMAGES)]
+
+        def request(prompt: str, seeds: tuple[int, ...]) -> GenerationRequest:
+            return GenerationRequest(prompt=prompt, seeds=seeds, policy=policy, emotion=emotion, emotion_scale=scale)
+
+        if len(set(prompts)) == 1:
+            return await pictures(request(prompts[0], seeds))
+        return [
+            png for prompt, seed in zip(prompts, seeds, strict=True) for png in await pictures(request(prompt, (seed,)))
+        ]
+
     async def group(number: int, pair: Pair) -> list[bytes]:
         async with room:
-            emotion = emotions[number] if emotions else None
-            seeds = seeds_of(number, IMAGES, _FIRST_SEED)
-            prompts = [words(pair, picture) for picture in range(IMAGES)]
-
-            def request(prompt: str, seeds: tuple[int, ...]) -> GenerationRequest:
-                return GenerationRequest(
-                    prompt=prompt, seeds=seeds, policy=policy, emotion=emotion, emotion_scale=scale
-                )
-
-            if len(set(prompts)) == 1:
-                return await pictures(request(prompts[0], seeds))
-            return [
-                png
-                for prompt, seed in zip(prompts, seeds, strict=True)
-                for png in await pictures(request(prompt, (seed,)))
-            ]
+            return await kept.of_pair(name, number, IMAGES, lambda: painted(number, pair))
 
     return list(await asyncio.gather(*(group(number, pair) for number, pair in enumerate(pairs))))

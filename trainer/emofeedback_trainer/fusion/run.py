@@ -28,7 +28,6 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.generator.connector import EmotionConnector, Fused
 from emofeedback.generator.flow import level_schedule
 from emofeedback.generator.pipeline import Models, load_models
-from emofeedback.generator.policies import Policies
 from emofeedback.generator.policy_store import PolicyStore, Sampling
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile, to_toml
@@ -36,7 +35,7 @@ from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback_trainer.core.publish import publish
 from emofeedback_trainer.core.run_files import CONFIG, RESULT, require_free, require_unchanged
-from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, collect, read, save_rows
+from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, collect, read, save_rows, teaching
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 from emofeedback_trainer.fusion.adapter import begun, fresh
 from emofeedback_trainer.fusion.config import MAY_CHANGE, FusionConfig, load_config
@@ -185,15 +184,9 @@ def _taught(
 ) -> tuple[str, AdaptedTransformer]:
     """Has the teacher paint the lessons; its name, and the adapter that the student begins with."""
     settings = profile.generator
-    policies = Policies(settings.policies, models.transformer, models.info, default=settings.policy)
-    teacher = policies.resolve(config.policy)
-    try:
-        policies.fetch(teacher)
-        policies.use(teacher)
+    with teaching(models, settings, config.policy) as teacher:
         wanted = [Asked(caption=lesson.told, seed=_seed(config, number)) for number, lesson in enumerate(lessons)]
         collect(models, wanted, config, folder / "trajectories")
-    finally:
-        policies.close()
     if not (config.begin_with_it and teacher):
         return teacher, fresh(models, config)
     PolicyStore(settings.policies).fetch(teacher, folder / "teacher")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from emofeedback.generator.connector import EmotionConnector
-from emofeedback.generator.flow import ode_step
 from emofeedback.generator.prompts import PromptEncoder
-from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState
+from emofeedback_trainer.distillation.learning import learn, path, set_rate
 from emofeedback_trainer.distillation.objective import ordered, relative_error, window_velocities, window_weights
 from emofeedback_trainer.distillation.teacher import HELD_OUT
 from emofeedback_trainer.flow_grpo.batches import Encodings, Inputs
@@ -22,10 +21,6 @@ from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 from emofeedback_trainer.fusion.config import FusionConfig
 from emofeedback_trainer.fusion.states import NumberStates
 from emofeedback_trainer.fusion.turns import Curriculum, Turn, states_of
-
-_WARMUP = 50
-_FLOOR = 0.02
-"""Share of the learning rates that is left at the end."""
 
 
 class Student:
@@ -94,16 +89,9 @@ class Student:
 
     def learn(self) -> Iterator[float]:
         """Learns to the last update; gives the error on what was held out (see `error`) at every checkpoint."""
-        losses: list[float] = []
-        while self._state.step < self._config.updates:
-            losses.append(self._update(self._state.step))
-            self._state.average()
-            if self._state.step % self._config.save_every == 0 or self._state.step == self._config.updates:
-                error = self.error()
-                self._state.log(loss=round(float(np.mean(losses)), 5), error=round(error, 4))
-                self._state.save()
-                losses.clear()
-                yield error
+        return learn(
+            self._state, self._update, self.error, updates=self._config.updates, save_every=self._config.save_every
+        )
 
     def error(self, *, with_tokens: bool = True) -> float:
         """How far the averaged student's finished latents lie from the teacher's on the held-out lessons that feel
@@ -116,7 +104,7 @@ class Student:
     @torch.no_grad()
     def paint(self, turns: Sequence[Turn], noise: Tensor) -> Tensor:
         """The averaged student's finished latents on the CPU, shape of `noise`."""
-        with self._averaged():
+        with self._state.averaged():
             return torch.stack(
                 [self._path([turn], noise[place, None])[-1][0] for place, turn in enumerate(turns)]
             ).cpu()
@@ -131,7 +119,7 @@ class Student:
         windows = torch.from_numpy(
             rng.permuted(np.tile(np.arange(steps), (config.batch, 1)), axis=1)[:, : config.windows]
         )
-        set_rates([self._optimizer], cosine(update, config.updates, peak=1.0, floor=_FLOOR, warmup=_WARMUP))
+        set_rate(self._optimizer, update, config.updates)
         self._optimizer.zero_grad()
         total = 0.0
         for places in self._parts(turns):
@@ -165,11 +153,7 @@ class Student:
 
     def _path(self, turns: Sequence[Turn], noise: Tensor) -> list[Tensor]:
         """The latents at every noise level, the first and the last among them, of turns that go through one forward."""
-        path = [noise.to(self._sigmas.device)]
-        for step in range(self._config.steps):
-            here, there = (self._sigmas[step + ahead].expand(len(noise)) for ahead in (0, 1))
-            path.append(ode_step(path[-1], self._velocities(path[-1], here, turns, rows=1), here, there))
-        return path
+        return path(lambda latents, here: self._velocities(latents, here, turns, rows=1), noise, self._sigmas)
 
     def _velocities(self, latents: Tensor, sigmas: Tensor, turns: Sequence[Turn], *, rows: int) -> Tensor:
         """`rows` of the latents, one after another, belong to each turn."""
@@ -196,18 +180,3 @@ class Student:
         scales = torch.tensor([float(turn.feels) for turn in turns], device=device)
         rows, change = self._connector(states, scales)
         return torch.cat([tokens, rows], dim=1), pooled + change
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """With the running averages in place of the present weights, for as long as the context lasts."""
-        present = {
-            name: {key: value.detach().clone() for key, value in part.state_dict().items()}
-            for name, part in self._learning.items()
-        }
-        for name, part in self._learning.items():
-            part.load_state_dict(self._state.ema[name])
-        try:
-            yield
-        finally:
-            for name, part in self._learning.items():
-                part.load_state_dict(present[name])

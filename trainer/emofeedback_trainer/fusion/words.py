@@ -21,7 +21,8 @@ from emofeedback.domain.affect import split_target
 from emofeedback.generator.connector import EmotionConnector
 from emofeedback.generator.prompts import PromptEncoder
 from emofeedback.observability.console import say
-from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState
+from emofeedback_trainer.distillation.learning import set_rate
 from emofeedback_trainer.fusion.config import FusionConfig
 from emofeedback_trainer.fusion.lessons import Lesson
 from emofeedback_trainer.fusion.states import NumberStates
@@ -31,7 +32,6 @@ _BATCH = 64
 _COMMON = 1 / 3
 """Share of the texts above which a token says nothing of one of them."""
 _LEAST_SPREAD = 1e-6
-_WARMUP, _FLOOR = 50, 0.02
 _SAY_EVERY = 500
 
 
@@ -59,7 +59,7 @@ def learn_words(
         spreads = [one.std(dim=0).mean().square().clamp(min=_LEAST_SPREAD) for one in (rows, pooled)]
         for places, rng in _batches(len(learned), config, state.step):
             turns = [curriculum.turn(learned[place], rng) for place in places]
-            set_rates([optimizer], cosine(state.step, config.word_updates, peak=1.0, floor=_FLOOR, warmup=_WARMUP))
+            set_rate(optimizer, state.step, config.word_updates)
             said = connector(states_of(turns, numbers, connector.null.device))
             losses = [
                 F.mse_loss(mine, wanted[places]) / spread

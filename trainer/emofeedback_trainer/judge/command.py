@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from emofeedback.in_process import silence_libraries
 from emofeedback.observability.consoles import PlainConsole
 from emofeedback.profiles.overrides import parse_changes
 from emofeedback.storage.files import held
+from emofeedback_trainer.core.run_command import config_source, resume_command
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.data.storage import read_split, splits
@@ -41,12 +41,10 @@ def config_of(arguments: argparse.Namespace, configs: Mapping[str, Config]) -> C
     Raises:
         InvalidRequest: as `load_config`.
     """
-    kept = JudgeRunFolder(arguments.out).config
-    source = arguments.config or (str(kept) if arguments.resume and kept.exists() else "nano")
     changes = parse_changes(arguments.set)
     if arguments.model:
         changes["model.checkpoint"] = arguments.model
-    return load_config(source, configs, changes)
+    return load_config(config_source(arguments), configs, changes)
 
 
 def samples_of(data: Path) -> tuple[list[Sample], list[Sample]]:
@@ -79,8 +77,7 @@ def run_training(arguments: argparse.Namespace, command: str, train: Callable[[C
             judge = train(console)
     except (EmoFeedbackError, KeyboardInterrupt):
         if JudgeRunFolder(arguments.out).checkpoint():
-            words = ["emofeedback-train", command, "--data", str(arguments.data), "--out", str(arguments.out)]
-            resume = shlex.join([*words, "--resume"])
+            resume = resume_command(command, arguments.out, "--data", str(arguments.data))
             console.print(f"The run is kept; `{resume}` goes on from its last checkpoint.", soft_wrap=True)
         raise
     console.print(f"Judge: {judge.checkpoint} ({judge.digest})", soft_wrap=True)

@@ -20,10 +20,10 @@ from typing import Any, Literal
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.overrides import to_toml
-from emofeedback.storage.files import LOCK, write_json, write_whole
+from emofeedback.storage.files import write_json, write_whole
 from emofeedback.storage.texts import parse_json
 from emofeedback_trainer.core.jsonl import add_line, cut_back, read_lines
-from emofeedback_trainer.core.run_files import CONFIG, RESULT, lines_path, read_result, rename_earlier
+from emofeedback_trainer.core.run_files import CONFIG, RESULT, lines_path, read_result, rename_earlier, require_free
 from emofeedback_trainer.judge.config import present_keys
 
 Lines = Literal["metrics", "eval", "samples"]
@@ -61,15 +61,8 @@ class JudgeRunFolder:
         return self.path / CONFIG
 
     def require_free(self, *, resume: bool) -> None:
-        """A folder holds one run. One that was cut before its first checkpoint begins anew.
-
-        Raises:
-            InvalidRequest: there is one in it and `resume` is off, or there is none to resume.
-        """
-        if not resume and self.config.exists():
-            raise InvalidRequest.of("out", f"{self.path} holds a run: name another folder, or --resume the run in it")
-        if resume and not (self.config.exists() or (self.path / LOCK).exists()):
-            raise InvalidRequest.of("out", f"{self.path} holds no run to resume")
+        """As `run_files.require_free`: a run has begun with its configuration."""
+        require_free(self.path, begun=self.config.exists(), resume=resume)
 
     def open(self, config: Any, *, resume: bool) -> Path | None:
         """Takes the folder for a run.

@@ -10,11 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Conversation, Decoding
+from emofeedback.domain.questions import Question
+from emofeedback.judge.answers import Chosen, chosen
 from emofeedback.judge.engines.base import pictures, prepare
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
-from emofeedback.judge.prompts import RATING_MAX_NEW_TOKENS, rating_conversation, reasoning_conversation
+from emofeedback.judge.prompts import (
+    RATING_MAX_NEW_TOKENS,
+    question_conversation,
+    rating_conversation,
+    reasoning_conversation,
+)
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import accuracy, mae
@@ -52,6 +59,17 @@ def short(qwen: Qwen, samples: Sequence[Sample], *, max_pixels: int) -> list[Ass
     """The short ratings of pictures, as the service reads them; raises as `aloud`."""
     asked = [(sample.id, rating_conversation(image_of(sample))) for sample in samples]
     return list(map(parse_rating, _completions(qwen, asked, max_pixels, RATING_MAX_NEW_TOKENS)))
+
+
+def choices(qwen: Qwen, questions: Sequence[Question], *, max_pixels: int, max_new_tokens: int) -> list[Chosen | None]:
+    """The options that the judge chooses of each question's, decoded greedily; None where it chooses none.
+
+    Raises:
+        InvalidRequest: a question has no readable picture.
+    """
+    asked = [(one.text, question_conversation(one.images, one.text, one.options)) for one in questions]
+    replies = _completions(qwen, asked, max_pixels, max_new_tokens)
+    return [chosen(reply, one.options) for reply, one in zip(replies, questions, strict=True)]
 
 
 def said(qwen: Qwen, asked: Sequence[tuple[str, Conversation]], *, max_pixels: int, max_new_tokens: int) -> list[str]:

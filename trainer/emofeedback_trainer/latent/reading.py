@@ -62,9 +62,7 @@ class Reader:
             reasons=reasons,
             variations=variations,
         )
-        scale = range(int(SCALE_MIN), int(SCALE_MAX) + 1)
-        self._scale = np.array(scale, np.float64)
-        self._digits: list[int] = self._tokenizer.convert_tokens_to_ids([str(number) for number in scale])
+        self._scale = np.arange(SCALE_MIN, SCALE_MAX + 1)
         self._blank: int = self._tokenizer(" ")["input_ids"][0]
 
     def look(self, pictures: Sequence[Image]) -> Thought:
@@ -136,12 +134,12 @@ class Reader:
         return {"all": thought.read, "tokens": own, "question": thought.read - own}[sees]
 
     def _expected(self, logits: Tensor) -> NDArray[np.float64]:
-        shares = logits[:, self._digits].double().softmax(dim=-1).numpy()
+        shares = logits[:, self._collate.digits].double().softmax(dim=-1).numpy()
         expected: NDArray[np.float64] = shares @ self._scale
         return expected
 
     def _digit(self, logits: Tensor) -> Tensor:
-        return torch.tensor(self._digits)[logits[:, self._digits].argmax(dim=-1)]
+        return torch.tensor(self._collate.digits)[logits[:, self._collate.digits].argmax(dim=-1)]
 
 
 class _Decoding:

@@ -13,11 +13,14 @@ import torch.distributed as dist
 
 from emofeedback.cli.parsing import examples_of
 from emofeedback.observability.console import say
+from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.files import held
+from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.nano import memory, reinforced
 from emofeedback_trainer.nano.dataset import add_dataset
 from emofeedback_trainer.nano.measure import evaluate, latent
+from emofeedback_trainer.nano.measure.generator import page
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
 from emofeedback_trainer.nano.models import (
     autoencoder,
@@ -43,8 +46,11 @@ _EXAMPLES = """examples:
   emofeedback-train nano evaluate --json            how good are the exported models, on scenes never trained on?
   emofeedback-train nano tokens --limit 200         what do the judge's reasoning tokens hold?
   emofeedback-train nano panel --limit 4            does the loop work? the first four runs of the fixed panel
+  emofeedback-train nano page --out runs/page       what do its pictures look like beside drawn ones?
   emofeedback-train nano dataset runs/scenes        a data set of drawn scenes, whose feelings are known
 """
+_PAGE = 3000
+"""Number of the first scene on the page."""
 _SERVICES = Path(__file__).parents[3] / "services" / "emofeedback" / "nano"
 
 
@@ -180,6 +186,14 @@ def _panel(arguments: argparse.Namespace) -> None:
     say(json.dumps(asdict(metrics), indent=2) if arguments.json else markdown(metrics))
 
 
+def _page(arguments: argparse.Namespace) -> None:
+    path = arguments.out / "page.jpg"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    picture = with_engines(NANO_PROFILE, lambda generator, _: page(generator, seed=_PAGE))
+    picture.save(path, quality=80, optimize=True)
+    say(f"{path}: drawn scenes, and beside each what the default policy paints of its caption")
+
+
 STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "world": _world,
     "autoencoder": _autoencoder,
@@ -206,6 +220,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], None]] = {
     "evaluate": evaluate.run,
     "tokens": latent.run,
     "panel": _panel,
+    "page": _page,
 }
 """What can be measured of the exported models."""
 
@@ -232,4 +247,5 @@ _PURPOSES = {
     "evaluate": "how good the exported models are, on scenes never trained on",
     "tokens": "what the judge's reasoning tokens are worth, and what they hold",
     "panel": "whether the loop works: a fixed panel of runs",
+    "page": "48 painted pictures beside the scenes that they should show, on one page to look at",
 }

@@ -100,11 +100,18 @@ def scene_sample(scene: Scene, rng: np.random.Generator, *, id: str, split: str,
 
 def described(scene: Scene, rng: np.random.Generator, *, id: str, split: str) -> Sample:
     """What is known of a scene, without its picture."""
+    return replace(
+        labeled(scene, id=id, split=split),
+        neutral_prompt=neutral_caption(scene, rng),
+        emotional_prompt=emotional_caption(scene, rng),
+    )
+
+
+def labeled(scene: Scene, *, id: str, split: str) -> Sample:
+    """A scene's labels and reasons, without picture and captions."""
     point = affect(scene)
     return Sample(
         id=id,
-        neutral_prompt=neutral_caption(scene, rng),
-        emotional_prompt=emotional_caption(scene, rng),
         valence=round(point.valence, 4),
         arousal=round(point.arousal, 4),
         dominance=round(dominance(scene), 4),

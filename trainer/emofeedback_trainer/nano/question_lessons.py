@@ -21,7 +21,7 @@ from emofeedback.judge.prompts import description_conversation, question_convers
 from emofeedback_trainer.data.eemodb.questions import LEVELS, Question, in_question, level, questions
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.judge.tasks import TaskName, question, reply
-from emofeedback_trainer.nano.dataset import described, ranking
+from emofeedback_trainer.nano.dataset import labeled, ranking
 from emofeedback_trainer.nano.world.language import Album, Lesson, core, cues, depiction, reasons, thoughts
 from emofeedback_trainer.nano.world.scenes import (
     EXPRESSIONS,
@@ -132,11 +132,10 @@ class Asker:
 
 
 def told(scene: Scene, id: str = "scene") -> Sample:
-    """A scene's labels, its emotions in Ekman's words as EEmoDB has them; without its picture."""
+    """A scene's labels, its emotions in Ekman's words as EEmoDB has them."""
     felt = told_in("ekman", shares(scene))
     ranked = tuple(RankedEmotion(label=label, weight=share) for label, share in list(felt.items())[:3])
-    sample = described(scene, np.random.default_rng(0), id=id, split="train")
-    return replace(sample, label=ranked[0].label, ranking=ranked)
+    return replace(labeled(scene, id=id, split="train"), label=ranked[0].label, ranking=ranked)
 
 
 def considered(asked: Question, scenes: Sequence[Scene]) -> str:

@@ -82,8 +82,8 @@ class TransformersEngine:
 
     def close(self) -> None:
         """See `VisionLanguageEngine`."""
-        self._closing = True
         self._inbox.put(None)
+        self._closing = True
         self._thread.join()
 
     def _work(self) -> None:

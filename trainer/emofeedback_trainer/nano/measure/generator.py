@@ -18,6 +18,7 @@ from emofeedback_trainer.nano.measure.judge import judged
 from emofeedback_trainer.nano.measure.realism import share_called_drawn
 from emofeedback_trainer.nano.models.independent_judge import IndependentJudge
 from emofeedback_trainer.nano.world.captions import emotional_caption
+from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import Scene, varied
 
@@ -26,6 +27,10 @@ _GROUP = 8
 """Pictures of one caption whose variety is measured."""
 _TOGETHER = 32
 """Pictures asked for at a time, so that the generator can batch them."""
+
+_PAIRS, _ROWS = 6, 8
+"""Of the page, a drawn and a painted picture each."""
+_TILE, _GAP = 128, 6
 
 
 async def generate(generator: Generator, scenes: Sequence[Scene], seed: int, policy: str = BASE_POLICY) -> list[bytes]:
@@ -86,6 +91,19 @@ async def variety(generator: Generator, scenes: Sequence[Scene], seed: int, poli
         painted = diversity([Image.open(io.BytesIO(image)) for image in data])
         shares.append(painted / diversity([render(varied(scene, rng), 128) for _ in range(_GROUP)]))
     return float(np.mean(shares))
+
+
+async def page(generator: Generator, seed: int) -> Image.Image:
+    """48 drawn scenes, and to the right of each what the profile's policy paints of its caption; unselected."""
+    scenes = [scene_at("evaluation", seed + index) for index in range(_PAIRS * _ROWS)]
+    painted = [Image.open(io.BytesIO(image)) for image in await generate(generator, scenes, seed, policy="")]
+    step, gap = 2 * _TILE, _GAP
+    sheet = Image.new("RGB", (_PAIRS * (step + gap) + gap, _ROWS * (_TILE + gap) + gap), (250, 250, 250))
+    for index, (scene, image) in enumerate(zip(scenes, painted, strict=True)):
+        x, y = gap + index % _PAIRS * (step + gap), gap + index // _PAIRS * (_TILE + gap)
+        for picture, left in ((render(scene), x), (image, x + _TILE)):
+            sheet.paste(picture.convert("RGB").resize((_TILE, _TILE), Image.Resampling.LANCZOS), (left, y))
+    return sheet
 
 
 def _edges(picture: Image.Image) -> float:

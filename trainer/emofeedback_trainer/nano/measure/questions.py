@@ -30,10 +30,7 @@ async def answer_metrics(judge: Judge, scenes: Sequence[Scene], count: int, seed
     rng = np.random.default_rng(seed)
     asker = Asker(Album(scenes))
     choices = [asker.choice(rng) for _ in range(count)]
-    questions = [
-        Question(images=tuple(png(render(scene)) for scene in one.scenes), text=one.text, options=one.options)
-        for one in choices
-    ]
+    questions = list(map(asked, choices))
     outcomes = [
         outcome for start in range(0, count, _CALL) for outcome in await judge.ask(questions[start : start + _CALL])
     ]
@@ -50,6 +47,13 @@ async def answer_metrics(judge: Judge, scenes: Sequence[Scene], count: int, seed
     if said:
         figures["ece"] = expected_calibration_error(*np.array(said).T)
     return figures
+
+
+def asked(choice: Choice) -> Question:
+    """A choice as a judge is asked it, with its pictures."""
+    return Question(
+        images=tuple(png(render(scene)) for scene in choice.scenes), text=choice.text, options=choice.options
+    )
 
 
 async def description_metrics(judge: Judge, scenes: Sequence[Scene]) -> dict[str, float]:
