@@ -2,99 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
+import multiprocessing
 import statistics
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from concurrent.futures import ProcessPoolExecutor, wait
 
 import psutil
 import pytest
 
-from emofeedback import AsyncClient, Deadlines, RetryPolicy
-from emofeedback.domain.errors import EmoFeedbackError, ResourceExhausted
-from emofeedback.domain.generation import GenerationRequest
+from emofeedback import AsyncClient
+from support.crowd import DEADLINES, ONCE, Call, Crowd, crowd, paint, rating
 from support.running_services import Cluster
 
 CALLERS = 600
+PROCESSES = 4
+"""That the callers are in: 600 in one would measure how long they wait for each other."""
 SECONDS = 120.0
-PATIENCE = 600.0
-"""Seconds that a caller's last call may take, with all that stand before it."""
 MOST_GROWN = 512
 """MiB, of proxy and replicas together."""
-ONCE = RetryPolicy(attempts=1)
-
-Call = Callable[[AsyncClient, int], Awaitable[None]]
-
-
-@dataclass
-class Crowd:
-    """What became of the callers' tries."""
-
-    finished: Counter[int] = field(default_factory=Counter)
-    """Calls, by caller."""
-    refusals: list[float] = field(default_factory=list)
-    """Seconds until each was told."""
-    untold: int = 0
-    """Refusals that don't say when to come back."""
-    lost: list[str] = field(default_factory=list)
-
-    async def keep_calling(self, caller: int, client: AsyncClient, call: Call, until: float) -> None:
-        """One call after the other, each tried again when it was told to."""
-        number = 0
-        while time.monotonic() < until:
-            began = time.monotonic()
-            try:
-                await call(client, caller * 1_000_000 + number)
-            except ResourceExhausted as error:
-                self.refusals.append(time.monotonic() - began)
-                self.untold += error.retry_after is None
-                await asyncio.sleep(error.retry_after or 1.0)
-            except EmoFeedbackError as error:
-                self.lost.append(f"{type(error).__name__}: {error}")
-                number += 1
-            else:
-                self.finished[caller] += 1
-                number += 1
 
 
 @pytest.mark.chaos
 async def test_600_callers_are_served_or_told_when_to_come_back(cluster: Cluster, scene: bytes) -> None:
-    async def paint(client: AsyncClient, number: int) -> None:
-        request = GenerationRequest(prompt="a dog in a meadow", seeds=(number,), steps=2)
-        async for _ in client.generator.generate(request):
-            pass
-
-    async def rate(client: AsyncClient, number: int) -> None:
-        await client.judge.assess([scene])
-
-    crowd, processes = Crowd(), working(cluster)
-    async with AsyncExitStack() as stack:
-        deadlines = Deadlines(total=PATIENCE, attempt=PATIENCE)
-        clients = [
-            await stack.enter_async_context(AsyncClient(cluster.services.address, retry=ONCE, deadlines=deadlines))
-            for _ in range(CALLERS)
-        ]
-        for call in (paint, rate):
-            await call(clients[0], 0)
-        quiet, before = await seconds_of(paint, clients[0]), mebibytes(processes)
+    address, processes, all_of_them = cluster.services.address, working(cluster), Crowd()
+    async with AsyncClient(address, retry=ONCE, deadlines=DEADLINES) as client:
+        for call in (paint, rating(scene)):
+            await call(client, 0)
+        quiet, before = await seconds_of(paint, client), mebibytes(processes)
         peak, until = before, time.monotonic() + SECONDS
-        calling = [
-            asyncio.create_task(crowd.keep_calling(number, client, (paint, rate)[number % 2], until))
-            for number, client in enumerate(clients)
-        ]
-        while not all(task.done() for task in calling):
-            await asyncio.wait(calling, timeout=5)
-            peak = max(peak, mebibytes(processes))
-        for task in calling:
-            task.result()
+        with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
+            calling = {
+                pool.submit(crowd, address, [n for n in range(CALLERS) if n // 2 % PROCESSES == part], until, scene)
+                for part in range(PROCESSES)
+            }
+            while wait(calling, timeout=5).not_done:
+                peak = max(peak, mebibytes(processes))
+            for part in calling:
+                all_of_them.add(part.result())
         over = time.monotonic()
-        after = await seconds_of(paint, clients[0])
-    say(crowd, quiet=quiet, after=after, until=over - until, memory=(before, peak, mebibytes(processes)))
-    assert crowd.lost == []
-    assert crowd.refusals and not crowd.untold
+        after = await seconds_of(paint, client)
+    say(all_of_them, quiet=quiet, after=after, until=over - until, memory=(before, peak, mebibytes(processes)))
+    assert all_of_them.lost == []
+    assert all_of_them.refusals and not all_of_them.untold
     assert peak - before < MOST_GROWN
     assert working(cluster) == processes, "nobody has died of it"
 
@@ -118,14 +67,14 @@ def mebibytes(processes: set[int]) -> float:
     return sum(psutil.Process(process).memory_info().rss for process in processes) / 2**20
 
 
-def say(crowd: Crowd, *, quiet: float, after: float, until: float, memory: tuple[float, float, float]) -> None:
-    counts = [crowd.finished[number] for number in range(CALLERS)]
+def say(came: Crowd, *, quiet: float, after: float, until: float, memory: tuple[float, float, float]) -> None:
+    counts = [came.finished[number] for number in range(CALLERS)]
     paints, rates = counts[::2], counts[1::2]
-    told = sorted(crowd.refusals)
+    told = sorted(came.refusals)
     half, most = told[len(told) // 2], told[int(0.95 * len(told))]
-    print(f"{CALLERS} callers: {sum(counts)} calls finished, {len(crowd.lost)} lost; each painted", end=" ")
+    print(f"{CALLERS} callers: {sum(counts)} calls finished, {len(came.lost)} lost; each painted", end=" ")
     print(f"{min(paints)} to {max(paints)} times or rated {min(rates)} to {max(rates)}; {counts.count(0)} never served")
-    print(f"{len(told)} refusals, {crowd.untold} without a time to come back; told after", end=" ")
+    print(f"{len(told)} refusals, {came.untold} without a time to come back; told after", end=" ")
     print(f"{1000 * half:.0f} ms (median), {1000 * most:.0f} ms (95 %), {1000 * told[-1]:.0f} ms (longest)")
     print("memory of proxy and replicas: {:.0f} MiB before, {:.0f} at most, {:.0f} after".format(*memory), end="; ")
     print(f"one call alone: {quiet:.2f} s before, {after:.2f} s after; the last calls ended {until:.1f} s late")

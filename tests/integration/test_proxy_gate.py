@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -25,7 +25,8 @@ from emofeedback.rpc.gate import APPLICATIONS, HEALTH_VARIABLE
 from emofeedback.rpc.places import CALLS_VARIABLE, MEBIBYTES_VARIABLE, CallerLimits, Places
 from emofeedback.rpc.proxy import add_services
 from emofeedback.rpc.silence import first_of
-from emofeedback.v1 import judge_pb2
+from emofeedback.v1 import generator_pb2, judge_pb2
+from emofeedback.v1.generator_pb2_grpc import GeneratorServiceStub
 from emofeedback.v1.judge_pb2_grpc import JudgeServiceStub
 from emofeedback.wire.status import STATUS_KEY, error_from_status
 
@@ -180,7 +181,7 @@ async def test_a_stream_on_which_nothing_is_sent_takes_no_place_in_a_replica(
         assert routing.reached
 
 
-JUDGE = (BEARER, ("application", "judge"))
+GENERATOR, JUDGE = ((BEARER, ("application", name)) for name in ("generator", "judge"))
 
 
 async def until_reached(routing: Routing, calls: int) -> None:
@@ -209,19 +210,50 @@ async def test_a_caller_has_so_many_calls_under_way_and_the_next_is_told_when_to
         for _ in range(5):
             error = await failure(model(judge_pb2.JudgeServiceGetModelRequest(), metadata=JUDGE))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert error.details() == "2 calls of this caller are under way, as many as may be"
+            assert "2 calls of this caller are under way" in (error.details() or "")
             pauses.add(told_to_wait(error))
         assert len(pauses) == 5 and all(1.0 <= pause <= 1.5 for pause in pauses)
+        generators = GeneratorServiceStub(channel).GetModel
+        elsewhere = generators(generator_pb2.GeneratorServiceGetModelRequest(), metadata=GENERATOR)
+        await until_reached(routing, 3)
         assert (await HealthStub(channel).Check(health_pb2.HealthCheckRequest())).status
         routing.go_on.set()
-        await asyncio.gather(*under_way)
+        await asyncio.gather(*under_way, elsewhere)
+
+
+async def test_who_is_refused_goes_before_other_clients_at_its_address(
+    routing: Routing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CALLS_VARIABLE, "4")
+    monkeypatch.setattr("emofeedback.rpc.line._GRACE", 600.0)
+    once = RetryPolicy(attempts=1)
+    async with serving(routing) as address, AsyncExitStack() as stack:
+        ada, bob, *others = [
+            await stack.enter_async_context(AsyncClient(address, token=TOKEN, retry=once)) for _ in range(6)
+        ]
+        routing.go_on.clear()
+        under_way = [asyncio.create_task(client.judge.model()) for client in others]
+        await until_reached(routing, 4)
+        with pytest.raises(ResourceExhausted) as refused:
+            await ada.judge.model()
+        under_way.pop().cancel()
+        while True:  # until the server has heard of it, after which one place is free and kept
+            with pytest.raises(ResourceExhausted) as kept:
+                await bob.judge.model()
+            if "3 calls of this caller" in str(kept.value):
+                break
+        await asyncio.sleep(refused.value.retry_after or 0)
+        served = asyncio.create_task(ada.judge.model())
+        await until_reached(routing, 5)
+        routing.go_on.set()
+        await asyncio.gather(served, *under_way)
 
 
 async def test_a_call_that_is_over_gives_its_place_back() -> None:
     places = Places(CallerLimits(calls=1, message_bytes=10))
     for _ in range(3):
-        with places.taken("ada"), places.taken("bob"), places.weighed("ada", 100):
-            with pytest.raises(ResourceExhausted), places.taken("ada"):
+        with places.taken("ada", "judge", ""), places.taken("bob", "judge", ""), places.weighed("ada", 100):
+            with pytest.raises(ResourceExhausted), places.taken("ada", "judge", ""):
                 pass
             with pytest.raises(ResourceExhausted), places.weighed("ada", 1):
                 pass

@@ -94,6 +94,9 @@ seccompProfile:
 {{- /* `LIMITS.message_bytes` of the services, which Serve's proxy must take as well; a test compares them. */}}
 - name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE
   value: "67108864"
+{{- /* Serve's proxies go before the models, which are nice themselves; a test compares it too. */}}
+- name: RAY_worker_niceness
+  value: "0"
 {{- with include "emofeedback.apiTokenEnv" . }}
 {{ . }}
 {{- end }}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterator, Sequence, Set
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from google.protobuf.message import Message
 from emofeedback.client.channel import TLS, open_channel, parse_address, require_no_fork
 from emofeedback.client.failures import ended_early, error_from_rpc, timed_out, too_large
 from emofeedback.client.retries import Deadlines, Keepalive, RetryBucket, RetryPolicy, Waiting
-from emofeedback.domain.callers import PRIORITY_KEY, Priority, calling
+from emofeedback.domain.callers import CLIENT_KEY, PRIORITY_KEY, Priority, calling
 from emofeedback.domain.errors import EmoFeedbackError, InternalError, InvalidRequest, NothingAnswers
 from emofeedback.domain.limits import LIMITS
 from emofeedback.observability.tracing import outgoing
@@ -60,6 +61,7 @@ class Connection:
         self._tls = tls or (TLS() if secure else None)
         self._token = token
         self._priority = priority
+        self._client = secrets.token_hex(8)
         self._retry = retry
         self._retries = RetryBucket(retry.retries_per_second)
         self._deadlines = deadlines
@@ -170,7 +172,7 @@ class Connection:
         require_no_fork()
         if self._channel is None:
             self._channel = open_channel(self._target, self._tls, self._options)
-        metadata = [("application", service.application), *carrier]
+        metadata = [("application", service.application), (CLIENT_KEY, self._client), *carrier]
         if priority := calling().priority or self._priority:
             metadata.append((PRIORITY_KEY, priority))
         if self._token:

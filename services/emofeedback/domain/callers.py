@@ -19,6 +19,9 @@ Priority = Literal["interactive", "batch", "trajectories"]
 PRIORITY_KEY = "priority"
 """Metadata of a call that holds a `Priority`."""
 
+CLIENT_KEY = "client"
+"""Metadata of a call that tells the clients at one address apart: any text that another one doesn't send."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from emofeedback.domain.callers import CLIENT_KEY
 from emofeedback.domain.errors import (
     EmoFeedbackError,
     InvalidRequest,
@@ -23,6 +24,7 @@ from emofeedback.domain.errors import (
     Unauthenticated,
 )
 from emofeedback.domain.limits import TOKEN_VARIABLE
+from emofeedback.rpc.line import LONGEST_PAUSE, MOST_LATE, SHORTEST_PAUSE
 from emofeedback.rpc.places import CallerLimits, Places, peer_name
 from emofeedback.v1 import generator_pb2, judge_pb2, optimizer_pb2
 from emofeedback.wire.status import MAX_DETAILS, STATUS_KEY, status_from_error
@@ -32,8 +34,8 @@ HEALTH_VARIABLE = "EMOFEEDBACK_HEALTH"
 HEALTH = "grpc.health.v1.Health"
 OURS = "/emofeedback."
 """Beginning of the names of our methods; others (health, reflection, Serve's own) ask for next to nothing."""
-_LONGEST_PAUSE = 60.0
-"""Seconds; nobody is told to come back later than half as long again."""
+_CLIENT_CHARACTERS = 64
+"""Of a client's name that are looked at."""
 APPLICATIONS = {
     service.full_name: application
     for application, module in (("generator", generator_pb2), ("judge", judge_pb2), ("optimizer", optimizer_pb2))
@@ -96,11 +98,15 @@ class Gate:
             found = find(call)
             if found is None:
                 return None
+            metadata = call.invocation_metadata or ()
             try:
-                self.check(call.method, call.invocation_metadata or ())
+                self.check(call.method, metadata)
             except EmoFeedbackError as error:
                 return _refusing(error)
-            return self._admitting(found) if call.method.startswith(OURS) else found
+            if not call.method.startswith(OURS):
+                return found
+            application, client = (metadata_value(metadata, key) for key in ("application", CLIENT_KEY))
+            return self._admitting(found, application, client[:_CLIENT_CHARACTERS])
 
         handler.service = find_behind_the_gate
 
@@ -117,13 +123,13 @@ class Gate:
         # gRPC's other table of the same methods is looked at first, by name alone: the gate would never be asked.
         server.add_registered_method_handlers = lambda service, handlers: None
 
-    def _admitting(self, method: MethodHandler) -> MethodHandler:
-        """Serves a method within the limits of its caller."""
+    def _admitting(self, method: MethodHandler, application: str, client: str) -> MethodHandler:
+        """Serves a method within the limits of its caller. A client without a name goes by its connection."""
 
         async def serve(requests: Any, context: Any) -> AsyncIterator[Any]:
             caller = peer_name(context)
             try:
-                with self._places.taken(caller), ExitStack() as held:
+                with self._places.taken(caller, application, client or context.peer()), ExitStack() as held:
                     given: Any
                     if method.request_streaming:
                         given = self._messages(aiter(requests), method, caller)
@@ -175,7 +181,7 @@ def set_error(context: Any, error: EmoFeedbackError) -> None:
 
 def _when_to_return(seconds: float | None) -> float:
     """What a refused caller is told to wait: not the same for all, or they would all come back at once."""
-    return min(1.0 if seconds is None else seconds, _LONGEST_PAUSE) * random.uniform(1.0, 1.5)
+    return min(SHORTEST_PAUSE if seconds is None else seconds, LONGEST_PAUSE) * random.uniform(1.0, 1.0 + MOST_LATE)
 
 
 async def _only(messages: AsyncIterator[bytes]) -> bytes:

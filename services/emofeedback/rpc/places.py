@@ -1,5 +1,8 @@
 """How much one caller may have under way, so that its calls leave room for those of others.
 
+Calls are counted by application: those that wait for the generator take no place of those for the judge, which would
+else be as slow, nor of those that the optimizer makes of both.
+
 A caller is a peer, whatever its ports: behind a gateway that is the gateway, so the limits are wide as they stand.
 """
 
@@ -13,9 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition, ResourceExhausted
+from emofeedback.rpc.line import Line
 
 CALLS_VARIABLE = "EMOFEEDBACK_CALLER_CALLS"
-"""Environment variable; calls of one caller under way at once."""
+"""Environment variable; calls of one caller under way at once, for each application."""
 MEBIBYTES_VARIABLE = "EMOFEEDBACK_CALLER_MIB"
 """Environment variable; MiB of one caller's requests under way."""
 
@@ -25,7 +29,7 @@ class CallerLimits:
     """Of one caller, in one proxy."""
 
     calls: int = 256
-    """Under way at once, those that wait included."""
+    """Under way at once for each application, those that wait in the services included."""
     message_bytes: int = 512 * 1024 * 1024
     """Of requests that are under way, from when they are read to the end of their calls."""
 
@@ -57,15 +61,18 @@ class Places:
 
     def __init__(self, limits: CallerLimits) -> None:
         self._limits = limits
-        self._calls: Counter[str] = Counter()
+        self._lines: dict[tuple[str, str], Line] = {}
+        """By caller and application, as long as there is something in them."""
         self._bytes: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self, caller: str) -> Iterator[None]:
-        """One call. Raises `ResourceExhausted` where the caller has as many as it may."""
-        if self._calls[caller] >= self._limits.calls:
-            raise ResourceExhausted(f"{self._calls[caller]} calls of this caller are under way, as many as may be")
-        with _counted(self._calls, caller, 1):
+    def taken(self, caller: str, application: str, client: str) -> Iterator[None]:
+        """One call; see `Line.place`. Raises `ResourceExhausted` where the caller has as many as it may."""
+        line = self._lines.get((caller, application))
+        if line is None:
+            self._lines = {key: line for key, line in self._lines.items() if not line.idle}
+            line = self._lines[caller, application] = Line(self._limits.calls)
+        with line.place(client):
             yield
 
     @contextmanager

@@ -24,6 +24,10 @@ from emofeedback.serving.autoscaling import IMAGE_STEPS, TOKENS
 from emofeedback.serving.config import ADDRESS
 from emofeedback.serving.options import Application, deployment_options
 
+_MODELS_NICENESS = 15
+"""Of the thread that a model is loaded in, and of those that it starts: they leave the CPUs to the proxy, and to
+whatever else the machine does."""
+
 
 class AppArgs(BaseModel, extra="forbid"):
     """Arguments of an application in a Serve configuration."""
@@ -45,6 +49,7 @@ class GeneratorDeployment(GeneratorServicer):
     def __init__(self, profile: Profile) -> None:
         from emofeedback.generator.local import LocalGenerator
 
+        os.nice(_MODELS_NICENESS)
         watch_replica("generator", device=profile.generator.device)
         self._engine = LocalGenerator.load(profile.generator)
         super().__init__(self._engine, _token())
@@ -60,6 +65,7 @@ class JudgeDeployment(JudgeServicer):
     def __init__(self, profile: Profile) -> None:
         from emofeedback.judge.local import LocalJudge
 
+        os.nice(_MODELS_NICENESS)
         watch_replica("judge", device=profile.judge.device)
         self._local = LocalJudge.load(profile.judge)
         super().__init__(self._local, _token())

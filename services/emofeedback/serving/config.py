@@ -18,7 +18,11 @@ from emofeedback.serving.options import Application
 SERVICER_FUNCTIONS = ["emofeedback.rpc.proxy.add_services"]
 """What Serve's gRPC proxy answers to."""
 
-ENVIRONMENT = {"RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(LIMITS.message_bytes)}
+ENVIRONMENT = {
+    "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(LIMITS.message_bytes),
+    # Ray's own is 15, for Serve's proxies too: who is to be answered then waits behind all else on the machine.
+    "RAY_worker_niceness": "0",
+}
 """What Serve has no key for: every Ray process must have it in its environment."""
 
 HTTP = "http"
