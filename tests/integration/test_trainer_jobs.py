@@ -24,7 +24,7 @@ from emofeedback_trainer.service.backends.ray import RayJobs
 from support.kubernetes.api import kube_api
 from support.kubernetes.kuberay import PretendedKubeRay, pretended_kuberay
 from support.kubernetes.store import KubeApi
-from support.running_services import free_port
+from support.running_services import free_port, is_open
 from support.scripted_training import (
     COMMAND,
     holding,
@@ -167,6 +167,9 @@ def ray_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             start_new_session=True,
         )
     try:
+        while not is_open(dashboard):
+            assert head.poll() is None, (folder / "output").read_text()
+            time.sleep(0.2)
         yield f"http://127.0.0.1:{dashboard}"
     finally:
         head.send_signal(signal.SIGTERM)

@@ -39,12 +39,19 @@ class Services:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on right now, and that no system gives to whoever asks for any."""
+    """A port of loopback that nobody listens on right now, and that neither the system gives to whoever asks for any
+    (from 32,768 on) nor Ray to its workers (10,002 to 19,999)."""
     while True:
-        port = random.randrange(15_000, 32_000)
+        port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def is_open(port: int) -> bool:
+    """Whether something listens on a port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
