@@ -177,6 +177,7 @@ def test_what_is_no_run_and_what_is_not_there_is_refused_before_anything_starts(
     assert "--resume: there is no cut demo" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not str(ROOT).isascii(), reason="in such a locale Python itself can't start from such a folder")
 def test_what_ray_could_not_read_in_a_locale_without_unicode_is_refused_at_once(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "emofeedback.cli.demo", "--out", str(tmp_path / "größer"), *ports()],

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -167,7 +168,7 @@ def test_whoever_stops_reading_ends_the_command_without_a_word(words: list[str])
 def test_results_of_pictures_are_piped_into_head(tmp_path: Path) -> None:
     for index in range(8):
         (tmp_path / f"{index}.png").write_bytes(encoded(red(size=(64, 64))))
-    words = f"{sys.executable} -m emofeedback assess {tmp_path} --json | head -n 1"
+    words = f"{shlex.quote(sys.executable)} -m emofeedback assess {tmp_path} --json | head -n 1"
     done = subprocess.run(
         ["bash", "-c", words], env={**os.environ, "PYTHONPATH": PACKAGES}, capture_output=True, text=True, timeout=300
     )

@@ -209,12 +209,15 @@ class PolicyStore:
         """What `policy.json` says.
 
         Raises:
-            FailedPrecondition: there is none, or it can't be read.
+            NotFound: there is no such policy.
+            FailedPrecondition: it has none, or one that can't be read.
         """
         try:
             with self.opened() as (files, root):
                 content = files.cat_file(f"{root}/{name}/{MANIFEST}")
         except FileNotFoundError as error:
+            if name not in self.names():
+                raise self._unknown(name) from error
             raise FailedPrecondition(f"policy {name!r} has no {MANIFEST}: publish it to say what it is") from error
         try:
             return Manifest.from_json(parse_json(content))
