@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -31,7 +30,7 @@ from emofeedback_trainer.evaluation.going_on import claim, of_profile
 from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.evaluation.plane_errors import draw_error_maps
 from emofeedback_trainer.evaluation.plane_picture import plane_picture
-from emofeedback_trainer.evaluation.provenance import Model
+from emofeedback_trainer.evaluation.provenance import Model, digests
 from emofeedback_trainer.evaluation.scorers import Checkpoints, ImageScores
 
 
@@ -85,7 +84,7 @@ async def _delivered(
     policy = profile.generator.policy
     maker = Model.of_generator(await generator.model(), profile.generator)
     models = (maker, Model.of("judge", await judge.model()))
-    claim(out, _digests(models, policy=maker.policy_digest))
+    claim(out, {"digest": digests(models, policy=maker.policy_digest)})
     delivered = await deliver(pairs, policy, out / "runs", profile=profile, generator=generator, judge=judge)
     write_keeping(out / "plane.png", await plane_picture(pairs[0].prompt, policy, generator=generator, judge=judge))
     return delivered, models
@@ -99,17 +98,13 @@ async def _seen(
 ) -> tuple[dict[str, list[Witnessed]], Model]:
     seen = {}
     async with looking as (witness, model):
-        claim(out, {**_digests((model, *scores.models)), "scores": [one.role for one in scores.models]})
+        claim(out, {"digest": digests((model, *scores.models)), "scores": [one.role for one in scores.models]})
         for name, pictures in delivered.items():
             say(f"looking at {len(pictures)} pictures of {name}", sys.stderr)
             kept = out / "seen" / f"{slug(name)}.jsonl"
             kept.parent.mkdir(exist_ok=True)
             seen[name] = await witnessed(pictures, witness, scores.measure, kept=kept)
     return seen, model
-
-
-def _digests(models: Iterable[Model], **others: str) -> dict[str, Any]:
-    return {"digest": {**others, **{model.role: model.digest for model in models}}}
 
 
 @asynccontextmanager

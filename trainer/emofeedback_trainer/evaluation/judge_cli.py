@@ -18,7 +18,7 @@ from emofeedback_trainer.evaluation.confidence import Sampling
 from emofeedback_trainer.evaluation.going_on import claim
 from emofeedback_trainer.evaluation.judge import JudgeMetrics, Way, judge_metrics, look
 from emofeedback_trainer.evaluation.output import add_judge_options, add_output_options, engines_of, present
-from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, samples_digest, this_command
+from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, digests, samples_digest, this_command
 
 _EXAMPLES = """examples:
   emofeedback-train evaluate judge data/scenes
@@ -94,7 +94,7 @@ async def _measured(
     sampling = Sampling(replies=arguments.replies, temperature=arguments.temperature, seed=arguments.seed)
     async with running as judge:
         model, out = Model.of("judge", await judge.model()), arguments.out
-        claim(out, {**settings, "digest": {model.role: model.digest}})
+        claim(out, {**settings, "digest": digests([model])})
         kept = out and out / "validation.jsonl"
         before = await look(judge, validation, arguments.way, sampling, kept=kept)
         kept = out and out / "seen.jsonl"

@@ -19,7 +19,15 @@ from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.evaluation import loop
 from emofeedback_trainer.evaluation.going_on import claim, of_profile
 from emofeedback_trainer.evaluation.output import add_output_options, present, with_engines
-from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, plain, policy_digest, this_command
+from emofeedback_trainer.evaluation.provenance import (
+    Data,
+    Model,
+    Provenance,
+    digests,
+    plain,
+    policy_digest,
+    this_command,
+)
 
 _EXAMPLES = """examples:
   emofeedback-train evaluate loop --out runs/loop
@@ -100,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "task": {str(task.first): task.name for task in tasks},
                 "imagine": {policy: policy in spender.imagining for policy in spender.policies},
                 "policy": {policy: policy_digest(policy, profile.generator) for policy in spender.policies},
-                "digest": {model.role: model.digest for model in models},
+                "digest": digests(models),
             },
         )
         choices = await spender.measure(pairs, out / "choices.jsonl", lambda choice: _report(choice, pairs))

@@ -34,7 +34,7 @@ from emofeedback_trainer.evaluation.output import (
     with_engines,
 )
 from emofeedback_trainer.evaluation.plane_picture import plane_picture
-from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, plain, this_command
+from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, digests, plain, this_command
 
 IMAGES = 4
 """Pictures a pair."""
@@ -88,14 +88,13 @@ def run(arguments: argparse.Namespace) -> None:
             Model.of("judge", await judge.model()),
             Model.of("independent judge", independent.info),
         )
-        digests = {"policy": models[0].policy_digest, **{model.role: model.digest for model in models}}
         claim(
             arguments.out,
             {
                 **of_profile(profile),
                 "task": task.name,
                 "limit": arguments.limit,
-                "digest": {**digests, "data": data.digest},
+                "digest": digests(models, policy=models[0].policy_digest, data=data.digest),
             },
         )
         rows = await measure(

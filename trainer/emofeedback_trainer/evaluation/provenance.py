@@ -50,6 +50,11 @@ class Model:
         return cls(role="generator", name=info.name, digest=info.digest, policy=policy, policy_digest=adapter)
 
 
+def digests(models: Iterable[Model], **others: str) -> dict[str, str]:
+    """Digests of models by their roles, behind others, for the settings that a measurement goes on with."""
+    return {**others, **{model.role: model.digest for model in models}}
+
+
 def policy_digest(policy: str, settings: GeneratorSettings) -> str:
     """`sha256:` and 64 hex digits over the weights of a policy in a generator's store; empty for the base.
 

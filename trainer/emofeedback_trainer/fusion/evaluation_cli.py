@@ -14,7 +14,15 @@ from emofeedback.storage.files import held, write_keeping
 from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.evaluation.going_on import KeptPictures, claim, of_profile
 from emofeedback_trainer.evaluation.output import add_output_options, present
-from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance, plain, policy_digest, this_command
+from emofeedback_trainer.evaluation.provenance import (
+    Data,
+    Model,
+    Provenance,
+    digests,
+    plain,
+    policy_digest,
+    this_command,
+)
 
 _EXAMPLES = """examples:
   emofeedback-train fuse-evaluate --policy nano-fused
@@ -86,19 +94,16 @@ def _run(arguments: argparse.Namespace) -> None:
         Model.of("independent judge", independent.info),
     )
     data = Data.of_pairs(task.name, pairs)
-    digests = {
-        "released": policy_digest(released or BASE_POLICY, own),
-        **{model.role: model.digest for model in models},
-    }
+    others = {"released": policy_digest(released or BASE_POLICY, own), "data": data.digest}
     if arguments.numbers:
-        digests["numbers"] = FusedPolicy.of_run(arguments.numbers).digest
+        others["numbers"] = FusedPolicy.of_run(arguments.numbers).digest
     claim(
         arguments.out,
         {
             **of_profile(profile),
             "task": task.name,
             "limit": arguments.limit,
-            "digest": {**digests, "data": data.digest},
+            "digest": digests(models, **others),
         },
     )
     groups = paint_all(

@@ -18,7 +18,7 @@ from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Message
 from emofeedback.domain.taxonomies import EKMAN, told_in
 from emofeedback.judge.prompts import description_conversation, question_conversation
-from emofeedback_trainer.data.eemodb.questions import LEVELS, Question, in_question, level, questions
+from emofeedback_trainer.data.eemodb.questions import LEVELS, Question, in_question, level, questions, value_of
 from emofeedback_trainer.data.records import AXES, RankedEmotion, Sample
 from emofeedback_trainer.judge.tasks import TaskName, question, reply
 from emofeedback_trainer.nano.dataset import labeled, ranking
@@ -144,14 +144,14 @@ def considered(asked: Question, scenes: Sequence[Scene]) -> str:
     if len(samples) > 1:
         if asked.dimension == "emotion":
             return f"They evoke {' and '.join(sample.label for sample in samples)}."
-        one, other = (_rated(sample, asked.dimension) for sample in samples)
+        one, other = (value_of(sample, asked.dimension) for sample in samples)
         return f"{asked.dimension} is {one:.1f} and {other:.1f}, more in the {'first' if one > other else 'second'}."
     (sample,) = samples
     if asked.dimension == "emotion":
         seen = f"It evokes {', '.join(place.label for place in sample.ranking)}."
         words: Sequence[str] = EKMAN
     else:
-        value = _rated(sample, asked.dimension)
+        value = value_of(sample, asked.dimension)
         seen = f"{asked.dimension} is {value:.1f}, {level(value, asked.dimension)}."
         words = LEVELS[asked.dimension]
     return seen + (f" Asked: {_claimed(asked, words)}." if asked.kind == "Yes-or-No" else "")
@@ -210,12 +210,6 @@ def feeling(scene: Scene) -> str:
 def _claimed(asked: Question, words: Sequence[str]) -> str:
     """The word that a Yes-or-No question asks for, as the labels have it."""
     return next(word for word in words if in_question(word, asked.dimension) in re.findall(r"\w+", asked.question))
-
-
-def _rated(sample: Sample, axis: str) -> float:
-    value = getattr(sample, axis)
-    assert value is not None  # a scene has all labels
-    return float(value)
 
 
 def _briefly(scene: Scene) -> str:

@@ -188,14 +188,14 @@ def _shared_emotion(samples: Sequence[Sample], rng: np.random.Generator) -> Iter
 
 def _is_level(samples: Sequence[Sample], axis: str, rng: np.random.Generator) -> Iterator[_Asked]:
     for number, sample in enumerate(samples):
-        yes, true = number % 2 == 0, level(_value(sample, axis), axis)
+        yes, true = number % 2 == 0, level(value_of(sample, axis), axis)
         word = true if yes else _another([other for other in LEVELS[axis] if other != true], rng)
         text = _ASKED_LEVEL[axis].format(level=in_question(word, axis))
         yield _yes_no((sample.id,), text, yes)
 
 
 def _how(sample: Sample, axis: str) -> _Asked:
-    true = level(_value(sample, axis), axis)
+    true = level(value_of(sample, axis), axis)
     wrong = tuple(word for word in LEVELS[axis] if word != true)
     return _Asked(images=(sample.id,), question=_HOW[axis], right=true, wrong=wrong)
 
@@ -203,12 +203,12 @@ def _how(sample: Sample, axis: str) -> _Asked:
 def _is_more(pairs: Sequence[tuple[Sample, Sample]], axis: str) -> Iterator[_Asked]:
     for number, (one, other) in enumerate(pairs):
         yes = number % 2 == 0
-        first, second = (one, other) if (_value(one, axis) > _value(other, axis)) == yes else (other, one)
+        first, second = (one, other) if (value_of(one, axis) > value_of(other, axis)) == yes else (other, one)
         yield _yes_no((first.id, second.id), f"Is the first picture {_MORE[axis]} than the second?", yes)
 
 
 def _which_is_more(one: Sample, other: Sample, axis: str) -> _Asked:
-    first = _value(one, axis) > _value(other, axis)
+    first = value_of(one, axis) > value_of(other, axis)
     right, wrong = ("The first", "The second") if first else ("The second", "The first")
     return _Asked(
         images=(one.id, other.id), question=f"Which of the two pictures is {_MORE[axis]}?", right=right, wrong=(wrong,)
@@ -224,7 +224,8 @@ def _describe(sample: Sample) -> _Asked:
     others = [place.label for place in sample.ranking[1:]]
     mixed = f", with {' and '.join(others)} beside it" if others else ""
     levels = ", ".join(
-        f"{axis} {level(_value(sample, axis), axis)} ({_value(sample, axis):.1f} of 9)" for axis in _rated_axes(sample)
+        f"{axis} {level(value_of(sample, axis), axis)} ({value_of(sample, axis):.1f} of 9)"
+        for axis in _rated_axes(sample)
     )
     why = f" {sample.comments[0].strip()}" if sample.comments else ""
     shows = f"It shows {sample.neutral_prompt.rstrip('.')}. " if sample.neutral_prompt and not why else ""
@@ -246,7 +247,7 @@ def _pairs(samples: Sequence[Sample], fits: Callable[[Sample, Sample], bool]) ->
 
 
 def _differ(axis: str, one: Sample, other: Sample) -> bool:
-    return abs(_value(one, axis) - _value(other, axis)) >= _APART
+    return abs(value_of(one, axis) - value_of(other, axis)) >= _APART
 
 
 def _unfelt(sample: Sample) -> list[str]:
@@ -264,7 +265,8 @@ def _shuffled(samples: Sequence[Sample], rng: np.random.Generator) -> list[Sampl
     return [samples[number] for number in rng.permutation(len(samples))]
 
 
-def _value(sample: Sample, axis: str) -> float:
+def value_of(sample: Sample, axis: str) -> float:
+    """A rating that the sample is known to have."""
     value = getattr(sample, axis)
     assert value is not None  # only rated samples are asked about
     return float(value)

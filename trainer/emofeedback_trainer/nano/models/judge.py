@@ -129,7 +129,7 @@ class Collator:
         self._tokenizer = tokenizer
         self._image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
         self._digits = tokenizer.convert_tokens_to_ids([str(digit) for digit in range(10)])
-        self._emotions = {name: _first(tokenizer, f" {name}") for name in Emotion}
+        self._emotions: dict[Emotion, int] = {name: tokenizer(f" {name}")["input_ids"][0] for name in Emotion}
         self._pixels = pixels
         self._index: dict[Scene, int] = {scene: index for index, scene in enumerate(album.scenes)}
 
@@ -169,7 +169,7 @@ class Collator:
                 written = self._digits.index(reply[place])
                 beside = self._digits[written + (1 if true > written else -1)]
                 away = abs(true - written)
-                shared[place] = {reply[place]: 1 - away, beside: away} if away else {reply[place]: 1.0}
+                shared[place] = {reply[place]: 1 - away, beside: away}
         if lesson.felt:
             said = {token: place for place, token in enumerate(reply) if token in self._emotions.values()}
             ((label, place),) = said.items()
@@ -267,11 +267,6 @@ def _parameters(model: nn.Module) -> list[dict[str, Any]]:
     tower = [value for name, value in model.named_parameters() if ".visual." in name]
     rest = [value for name, value in model.named_parameters() if ".visual." not in name]
     return [{"params": rest}, {"params": tower, "lr": _RATE * _TOWER_SHARE}]
-
-
-def _first(tokenizer: Any, text: str) -> int:
-    first: int = tokenizer(text)["input_ids"][0]
-    return first
 
 
 def _texts(lesson: Lesson) -> list[str]:
