@@ -10,7 +10,9 @@ from PIL import Image
 
 from emofeedback.domain.affect import SCALE_MIDDLE
 from emofeedback.domain.generation import ModelInfo
-from emofeedback_trainer.evaluation.loop import Choice, Spender, Way, markdown, standings
+from emofeedback_trainer.evaluation.course import Course
+from emofeedback_trainer.evaluation.loop import Choice, Spender, Way
+from emofeedback_trainer.evaluation.loop_table import markdown, standings
 from emofeedback_trainer.nano.measure.panel import PANEL
 from emofeedback_trainer.nano.task import FRESH_TASK, PANEL_TASK
 from support.fakes import ScriptedGenerator, ScriptedJudge
@@ -60,6 +62,7 @@ async def test_every_way_spends_what_it_is_given_and_no_more(tmp_path: Path) -> 
     # the rewrite's floor is set by the eight first pictures of the prompt as it was asked for
     assert sum(len(request.seeds) for request in generator.requests) == 12 + (12 + 8) + 12
     assert all(c.judged >= 0 and (c.spread is not None) is (c.way is Way.LOOP) for c in choices)
+    assert all((c.course is not None) is (c.way is Way.LOOP) for c in choices)
 
 
 async def test_a_cut_measurement_goes_on_and_comes_to_the_same(tmp_path: Path) -> None:
@@ -71,12 +74,13 @@ async def test_a_cut_measurement_goes_on_and_comes_to_the_same(tmp_path: Path) -
     again = await spender().measure(dict(enumerate(PANEL[:2])), kept, made.append)
     assert len(made) == len(whole) - 6
     assert [(c.task, c.way, c.pictures) for c in again] == [(c.task, c.way, c.pictures) for c in whole]
+    assert again[:6] == whole[:6]
     assert len(kept.read_text().splitlines()) == len(lines)
 
 
-def choice(task: int, way: Way, pictures: int, independent: float) -> Choice:
+def choice(task: int, way: Way, pictures: int, independent: float, policy: str = "base") -> Choice:
     return Choice(
-        task=task, policy="base", way=way, pictures=pictures, judged=0.5, independent=independent, judge_error=0.4
+        task=task, policy=policy, way=way, pictures=pictures, judged=0.5, independent=independent, judge_error=0.4
     )
 
 
@@ -87,6 +91,26 @@ def test_what_a_way_saves_is_told_against_luck_on_the_same_tasks() -> None:
     assert (luck.saved, luck.saved_interval) == (0, (0, 0))
     assert (loop.saved, loop.saved_interval) == (0.5, (0.5, 0.5))
     assert "| base | the loop, three rounds | 24 | 2.75 | 0.50 | 0.40 | 50% (50% to 50%) |" in markdown([luck, loop])
+
+
+def test_a_second_policy_is_compared_with_the_luck_of_the_first_too() -> None:
+    choices = [choice(0, Way.LUCK, 24, 2.0, "plain"), choice(0, Way.LUCK, 24, 1.0), choice(0, Way.LOOP, 24, 0.5)]
+    cells = standings(choices)
+    assert [(cell.policy, cell.saved, cell.saved_of_first) for cell in cells] == [
+        ("plain", 0, 0),
+        ("base", 0, 0.5),
+        ("base", 0.5, 0.75),
+    ]
+    assert "against that of plain" in markdown(cells) and "| 50% (50% to 50%) | 75% (75% to 75%) |" in markdown(cells)
+
+
+def test_the_rounds_of_all_runs_are_told_in_the_mean() -> None:
+    went = Course(overshot=0.5, one_axis=1.0, repeated=0.0, hopeless=0.5, regret=0.25)
+    runs = [replace(choice(0, Way.LOOP, 24, 1.0), course=went)]
+    runs.append(replace(choice(1, Way.LOOP, 24, 1.0), course=replace(went, overshot=0.0, regret=0.75)))
+    [cell] = standings(runs)
+    assert cell.course == replace(went, overshot=0.25, regret=0.5)
+    assert "| base | 24 | 25% | 100% | 0% | 50% | 0.50 |" in markdown([cell])
 
 
 def test_without_luck_to_compare_with_nothing_is_said_to_be_saved() -> None:

@@ -15,11 +15,8 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
 from emofeedback.domain.affect import SCALE_MIDDLE, AffectPoint, Emotion, distance, target_phrase
@@ -42,15 +39,12 @@ from emofeedback.optimizer.steps import estimate_gradient, update_prompt
 from emofeedback.profiles.profile import OptimizerSettings
 from emofeedback_trainer.core.jsonl import add_line, drop_cut_line, read_lines
 from emofeedback_trainer.core.pairs import Pair
-from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.core.task import IndependentJudge
-from emofeedback_trainer.evaluation.metrics import bootstrap
+from emofeedback_trainer.evaluation.course import Course, Seen, course
 from emofeedback_trainer.evaluation.runs import ROUNDS, SEEDS_A_RUN
 
 BUDGETS = (8, 12, 16, 24, 48, 96)
 """Pictures spent; the loop has three equal rounds, so it is measured at 12, 24, 48 and 96."""
-REFERENCE = 24
-"""The budget at which the ways are compared."""
 _FIRST = 8
 """Pictures that say what "on the subject" looks like, as the loop's first round does."""
 _CHUNK = 32
@@ -82,6 +76,8 @@ class Choice:
     """Of the loop: standard deviation of V and A, summed, of a later round's pictures, as a share of round one's."""
     later: bool | None = None
     """Of the loop: whether the answer comes from a later round than the first."""
+    course: Course | None = None
+    """Of the loop: how its rounds went."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +100,7 @@ class Spender:
             pairs: by number, from which their seeds follow.
         """
         drop_cut_line(kept)
-        choices = [Choice(**{**line, "way": Way(line["way"])}) for line in read_lines(kept, "task")]
+        choices = [_kept(line) for line in read_lines(kept, "task")]
         have = {(choice.task, choice.policy, choice.way, choice.pictures) for choice in choices}
         for number, pair in pairs.items():
             for policy in self.policies:
@@ -216,13 +212,22 @@ class Spender:
         candidate = rounds[answer.round][answer.index]
         choice = self._choice(number, pair, policy, Way.LOOP, budget, candidate, images[answer.round, answer.index])
         spread = fmean(map(_spread, rounds[1:])) / _spread(rounds[0]) if len(rounds) > 1 else None
-        return replace(choice, spread=spread, later=answer.round > 0)
+        seen = [
+            [Seen(prompt=each.prompt, point=self._look(images[index, each.index])) for each in candidates]
+            for index, candidates in enumerate(rounds)
+        ]
+        went = course(seen, pair.target, seen[answer.round][answer.index].point)
+        return replace(choice, spread=spread, later=answer.round > 0, course=went)
+
+    def _look(self, image: bytes) -> AffectPoint:
+        """Where the independent judge sees a picture."""
+        [look] = self.independent.look([Image.open(io.BytesIO(image)).convert("RGB")])
+        return AffectPoint(look.valence, look.arousal)
 
     def _choice(
         self, number: int, pair: Pair, policy: str, way: Way, pictures: int, chosen: Candidate, image: bytes
     ) -> Choice:
-        [look] = self.independent.look([Image.open(io.BytesIO(image)).convert("RGB")])
-        seen = AffectPoint(look.valence, look.arousal)
+        seen = self._look(image)
         assert isinstance(chosen.outcome, Assessment)  # only a picture that could be judged is ever chosen
         return Choice(
             task=number,
@@ -235,108 +240,11 @@ class Spender:
         )
 
 
+def _kept(line: Mapping[str, Any]) -> Choice:
+    went = line.get("course")
+    return Choice(**{**line, "way": Way(line["way"]), "course": Course(**went) if went else None})
+
+
 def _spread(candidates: Sequence[Candidate]) -> float:
     points = [candidate.outcome.point for candidate in candidates if isinstance(candidate.outcome, Assessment)]
     return stdev(p.valence for p in points) + stdev(p.arousal for p in points) if len(points) > 1 else 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """One cell of the table: a way with a policy at a budget."""
-
-    policy: str
-    way: Way
-    pictures: int
-    runs: int
-    independent: float
-    judged: float
-    judge_error: float
-    saved: float
-    """Share of the error of luck at `REFERENCE` pictures with the same policy that is saved; negative: it is more."""
-    saved_interval: tuple[float, float]
-    """95 %, paired bootstrap over the tasks."""
-    spread: float | None
-    later: float | None
-
-
-def standings(choices: Sequence[Choice], seed: int = 0) -> list[Standing]:
-    """The table's cells, in the order of policies, ways and budgets."""
-    groups: dict[tuple[str, Way, int], dict[int, Choice]] = {}
-    for choice in choices:
-        groups.setdefault((choice.policy, choice.way, choice.pictures), {})[choice.task] = choice
-    found = []
-    for (policy, way, pictures), made in groups.items():
-        reference = groups.get((policy, Way.LUCK, REFERENCE), {})
-        tasks = [task for task in made if task in reference]
-        ours = np.array([made[task].independent for task in tasks])
-        theirs = np.array([reference[task].independent for task in tasks])
-        spreads = [choice.spread for choice in made.values() if choice.spread is not None]
-        later = [choice.later for choice in made.values() if choice.later is not None]
-        found.append(
-            Standing(
-                policy=policy,
-                way=way,
-                pictures=pictures,
-                runs=len(made),
-                independent=fmean(choice.independent for choice in made.values()),
-                judged=fmean(choice.judged for choice in made.values()),
-                judge_error=fmean(choice.judge_error for choice in made.values()),
-                saved=_saved(ours, theirs),
-                saved_interval=_interval(ours, theirs, seed),
-                spread=fmean(spreads) if spreads else None,
-                later=fmean(later) if later else None,
-            )
-        )
-    order = list(Way)
-    return sorted(found, key=lambda cell: (cell.policy, order.index(cell.way), cell.pictures))
-
-
-def _saved(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    return 1 - float(ours.mean() / theirs.mean()) if len(ours) else float("nan")
-
-
-def _interval(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    if not len(ours):
-        return float("nan"), float("nan")
-    return bootstrap(lambda drawn: _saved(ours[drawn], theirs[drawn]), len(ours), seed=seed)
-
-
-def markdown(cells: Sequence[Standing]) -> str:
-    """The table, one row a cell."""
-    header = [
-        *("policy", "way", "pictures", "error, independent", "by the judge", "judge's own error"),
-        *(f"saved against the best of {REFERENCE}, 95 %", "spread", "from a later round"),
-    ]
-    rows = [
-        (
-            *(c.policy, c.way, str(c.pictures), f"{c.independent:.2f}", f"{c.judged:.2f}", f"{c.judge_error:.2f}"),
-            "{:.0%} ({:.0%} to {:.0%})".format(c.saved, *c.saved_interval),
-            *(_share(c.spread), _share(c.later)),
-        )
-        for c in cells
-    ]
-    return f"{table(header, rows)}\n\n{max(c.runs for c in cells)} runs a row." if cells else "No runs."
-
-
-def draw(cells: Sequence[Standing]) -> bytes:
-    """A PNG of the independent judge's error against pictures spent, a line for each way and policy."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for policy, style in zip(dict.fromkeys(cell.policy for cell in cells), ("-", "--", ":"), strict=False):
-        for way, color in zip(Way, ("tab:gray", "tab:orange", "tab:blue"), strict=True):
-            points = [(c.pictures, c.independent) for c in cells if (c.policy, c.way) == (policy, way)]
-            if points:
-                axes.plot(*zip(*points, strict=True), style, color=color, marker="o", label=f"{way}, {policy}")
-    axes.set(xscale="log", xlabel="pictures", ylabel="error of the choice, independent")
-    axes.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS], minor=False)
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    file = io.BytesIO()
-    figure.savefig(file, dpi=100)
-    return file.getvalue()
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"

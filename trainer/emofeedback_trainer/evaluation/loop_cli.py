@@ -16,7 +16,7 @@ from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.files import write_keeping
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import load_task
-from emofeedback_trainer.evaluation import loop
+from emofeedback_trainer.evaluation import loop, loop_table
 from emofeedback_trainer.evaluation.going_on import claim, of_profile
 from emofeedback_trainer.evaluation.output import add_output_options, present, with_engines
 from emofeedback_trainer.evaluation.provenance import (
@@ -115,12 +115,12 @@ def run(arguments: argparse.Namespace) -> None:
         return choices, models
 
     choices, models = with_engines(profile, measure)
-    cells = loop.standings([choice for choice in choices if choice.task in pairs], arguments.seed)
-    write_keeping(out / "loop.png", loop.draw(cells))
+    cells = loop_table.standings([choice for choice in choices if choice.task in pairs], arguments.seed)
+    write_keeping(out / "loop.png", loop_table.draw(cells))
     data = tuple(Data.of_pairs(task.name, task.evaluation[: arguments.limit]) for task in tasks)
     provenance = Provenance(command=this_command(), seed=arguments.seed, models=models, data=data)
     content = {"cells": plain(cells), "provenance": plain(provenance)}
-    present(arguments, content=content, table=f"{loop.markdown(cells)}\n\n{provenance.to_markdown()}")
+    present(arguments, content=content, table=f"{loop_table.markdown(cells)}\n\n{provenance.to_markdown()}")
 
 
 def _report(choice: loop.Choice, pairs: Mapping[int, Pair]) -> None:
