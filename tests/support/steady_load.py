@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from emofeedback import AsyncClient
+from emofeedback import AsyncClient, RetryPolicy
 from support.running_services import Cluster, Tally, judging, optimizing, painting
 
 KINDS = ("paint", "judge", "optimize")
@@ -16,10 +16,10 @@ PATIENCE = 300.0
 
 
 @asynccontextmanager
-async def under_load(address: str, scene: bytes) -> AsyncIterator[Tally]:
-    """Two callers who paint, one who judges, one who runs whole loops."""
+async def under_load(address: str, scene: bytes, *, patience: float = 120.0) -> AsyncIterator[Tally]:
+    """Two callers who paint, one who judges, one who runs whole loops; all bear so many seconds of silence."""
     tally = Tally()
-    async with AsyncClient(address) as client, AsyncExitStack() as callers:
+    async with AsyncClient(address, retry=RetryPolicy(patience=patience)) as client, AsyncExitStack() as callers:
         for kind, call, number in (
             ("paint", painting(client, images=2, steps=6), 2),
             ("judge", judging(client, scene), 1),
