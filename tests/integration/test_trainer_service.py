@@ -316,7 +316,7 @@ async def test_a_service_whose_passes_hang_says_to_its_probe_that_it_is_not_well
 
     def slow(self: Supervisor) -> None:
         if hanging.is_set():
-            released.wait()
+            released.wait(600)
         tend(self)
 
     monkeypatch.setattr(Supervisor, "_tend", slow)
