@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,18 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from support.running_services import free_port, is_open
 
 REDIS = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or ""
 """Path of a `redis-server`; empty: there is none."""
-_SECONDS = 120.0
+_SECONDS = 60.0
 """Far more than any of them needs to start or to end."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def redis(folder: Path) -> Iterator[str]:
     """An empty Redis for as long as the context lasts; yields HOST:PORT."""
     port = free_port()
@@ -33,14 +35,14 @@ def redis(folder: Path) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def head_node(port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A head as the chart's: it has the cluster's state, at the port, and takes no replica."""
     with _node(["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"], environment) as process:
         yield process
 
 
-@contextmanager
+@contextlib.contextmanager
 def pool_node(address: str, environment: Mapping[str, str], *, cpus: int = 1) -> Iterator[subprocess.Popen[str]]:
     """A node with the resource `pool`, of the cluster whose head is at the address.
 
@@ -53,14 +55,14 @@ def pool_node(address: str, environment: Mapping[str, str], *, cpus: int = 1) ->
         yield process
 
 
-@contextmanager
+@contextlib.contextmanager
 def _node(options: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
     with _running([*start, "--object-store-memory=100000000", *options], environment) as process:
         yield process
 
 
-@contextmanager
+@contextlib.contextmanager
 def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         command,
@@ -73,5 +75,12 @@ def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[sub
     try:
         yield process
     finally:
+        started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.terminate()
-        process.wait(_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_SECONDS)
+        for one in started:  # Ray's own end may wait for itself
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.kill()
+        process.wait()
