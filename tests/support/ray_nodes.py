@@ -1,4 +1,4 @@
-"""Nodes of a Ray cluster, each as if it had a machine of its own, and a Redis that remembers the cluster's state."""
+"""Nodes of a Ray cluster, each as if it were a pod of its own, and a Redis that remembers the cluster's state."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from support.running_services import free_port, is_open
 
 REDIS = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or ""
 """Path of a `redis-server`; empty: there is none."""
-_SECONDS = 60.0
-"""Far more than any of them needs to start or to end."""
 
 
 @contextlib.contextmanager
@@ -27,18 +25,16 @@ def redis(folder: Path) -> Iterator[str]:
     """An empty Redis for as long as the context lasts; yields HOST:PORT."""
     port = free_port()
     command = [REDIS, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    with _running(command, os.environ):
-        deadline = time.monotonic() + _SECONDS
-        while not is_open(port):
-            assert time.monotonic() < deadline, f"{REDIS} does not answer"
-            time.sleep(0.05)
+    with _running(command, os.environ) as process:
+        _wait_for(port, process)
         yield f"127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
 def head_node(port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A head as the chart's: it has the cluster's state, at the port, and takes no replica."""
+    """A head as the chart's: it has the cluster's state, at the port, and takes no replica. Others may join it now."""
     with _node(["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"], environment) as process:
+        _wait_for(port, process)
         yield process
 
 
@@ -58,8 +54,15 @@ def pool_node(address: str, environment: Mapping[str, str], *, cpus: int = 1) ->
 @contextlib.contextmanager
 def _node(options: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
-    with _running([*start, "--object-store-memory=100000000", *options], environment) as process:
+    again = ["sh", "-c", 'until "$@"; do sleep 1; done', "node"]  # started again where it fails, as a pod is
+    with _running([*again, *start, "--object-store-memory=100000000", *options], environment) as process:
         yield process
+
+
+def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
+    while not is_open(port):
+        assert process.poll() is None, f"{process.args} has ended"
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -75,12 +78,10 @@ def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[sub
     try:
         yield process
     finally:
-        started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_SECONDS)
-        for one in started:  # Ray's own end may wait for itself
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for one in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
         process.wait()
