@@ -61,7 +61,7 @@ def _node(options: list[str], environment: Mapping[str, str]) -> Iterator[subpro
 
 def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
     while not is_open(port):
-        assert process.poll() is None, f"{process.args} has ended"
+        assert process.poll() is None, f"{process.args!r} has ended"
         time.sleep(0.05)
 
 

@@ -26,6 +26,15 @@ from emofeedback.domain.optimization import OptimizationFinished, OptimizationRe
 
 TOKEN = "let-me-in"
 START_SECONDS = 300.0
+CONNECT = """
+import time
+import ray
+while not ray.is_initialized():
+    try:
+        ray.init(address={address!r}, log_to_driver=False)
+    except ConnectionError:
+        time.sleep(1)
+"""
 
 
 @dataclass(frozen=True)
@@ -141,10 +150,13 @@ class Cluster:
 
 
 def run_on(address: str, environment: Mapping[str, str], program: str, *arguments: str) -> None:
-    """Runs a Python program that is connected to the Ray of the address before its first line."""
-    connect = f"import ray\nray.init(address={address!r}, log_to_driver=False)\n"
+    """Runs a Python program that is connected to the Ray of the address before its first line, once that has nodes."""
     done = subprocess.run(
-        [sys.executable, "-c", connect + program, *arguments], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", CONNECT.format(address=address) + program, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=2 * START_SECONDS,
     )
     assert done.returncode == 0, done.stderr
 
