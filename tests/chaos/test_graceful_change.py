@@ -9,8 +9,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,11 +16,9 @@ import pytest
 from emofeedback import AsyncClient, Deadlines, RetryPolicy
 from emofeedback.domain.errors import EmoFeedbackError
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest
-from support.running_services import Cluster, Tally, judging, optimizing, painting
+from support.running_services import Cluster
+from support.steady_load import PATIENCE, gone, some_more, under_load
 
-KINDS = ("paint", "judge", "optimize")
-PATIENCE = 300.0
-"""Seconds, on a machine that has much else to do."""
 REDEPLOY = """
 import sys
 from emofeedback.serving.local import deploy
@@ -61,46 +57,13 @@ finally:
 """
 
 
-@asynccontextmanager
-async def under_load(cluster: Cluster, scene: bytes) -> AsyncIterator[Tally]:
-    """Two callers who paint, one who judges, one who runs whole loops."""
-    tally = Tally()
-    async with AsyncClient(cluster.services.address) as client, AsyncExitStack() as callers:
-        for kind, call, number in (
-            ("paint", painting(client, images=2, steps=6), 2),
-            ("judge", judging(client, scene), 1),
-            ("optimize", optimizing(client), 1),
-        ):
-            await callers.enter_async_context(tally.calling(kind, call, callers=number))
-        await some_more(tally)
-        yield tally
-        await some_more(tally)
-
-
-async def some_more(tally: Tally) -> None:
-    """Until every kind of call has finished once more."""
-    before = tally.finished.copy()
-    deadline = time.monotonic() + PATIENCE
-    while any(tally.finished[kind] < before[kind] + 1 for kind in KINDS):
-        assert time.monotonic() < deadline, f"nothing goes on: {tally}"
-        await asyncio.sleep(0.05)
-
-
-async def gone(cluster: Cluster, application: str, replicas: set[int]) -> None:
-    """Until none of these replicas is left."""
-    deadline = time.monotonic() + PATIENCE
-    while cluster.replicas(application) & replicas:
-        assert time.monotonic() < deadline, f"{application}: {replicas} stay"
-        await asyncio.sleep(0.2)
-
-
 def test_calls_with_one_id_meet_one_replica(cluster: Cluster) -> None:
     cluster.run(SESSIONS)
 
 
 async def test_replicas_killed_under_load_lose_no_call(cluster: Cluster, scene: bytes) -> None:
     killed = {application: cluster.replicas(application) for application in ("generator", "judge")}
-    async with under_load(cluster, scene) as tally:
+    async with under_load(cluster.services.address, scene) as tally:
         for application, replicas in killed.items():
             for replica in replicas:
                 os.kill(replica, signal.SIGKILL)
@@ -114,7 +77,7 @@ async def test_replicas_killed_under_load_lose_no_call(cluster: Cluster, scene: 
 @pytest.mark.chaos
 async def test_a_proxy_killed_under_load_loses_no_call(cluster: Cluster, scene: bytes) -> None:
     seconds = []
-    async with under_load(cluster, scene) as tally:
+    async with under_load(cluster.services.address, scene) as tally:
         for _ in range(3):
             proxies = cluster.proxies()
             assert len(proxies) == 1
@@ -146,7 +109,7 @@ async def test_a_rolling_change_of_all_three_services_loses_no_call(
 ) -> None:
     before = {application: cluster.replicas(application) for application in ("generator", "judge", "optimizer")}
     where = (cluster.services.address, str(cluster.services.http_port))
-    async with under_load(cluster, scene) as tally:
+    async with under_load(cluster.services.address, scene) as tally:
         await asyncio.to_thread(cluster.run, REDEPLOY, str(changed_profile), *where)
         for application, replicas in before.items():
             await gone(cluster, application, replicas)

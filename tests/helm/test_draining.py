@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from emofeedback import AsyncClient
 from emofeedback.serving.draining import parts_on
-from support.running_services import Cluster, Tally, free_port, painting, serving
+from support.ray_nodes import pool_node
+from support.running_services import Cluster, Tally, painting, serving
 
 pytestmark = pytest.mark.helm
 
@@ -46,30 +43,6 @@ assert nodes() and node not in nodes(), nodes()
 """
 
 
-@contextmanager
-def pool_node(cluster: Cluster) -> Iterator[None]:
-    """One more Ray node of the services, with the pool's resource.
-
-    Its proxy listens on ports of its own. On the head's, which all nodes of one machine would share, callers might be
-    connected to the node that goes, and its proxy would wait for them to pause.
-    """
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--address={cluster.address}"]
-    resources = ["--num-cpus=1", f"--resources={json.dumps({'pool': 1})}", "--object-store-memory=100000000"]
-    process = subprocess.Popen(
-        [*command, "--node-ip-address=127.0.0.1", *resources],
-        env=cluster.environment
-        | {f"RAY_SERVE_WORKER_PROXY_{protocol}_PORT": str(free_port()) for protocol in ("HTTP", "GRPC")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
 @pytest.fixture(autouse=True)
 def ray_of_our_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`ray start` leaves a note where it was started, for the next Ray that is asked to join one."""
@@ -84,9 +57,9 @@ async def test_a_node_that_is_drained_under_load_loses_no_call() -> None:
     tally = Tally()
     with serving(RAY_AUTH_TOKEN=token, RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S="1") as services:
         cluster = Cluster(services, token)
-        with pool_node(cluster):
+        with pool_node(cluster.address, cluster.environment):
             await asyncio.to_thread(cluster.run, ON_THE_POOL, services.address, str(services.http_port))
-            with pool_node(cluster):
+            with pool_node(cluster.address, cluster.environment):
                 client = AsyncClient(services.address)
                 async with client, tally.calling("paint", painting(client, images=4, steps=14), callers=2):
                     await asyncio.to_thread(cluster.run, DRAIN)

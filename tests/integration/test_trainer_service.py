@@ -6,13 +6,16 @@ import asyncio
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from emofeedback.client import AsyncClient, RetryPolicy
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition, InvalidRequest, NotFound, Unauthenticated
@@ -27,6 +30,7 @@ from emofeedback.domain.training import (
 )
 from emofeedback.observability import metrics
 from emofeedback_trainer.cli import main
+from emofeedback_trainer.service import server
 from emofeedback_trainer.service.backends.process import Processes
 from emofeedback_trainer.service.server import serving
 from emofeedback_trainer.service.supervisor import Supervisor
@@ -302,6 +306,37 @@ async def test_a_fault_in_one_pass_over_the_runs_is_counted_and_the_next_pass_co
         metrics.export(None)
     assert told.count(("training_faults", 1)) == 2
     assert dict(told)["training_tended_timestamp_seconds"] == pytest.approx(time.time(), abs=60)
+
+
+async def test_a_service_whose_passes_hang_says_to_its_probe_that_it_is_not_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HANGS_SECONDS", 1.0)
+    tend, hanging, released = Supervisor._tend, threading.Event(), threading.Event()
+
+    def slow(self: Supervisor) -> None:
+        if hanging.is_set():
+            released.wait(600)
+        tend(self)
+
+    monkeypatch.setattr(Supervisor, "_tend", slow)
+    async with (
+        asyncio.timeout(600),
+        serving(tmp_path, processes(), token="secret", interval=0.05) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        check = health_pb2_grpc.HealthStub(channel).Check
+
+        async def says(status: int) -> None:
+            while (await check(health_pb2.HealthCheckRequest())).status != status:
+                await asyncio.sleep(0.05)
+
+        await says(health_pb2.HealthCheckResponse.SERVING)
+        hanging.set()
+        await says(health_pb2.HealthCheckResponse.NOT_SERVING)
+        hanging.clear()
+        released.set()
+        await says(health_pb2.HealthCheckResponse.SERVING)
 
 
 async def test_fifty_who_watch_a_long_run_keep_nobody_waiting(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -26,6 +26,15 @@ from emofeedback.domain.optimization import OptimizationFinished, OptimizationRe
 
 TOKEN = "let-me-in"
 START_SECONDS = 300.0
+CONNECT = """
+import time
+import ray
+while not ray.is_initialized():
+    try:
+        ray.init(address={address!r}, log_to_driver=False)
+    except ConnectionError:
+        time.sleep(1)
+"""
 
 
 @dataclass(frozen=True)
@@ -134,17 +143,22 @@ class Cluster:
 
     def run(self, program: str, *arguments: str) -> None:
         """Runs a Python program that is connected to their Ray before its first line."""
-        connect = f"import ray\nray.init(address={self.address!r}, log_to_driver=False)\n"
-        done = subprocess.run(
-            [sys.executable, "-c", connect + program, *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        run_on(self.address, self.environment, program, *arguments)
 
     def _processes(self) -> list[psutil.Process]:
         return psutil.Process(self.services.process.pid).children(recursive=True)
+
+
+def run_on(address: str, environment: Mapping[str, str], program: str, *arguments: str) -> None:
+    """Runs a Python program that is connected to the Ray of the address before its first line, once that has nodes."""
+    done = subprocess.run(
+        [sys.executable, "-c", CONNECT.format(address=address) + program, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=2 * START_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def _title(process: psutil.Process) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -17,7 +18,9 @@ from emofeedback.profiles.profile import Profile
 from emofeedback_trainer.emotional_memory.store import Memory
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.nano.task import TASK
+from support import published_layouts
 from support.colored_world import ColorGenerator, ColorWitness, color_judge, data_folder
+from support.emoset_building import CaptioningEngines
 from support.fakes import ScriptedJudge
 from support.forked_command import Command
 from support.killed_command import scripted
@@ -40,6 +43,7 @@ NAMES = (
     "memory refresh",
     "nano dataset",
     "build-eemodb",
+    "build-emoset",
 )
 
 
@@ -81,11 +85,21 @@ def flow_grpo(words: Sequence[str]) -> int:
         return main(["flow-grpo", "--report-to", "none", *words])
 
 
+def build_emoset(words: Sequence[str]) -> int:
+    """`emofeedback-train data build-emoset WORDS` on a Ray of its own, captioned by a judge that follows a script."""
+    from emofeedback_trainer.data import build_cli
+
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # Ray's workers find the judge
+    with patch.object(build_cli, "connect", lambda *_: CaptioningEngines()):
+        return main(["data", "build-emoset", *words])
+
+
 def commands(folder: Path) -> Mapping[str, Command]:
     """By name, with all that they read in the folder."""
     again: tuple[str, ...] = ()
     data = data_folder(folder / "colors", train=96, val=32)
     save_tiny_qwen25vl(folder / "judge")
+    published_layouts.emoset(folder / "EmoSet", per_split=200)
     model = {"model.checkpoint": str(folder / "judge"), "model.max_pixels": MAX_PIXELS}
     schedule = {
         **{"schedule.steps": 8, "schedule.batch": 4, "schedule.warmup": 0},
@@ -158,6 +172,12 @@ def commands(folder: Path) -> Mapping[str, Command]:
         ),
         "build-eemodb": Command(
             run=main, out=again, resume=again, words=("data", "build-eemodb", "--source", "built", str(data))
+        ),
+        "build-emoset": Command(
+            run=build_emoset,
+            out=again,
+            resume=again,
+            words=(str(folder / "EmoSet"), "--train", "150", "--test", "50"),
         ),
     }
 

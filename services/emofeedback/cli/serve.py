@@ -48,6 +48,9 @@ def serve(
             if http:
                 consoles.say(f"The HTTP API answers at http://127.0.0.1:{http_port}/v1.")
 
+        def lost() -> None:
+            consoles.say("Ray has lost a process that it can't do without: the services are started again.")
+
         serve_until_stopped(
             profile,
             policies=policies,
@@ -57,4 +60,5 @@ def serve(
             token=token,
             progress=progress,
             ready=ready,
+            lost=lost,
         )

@@ -22,7 +22,7 @@ from emofeedback.generator.preflight import preflight as preflight_generator
 from emofeedback.judge.local import preflight as preflight_judge
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.serving.config import ENVIRONMENT, HTTP, serve_config
-from emofeedback.serving.ray_local import LOOPBACK, listen_on_loopback, local_cluster
+from emofeedback.serving.ray_local import LOOPBACK, is_whole, listen_on_loopback, local_cluster
 
 _START_SECONDS = 900.0
 """Given to the applications to come up: models may have to be fetched first."""
@@ -30,6 +30,8 @@ _PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": f"{_START_SECONDS:g}"}
 """Else Serve kills a proxy that takes more than five seconds to start, as it does on a busy machine."""
 _LOOK_SECONDS = 0.2
 """Between two looks at the applications' states."""
+_WATCH_SECONDS = 1.0
+"""Between two looks at Ray's processes."""
 
 
 def _in_silence(waited_for: str) -> None:
@@ -147,22 +149,29 @@ def serve_until_stopped(
     token: str = "",
     progress: Callable[[str], None] = _in_silence,
     ready: Callable[[str], None],
+    lost: Callable[[], None],
 ) -> None:
     """The services, until SIGTERM, after which calls under way are finished first, or SIGINT, after which not.
 
-    `progress` is told what is being waited for, `ready` is called with the address once they answer.
+    `progress` is told what is being waited for, `ready` is called with the address once they answer. Where Ray loses a
+    process that it can't do without, `lost` is called, and everything is started again.
     """
     stop = threading.Event()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a script started us in the background
     ports = {"port": port, "http_port": http_port}
-    with local_services(profile, policies=policies, http=http, token=token, progress=progress, **ports) as address:
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())  # only now: Ray sets one of its own when it starts
-        try:
-            ready(address)
-            stop.wait()
-            drain(profile)
-        except KeyboardInterrupt:
-            return
+    while True:
+        with local_services(profile, policies=policies, http=http, token=token, progress=progress, **ports) as address:
+            signal.signal(signal.SIGTERM, lambda *_: stop.set())  # only now: Ray sets one of its own when it starts
+            try:
+                ready(address)
+                while is_whole():
+                    if stop.wait(_WATCH_SECONDS):
+                        drain(profile)
+                        return
+                lost()
+            except KeyboardInterrupt:
+                return
+        progress = _in_silence
 
 
 def _states() -> dict[str, str]:

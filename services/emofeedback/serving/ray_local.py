@@ -61,6 +61,18 @@ def local_cluster(*, setup: Callable[[], None] | None = None) -> Iterator[None]:
         _end_ray(before)
 
 
+def is_whole() -> bool:
+    """Whether the two processes live that a Ray of this process can't lose: the keeper of its state, and its node's.
+
+    Without the first, calls are answered for a minute more; then all of Ray ends, and this process with it.
+    """
+    alive = set()
+    for process in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            alive |= {process.name()} if process.status() != psutil.STATUS_ZOMBIE else set()
+    return {"gcs_server", "raylet"} <= alive
+
+
 def listen_on_loopback() -> None:
     """Runs at the start of every local worker: Serve's gRPC servers then bind 127.0.0.1 instead of every interface."""
     from ray._common import tls_utils

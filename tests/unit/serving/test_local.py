@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
@@ -16,7 +18,7 @@ from ray.serve import context, schema
 
 from emofeedback.domain.errors import Unavailable
 from emofeedback.serving import local, ray_local
-from emofeedback.serving.local import deploy
+from emofeedback.serving.local import deploy, serve_until_stopped
 from emofeedback.serving.ray_local import local_cluster
 
 TOO_SLOW = Exception("The current node timed out during startup.")
@@ -77,3 +79,25 @@ def test_serve_reads_how_long_a_proxy_may_take() -> None:
     environment = os.environ | local._PATIENCE
     said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert float(said.stdout) == local._START_SECONDS
+
+
+def test_services_whose_ray_has_lost_its_state_are_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    @contextmanager
+    def services(*_: Any, **__: Any) -> Iterator[str]:
+        happened.append("started")
+        yield "127.0.0.1:9000"
+        happened.append("ended")
+
+    def whole() -> bool:
+        if happened.count("started") == 2:
+            raise KeyboardInterrupt
+        return False
+
+    monkeypatch.setattr(local, "local_services", services)
+    monkeypatch.setattr(local, "is_whole", whole)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    serve_until_stopped("nano", ready=happened.append, lost=lambda: happened.append("lost"))
+    one = ["started", "127.0.0.1:9000"]
+    assert happened == [*one, "lost", "ended", *one, "ended"]

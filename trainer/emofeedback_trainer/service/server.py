@@ -6,11 +6,12 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import grpc
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import LIMITS, TOKEN_VARIABLE
@@ -18,6 +19,7 @@ from emofeedback.observability.console import say
 from emofeedback.observability.metrics import export_over_http
 from emofeedback.observability.tracing import export_traces
 from emofeedback.rpc.gate import Gate
+from emofeedback.rpc.health import Health
 from emofeedback.rpc.places import CallerLimits
 from emofeedback.serving.kubernetes import connect
 from emofeedback.storage.files import held
@@ -44,6 +46,8 @@ GRACE_SECONDS = 60.0
 """Given to a cancelled run, to say so and to end."""
 _END_SECONDS = 2.0
 """Given to calls under way when the service ends."""
+HANGS_SECONDS = 300.0
+"""A service that has not been through its runs for so long tells its probe that it isn't well."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +162,11 @@ async def serving(
         server = grpc.aio.server(options=options)
         Gate(token, limits=CallerLimits.of()).stand_before(server)
         add_TrainerServiceServicer_to_server(TrainerServicer(supervisor, token), server)  # type: ignore[arg-type]
+
+        async def well(_: object) -> Set[str]:
+            return {"trainer"} if supervisor.silent < HANGS_SECONDS else frozenset()
+
+        add_HealthServicer_to_server(Health(well, {"emofeedback.v1.TrainerService": "trainer"}), server)
         try:
             port = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:

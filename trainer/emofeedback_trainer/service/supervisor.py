@@ -71,6 +71,12 @@ class Supervisor:
         self._interval = interval
         self._thread = ThreadPoolExecutor(1, "runs")
         self._gone: dict[tuple[str, float], JobStatus] = {}
+        self._looked = time.monotonic()
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last pass over the runs ended, however it ended. It grows while one hangs."""
+        return time.monotonic() - self._looked
 
     async def create(self, request: RunRequest) -> TrainingRun:
         """Queues a run, or one that is over, to be resumed. The same request again changes nothing.
@@ -132,6 +138,7 @@ class Supervisor:
             except Exception:  # a fault of ours in one pass must not leave all runs alone
                 TRAINING_FAULTS.record(1)
                 log.exception("the runs can't be looked after")
+            self._looked = time.monotonic()
             await asyncio.sleep(self._interval)
 
     async def _in_turn(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

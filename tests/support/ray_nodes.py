@@ -1,0 +1,87 @@
+"""Nodes of a Ray cluster, each as if it were a pod of its own, and a Redis that remembers the cluster's state."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from support.running_services import free_port, is_open
+
+REDIS = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or ""
+"""Path of a `redis-server`; empty: there is none."""
+
+
+@contextlib.contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """An empty Redis for as long as the context lasts; yields HOST:PORT."""
+    port = free_port()
+    command = [REDIS, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+    with _running(command, os.environ) as process:
+        _wait_for(port, process)
+        yield f"127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def head_node(port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A head as the chart's: it has the cluster's state, at the port, and takes no replica. Others may join it now."""
+    with _node(["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"], environment) as process:
+        _wait_for(port, process)
+        yield process
+
+
+@contextlib.contextmanager
+def pool_node(address: str, environment: Mapping[str, str], *, cpus: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """A node with the resource `pool`, of the cluster whose head is at the address.
+
+    Its proxy listens on ports of its own, unless the environment names them: those of the head, which all nodes of one
+    machine would share, may lead to another node.
+    """
+    ports = {f"RAY_SERVE_WORKER_PROXY_{protocol}_PORT": str(free_port()) for protocol in ("HTTP", "GRPC")}
+    resources = [f"--num-cpus={cpus}", f"--resources={json.dumps({'pool': 1})}"]
+    with _node([f"--address={address}", *resources], {**ports, **environment}) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _node(options: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
+    again = ["sh", "-c", 'until "$@"; do sleep 1; done', "node"]  # started again where it fails, as a pod is
+    with _running([*again, *start, "--object-store-memory=100000000", *options], environment) as process:
+        yield process
+
+
+def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
+    while not is_open(port):
+        assert process.poll() is None, f"{process.args!r} has ended"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for one in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+        process.wait()
