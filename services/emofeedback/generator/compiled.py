@@ -11,6 +11,7 @@ forwards of few rows are CUDA graphs on a GPU (`graphs`), compiled or not.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emofeedback.generator.graphs import RecordedForwards
+from emofeedback.observability.console import say
 from emofeedback.observability.metrics import COMPILE_FAILURES
 
 log = logging.getLogger(__name__)
@@ -162,7 +164,7 @@ class CompiledBlocks:
         if not self.compiled:
             return
         began = time.monotonic()
-        log.info("compiling the transformer's blocks; this takes a minute or less")
+        say("compiling the transformer's blocks; this takes a minute or less", sys.stderr)
         try:
             self._try_out()
         except Exception as error:  # whatever a compiler, a driver or a missing header raises
@@ -172,7 +174,7 @@ class CompiledBlocks:
             COMPILE_FAILURES.record(1)
             log.warning("the transformer's blocks can't be compiled and run as they are, slower: %s", _in_short(error))
         else:
-            log.info("the transformer's blocks were compiled in %.0f s", time.monotonic() - began)
+            say(f"the transformer's blocks were compiled in {time.monotonic() - began:.0f} s", sys.stderr)
 
 
 def _in_short(error: Exception) -> str:

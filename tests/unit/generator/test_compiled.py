@@ -69,9 +69,11 @@ def _compilations() -> int:
 
 
 def test_policies_are_exchanged_without_compiling_and_paint_as_without_compiled_blocks(
-    tiny_sd3: Path, store: Path
+    tiny_sd3: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models, policies = _loaded(tiny_sd3, store, compile_blocks="always")
+    told = capsys.readouterr().err
+    assert "this takes a minute or less\n" in told and "blocks were compiled in" in told
     plain, plain_policies = _loaded(tiny_sd3, store)
     assert _compilations() > 0
     policies.use("policy-1")  # the first one makes the places

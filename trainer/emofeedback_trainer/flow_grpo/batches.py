@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -53,6 +53,11 @@ class Inputs:
     groups: Tensor
     """int64: which of the encodings is each row's, shape (rows,)."""
     encodings: Encodings
+
+    def repeated(self, times: int) -> Inputs:
+        """The same rows so many times."""
+        parts = {name: torch.cat([getattr(self, name)] * times) for name in ("latents", "sigmas", "guidance", "groups")}
+        return replace(self, **parts)
 
     @property
     def prompt(self) -> tuple[Tensor, Tensor]:
@@ -216,6 +221,13 @@ def noised_batches(
 
     lengths = [levels] * len(groups)
     return [[batch(some) for some in _shares(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
+
+
+def first_inputs(groups: Sequence[LearnableGroup], device: torch.device) -> Inputs:
+    """What the transformer reads of one row, to try it out on: the first group's first sample, finished."""
+    first = groups[0]
+    row = [_Row(0, 0, 0)]
+    return _inputs(groups, row, [first.finals[0]], [first.sigmas[0]], _encodings(groups, device), device)
 
 
 class _Row(NamedTuple):
