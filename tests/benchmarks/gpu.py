@@ -48,7 +48,7 @@ from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.trainer import train
 from support.tiny_checkpoints import save_tiny_sd3, tiny_sd3_settings
 
-_SCORER = {"scorer": str(NANO / "scorer"), "scorer_processor": str(NANO / "scorer")}
+_SCORER = str(NANO / "scorer")
 PROMPT = "a house by the lake"
 """Short enough for a tokenizer of letters, which diffusers would cut otherwise than we do."""
 
@@ -204,8 +204,10 @@ async def learning(settings: GeneratorSettings, folder: Path) -> list[Row]:
     file = folder / "learning.toml"
     file.write_text(to_toml(replace(SD35_MEDIUM_PROFILE, generator=settings, judge=judge)))
     changes = {"groups": 1, "iterations": 4, "sampling.mode": "window", "panel.pairs": 1, "panel.images": 1}
-    unsaved = {"learner.gradient_checkpointing": False, "learner.activation_gib": 45.0, "learner.clip_range": 1e-5}
-    config = with_changes(CONFIGS["sd35-medium"], {"profile": str(file), **changes, **unsaved})
+    of_learner = {"learner.gradient_checkpointing": False, "learner.activation_gib": 45.0, "learner.clip_range": 1e-5}
+    config = with_changes(
+        CONFIGS["sd35-medium"], {"profile": str(file), "policies": str(folder / "policies"), **changes, **of_learner}
+    )
     ends: list[float] = []
 
     def seen(event: RunEvent) -> None:
@@ -214,11 +216,15 @@ async def learning(settings: GeneratorSettings, folder: Path) -> list[Row]:
 
     if settings.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    async with engines(config, str(folder / "policies")) as (generator, rewarding):
-        parts = {"generator": generator, "judge": rewarding, "learner": load_learner(config)}
-        run = folder / "run"
+    async with engines(config, config.policies) as (generator, rewarding):
         await train(
-            replace(config, policies=str(folder / "policies")), run, panel=load_panel(config), on_event=seen, **parts
+            config,
+            folder / "run",
+            generator=generator,
+            judge=rewarding,
+            learner=load_learner(config),
+            panel=load_panel(config),
+            on_event=seen,
         )
     rows = [_one("an iteration of Flow-GRPO, 8 images, seconds", f"{min(b - a for a, b in pairwise(ends)):.2f}")]
     if settings.device == "cuda":
@@ -244,7 +250,13 @@ async def measure(shape: str, folder: Path, runs: int) -> list[Row]:
     else:
         save_full_size_generator(generator, "cuda")
         save_full_size_judge(judge, "cuda")
-        judging_settings = replace(SD35_MEDIUM_PROFILE.judge, checkpoint=str(judge), engine="transformers", **_SCORER)
+        judging_settings = replace(
+            SD35_MEDIUM_PROFILE.judge,
+            checkpoint=str(judge),
+            engine="transformers",
+            scorer=_SCORER,
+            scorer_processor=_SCORER,
+        )
     settings = settings_of(shape, generator)
     card = torch.cuda.get_device_name() if settings.device == "cuda" else "a CPU"
     peak = matmul_peak(settings.device)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -132,7 +133,7 @@ def save_full_size_judge(folder: Path, device: str) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
 
 
-def _drawn(make: Callable[[], nn.Module], device: str) -> nn.Module:
+def _drawn(make: Callable[[], nn.Module], device: str) -> Any:
     torch.manual_seed(7)
     with torch.device(device):
         return make().to(torch.bfloat16).eval()

@@ -205,11 +205,11 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_says_so_once(
     assert "not permitted" in said
 
 
-class _Waits(TorchDispatchMode):
+class _Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what brings a number from a GPU into Python, which no CUDA graph can hold."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(

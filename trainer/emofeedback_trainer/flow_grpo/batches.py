@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -56,8 +56,13 @@ class Inputs:
 
     def repeated(self, times: int) -> Inputs:
         """The same rows so many times."""
-        parts = {name: torch.cat([getattr(self, name)] * times) for name in ("latents", "sigmas", "guidance", "groups")}
-        return replace(self, **parts)
+        return Inputs(
+            latents=torch.cat([self.latents] * times),
+            sigmas=torch.cat([self.sigmas] * times),
+            guidance=torch.cat([self.guidance] * times),
+            groups=torch.cat([self.groups] * times),
+            encodings=self.encodings,
+        )
 
     @property
     def prompt(self) -> tuple[Tensor, Tensor]:

@@ -218,7 +218,7 @@ class Learner:
         parts = self.config.optimizer_steps
         if not groups:
             return [[]] * parts
-        size = min(self.config.micro_batch, self._rows_that_fit(groups))
+        size = self._micro_batch(groups)
         if self.config.objective == "flow-grpo":
             return step_batches(groups, parts=parts, size=size, device=self._device)
         return noised_batches(
@@ -230,13 +230,14 @@ class Learner:
             seed=(self.config.seed, iteration),
         )
 
-    def _rows_that_fit(self, groups: Sequence[LearnableGroup]) -> float:
-        """Rows of a forward that keeps no more than `activation_gib`; at least 1. Measured once: rows are all alike."""
+    def _micro_batch(self, groups: Sequence[LearnableGroup]) -> int:
+        """Rows of a forward: `micro_batch`, or fewer that keep no more than `activation_gib`, and at least 1."""
         if not self.config.activation_gib:
-            return math.inf
-        if self._bytes_a_row is None:
+            return self.config.micro_batch
+        if self._bytes_a_row is None:  # rows are all alike
             self._bytes_a_row = self._policy.bytes_a_row(first_inputs(groups, self._device))
-        return max(1, int(self.config.activation_gib * 2**30 / self._bytes_a_row))
+        fitting = int(self.config.activation_gib * 2**30 / self._bytes_a_row)
+        return max(1, min(self.config.micro_batch, fitting))
 
     @torch.no_grad()
     def _before(self, batches: Sequence[Sequence[StepRows | NoisedRows]]) -> list[list[Before]]:

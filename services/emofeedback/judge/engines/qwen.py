@@ -140,7 +140,9 @@ class Qwen:
         if self._domain is not None:
             looking = layer_means(self._model.model.visual, grids)
         tokens = min(decodings[0].max_new_tokens, self.context - start)
-        stepping = recorded_steps(self._model, start + tokens) if self._on_gpu else nullcontext({})
+        stepping: AbstractContextManager[dict[str, Any]] = nullcontext({})
+        if self._on_gpu:
+            stepping = recorded_steps(self._model, start + tokens)
         with looking as means, _attention(device), stepping as steps:
             sequences = self._model.generate(
                 **inputs,

@@ -39,10 +39,10 @@ class WindowsAtOnce(Qwen2_5_VLVisionAttention):  # type: ignore[misc]
         query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
         starts, sizes = cu_seqlens[:-1], cu_seqlens.diff()
         attended = torch.empty_like(value)
-        for size in sizes.unique().tolist():
+        for size in set(sizes.tolist()):
             patches = starts[sizes == size, None] + torch.arange(size, device=starts.device)
-            windows = (of_all[patches].transpose(1, 2) for of_all in (query, key, value))
-            attended[patches] = F.scaled_dot_product_attention(*windows, scale=self.scaling).transpose(1, 2)
+            q, k, v = (of_all[patches].transpose(1, 2) for of_all in (query, key, value))
+            attended[patches] = F.scaled_dot_product_attention(q, k, v, scale=self.scaling).transpose(1, 2)
         projected: Tensor = self.proj(attended.reshape(count, -1))
         return projected
 
