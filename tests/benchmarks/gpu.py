@@ -1,107 +1,56 @@
-"""The full-size generator beside plain diffusers on one card, random weights of SD3.5-Medium's shape, in turns.
+"""The full-size path on one card with random weights: pictures beside plain diffusers, a 7B judge, learning.
 
     python tests/benchmarks/gpu.py                  on a GPU: 33 GB of memory or disk for the weights, some minutes
     python tests/benchmarks/gpu.py --shape tiny     anywhere: shows that it runs, its figures mean nothing
 
-Both get the same weights, prompt, steps and guidance; both end with pictures, ours with PNGs. The tokenizers are tiny
-ones, so prompts have other words and the full lengths. The peak is that of a dense matrix product, measured in the same
-run; the operations are those that torch counts in the plain pipeline.
+Generator and diffusers take turns and get the same weights, prompt, steps and guidance; both end with pictures, ours
+with PNGs. The tokenizers are tiny ones, so prompts have other words and the full lengths. The peak is that of a dense
+matrix product, measured in the same run; the operations are those that torch counts in the plain pipeline. An iteration
+of Flow-GRPO is all between two of them: publish, fetch, rollout, update, checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+from diffusers import StableDiffusion3Pipeline
+from gpu_checkpoints import save_full_size_generator, save_full_size_judge
+from numpy.typing import NDArray
+from PIL import Image
 from speed import IMAGES, Row, alternate, show
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
-from emofeedback.domain.generation import GenerationRequest
+from emofeedback.domain.assessment import Decoding, Message
+from emofeedback.domain.generation import GeneratedImage, GenerationRequest
+from emofeedback.domain.training import IterationDone
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.in_process import silence_libraries
-from emofeedback.profiles.builtin import SD35_MEDIUM_PROFILE
-from emofeedback.profiles.profile import GeneratorSettings
-from support.tiny_checkpoints import clip_tokenizer, save_tiny_sd3, t5_tokenizer, tiny_sd3_settings
+from emofeedback.judge.local import LocalJudge
+from emofeedback.profiles.builtin import NANO, NANO_PROFILE, SD35_MEDIUM_PROFILE
+from emofeedback.profiles.overrides import to_toml
+from emofeedback.profiles.profile import GeneratorSettings, JudgeSettings
+from emofeedback_trainer.flow_grpo.components import engines, load_learner, load_panel
+from emofeedback_trainer.flow_grpo.config import CONFIGS, with_changes
+from emofeedback_trainer.flow_grpo.events import RunEvent
+from emofeedback_trainer.flow_grpo.trainer import train
+from support.tiny_checkpoints import save_tiny_sd3, tiny_sd3_settings
 
-PROMPT = "a quiet house by the lake in the first light of the day"
-
-
-def save_full_size(folder: Path, device: str) -> None:
-    """A StableDiffusion3Pipeline of SD3.5-Medium's shape in bfloat16, every part with random weights."""
-    clip_words, t5_words = clip_tokenizer(77), t5_tokenizer()
-
-    def clip(width: int, layers: int, heads: int, activation: str) -> CLIPTextModelWithProjection:
-        return CLIPTextModelWithProjection(
-            CLIPTextConfig(
-                vocab_size=49408,
-                hidden_size=width,
-                intermediate_size=4 * width,
-                projection_dim=width,
-                num_hidden_layers=layers,
-                num_attention_heads=heads,
-                hidden_act=activation,
-                bos_token_id=clip_words.bos_token_id,
-                eos_token_id=clip_words.eos_token_id,
-                pad_token_id=clip_words.pad_token_id,
-            )
-        )
-
-    def transformer() -> SD3Transformer2DModel:
-        return SD3Transformer2DModel(
-            num_layers=24,
-            num_attention_heads=24,
-            caption_projection_dim=1536,
-            pos_embed_max_size=384,
-            dual_attention_layers=tuple(range(13)),
-            qk_norm="rms_norm",
-        )
-
-    def autoencoder() -> AutoencoderKL:
-        return AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            latent_channels=16,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-            scaling_factor=1.5305,
-            shift_factor=0.0609,
-        )
-
-    def t5() -> T5EncoderModel:
-        shape = T5Config(
-            vocab_size=32128, d_model=4096, d_ff=10240, num_layers=24, num_heads=64, feed_forward_proj="gated-gelu"
-        )
-        return T5EncoderModel(shape)
-
-    def drawn(make: Callable[[], nn.Module]) -> nn.Module:
-        torch.manual_seed(7)
-        with torch.device(device):
-            return make().to(torch.bfloat16).eval()
-
-    StableDiffusion3Pipeline(
-        transformer=drawn(transformer),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=drawn(autoencoder),
-        text_encoder=drawn(lambda: clip(768, 12, 12, "quick_gelu")),
-        tokenizer=clip_words,
-        text_encoder_2=drawn(lambda: clip(1280, 32, 20, "gelu")),
-        tokenizer_2=clip_words,
-        text_encoder_3=drawn(t5),
-        tokenizer_3=t5_words,
-    ).save_pretrained(folder, safe_serialization=True)
+_SCORER = str(NANO / "scorer")
+PROMPT = "a house by the lake"
+"""Short enough for a tokenizer of letters, which diffusers would cut otherwise than we do."""
 
 
 def settings_of(shape: str, folder: Path) -> GeneratorSettings:
@@ -139,8 +88,15 @@ def operations(pipeline: StableDiffusion3Pipeline, *, steps: int, images: int, s
     return images * (one + (steps - 1) * (two - one))
 
 
-def _paint_plainly(pipeline: StableDiffusion3Pipeline, *, steps: int, images: int, settings: GeneratorSettings) -> None:
-    pipeline(
+def _paint_plainly(
+    pipeline: StableDiffusion3Pipeline,
+    *,
+    steps: int,
+    images: int,
+    settings: GeneratorSettings,
+    noise: torch.Tensor | None = None,
+) -> list[Image.Image]:
+    painted: list[Image.Image] = pipeline(
         PROMPT,
         negative_prompt="",
         num_inference_steps=steps,
@@ -149,12 +105,18 @@ def _paint_plainly(pipeline: StableDiffusion3Pipeline, *, steps: int, images: in
         width=settings.width,
         height=settings.height,
         max_sequence_length=settings.max_text_tokens,
-    )
+        latents=None if noise is None else noise.to(pipeline.device, pipeline.dtype),
+    ).images
+    return painted
 
 
-async def _paint(engine: LocalGenerator, *, steps: int, images: int) -> None:
-    async for _ in engine.generate(GenerationRequest(prompt=PROMPT, seeds=tuple(range(images)), steps=steps)):
-        pass
+async def _paint(engine: LocalGenerator, *, steps: int, images: int) -> list[bytes]:
+    """PNGs in the order of their seeds, 0 and on."""
+    painted: dict[int, bytes] = {}
+    async for event in engine.generate(GenerationRequest(prompt=PROMPT, seeds=tuple(range(images)), steps=steps)):
+        if isinstance(event, GeneratedImage):
+            painted[event.index] = event.data
+    return [painted[index] for index in range(images)]
 
 
 def _settled(device: str) -> None:
@@ -162,24 +124,31 @@ def _settled(device: str) -> None:
         torch.cuda.synchronize()
 
 
-async def measure(shape: str, folder: Path, runs: int) -> list[Row]:
-    settings = settings_of(shape, folder)
-    device = settings.device
-    if shape == "tiny":
-        save_tiny_sd3(folder)
-    else:
-        save_full_size(folder, device)
-    card = torch.cuda.get_device_name() if device == "cuda" else "a CPU"
-    peak = matmul_peak(device)
-    rows = [Row(what=f"{card}: dense bfloat16 product, TFLOP/s", ours=f"{peak / 1e12:.1f}", peer="", ratio="")]
+def pixels(settings: GeneratorSettings, ours: Sequence[bytes], theirs: Sequence[NDArray[np.uint8]]) -> Row:
+    """How far our pictures are from those of diffusers."""
+    opened = (np.asarray(Image.open(io.BytesIO(picture))) for picture in ours)
+    levels = np.stack([np.abs(one.astype(int) - other) for one, other in zip(opened, theirs, strict=True)])
+    return _one(
+        f"levels from diffusers' pictures, {settings.steps} steps, mean (largest)",
+        f"{levels.mean():.2f} ({levels.max()})",
+    )
+
+
+async def painting(settings: GeneratorSettings, folder: Path, peak: float, runs: int) -> list[Row]:
+    """Pictures by our generator and by the plain pipeline."""
+    device, rows = settings.device, []
     engine = LocalGenerator.load(settings)
     try:
-        await _paint(engine, steps=settings.steps, images=IMAGES)
+        painted = await _paint(engine, steps=settings.steps, images=IMAGES)
         if device == "cuda":
-            gib = torch.cuda.max_memory_allocated() / 2**30
-            rows.append(Row(what="GiB allocated at most, 8 images", ours=f"{gib:.1f}", peer="", ratio=""))
+            free, total = torch.cuda.mem_get_info()
+            rows.append(_one("GiB of the card, 8 images", f"{(total - free) / 2**30:.1f}"))
         pipeline = StableDiffusion3Pipeline.from_pretrained(folder, torch_dtype=getattr(torch, settings.dtype))
         pipeline.to(device).set_progress_bar_config(disable=True)
+        shape = engine._models.latent_shape
+        noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(i)) for i in range(IMAGES)])
+        plain = _paint_plainly(pipeline, steps=settings.steps, images=IMAGES, settings=settings, noise=noise)
+        rows.append(pixels(settings, painted, [np.asarray(picture) for picture in plain]))
         for images, steps in ((IMAGES, 25), (IMAGES, 10), (1, 25)):
 
             async def peer(images: int = images, steps: int = steps) -> None:
@@ -198,6 +167,103 @@ async def measure(shape: str, folder: Path, runs: int) -> list[Row]:
     finally:
         engine.close()
     return rows
+
+
+async def judging(settings: JudgeSettings, side: int, runs: int) -> list[Row]:
+    """Short ratings, and what a token costs where the judge reasons aloud."""
+    judge = LocalJudge.load(settings)
+    random = np.random.default_rng(0)
+    pictures = [_png(random.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(IMAGES)]
+    talk = (Message(role="user", parts=(pictures[0], "What is in this picture?")),)
+
+    async def seconds(work: Callable[[], Awaitable[object]]) -> float:
+        await work()
+        spent = []
+        for _ in range(runs):
+            began = time.perf_counter()
+            await work()
+            spent.append(time.perf_counter() - began)
+        return statistics.median(spent)
+
+    try:
+        rating = await seconds(lambda: judge.assess(pictures))
+        few, many = [
+            await seconds(partial(judge.converse, [talk], Decoding(max_new_tokens=tokens))) for tokens in (16, 64)
+        ]
+    finally:
+        judge.close()
+    return [
+        _one("8 short ratings, seconds", f"{rating:.2f}"),
+        _one("a token of a reply, ms", f"{(many - few) / 48 * 1e3:.1f}"),
+    ]
+
+
+async def learning(settings: GeneratorSettings, folder: Path) -> list[Row]:
+    """Iterations of Flow-GRPO: a group of 8, a window of two of ten steps, no guidance, rank 32; the embedded judge."""
+    judge = replace(NANO_PROFILE.judge, device=settings.device, threads=0)
+    file = folder / "learning.toml"
+    file.write_text(to_toml(replace(SD35_MEDIUM_PROFILE, generator=settings, judge=judge)))
+    changes = {"groups": 1, "iterations": 4, "sampling.mode": "window", "panel.pairs": 1, "panel.images": 1}
+    of_learner = {"learner.gradient_checkpointing": False, "learner.activation_gib": 45.0, "learner.clip_range": 1e-5}
+    config = with_changes(
+        CONFIGS["sd35-medium"], {"profile": str(file), "policies": str(folder / "policies"), **changes, **of_learner}
+    )
+    ends: list[float] = []
+
+    def seen(event: RunEvent) -> None:
+        if isinstance(event, IterationDone):
+            ends.append(time.perf_counter())
+
+    if settings.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    async with engines(config, config.policies) as (generator, rewarding):
+        await train(
+            config,
+            folder / "run",
+            generator=generator,
+            judge=rewarding,
+            learner=load_learner(config),
+            panel=load_panel(config),
+            on_event=seen,
+        )
+    rows = [_one("an iteration of Flow-GRPO, 8 images, seconds", f"{min(b - a for a, b in pairwise(ends)):.2f}")]
+    if settings.device == "cuda":
+        rows.append(_one("GiB allocated at most while learning", f"{torch.cuda.max_memory_allocated() / 2**30:.1f}"))
+    return rows
+
+
+def _one(what: str, ours: str) -> Row:
+    return Row(what=what, ours=ours, peer="", ratio="")
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+async def measure(shape: str, folder: Path, runs: int) -> list[Row]:
+    generator, judge = folder / "generator", folder / "judge"
+    if shape == "tiny":
+        save_tiny_sd3(generator)
+        judging_settings = replace(NANO_PROFILE.judge, threads=0)
+    else:
+        save_full_size_generator(generator, "cuda")
+        save_full_size_judge(judge, "cuda")
+        judging_settings = replace(
+            SD35_MEDIUM_PROFILE.judge,
+            checkpoint=str(judge),
+            engine="transformers",
+            scorer=_SCORER,
+            scorer_processor=_SCORER,
+        )
+    settings = settings_of(shape, generator)
+    card = torch.cuda.get_device_name() if settings.device == "cuda" else "a CPU"
+    peak = matmul_peak(settings.device)
+    rows = [_one(f"{card}: dense bfloat16 product, TFLOP/s", f"{peak / 1e12:.1f}")]
+    rows += await painting(settings, generator, peak, runs)
+    rows += await judging(judging_settings, settings.width, runs)
+    return rows + await learning(settings, folder)
 
 
 def main() -> None:

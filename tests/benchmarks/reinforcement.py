@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     silence_libraries()
-    show(asyncio.run(measure(options.runs, options.groups, options.group_size)), as_json=options.json)
+    show(asyncio.run(measure(options.runs, options.groups, options.num_generations)), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import importlib.util
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -23,7 +24,9 @@ from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.questions import Description, Pictures, Question, ReplyFailure
 from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.judge.calibration_store import CalibrationStore
+from emofeedback.judge.engines.base import chat
 from emofeedback.judge.local import LocalJudge
+from emofeedback.judge.prompts import RATING_PATTERN, REASONING_PATTERN
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import JudgeSettings
@@ -541,6 +544,16 @@ async def test_vllm_judges_as_transformers_does(vllm: LocalJudge, nano_settings:
             assert there.arousal == pytest.approx(here.arousal, abs=0.05)
             assert there.emotion is here.emotion or there.confidence < 0.6
         aloud = await vllm.assess(scenes, reasoning=True)
-        assert sum(isinstance(outcome, Assessment) and bool(outcome.reasoning) for outcome in aloud) >= 7
+        assert all(isinstance(outcome, Assessment) and outcome.reasoning for outcome in aloud)
     finally:
         plain.close()
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("pattern", [RATING_PATTERN, REASONING_PATTERN])
+async def test_a_reply_on_vllm_is_held_to_its_pattern_whatever_is_asked(vllm: LocalJudge, pattern: str) -> None:
+    asked = chat((Message(role="user", parts=("What is the sky like?",)),), ())
+    [free] = await vllm._engine.complete([asked], Decoding(max_new_tokens=160))
+    [held] = await vllm._engine.complete([asked], Decoding(max_new_tokens=160), top_logprobs=True, pattern=pattern)
+    assert not re.fullmatch(pattern, free.text)
+    assert re.fullmatch(pattern, held.text) and held.finished

@@ -62,7 +62,7 @@ class ScriptedEngine:
     own: OwnTokens = OwnTokens(reasons=(1, 2), variations=(3, 4, 5))  # noqa: RUF009 - frozen
 
     async def complete(
-        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False, pattern: str = ""
     ) -> list[Completion]:
         self.decodings.append(decoding)
         await self._work(chats)

@@ -31,7 +31,9 @@ def add_changes(group: argparse._ActionsContainer) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback profile`."""
-    parser.add_argument("profile", nargs="?", default="nano", help="nano (the default), sd35-medium, or a .toml file")
+    parser.add_argument(
+        "profile", nargs="?", default="nano", help="nano (the default), sd35-medium, sd35-medium-24gb, or a .toml file"
+    )
     add_changes(parser)
     parser.add_argument("--schema", action="store_true", help="the JSON Schema of profile files instead")
 

@@ -4,12 +4,14 @@ A compiled block is bound to the modules that it was made of, and PEFT adds modu
 layer gets one place for a low-rank change, as wide as the widest adapter so far, and another policy is other numbers in
 that place. Only an adapter of more layers or of a higher rank than all before it makes the blocks be compiled again.
 
-Where compiling fails the blocks go on as they are, which is said once.
+Where compiling fails the blocks go on as they are, which is said once. Since all adapters compute in the same places,
+forwards of few rows are CUDA graphs on a GPU (`graphs`), compiled or not.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from diffusers import SD3Transformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from emofeedback.generator.graphs import RecordedForwards
+from emofeedback.observability.console import say
 from emofeedback.observability.metrics import COMPILE_FAILURES
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,8 @@ log = logging.getLogger(__name__)
 _BACKEND = "inductor"
 _RANK = 32
 """Rank of the first places: what Flow-GRPO's adapters have. A narrower one is filled up with zeros."""
+_RECORDED_ROWS = 8
+"""Rows of the largest forward that is a CUDA graph: from 16 on, the GPU is busy for longer than launching takes."""
 
 
 class ChangeableLinear(nn.Linear):
@@ -96,7 +102,7 @@ def low_rank_changes(
 
 
 class CompiledBlocks:
-    """The blocks of one transformer. For one thread at a time.
+    """One transformer with compiled blocks. For one thread at a time.
 
     Args:
         try_out: runs the transformer in the sizes in which it will be used.
@@ -107,11 +113,24 @@ class CompiledBlocks:
         self._try_out = try_out
         self._places: dict[str, ChangeableLinear] = {}
         self._rank = 0
+        self._recorded: RecordedForwards | None = None
+        if transformer.device.type == "cuda":
+            self._recorded = RecordedForwards(self._velocities, torch.cuda.graph_pool_handle)
         self.compiled = True
         """False once compiling has failed."""
         for block in transformer.transformer_blocks:
             block.compile(dynamic=True, backend=_BACKEND)
         self._compile()
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """The transformer's velocities for the inputs that it takes."""
+        if self._recorded is None or len(inputs["hidden_states"]) > _RECORDED_ROWS:
+            return self._velocities(**inputs)
+        return self._recorded(**inputs)
+
+    def _velocities(self, **inputs: Tensor) -> Tensor:
+        velocities: Tensor = self._transformer(**inputs, return_dict=False)[0]
+        return velocities
 
     @torch.no_grad()
     def exchange(self, changes: Mapping[str, LowRank]) -> None:
@@ -128,6 +147,8 @@ class CompiledBlocks:
                 place.up[:, :rank].copy_(change.up)
 
     def _make_places(self, names: set[str], rank: int) -> None:
+        if self._recorded is not None:
+            self._recorded.forget()
         self._rank = rank
         layers = dict(self._transformer.named_modules())
         for name in names:
@@ -143,7 +164,7 @@ class CompiledBlocks:
         if not self.compiled:
             return
         began = time.monotonic()
-        log.info("compiling the transformer's blocks; this takes a minute or less")
+        say("compiling the transformer's blocks; this takes a minute or less", sys.stderr)
         try:
             self._try_out()
         except Exception as error:  # whatever a compiler, a driver or a missing header raises
@@ -153,7 +174,7 @@ class CompiledBlocks:
             COMPILE_FAILURES.record(1)
             log.warning("the transformer's blocks can't be compiled and run as they are, slower: %s", _in_short(error))
         else:
-            log.info("the transformer's blocks were compiled in %.0f s", time.monotonic() - began)
+            say(f"the transformer's blocks were compiled in {time.monotonic() - began:.0f} s", sys.stderr)
 
 
 def _in_short(error: Exception) -> str:

@@ -8,18 +8,21 @@ from functools import partial
 from typing import Any
 
 import torch
+from accelerate import cpu_offload
 from diffusers import AutoencoderKL, AutoencoderTiny, SD3Transformer2DModel
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.compiled import CompiledBlocks
+from emofeedback.generator.norms import norms_in_one_kernel
 from emofeedback.generator.preflight import INDEX, KINDS, WEIGHTED, check_folder
 from emofeedback.generator.prompts import PromptEncoder
 from emofeedback.generator.rows import fewest_samples, keep_rows_steady
 from emofeedback.generator.upsampling import double_in_one
+from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import GeneratorSettings
-from emofeedback.storage.checkpoints import check_device, digest, fetch, model_name
+from emofeedback.storage.checkpoints import digest, fetch, model_name
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,6 +46,13 @@ class Models:
     """Latents that are decoded together."""
     blocks: CompiledBlocks | None = None
     """The transformer's, where they are compiled."""
+
+    def velocities(self, **inputs: Tensor) -> Tensor:
+        """What the transformer says of its inputs, by compiled blocks where there are any."""
+        if self.blocks is not None:
+            return self.blocks.forward(**inputs)
+        velocities: Tensor = self.transformer(**inputs, return_dict=False)[0]
+        return velocities
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Tensor]) -> Decoded:
@@ -102,14 +112,17 @@ def load_models(settings: GeneratorSettings) -> Models:
     Raises:
         FailedPrecondition: whatever `preflight` finds, or a download that broke off.
     """
-    check_device(settings.device, settings.minimum_gpu_memory_gib)
+    require_card(settings.device, settings.minimum_gpu_memory_gib)
     folder = fetch(settings.checkpoint, INDEX, _wanted_files())
     layout = check_folder(folder, settings)
     device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)
 
     def model(kind: Any, part: str) -> Any:
         loaded = kind.from_pretrained(folder / part, dtype=dtype, use_safetensors=True, local_files_only=True)
-        return loaded.to(device).eval().requires_grad_(False)
+        loaded.eval().requires_grad_(False)
+        if part == "text_encoder_3" and settings.offload_t5:
+            return cpu_offload(loaded, execution_device=device)
+        return loaded.to(device)
 
     def clip(number: str) -> tuple[CLIPTokenizer, CLIPTextModelWithProjection]:
         tokenizer = CLIPTokenizer.from_pretrained(folder / f"tokenizer{number}", local_files_only=True)
@@ -124,6 +137,8 @@ def load_models(settings: GeneratorSettings) -> Models:
             double_in_one(autoencoder)
         keep_rows_steady(transformer)
         samples = fewest_samples(transformer, latent_shape)
+    else:
+        norms_in_one_kernel(transformer)
     t5 = None
     if layout.has_t5:
         tokenizer = T5TokenizerFast.from_pretrained(folder / "tokenizer_3", local_files_only=True)

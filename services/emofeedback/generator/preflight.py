@@ -8,8 +8,9 @@ from typing import Any
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.manifests import Signer
+from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import GeneratorSettings
-from emofeedback.storage.checkpoints import check_available, check_device
+from emofeedback.storage.checkpoints import check_available
 from emofeedback.storage.texts import parse_json, read_text
 from emofeedback.storage.vocabulary import Vocabulary
 
@@ -64,7 +65,7 @@ def preflight(settings: GeneratorSettings) -> None:
             no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't generate; no
             file of its vocabulary; a certificate and a key that don't sign.
     """
-    check_device(settings.device, settings.minimum_gpu_memory_gib)
+    require_card(settings.device, settings.minimum_gpu_memory_gib)
     check_available(settings.checkpoint, INDEX)
     if (folder := Path(settings.checkpoint)).is_dir():
         check_folder(folder, settings)

@@ -99,7 +99,7 @@ class PromptEncoder:
         if self.t5:
             tokenizer, model = self.t5
             ids = self._token_ids(prompt, tokenizer, self.max_t5_tokens)
-            tokens: Tensor = model(ids.to(model.device))[0][0]
+            tokens: Tensor = model(ids.to(like.device))[0][0]  # its weights may lie elsewhere
             return tokens
         clip_width = sum(model.config.hidden_size for _, model in self.clips)
         length = 0 if self.context_width == clip_width else self.max_t5_tokens

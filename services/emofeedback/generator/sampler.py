@@ -190,11 +190,10 @@ def _forward(models: Models, latents: Tensor, sigmas: Tensor, embeddings: Sequen
     """The transformer's velocities in float32, shape of `latents`."""
     count = len(embeddings)
     filled = [*range(count), *[0] * (models.fewest_samples - count)]
-    velocities: Tensor = models.transformer(
+    velocities = models.velocities(
         hidden_states=latents[filled].to(models.dtype),
         timestep=sigmas[filled] * TRAIN_STEPS,
         encoder_hidden_states=torch.stack([embeddings[i].tokens for i in filled]),
         pooled_projections=torch.stack([embeddings[i].pooled for i in filled]),
-        return_dict=False,
-    )[0]
+    )
     return velocities[:count].float()

@@ -40,11 +40,11 @@ class Chats:
         return chat(conversation, images)
 
     async def complete(
-        self, kind: str, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+        self, kind: str, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False, pattern: str = ""
     ) -> list[Completion]:
         """The engine's replies to chats of a class, counted while they wait and when they are there."""
         with self.counted(kind, chats, decoding.max_new_tokens):
-            replies = await self._engine.complete(chats, decoding, top_logprobs=top_logprobs)
+            replies = await self._engine.complete(chats, decoding, top_logprobs=top_logprobs, pattern=pattern)
         JUDGE_TOKENS.record(sum(reply.read for reply in replies), direction="read")
         JUDGE_TOKENS.record(sum(reply.written for reply in replies), direction="written")
         return replies

@@ -42,6 +42,8 @@ from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
 from emofeedback.judge.prompts import (
     RATING_MAX_NEW_TOKENS,
+    RATING_PATTERN,
+    REASONING_PATTERN,
     imagine_conversation,
     look_conversation,
     rating_conversation,
@@ -49,6 +51,7 @@ from emofeedback.judge.prompts import (
 )
 from emofeedback.judge.questions import Questions
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
+from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import check_available, check_device, digest, fetch, model_name
 
@@ -83,9 +86,9 @@ def preflight(settings: JudgeSettings) -> None:
             engine is that.
         InvalidRequest: no such engine.
     """
-    check_device(settings.device, settings.minimum_gpu_memory_gib)
+    require_card(settings.device, settings.minimum_gpu_memory_gib)
     if settings.reasoner:
-        check_device(settings.reasoner, 0)
+        check_device(settings.reasoner)
     check_available(settings.checkpoint, CHECKPOINT_MARKER)
     check_available(settings.scorer, "config.json")
     check_available(settings.scorer_processor, "tokenizer_config.json")
@@ -105,6 +108,8 @@ class _Way:
     ask: Callable[[bytes], Conversation]
     decoding: Decoding
     parse: Callable[[Completion], AssessmentOutcome]
+    pattern: str
+    """What the whole reply matches, where the engine can hold it to that."""
 
 
 class LocalJudge:
@@ -129,9 +134,9 @@ class LocalJudge:
         short, long = (Decoding(max_new_tokens=n) for n in (RATING_MAX_NEW_TOKENS, settings.max_reasoning_tokens))
         look = partial(look_conversation, reasons=len(engine.own.reasons))
         self._ways: dict[Reasoning, _Way] = {
-            "none": _Way("rating", rating_conversation, short, parse_rating),
-            "latent": _Way("latent", look, short, parse_rating),
-            "aloud": _Way("reasoning", reasoning_conversation, long, parse_reasoning),
+            "none": _Way("rating", rating_conversation, short, parse_rating, RATING_PATTERN),
+            "latent": _Way("latent", look, short, parse_rating, RATING_PATTERN),
+            "aloud": _Way("reasoning", reasoning_conversation, long, parse_reasoning, REASONING_PATTERN),
         }
         self._questions = Questions(self._chats, long, certainty)
 
@@ -280,7 +285,7 @@ class LocalJudge:
     ) -> list[AssessmentOutcome]:
         """Outcomes of images under the names of their fields."""
         chats = [await self._chats.prepared(way.ask(image), [field]) for field, image in images.items()]
-        replies = await self._chats.complete(way.kind, chats, way.decoding, top_logprobs=True)
+        replies = await self._chats.complete(way.kind, chats, way.decoding, top_logprobs=True, pattern=way.pattern)
         outcomes = [weighed(self._certainty.apply(way.parse(reply)), reply.surprise) for reply in replies]
         REPLIES.record(len(outcomes), kind=way.kind)
         PARSE_FAILURES.record(sum(isinstance(outcome, AssessmentFailure) for outcome in outcomes), kind=way.kind)

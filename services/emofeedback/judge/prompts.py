@@ -24,6 +24,17 @@ from emofeedback.domain.reasoning import Imagination
 RATING_MAX_NEW_TOKENS = 16
 """Enough for `7 3 contentment 5` in any tokenizer."""
 
+_EMOTION_PATTERN = f"({'|'.join(Emotion)})"
+_NUMBER_PATTERN = r"[1-9](\.[0-9]{1,2})?"
+_THOUGHTS_PATTERN = r"<think>[^<]*</think>\n?"
+RATING_PATTERN = rf"[1-9] [1-9] {_EMOTION_PATTERN}( [1-9])?"
+"""The short reply; a judge that hasn't learned dominance may leave it away."""
+REASONING_PATTERN = (
+    rf'{_THOUGHTS_PATTERN}<answer>\{{"valence": {_NUMBER_PATTERN}, "arousal": {_NUMBER_PATTERN}, '
+    rf'"emotion": "{_EMOTION_PATTERN}"(, "dominance": {_NUMBER_PATTERN})?\}}</answer>'
+)
+"""The reasoned reply."""
+
 _SCALE = (
     f"Valence runs from {SCALE_MIN:g} (unpleasant) to {SCALE_MAX:g} (pleasant), "
     f"arousal from {SCALE_MIN:g} (calm) to {SCALE_MAX:g} (stirred). "

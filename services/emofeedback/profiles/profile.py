@@ -55,9 +55,13 @@ class GeneratorSettings:
     """Denoising steps, of all its images together, that one caller may ask of a replica in a minute; 0 is no limit."""
     max_text_tokens: Annotated[int, Field(ge=0)]
     """Tokens of the T5 encoder, where the checkpoint has one."""
+    offload_t5: bool = False
+    """Keep the T5 encoder's weights in the computer's memory and bring them to the GPU layer by layer for each new
+    prompt: 9 GiB less of the GPU at full size, the same numbers, and longer by what the copying takes."""
     compile_blocks: Literal["cuda", "always", "never"] = "cuda"
     """Where to compile the transformer's blocks at start (`torch.compile`), for a minute or less: a GPU then paints in
-    0.6 of the time, in pixels that differ by rounding. Needs a C++ compiler."""
+    0.6 of the time, in pixels that differ by rounding, and forwards of up to 8 rows are CUDA graphs. Needs a C++
+    compiler."""
     decode_batch: Count = 4
     """Finished pictures that are decoded together on a GPU: more are a little faster and take more memory, half a GiB
     each at 512 pixels. On a CPU it is one, so that a picture's bits don't depend on its company."""

@@ -1,7 +1,7 @@
 """Where a model's files are, which weights they hold, and whether this machine can run them.
 
-Everything here is cheap and comes before anything heavy: a missing folder, hub, token or GPU, or too little
-of its memory, each end in one sentence (FailedPrecondition) instead of a stack of somebody else's library.
+Everything here is cheap and comes before anything heavy: a missing folder, hub, token or GPU each end in one sentence
+(FailedPrecondition) instead of a stack of somebody else's library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from emofeedback.storage.files import write_json
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIB = 2**30
 
 EMBEDDED = Path(__file__).parents[1] / "nano"
 """Folder of the embedded models, which are a distribution of their own."""
@@ -97,11 +96,11 @@ def fetch(checkpoint: str, marker: str, patterns: Sequence[str]) -> Path:
         raise FailedPrecondition(_hub_missing(checkpoint)) from error
 
 
-def check_device(device: str, minimum_gpu_memory_gib: float = 0.0) -> None:
-    """Make sure that the device is there and has this much memory free.
+def check_device(device: str) -> None:
+    """Make sure that the device is there.
 
     Raises:
-        FailedPrecondition: CUDA is asked for and missing, or its free memory is below the minimum.
+        FailedPrecondition: CUDA is asked for and missing.
     """
     if device != "cuda":
         return
@@ -110,12 +109,6 @@ def check_device(device: str, minimum_gpu_memory_gib: float = 0.0) -> None:
     if not torch.cuda.is_available():
         raise FailedPrecondition(
             "this model runs on CUDA and no CUDA device is here; take the profile nano or another machine"
-        )
-    free, total = torch.cuda.mem_get_info()
-    if free < minimum_gpu_memory_gib * _GIB:
-        raise FailedPrecondition(
-            f"this model needs {minimum_gpu_memory_gib:g} GiB of GPU memory, {free / _GIB:.1f} of "
-            f"{total / _GIB:.1f} GiB are free; the profile nano runs without a GPU"
         )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import NoiseWindow
 from emofeedback.domain.tensors import from_torch, to_torch
-from emofeedback_trainer.flow_grpo.batches import Inputs, rollout_advantages
+from emofeedback_trainer.flow_grpo.batches import Inputs, first_inputs, learnable_groups, rollout_advantages
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import LearnerConfig, TrainingIntegrityError, UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
@@ -151,6 +151,21 @@ def test_no_row_is_computed_only_to_fill_a_batch_up(rollout: Rollout, monkeypatc
     seen = _looking(learner, monkeypatch)
     _update(learner, rollout)
     assert seen == [5, 5, 5, 6]  # 16 rows, the first micro-batch twice
+
+
+def test_a_forward_keeps_no_more_for_its_way_back_than_it_may(
+    rollout: Rollout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = first_inputs(learnable_groups(rollout, _advantages(rollout)), torch.device("cpu"))
+    of_one = _learner()._policy.bytes_a_row(row)
+    assert _learner()._policy.bytes_a_row(row.repeated(3)) == pytest.approx(3 * of_one, rel=0.05)
+    assert 0 < _learner(gradient_checkpointing=True)._policy.bytes_a_row(row) < of_one / 2
+    learner, anyhow = (_learner(micro_batch=16, activation_gib=rows * of_one / 2**30) for rows in (5.5, 0.1))
+    for some, expected in ((learner, [4] * 5), (anyhow, [1] * 17)):  # 16 rows, the first micro-batch twice
+        some._bytes_a_row = some._policy.bytes_a_row(row)
+        seen = _looking(some, monkeypatch)
+        _update(some, rollout)
+        assert seen == expected
 
 
 @pytest.mark.parametrize(("error", "forwards"), [(0.0, 3), (1e-3, 4)])

@@ -1,7 +1,7 @@
 """Compiled blocks paint what the others do, and exchange adapters without compiling again."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from emofeedback.cuda_graphs import Recording
 from emofeedback.domain.tensors import to_torch
-from emofeedback.generator import compiled
+from emofeedback.generator import compiled, graphs
 from emofeedback.generator.compiled import low_rank_changes
 from emofeedback.generator.connector import EmotionRows
+from emofeedback.generator.graphs import RecordedForwards
 from emofeedback.generator.pipeline import Models, load_models
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.sampler import advance, recipe, start
@@ -24,6 +27,7 @@ from support.tiny_checkpoints import (
     tiny_fused,
     tiny_sd3_settings,
     tiny_transformer,
+    tiny_velocity,
 )
 
 LEVEL = 2e-5
@@ -65,9 +69,11 @@ def _compilations() -> int:
 
 
 def test_policies_are_exchanged_without_compiling_and_paint_as_without_compiled_blocks(
-    tiny_sd3: Path, store: Path
+    tiny_sd3: Path, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models, policies = _loaded(tiny_sd3, store, compile_blocks="always")
+    told = capsys.readouterr().err
+    assert "this takes a minute or less\n" in told and "blocks were compiled in" in told
     plain, plain_policies = _loaded(tiny_sd3, store)
     assert _compilations() > 0
     policies.use("policy-1")  # the first one makes the places
@@ -151,3 +157,70 @@ def test_without_the_setting_nothing_is_compiled(tiny_sd3: Path, store: Path) ->
     assert models.blocks is None
     assert _compilations() == 0
     policies.close()
+
+
+def _replayed(forward: Callable[..., Any], inputs: Mapping[str, Any], *, warm_ups: int, pool: Any = None) -> Recording:
+    """As a CUDA graph does: it reads its inputs' places and the weights as they are then, and writes into one place."""
+    places = {name: value.clone() for name, value in inputs.items()}
+    output = forward(**places)
+    return Recording(inputs=places, output=output, replay=lambda: output.copy_(forward(**places)))
+
+
+def test_small_forwards_are_recorded_once_a_shape_and_anew_where_weights_have_moved(
+    tiny_sd3: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, policies = _loaded(tiny_sd3, store, compile_blocks="always")
+    plain, plain_policies = _loaded(tiny_sd3, store)
+    recorded: list[torch.Size] = []
+
+    def record(forward: Callable[..., Any], inputs: Mapping[str, Any], **options: Any) -> Recording:
+        recorded.append(inputs["hidden_states"].shape)
+        return _replayed(forward, inputs, **options)
+
+    monkeypatch.setattr(graphs, "record", record)
+    assert models.blocks is not None
+    models.blocks._recorded = RecordedForwards(models.blocks._velocities, new_pool=object)
+    for policy in ("", "policy-1", "policy-2", ""):
+        policies.use(policy)
+        plain_policies.use(policy)
+        for samples in (1, 3, 5):  # with guidance 2, 6 and 10 rows
+            assert (_stepped(models, samples) - _stepped(plain, samples)).abs().max() < LEVEL
+    rows = [shape[0] for shape in recorded]
+    assert rows == 2 * [max(2, models.fewest_samples), 6]  # the first policy made places for its weights
+    policies.close()
+    plain_policies.close()
+
+
+def test_what_cannot_be_recorded_runs_as_it_is_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*given: Any, **options: Any) -> Recording:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(graphs, "record", broken)
+    twice = RecordedForwards(lambda rows: 2 * rows, new_pool=object)
+    with caplog.at_level(logging.WARNING, logger=graphs.log.name):
+        assert [twice(rows=torch.tensor([n])).item() for n in (1, 2)] == [2, 4]
+    [said] = [record.message for record in caplog.records if record.name == graphs.log.name]
+    assert "not permitted" in said
+
+
+class _Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what brings a number from a GPU into Python, which no CUDA graph can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_forward_waits_for_no_number(tiny_sd3: Path) -> None:
+    transformer = load_models(tiny_sd3_settings(tiny_sd3)).transformer
+    with _Waits() as waits:
+        tiny_velocity(transformer)
+    assert waits.count == 0

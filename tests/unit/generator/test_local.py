@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import safe_open
@@ -382,6 +383,17 @@ async def test_pictures_that_finish_together_are_decoded_in_chunks_and_saved_by_
     assert decoded[:7] == [1] * 7 and sorted(decoded[7:]) == [1, 3, 3]
     for index, picture in painted[0].items():
         assert np.abs(painted[1][index].astype(int) - picture).max() <= 1
+
+
+def test_an_offloaded_t5_says_the_same_to_the_bit_and_leaves_nothing_on_the_device(tiny_sd3: Path) -> None:
+    kept, offloaded = (
+        load_models(tiny_sd3_settings(tiny_sd3, offload_t5=offload)).prompts for offload in (False, True)
+    )
+    for prompt in ("a dog by the lake", ""):
+        assert torch.equal(kept.encode(prompt).tokens, offloaded.encode(prompt).tokens)
+    assert kept.t5 is not None and offloaded.t5 is not None
+    assert {weight.device.type for weight in kept.t5[1].parameters()} == {"cpu"}
+    assert {weight.device.type for weight in offloaded.t5[1].parameters()} == {"meta"}
 
 
 def test_a_closed_engine_keeps_no_text_encoder(tiny_sd3: Path) -> None:

@@ -194,6 +194,22 @@ async def test_a_call_cancelled_while_it_is_decoded_stops_at_its_next_token(
     assert qwen.stopped == [True, False]
 
 
+async def test_the_chats_of_a_batch_are_encoded_side_by_side(
+    engine: TransformersEngine, qwen: ScriptedQwen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(3)
+
+    def encode(chat: Chat) -> str:
+        together.wait(timeout=60)
+        return str(chat.messages[0]["content"])
+
+    monkeypatch.setattr(qwen, "encode", encode)
+    asked = ask(engine, "one", "two", "three")
+    await begun(qwen)
+    qwen.allowed.release()
+    assert [reply.text for reply in await asked] == ["one", "two", "three"]
+
+
 async def test_a_failed_batch_fails_its_calls_and_the_next_one_works(
     engine: TransformersEngine, qwen: ScriptedQwen
 ) -> None:

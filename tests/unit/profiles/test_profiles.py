@@ -116,7 +116,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
 
 @pytest.mark.parametrize("source", ["giga", "no.toml", "a" * 5000 + ".toml", "nul\0.toml", ""])
 def test_what_is_no_profile_is_refused_with_those_there_are(source: str) -> None:
-    assert "neither one of nano, sd35-medium nor an existing .toml file" in refused(source)["profile"]
+    assert "neither one of nano, sd35-medium, sd35-medium-24gb nor an existing .toml file" in refused(source)["profile"]
 
 
 @pytest.mark.parametrize("content", [b"[generator", b"\xc3(", b"a = 1" + b"0" * 5000, b"a = " + b"[" * 5000])

@@ -54,6 +54,16 @@ class Inputs:
     """int64: which of the encodings is each row's, shape (rows,)."""
     encodings: Encodings
 
+    def repeated(self, times: int) -> Inputs:
+        """The same rows so many times."""
+        return Inputs(
+            latents=torch.cat([self.latents] * times),
+            sigmas=torch.cat([self.sigmas] * times),
+            guidance=torch.cat([self.guidance] * times),
+            groups=torch.cat([self.groups] * times),
+            encodings=self.encodings,
+        )
+
     @property
     def prompt(self) -> tuple[Tensor, Tensor]:
         """Tokens, shape (rows, tokens, context width), and pooled vectors, shape (rows, pooled width)."""
@@ -216,6 +226,13 @@ def noised_batches(
 
     lengths = [levels] * len(groups)
     return [[batch(some) for some in _shares(_rows(groups, lengths, part, parts), size)] for part in range(parts)]
+
+
+def first_inputs(groups: Sequence[LearnableGroup], device: torch.device) -> Inputs:
+    """What the transformer reads of one row, to try it out on: the first group's first sample, finished."""
+    first = groups[0]
+    row = [_Row(0, 0, 0)]
+    return _inputs(groups, row, [first.finals[0]], [first.sigmas[0]], _encodings(groups, device), device)
 
 
 class _Row(NamedTuple):

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,14 +62,16 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     unfinished = folder / _UNFINISHED
     shutil.rmtree(unfinished, ignore_errors=True)
     state = save({name: tensor.contiguous() for name, tensor in checkpoint.state.items()})
-    write_whole(unfinished / _STATE, state)
+    with ThreadPoolExecutor(1) as beside:  # a disk takes as long as the hash
+        digest = beside.submit(hashlib.sha256, state)
+        write_whole(unfinished / _STATE, state)
     record = {
         "iteration": checkpoint.iteration,
         "seconds": checkpoint.seconds,
         "config": dict(checkpoint.config),
         "generator": asdict(checkpoint.generator),
         "judge": asdict(checkpoint.judge),
-        "state_sha256": hashlib.sha256(state).hexdigest(),
+        "state_sha256": digest.result().hexdigest(),
     }
     write_json(unfinished / _RECORD, record)
     before = _finished(folder)

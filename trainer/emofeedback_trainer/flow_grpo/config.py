@@ -146,7 +146,14 @@ class FlowGrpoConfig:
 MAY_CHANGE = frozenset(
     {
         *("address", "policies", "keep_policies", "max_concurrent_groups", "workers", "patience", "iterations"),
-        *("final_strength", "panel.every", "learner.micro_batch", "learner.gradient_checkpointing", "learner.threads"),
+        *(
+            "final_strength",
+            "panel.every",
+            "learner.micro_batch",
+            "learner.activation_gib",
+            "learner.gradient_checkpointing",
+            "learner.threads",
+        ),
     }
 )
 """Dotted keys that a run may be resumed with another value of: but for rounding they don't change what it learns."""
@@ -190,7 +197,7 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
         num_generations=8,
         sampling=SamplingConfig(mode="full"),
         # On one card of 80 GB beside generator and judge: 16 rows need 42 GiB without checkpointing, about 4 with it.
-        learner=LearnerConfig(clip_range=1e-4, micro_batch=16, gradient_checkpointing=True),
+        learner=LearnerConfig(clip_range=1e-4, micro_batch=16, activation_gib=12.0, gradient_checkpointing=True),
         panel=PanelConfig(every=50),
     ),
 }

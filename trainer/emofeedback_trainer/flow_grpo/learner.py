@@ -27,6 +27,7 @@ from emofeedback_trainer.flow_grpo.batches import (
     LearnableGroup,
     NoisedRows,
     StepRows,
+    first_inputs,
     learnable_groups,
     noised_batches,
     step_batches,
@@ -91,6 +92,7 @@ class Learner:
             self._weights.values(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._rank, self._world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self._bytes_a_row: int | None = None
         self.steps = 0
         """Optimizer steps done."""
 
@@ -142,7 +144,7 @@ class Learner:
         count = sum(self._rows(group) for group in groups)
         if not count:
             raise InvalidRequest.of("learner.objective", "flow-grpo learns from noisy steps, and the rollout has none")
-        digest, probe = self.digest(), self.probe()
+        weights, probe = [weight.detach().clone() for weight in self._weights.values()], self.probe()
         share = groups[self._rank :: self._world]
         batches = self._batches(share, rollout.iteration)
         before = self._before(batches)
@@ -159,7 +161,7 @@ class Learner:
                         self._remember_old(batches[later], before[later])
             norms.append(self._step(of_step.means))
             sums += of_step.means * rows
-        self._require_moved(digest, probe)
+        self._require_moved(weights, probe)
         loss, kl, clipped = (sums / (count * self.config.num_inner_epochs)).tolist()
         return UpdateMetrics(
             loss=loss,
@@ -213,9 +215,10 @@ class Learner:
 
     def _batches(self, groups: Sequence[LearnableGroup], iteration: int) -> Sequence[Sequence[StepRows | NoisedRows]]:
         """The micro-batches of every part of a pass; none where this process has no group."""
-        parts, size = self.config.optimizer_steps, self.config.micro_batch
+        parts = self.config.optimizer_steps
         if not groups:
             return [[]] * parts
+        size = self._micro_batch(groups)
         if self.config.objective == "flow-grpo":
             return step_batches(groups, parts=parts, size=size, device=self._device)
         return noised_batches(
@@ -226,6 +229,15 @@ class Learner:
             levels=self.config.nft_levels,
             seed=(self.config.seed, iteration),
         )
+
+    def _micro_batch(self, groups: Sequence[LearnableGroup]) -> int:
+        """Rows of a forward: `micro_batch`, or fewer that keep no more than `activation_gib`, and at least 1."""
+        if not self.config.activation_gib:
+            return self.config.micro_batch
+        if self._bytes_a_row is None:  # rows are all alike
+            self._bytes_a_row = self._policy.bytes_a_row(first_inputs(groups, self._device))
+        fitting = int(self.config.activation_gib * 2**30 / self._bytes_a_row)
+        return max(1, min(self.config.micro_batch, fitting))
 
     @torch.no_grad()
     def _before(self, batches: Sequence[Sequence[StepRows | NoisedRows]]) -> list[list[Before]]:
@@ -326,8 +338,8 @@ class Learner:
                 "the model does not say the same twice"
             )
 
-    def _require_moved(self, digest: str, probe: Tensor) -> None:
-        if self.digest() == digest:
+    def _require_moved(self, weights: Sequence[Tensor], probe: Tensor) -> None:
+        if all(map(torch.equal, weights, self._weights.values())):
             raise TrainingIntegrityError("the adapter is the same after an update as before it")
         if torch.equal(self.probe(), probe):
             raise TrainingIntegrityError("the adapter has changed and the model's velocities have not: it is not bound")

@@ -72,6 +72,9 @@ class LearnerConfig:
     """Decay of the averaged adapter, per optimizer step: about the last twenty of a run's few hundred."""
     micro_batch: Count = 32
     """Most rows of one forward. More need more memory; on a CPU they are no faster."""
+    activation_gib: NotNegative = 0.0
+    """GiB that one forward may keep for its way back, beside the weights: it has as few rows of `micro_batch` as that
+    takes, by what a row keeps. 0 is no limit."""
     gradient_checkpointing: bool = False
     """Keep only what goes in and out of each transformer block and compute the rest again on the way back: a tenth of
     the memory or less, for one more forward."""

@@ -12,11 +12,13 @@ from diffusers import SD3Transformer2DModel
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.tensors import from_torch
 from emofeedback.generator.flow import TRAIN_STEPS, guided
+from emofeedback.generator.norms import norms_in_one_kernel
 from emofeedback.generator.rows import keep_rows_steady
 from emofeedback_trainer.core.cpu_attention import PlainAttention
 from emofeedback_trainer.flow_grpo.batches import Inputs
@@ -53,6 +55,8 @@ class AdaptedTransformer:
         self._transformer = transformer.to(device).eval()
         if device.type == "cpu":
             keep_rows_steady(transformer)  # as the generator's, so that both round alike
+        else:
+            norms_in_one_kernel(transformer)  # likewise
         if transformer.dtype != dtype:
             transformer.to(dtype)
         self._device, self._dtype = device, dtype
@@ -92,6 +96,28 @@ class AdaptedTransformer:
         with torch.no_grad():
             unconditional = self._forward(inputs.latents, inputs.sigmas, inputs.negative)
         return guided(unconditional, conditional, inputs.guidance)
+
+    def bytes_a_row(self, inputs: Inputs) -> int:
+        """What a forward keeps for its way back, for each row of it. With checkpointing, without what a single block
+        computes again.
+
+        Args:
+            inputs: one row.
+        """
+        return self._kept(inputs.repeated(2)) - self._kept(inputs)  # weights are kept once
+
+    def _kept(self, inputs: Inputs) -> int:
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            velocities = self.velocities(inputs)
+        del velocities  # held until now, or memory would be counted that others have already
+        return sum(kept.values())
 
     @contextmanager
     def reference(self) -> Iterator[None]:

@@ -71,12 +71,15 @@ class VisionLanguageEngine(Protocol):
     """What the checkpoint reasons in; no reply holds one of them."""
 
     async def complete(
-        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False, pattern: str = ""
     ) -> list[Completion]:
         """The reply to each chat, in their order; a cancelled call stops costing anything soon.
 
         Args:
-            top_logprobs: fill `Completion.tokens`, with the likeliest alternatives at each position.
+            top_logprobs: fill `Completion.tokens`, with the likeliest alternatives at each position, whether the
+                pattern allows them or not.
+            pattern: a regular expression that the whole reply matches, where the engine can hold it to one; empty:
+                any reply. Who asks reads the reply leniently all the same.
 
         Raises:
             InvalidRequest: a chat is longer than what the model reads.

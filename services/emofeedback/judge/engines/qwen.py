@@ -30,6 +30,8 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.domain import Domain
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, OwnTokens, encode
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
+from emofeedback.judge.engines.steps import recorded_steps
+from emofeedback.judge.engines.vision import windows_at_once
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import fetch
 
@@ -52,6 +54,9 @@ class Qwen:
     def __init__(self, model: Any, tokenizer: Any, image_processor: Any, domain: Domain | None = None) -> None:
         self._domain = domain
         self._model = model.eval()
+        self._on_gpu = model.device.type == "cuda"
+        if self._on_gpu:
+            windows_at_once(model.model.visual)
         self._tokenizer = tokenizer
         self._image_processor = image_processor
         self._detokenizer = Detokenizer(tokenizer)
@@ -134,10 +139,15 @@ class Qwen:
         looking: AbstractContextManager[list[Tensor]] = nullcontext([])
         if self._domain is not None:
             looking = layer_means(self._model.model.visual, grids)
-        with looking as means, _attention(device):
+        tokens = min(decodings[0].max_new_tokens, self.context - start)
+        stepping: AbstractContextManager[dict[str, Any]] = nullcontext({})
+        if self._on_gpu:
+            stepping = recorded_steps(self._model, start + tokens)
+        with looking as means, _attention(device), stepping as steps:
             sequences = self._model.generate(
                 **inputs,
-                max_new_tokens=min(decodings[0].max_new_tokens, self.context - start),
+                **steps,
+                max_new_tokens=tokens,
                 logits_processor=[choice],
                 stopping_criteria=[
                     lambda ids, scores: torch.tensor([not wanted(row) for row in range(len(ids))], device=device)

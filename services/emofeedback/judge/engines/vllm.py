@@ -84,10 +84,10 @@ class VllmEngine:
         return cls(llm, AutoTokenizer.from_pretrained(folder), reasoner)
 
     async def complete(
-        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False
+        self, chats: Sequence[Chat], decoding: Decoding, *, top_logprobs: bool = False, pattern: str = ""
     ) -> list[Completion]:
         """See `VisionLanguageEngine`. Cancelling aborts the requests inside vLLM."""
-        tasks = [asyncio.create_task(self._reply(chat, decoding, top_logprobs)) for chat in chats]
+        tasks = [asyncio.create_task(self._reply(chat, decoding, top_logprobs, pattern)) for chat in chats]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -110,10 +110,10 @@ class VllmEngine:
         self._llm.shutdown()
         del self._llm  # left to the interpreter's end, its destructor would complain about missing modules
 
-    async def _reply(self, chat: Chat, decoding: Decoding, top_logprobs: bool) -> Completion:
+    async def _reply(self, chat: Chat, decoding: Decoding, top_logprobs: bool, pattern: str) -> Completion:
         from vllm import SamplingParams
         from vllm.exceptions import VLLMValidationError
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         prompt: dict[str, Any] = {"prompt_token_ids": encode(self._tokenizer, chat)}
         if chat.images:
@@ -124,6 +124,7 @@ class VllmEngine:
             seed=decoding.seed,
             logprobs=TOP_TOKENS if top_logprobs else None,
             logit_bias=self._never,
+            structured_outputs=StructuredOutputsParams(regex=pattern) if pattern else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
         try:
