@@ -8,7 +8,7 @@ from pathlib import Path
 import emofeedback
 import emofeedback_trainer
 
-_PACKAGES = [Path(package.__file__).parent for package in (emofeedback, emofeedback_trainer)]
+_PACKAGES = [Path(folder) for package in (emofeedback, emofeedback_trainer) for folder in package.__path__]
 _WHOLE_GROUP = re.compile(r"\)(?:[*+?]|\{[\d,]*\})\+|\(\?>")
 """A group that is possessive or atomic; Python before 3.11.5 lets those match what they do not, and the reverse."""
 
