@@ -19,6 +19,7 @@ from emofeedback.observability.console import say
 if TYPE_CHECKING:
     from emofeedback.client import AsyncClient
     from emofeedback.client.aio import AsyncServices
+    from emofeedback.client.retries import Waiting
     from emofeedback.judge.local import LocalJudge
     from emofeedback.profiles.profile import Profile
 
@@ -152,8 +153,21 @@ class AtAddress:
         """Says on standard error what it waits for: who reads it may start the services, and the command goes on."""
         from emofeedback.client import AsyncClient, RetryPolicy
 
-        retry = RetryPolicy(patience=PATIENCE_SECONDS, on_wait=lambda waiting: say(f"note: {waiting}", sys.stderr))
+        retry = RetryPolicy(patience=PATIENCE_SECONDS, on_wait=_saying_why_once())
         return AsyncClient(self._address, token=self._token, retry=retry)
+
+
+def _saying_why_once() -> Callable[[Waiting], None]:
+    """Says why a call waits, and while that stays the same only for how long it has."""
+    said = ""
+
+    def tell(waiting: Waiting) -> None:
+        nonlocal said
+        before, said = said, str(waiting.error)
+        again = f"still so, {waiting.waited:.0f} s without an answer; next try in {waiting.seconds:.1f} s"
+        say(f"note: {again if said == before else waiting}", sys.stderr)
+
+    return tell
 
 
 @asynccontextmanager

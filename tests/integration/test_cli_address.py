@@ -92,14 +92,15 @@ def test_the_token_may_come_from_the_environment(
     assert main(["assess", str(tmp_path / "photo.png"), "--address", services.address]) == 0
 
 
-def test_no_service_at_the_address_is_said_at_once_and_in_the_end_with_what_to_do(
+def test_no_service_at_the_address_is_said_at_once_and_once_and_in_the_end_with_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "PATIENCE_SECONDS", 1.0)
     assert main([*CREATE, "--address", "127.0.0.1:1", "--out", str(tmp_path / "run")]) == 1
-    first, *_, last = capsys.readouterr().err.splitlines()
+    first, *between, last = capsys.readouterr().err.splitlines()
     assert first.startswith("note: nothing answers at 127.0.0.1:1; start it with `emofeedback serve`")
     assert "next try in" in first
+    assert between and all(line.startswith("note: still so, ") and "next try in" in line for line in between)
     assert last.startswith("error: nothing answers at 127.0.0.1:1; start it with `emofeedback serve`")
 
 

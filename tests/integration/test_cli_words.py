@@ -165,6 +165,30 @@ def test_whoever_stops_reading_ends_the_command_without_a_word(words: list[str])
     assert (process.wait(timeout=300), process.stderr.read()) == (141, b"")
 
 
+@pytest.mark.parametrize(
+    ("package", "imported"),
+    [("emofeedback", "emofeedback.cli.main"), ("emofeedback_trainer", "emofeedback_trainer.cli")],
+)
+def test_ctrl_c_while_a_command_is_imported_is_no_traceback(package: str, imported: str) -> None:
+    interrupted = f"""
+import sys
+class CtrlC:
+    def find_spec(self, name, *_):
+        if name == {imported!r}: raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC())
+from {package}.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], env={**os.environ, "PYTHONPATH": PACKAGES}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+    scripts = [
+        tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]["scripts"] for part in ("", "trainer")
+    ]
+    assert f"{package}.__main__:main" in {script for each in scripts for script in each.values()}
+
+
 def test_results_of_pictures_are_piped_into_head(tmp_path: Path) -> None:
     for index in range(8):
         (tmp_path / f"{index}.png").write_bytes(encoded(red(size=(64, 64))))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,8 +20,10 @@ from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.v1.judge_pb2_grpc import add_JudgeServiceServicer_to_server
 from support.certificates import Authority, Certificate
 from support.fakes import JUDGE_MODEL, ScriptedJudge
+from support.pictures import encoded, red
 from support.scripted_services import Services
 
+PACKAGES = str(Path(__file__).parents[2] / "services")
 AUTHORITY = Authority()
 SERVER = AUTHORITY.certify("localhost", "127.0.0.1")
 
@@ -46,6 +52,23 @@ async def test_a_server_of_an_own_authority_answers_and_the_token_goes_along(con
             for given in (AUTHORITY.pem, ca, str(ca)):
                 client = connect(address, tls=TLS(ca=given), token="let-me-in")
                 assert await client.judge.model() == JUDGE_MODEL
+
+
+async def test_the_command_trusts_the_authorities_that_its_environment_names(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY.pem)
+    (tmp_path / "red.png").write_bytes(encoded(red(size=(64, 64))))
+    async with behind_tls() as port:
+        words = ["assess", "red.png", "--address", f"https://localhost:{port}", "--token", "let-me-in"]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "emofeedback", *words],
+            env={**os.environ, "PYTHONPATH": PACKAGES, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "ca.pem"},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 0 and "red.png" in done.stdout, done.stderr
 
 
 async def test_mutual_tls_lets_in_who_shows_a_certificate(connect: Any) -> None:

@@ -113,6 +113,43 @@ sys.exit(main(sys.argv[1:], connect=engines.connect))
 """
 
 
+_IN_ASCII = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+@pytest.mark.skipif(not str(PACKAGES[0]).isascii(), reason="in such a locale Python itself can't start from there")
+def test_a_prompt_is_read_and_its_run_kept_in_a_locale_without_its_letters(tmp_path: Path) -> None:
+    script = tmp_path / "command.py"
+    script.write_text(_ON_A_TERMINAL.format(tests=str(Path(__file__).parents[1])), encoding="utf-8")
+
+    def create(prompt: str | bytes) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, script, "create", prompt, "--emotion", "awe", "--images", "1", "--rounds", "1"],
+            env={**os.environ, **_IN_ASCII, "PYTHONPATH": os.pathsep.join(map(str, PACKAGES))},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    done = create("Häuschen 画像")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "runs" / "huschen" / "result.json").read_text(encoding="utf-8"))
+    assert result["request"]["prompt"] == "Häuschen 画像"
+    refused = create("Häuschen".encode("latin-1"))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "set a UTF-8 locale" in refused.stderr
+
+
+def test_a_table_is_as_wide_as_what_the_stream_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", stream)
+    table = Table("column")
+    table.add_row("画像")
+    PlainConsole().print(table)
+    stream.seek(0)
+    lines = stream.read().splitlines()
+    assert any(r"\u753b\u50cf" in line for line in lines) and len({len(line) for line in lines}) == 1
+
+
 @pytest.mark.parametrize("words", [["create", "Häuschen 画像", "--emotion", "awe"], ["sweep", "画像", "--grid", "2"]])
 def test_a_latin_1_terminal_gets_a_run_with_its_live_view_to_the_end(words: list[str], tmp_path: Path) -> None:
     script = _ON_A_TERMINAL.format(tests=str(Path(__file__).parents[1]))

@@ -1,7 +1,17 @@
-"""`python -m emofeedback_trainer`: the command, for environments without its console script."""
+"""The command, as its console script and `python -m emofeedback_trainer` start it."""
 
 import sys
 
-from emofeedback_trainer.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Runs it and returns its exit code; Ctrl-C while it is still being imported is no traceback either."""
+    try:
+        from emofeedback_trainer.cli import main as command
+
+        return command()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from emofeedback.cli import profile
 from emofeedback.cli.deploy import command as deploy
-from emofeedback.cli.parsing import ADDRESSES, Parser
+from emofeedback.cli.parsing import ADDRESSES, Parser, typed
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
 from emofeedback.domain.taxonomies import TAXONOMIES
@@ -160,7 +160,7 @@ def _command(
 
 
 def _add_create(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what the picture shows")
+    parser.add_argument("prompt", nargs="?", type=typed, metavar="PROMPT", help="what the picture shows")
     parser.add_argument("--prompts", type=Path, metavar="FILE", help="a run for each row of a table instead; see below")
     target = parser.add_argument_group("the feeling: a point, an emotion, or a picture's")
     target.add_argument("--valence", type=float, metavar="V", help="unpleasant (1) to pleasant (9)")
@@ -225,10 +225,11 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
 
 def _add_ask(parser: argparse.ArgumentParser) -> None:
     _add_pictures(parser)
-    parser.add_argument("question", metavar="QUESTION", help="in your own words")
+    parser.add_argument("question", type=typed, metavar="QUESTION", help="in your own words")
     parser.add_argument(
         "--option",
         action="append",
+        type=typed,
         default=[],
         metavar="TEXT",
         help="an answer to choose from, 2 to 10 of them; none: the judge answers in its own words",
@@ -258,7 +259,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="what the pictures show")
+    parser.add_argument("prompt", type=typed, metavar="PROMPT", help="what the pictures show")
     loop = parser.add_argument_group("the loop in every cell")
     loop.add_argument("--grid", type=int, default=5, metavar="N", help="cells a side (default %(default)s)")
     _add_loop(loop, rounds=2, images=4)

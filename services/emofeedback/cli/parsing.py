@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad input, 130 Ctrl-C, 141 nobody reads any more
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,20 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {' '.join(shown(suggesting(message.removeprefix('argument '))).split())}\n")
+
+
+def typed(text: str) -> str:
+    """What a person wrote, which may be UTF-8 in a locale of fewer letters: Python gives halves of surrogate pairs.
+
+    Raises:
+        ArgumentTypeError: it is not UTF-8 either.
+    """
+    if not any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError as error:
+        raise argparse.ArgumentTypeError("is neither UTF-8 nor what this locale writes: set a UTF-8 locale") from error
 
 
 def suggesting(message: str) -> str:

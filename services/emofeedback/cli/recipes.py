@@ -148,7 +148,7 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
         lines.append(("wished", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}{third}"))
     if recipe.emotion:
         read = recipe.emotion
-        lines.append(("imagined", f"by {read.judge.name} ({read.judge.digest}), counted {read.scale:g} times"))
+        lines.append(("imagined", f"by {read.judge.name} ({read.judge.digest}), with weight {read.scale:g}"))
     if reading:
         valence = f"valence {reading.valence:.2f}{_between(reading.valence_interval)}"
         felt = f"{valence}, arousal {reading.arousal:.2f}{_between(reading.arousal_interval)}"

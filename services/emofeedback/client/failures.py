@@ -58,8 +58,8 @@ def _bare(code: grpc.StatusCode, details: str, method: str, address: str) -> Emo
     match code:
         case grpc.StatusCode.UNAVAILABLE if any(sign in details for sign in _NO_TRUST):
             return FailedPrecondition(
-                f"no TLS with {address}: {details}; is its certificate's authority in `TLS(ca=...)`, is it for this "
-                "host, and does the server speak TLS at all?"
+                f"no TLS with {address}: {details}; is its certificate's authority in `TLS(ca=...)`, or in the file "
+                "that GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names, is it for this host, and does the server speak TLS?"
             )
         case grpc.StatusCode.UNAVAILABLE if any(sign in details for sign in _NOBODY_THERE):
             return NothingAnswers(f"nothing answers at {address}; start it with `emofeedback serve` ({details})")

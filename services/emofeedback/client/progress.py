@@ -55,10 +55,10 @@ class Creation:
         return save_png(self.image, path)
 
     def __repr__(self) -> str:
-        feeling = self.assessment
+        feeling, rounds = self.assessment, len(self.rounds)
         return (
             f"Creation({self.prompt!r}, seed {self.seed}: {feeling.emotion}, valence {feeling.valence:.2f}, "
-            f"arousal {feeling.arousal:.2f}, loss {self.loss:.2f} after {len(self.rounds)} rounds)"
+            f"arousal {feeling.arousal:.2f}, loss {self.loss:.2f} after {rounds} round{'' if rounds == 1 else 's'})"
         )
 
     def _repr_png_(self) -> bytes:

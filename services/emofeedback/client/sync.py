@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -17,6 +18,7 @@ from emofeedback.client.trainer import TrainerClient
 from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome, Conversation, Decoding, Judge
 from emofeedback.domain.callers import Priority
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import (
     GenerationEvent,
     GenerationRequest,
@@ -380,7 +382,13 @@ def _wait(awaitable: Awaitable[T]) -> T:
     async def run() -> T:
         return await awaitable
 
-    future = asyncio.run_coroutine_threadsafe(run(), _event_loop())
+    try:
+        loop = _event_loop()
+    except FailedPrecondition:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()  # else Python warns that nobody ever waited for it
+        raise
+    future = asyncio.run_coroutine_threadsafe(run(), loop)
     try:
         return future.result()
     except BaseException:

@@ -6,7 +6,7 @@ One conformance suite runs against every `Judge`: the engine in process, the gRP
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from emofeedback.domain.affect import AffectPoint, Emotion
@@ -57,13 +57,13 @@ class Assessment:
     probability that it is of that world, in bits. 0: it is; 1: even odds; 3: one in eight. None: it can't tell."""
     dominance: float | None = None
     """In [1, 9], helpless to in control; None for a judge that didn't say it, such as one that hasn't learned it."""
-    valence_distribution: Distribution | None = None
+    valence_distribution: Distribution | None = field(default=None, repr=False)
     """None where the judge's probabilities aren't known."""
-    arousal_distribution: Distribution | None = None
+    arousal_distribution: Distribution | None = field(default=None, repr=False)
     """Likewise."""
-    dominance_distribution: Distribution | None = None
+    dominance_distribution: Distribution | None = field(default=None, repr=False)
     """Likewise; None beside no dominance."""
-    emotions: tuple[EmotionShare, ...] = ()
+    emotions: tuple[EmotionShare, ...] = field(default=(), repr=False)
     """All eight, most felt first, shares summing to 1; empty where the judge's probabilities aren't known."""
 
     @property

@@ -31,7 +31,7 @@ _THOUGHT_TAG = re.compile(
     r"|<\|channel\|>(?:(?P<name3>analysis|commentary)|(?P<close3>final))(?:<\|message\|>)?",
     re.IGNORECASE,
 )
-_ANSWER = re.compile(r"<answer>((?:(?!</?answer>).)*+)(</answer>)?", re.IGNORECASE | re.DOTALL)
+_ANSWER = re.compile(r"<answer>((?:(?!</?answer>).)*)(</answer>)?", re.IGNORECASE | re.DOTALL)
 _BOXED = re.compile(r"\\boxed\{(?:\\\w{1,20}\{)?([^{}]*)")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from emofeedback.domain.affect import split_target
 from emofeedback.domain.callers import Priority, calling
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import (
@@ -203,7 +204,7 @@ class LocalGenerator:
 
     def _queued(self, prompt: str, ahead: int) -> GenerationQueued:
         shortened = self._models.prompts.shortened(prompt)
-        unknown_words = self._vocabulary.unknown(prompt)
+        unknown_words = self._vocabulary.unknown(split_target(prompt)[0])
         return GenerationQueued(
             images_ahead=ahead,
             unknown_words=unknown_words,

@@ -22,7 +22,7 @@ _ABOUT = " \n\t.,:;!?\"'()[]*->"
 _BEFORE = _ABOUT.replace(">", "")
 """What may stand before one in tokens of its own; a tag's end is the tag's."""
 _LEAD = re.compile(
-    r"[\s(\[*\"'-]*+(?:(?:(?:the|my|final|correct|right|best)\s++)*+(?:answer|option|choice)(?:\s++is\b:?+|:)\s*+)++",
+    r"[\s(\[*\"'-]*+(?:(?:(?:the|my|final|correct|right|best)\s++)*(?:answer|option|choice)(?:\s++is\b:?+|:)\s*+)+",
     re.IGNORECASE,
 )
 _TAG = re.compile(r"</?answer>", re.IGNORECASE)

@@ -28,7 +28,9 @@ _QUOTED_CHARACTERS = 80
 _AXES = ("valence", "arousal")
 _ASKED = (*_AXES, "emotion")
 """What an answer must have."""
-_OF_NINE = r"(?:\s*+(?:/|out\s+of)\s*+9(?![\d.,]*\d))?+"
+_NINE = r"\s*+(?:/|out\s+of)\s*+9(?![\d.,]*\d)"
+# All or nothing. Not by a possessive group: before 3.11.5 Python reads those wrong (gh-106052).
+_OF_NINE = rf"(?:{_NINE}|(?!{_NINE}))"
 _BETWEEN = r"(?:[\s,;|*]++|\s*+/\s*+(?!9))"
 _RATING_LINE = re.compile(
     rf"(?<![\w.,/+-])(?P<valence>[1-9]){_OF_NINE}{_BETWEEN}(?P<arousal>[1-9]){_OF_NINE}[\s,;/|*]++(?P<emotion>[a-z]+)"

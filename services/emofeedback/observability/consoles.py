@@ -18,8 +18,9 @@ class PlainConsole(Console):
         super().__init__(stderr=stderr, markup=False, highlight=False, emoji=False)
 
     def render_str(self, text: str, **style: Any) -> Text:
-        """Every text passes here, be it a line or a table's cell."""
-        return super().render_str(shown(text), **style)
+        """Every text passes here, be it a line or a table's cell, which is as wide as what the stream gets of it."""
+        sent = shown(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return super().render_str(sent, **style)
 
     def on_broken_pipe(self) -> NoReturn:
         """Rich would exit the process here; the command has an end of its own for it."""

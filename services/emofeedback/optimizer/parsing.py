@@ -50,7 +50,7 @@ def parse_update(reply: str) -> str:
 _TAGS = re.compile(r"</?(?:answer|analysis|prompt)>", re.IGNORECASE)
 
 
-_JSON_STRING = r'"(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-f]{4}))*+"'
+_JSON_STRING = r'"(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-f]{4}))*"'
 
 
 _JSON_REMAINS = re.compile(
@@ -114,7 +114,7 @@ def _tagged(text: str, tags: str) -> list[tuple[str, bool]]:
     Left out: what holds no letter, and what isn't closed where the tag is only a word of a sentence.
     """
     found = re.finditer(
-        rf"<(?P<tag>{tags})\s?>(?P<inside>(?:(?!</?(?:{tags})\s?>).)*+)(?P<close></(?P=tag)\s?>)?",
+        rf"<(?P<tag>{tags})\s?>(?P<inside>(?:(?!</?(?:{tags})\s?>).)*)(?P<close></(?P=tag)\s?>)?",
         text,
         re.IGNORECASE | re.DOTALL,
     )

@@ -14,6 +14,7 @@ import dataclasses
 import errno
 import os
 import re
+import sys
 from itertools import count
 from pathlib import Path
 
@@ -165,8 +166,13 @@ def _nth(root: Path, name: str, number: int) -> Path:
 
 
 def slug(text: str) -> str:
-    """A text as the name of a file, of at most 40 letters and digits in any script, with hyphens between the words."""
-    return re.sub(r"[\W_]+", "-", text.casefold())[:40].strip("-") or "run"
+    """A text as the name of a file, of at most 40 letters and digits, with hyphens between the words.
+
+    In any script; but where the locale has no name for a letter, it is left out.
+    """
+    codec = sys.getfilesystemencoding()
+    nameable = text.casefold().encode(codec, "ignore").decode(codec)
+    return re.sub(r"[\W_]+", "-", nameable)[:40].strip("-") or "run"
 
 
 def read_run(path: Path) -> OptimizationRun:

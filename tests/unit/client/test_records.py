@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from emofeedback import (
     AffectPoint,
     Assessment,
     Creation,
+    Distribution,
     Emotion,
+    EmotionShare,
     GeneratedImage,
     GradientRequest,
     InvalidRequest,
@@ -32,7 +35,14 @@ CREATION = Creation(
     seconds=2.0, generator=MODEL, judge=MODEL,
 )  # fmt: skip
 TENSOR = Tensor(element_type="float32", shape=(500, 500), data=bytes(1_000_000))
+SHARES = Distribution(shares=(1 / 9,) * 9, low=2.0123456789, high=8.0123456789)
+KNOWN_WHOLE = replace(
+    CALM, reasoning="It shows a dog in a meadow.", domain_score=0.01, dominance=5.0, valence_distribution=SHARES,
+    arousal_distribution=SHARES, dominance_distribution=SHARES,
+    emotions=tuple(EmotionShare(emotion=emotion, share=1 / 8) for emotion in Emotion),
+)  # fmt: skip
 HOLDING_BYTES = [
+    KNOWN_WHOLE,
     IMAGE,
     CREATION,
     TENSOR,

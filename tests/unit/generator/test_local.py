@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from emofeedback.domain.affect import AffectPoint, target_phrase
 from emofeedback.domain.errors import (
     FailedPrecondition,
     InvalidRequest,
@@ -199,11 +200,12 @@ async def test_prompts_may_arrive_while_others_are_encoded(engine: LocalGenerato
 async def test_unknown_words_are_said(tiny_sd3: Path, tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("a\ndog\n")
     engine = LocalGenerator.load(tiny_sd3_settings(tiny_sd3, vocabulary=str(tmp_path / "words.txt")))
+    asked = {"A dog, a zebra!": ("zebra",), f"???, {target_phrase(AffectPoint(7, 3))}": ("???",)}
     try:
-        queued = await anext(engine.generate(ask("A dog, a zebra!", steps=1)))
+        queued = [await anext(engine.generate(ask(prompt, steps=1))) for prompt in asked]
     finally:
         engine.close()
-    assert isinstance(queued, GenerationQueued) and queued.unknown_words == ("zebra",)
+    assert [each.unknown_words for each in queued if isinstance(each, GenerationQueued)] == list(asked.values())
 
 
 async def test_an_unknown_policy_names_the_known_ones(engine: LocalGenerator) -> None:
