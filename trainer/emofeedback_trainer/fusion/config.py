@@ -127,7 +127,7 @@ class FusionConfig:
 
 
 CONFIGS: Mapping[str, FusionConfig] = {
-    "nano": FusionConfig(policy="nano-fast"),
+    "nano": FusionConfig(policy="nano-fast", count=24_000, word_updates=16_000),
     "sd35-medium": FusionConfig(
         name="sd35-medium-fused",
         profile="sd35-medium",
