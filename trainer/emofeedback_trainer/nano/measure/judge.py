@@ -55,7 +55,7 @@ async def judged(
 
 def mean(values: ArrayLike) -> float:
     """Of units that are drawn."""
-    return float(np.mean(values))
+    return float(np.asarray(values, np.float64).mean())
 
 
 def share(parts: ArrayLike, wholes: ArrayLike) -> float:
