@@ -141,3 +141,11 @@ def test_three_pictures_are_too_many_and_a_folder_is_no_half_of_a_pair(
         f"error: PICTURE: {folder} is a folder, two pictures are needed to look at together",
     ]
     assert not engines.opened
+
+
+def test_a_picture_in_the_place_of_the_question_is_no_question(
+    engines: ScriptedEngines, run: Run, pictures: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("ask", *pictures[:2]) == 2
+    assert capsys.readouterr().err.startswith(f"error: QUESTION: {pictures[1]} is a file: ")
+    assert not engines.opened

@@ -131,6 +131,8 @@ async def test_one_question_needs_no_list(services: Services, connect: Any) -> N
     assert (await client.describe([harbor, fox])).text == "a harbor and then a fox"
     with pytest.raises(InvalidRequest, match=r"^options: is empty, 2 to 10 are needed; leave it out for an answer"):
         await client.ask(harbor, "Which?", [])
+    with pytest.raises(InvalidRequest, match=r"^options: is one text, 2 to 10 are needed in a list"):
+        await client.ask(harbor, "Which?", "first")
     with pytest.raises(InvalidRequest, match=r"options: has 1 entry, 2 to 10 are needed, or none"):
         await client.ask(harbor, "Which?", ["first"])
 

@@ -110,8 +110,8 @@ def abstract8(folder: Path) -> None:
 
 
 def artphoto(folder: Path) -> None:
-    for name in ("amusement_0001", "content_0034", "sad_0002"):
-        picture(folder / f"{name}.jpg")
+    for seed, name in enumerate(("amusement_0001", "content_0034", "sad_0002"), start=1):
+        picture(folder / f"{name}.jpg", seed)
 
 
 def findingemo(folder: Path) -> None:

@@ -184,7 +184,7 @@ imagine = false
         "evaluate policy": ("policy", *of_profile),
         "evaluate generation": ("generation", *of_profile, "--limit", "2"),
         "evaluate loop": ("loop", *of_profile, "--limit", "2", "--policy", "warm"),
-        "evaluate questions": ("questions", str(folder), "--layout", "uniaa", "answers.jsonl"),
+        "evaluate questions": ("questions", "--source", "uniaa", str(folder), "answers.jsonl"),
         "evaluate eemo-bench": (
             *("eemo-bench", "--questions", str(folder / "pairs.json"), "--images", str(folder), "answers.json"),
         ),

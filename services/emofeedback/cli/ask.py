@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -42,11 +43,16 @@ def ask(paths: Sequence[Path], question: str, *, options: Sequence[str], engines
         True where there was an answer for all pictures; the others are named as errors.
 
     Raises:
-        InvalidRequest: the question or its options are out of their limits, or there are too many pictures.
+        InvalidRequest: the question or its options are out of their limits, the question is a picture's path, or there
+            are too many pictures.
         EmoFeedbackError: the judge could not be reached or loaded.
     """
     _check_paths(paths)
     check_question("question", Question(images=(b"to come",), text=question, options=tuple(options)))
+    if os.path.isfile(question):  # noqa: PTH113 - Path.is_file fails on a text that is too long for a name
+        raise InvalidRequest.of(
+            "question.text", f"{question} is a file: behind the pictures comes a question, in quotes"
+        )
 
     async def look(judge: Judge, pictures: Sequence[Pictures]) -> Sequence[_Said | ReplyFailure]:
         return await judge.ask([Question(images=images, text=question, options=tuple(options)) for images in pictures])

@@ -134,8 +134,10 @@ class AsyncServices(ABC):
         Raises:
             InvalidRequest: an argument is out of its limits, options are too few or alike, or a picture is not one.
         """
+        needed = f"{LIMITS.fewest_options} to {LIMITS.most_options} are needed"
+        if isinstance(options, str):  # which is a sequence of texts, too
+            raise InvalidRequest.of("options", f"is one text, {needed} in a list")
         if options is not None and not options:
-            needed = f"{LIMITS.fewest_options} to {LIMITS.most_options} are needed"
             raise InvalidRequest.of(
                 "options", f"is empty, {needed}; leave it out for an answer in the judge's own words"
             )

@@ -352,6 +352,9 @@ async def test_answers_to_other_questions_and_missing_pictures_are_refused(tmp_p
     questions = written(tmp_path / "single.json", [IMAGE])
     with pytest.raises(InvalidRequest, match=r"row 1: its picture can't be read"):
         await answer(ScriptedJudge(), questions, tmp_path, tmp_path / "ours.json")
+    about_none = written(tmp_path / "none.json", [{**PAIR, "question": "Are both calm?"}])
+    with pytest.raises(InvalidRequest, match=r"row 1: names 0 pictures, it must have image_url, or image1_url and"):
+        await answer(ScriptedJudge(), about_none, tmp_path, tmp_path / "ours.json")
     for name in ("../secret.png", "a" * 5000, "a\0.png"):
         elsewhere = written(tmp_path / "elsewhere.json", [{**IMAGE, "image_name": name}])
         with pytest.raises(InvalidRequest, match=r"row 1: its picture can't be read: names "):

@@ -103,6 +103,15 @@ async def test_the_emotions_shares_are_held_against_the_datas_ranking_in_its_own
     assert await score("awe", "boredom", "fear") is None
 
 
+async def test_pictures_that_are_not_of_the_judges_world_are_counted_where_it_can_tell() -> None:
+    def some_foreign(picture: Picture) -> AssessmentOutcome:
+        return replace(assessment(5.0, 5.0), domain_score=float(picture.seed))
+
+    samples = [sample(index) for index in range(4)]
+    assert judge_metrics(await seen(samples, ScriptedJudge(feeling=some_foreign))).foreign == 2
+    assert judge_metrics(await seen(samples)).foreign is None
+
+
 async def test_a_temperature_is_fitted_on_other_samples() -> None:
     measured, others = [await seen([sample(i) for i in range(start, start + 30)]) for start in (0, 40)]
     found = judge_metrics(measured, validation=others)

@@ -15,6 +15,7 @@ import pytest
 from emofeedback.client.retries import RetryPolicy
 from emofeedback.domain.assessment import Conversation, Decoding, Message
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest, Unauthenticated, Unavailable
+from emofeedback_trainer.cli import main
 from emofeedback_trainer.evaluation.language_model import ChatModel, Remembering
 from support.fakes import ScriptedJudge, paint
 
@@ -127,6 +128,31 @@ async def test_nobody_at_the_address_is_told(endpoint: Endpoint) -> None:
 
 def test_a_token_is_in_no_message() -> None:
     assert "secret" not in repr(ChatModel(address="http://127.0.0.1:9/v1", name="a-model", token="secret"))
+
+
+def test_answers_in_prose_are_read_and_a_description_is_marked_five_times_by_the_model_at_an_address(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = {"question_type": "Yes-or-No", "options": {"A": "No.", "B": "Yes."}, "correct_answer": "B"}
+    opened = {"question_type": "Open_ended", "question": "How do they differ?", "correct_answer": "One is sad."}
+    responses = tmp_path / "ours.json"
+    rows = [
+        {**closed, "response": "B"},
+        {**closed, "response": "One might well say so."},
+        {**opened, "response": "The second is sad."},
+    ]
+    responses.write_text(json.dumps(rows))
+    said = ["B", *(json.dumps({"overall": mark}) for mark in (2, 2, 1, 2, 2))]
+    endpoint.answers = [(200, json.dumps({"choices": [{"message": {"content": text}}]})) for text in said]
+    words = ["--responses", str(responses), "--by", endpoint.address, "--by-model", "a-model", "--json"]
+    assert main(["evaluate", "eemo-bench", *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    perception, description = found["perception"], found["description"]
+    assert (perception["Yes-or-No"], perception["unparsed"]) == (50, 1)
+    assert (perception["by_language_model"]["Yes-or-No"], perception["by_language_model"]["unparsed"]) == (100, 0)
+    assert (description["score"]["value"], description["agreement"]["value"]) == (90, 60)
+    assert [call[2]["seed"] for call in endpoint.calls[1:]] == [0, 1, 2, 3, 4]
+    assert found["provenance"]["models"][1]["name"] == "a-model"
 
 
 async def test_what_was_said_is_kept_and_asked_for_again_only_in_another_way(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from emofeedback.domain.affect import Emotion
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.reading import read
@@ -106,7 +107,7 @@ def test_questions_with_options_are_asked_by_letter_and_prose_is_read_by_a_model
     judge = ScriptedJudge(analyses=["It is hardly tame, I think", "B: Yes"], rewrites=["B"])
     judged_by(judge, monkeypatch)
     responses = tmp_path / "ours.jsonl"
-    found = printed([str(tmp_path), "--layout", "uniaa", "--responses", str(responses), "--by", "judge"], capsys)
+    found = printed(["--source", "uniaa", str(tmp_path), "--responses", str(responses), "--by", "judge"], capsys)
     (sentiment,) = found["by_topic"].values()
     assert (sentiment["accuracy"]["value"], sentiment["by_language_model"]["value"]) == (50, 100)
     assert (found["unparsed"], found["matched_unparsed"], found["asked"]) == (1, 0, 1)
@@ -121,10 +122,50 @@ def test_answers_that_only_the_authors_can_score_are_kept_and_it_is_said(
     judge = ScriptedJudge(analyses=["A", "B"])
     judged_by(judge, monkeypatch)
     responses = tmp_path / "ours.jsonl"
-    words = ["evaluate", "questions", str(tmp_path), "--layout", "aesbench", "--topic", "AesE"]
+    words = ["evaluate", "questions", "--source", "aesbench", str(tmp_path), "--topic", "AesE"]
     assert main([*words, "--responses", str(responses)]) == 2
     assert "holds no question whose right answer is known" in capsys.readouterr().err
     assert [one.response for one in read_answered(responses)] == ["A", "B"]
+
+
+def test_several_sources_make_one_table_and_a_picture_without_questions_is_asked_for_its_emotion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("artemis", "artphoto", "uniaa", "aesbench"):
+        layouts.LAYOUTS[name](tmp_path / name)
+    # The options of the first question of AesBench are cut off, and nobody says what answers the second.
+    layouts.replaced(tmp_path / "aesbench" / "AesBench_evaluation.json", "B)Unrest", "Unrest")
+    # A painting (people differ about the other), the first two photographs, and UNIAA's questions.
+    judge = ScriptedJudge(analyses=["<answer>awe</answer>", "amusement", "fear", "B", "A", "C"])
+    judged_by(judge, monkeypatch)
+    sources = [
+        word
+        for name in ("artemis", "artphoto", "uniaa", "aesbench")
+        for word in ("--source", name, str(tmp_path / name))
+    ]
+    topics = ["--topic", "artemis", "artphoto", "sentiment", "AesE"]
+    words = [*sources, *topics, "--limit", "2", "--responses", str(tmp_path / "ours.jsonl")]
+    assert main(["evaluate", "questions", *words]) == 2
+    assert "--skip-bad leaves such rows out" in capsys.readouterr().err
+    assert main(["evaluate", "questions", *words, "--skip-bad", "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert {topic: (one["accuracy"]["value"], one["accuracy"]["n"]) for topic, one in found["by_topic"].items()} == {
+        "artemis": (100, 1),
+        "artphoto": (50, 2),
+        "sentiment": (50, 2),
+    }
+    assert found["without_key"] == 1 and "left out: aesbench AesBench_evaluation.json row 1" in said.err
+    assert ", ".join(Emotion) in str(judge.conversations[0])
+
+
+def test_a_topic_that_a_source_does_not_ask_about_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layouts.uniaa(tmp_path)
+    words = ["--source", "uniaa", str(tmp_path), "--topic", "Sentiment", "--responses", str(tmp_path / "ours.jsonl")]
+    assert main(["evaluate", "questions", *words]) == 2
+    assert "source uniaa: asks no closed question about Sentiment" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -147,7 +188,8 @@ def test_a_line_that_is_no_answer_is_named(
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["here"], "layout: and a folder belong together"),
+        (["--source", "wikiart", "here"], "name: 'wikiart' is not one of emoset, emotic"),
+        (["--source", "uniaa", "here", "--limit", "0"], "limit: is 0, it must be 1 or more"),
         (["--replies", "0"], "replies: is 0, it must be 1 or more"),
         (["--by", "nowhere"], "by: is 'nowhere'"),
     ],

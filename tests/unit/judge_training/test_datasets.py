@@ -230,22 +230,24 @@ def test_what_came_after_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
     assert [line["step"] for line in files.lines("metrics")] == [1, 2]
 
 
+PAIR = Question(
+    id="pair-1",
+    images=("one", "two"),
+    task="pair",
+    kind="What/How",
+    dimension="valence",
+    question="Which of the two pictures is more pleasant to look at?",
+    options=("The second", "The first"),
+    answer="B",
+)
+
+
 def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> None:
-    pair = Question(
-        id="pair-1",
-        images=("one", "two"),
-        task="pair",
-        kind="What/How",
-        dimension="valence",
-        question="Which of the two pictures is more pleasant to look at?",
-        options=("The second", "The first"),
-        answer="B",
-    )
-    open_one = replace(pair, id="description-1", images=("one",), task="description", options=(), answer="It is glad.")
-    write_questions(tmp_path, "train", [pair, open_one])
+    open_one = replace(PAIR, id="description-1", images=("one",), task="description", options=(), answer="It is glad.")
+    write_questions(tmp_path, "train", [PAIR, open_one])
     first, second, third = sft_rows([KNOWN, UNKNOWN], ("emotion",), read_questions(tmp_path, "train"))
     assert [len(row["images"]) for row in (first, second, third)] == [1, 2, 1]
-    (asked,) = question_conversation([b"", b""], pair.question, pair.options)
+    (asked,) = question_conversation([b"", b""], PAIR.question, PAIR.options)
     assert second["prompt"][0]["content"] == asked.parts[2]
     assert second["completion"][0]["content"] == (
         "<think>The first: It shows a smiling dog under a sunny sky. The second: </think><answer> The first</answer>"
@@ -254,7 +256,25 @@ def test_questions_about_one_picture_or_two_are_taught_too(tmp_path: Path) -> No
     assert third["prompt"][0]["content"] == described.parts[1]
     assert third["completion"][0]["content"] == "It is glad."
     with pytest.raises(InvalidRequest, match=r"questions.pair-1: is about 'two'"):
-        sft_rows([KNOWN], ("emotion",), [pair])
+        sft_rows([KNOWN], ("emotion",), [PAIR])
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"images": ("one",)}, "is about 1 pictures, pair is about 2"),
+        ({"task": "perception"}, "is about 2 pictures, perception is about 1"),
+        ({"options": ()}, "has 0 options, pair needs 2 to 4"),
+        ({"task": "riddle"}, "its task is 'riddle', it must be one of perception, pair, ranking, description"),
+        ({"answer": "C"}, "its answer is 'C', which is the letter of none of its options"),
+    ],
+)
+def test_a_question_with_other_pictures_or_options_than_its_task_has_is_refused(
+    change: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    write_questions(tmp_path, "train", [PAIR, replace(PAIR, **change)])
+    with pytest.raises(InvalidRequest, match=rf"train.jsonl line 2: {problem}"):
+        read_questions(tmp_path, "train")
 
 
 def test_a_line_that_is_no_question_is_named(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_judge_that_says_what_the_world_says_has_no_error_and_the_whole_rankin
             emotions=ranked({name: share / sum(shares.values()) for name, share in shares.items()}),
         )
 
-    found = errors([felt(scene, 0.25) for scene in scenes], scenes)
+    found = {name: one.value for name, one in errors([felt(scene, 0.25) for scene in scenes], scenes).items()}
     assert (found["valence_mae"], found["arousal_mae"], found["class_accuracy"], found["ece"]) == (0, 0, 1, 0)
     assert found["dominance_mae"] == pytest.approx(0.25) and found["ranking_score"] == pytest.approx(100)
     silent = [replace(felt(scene, 0), dominance=None, emotions=()) for scene in scenes]
@@ -143,11 +143,12 @@ def test_the_table_says_which_metrics_are_reached() -> None:
     rows = [
         Metric(what="error", value=0.4, aim=0.45, at_most=True, n=10),
         Metric(what="share", value=0.4, aim=0.45, n=10),
-        Metric(what="note", value=0.4, aim=None, n=10),
+        Metric(what="note", value=0.4, aim=None, n=10, low=0.3, high=0.52),
     ]
     assert [row.reached for row in rows] == [True, False, None]
     assert "| error | 10 | 0.400 | at most 0.45 | yes |" in markdown(rows)
     assert "| share | 10 | 0.400 | at least 0.45 | no |" in markdown(rows)
+    assert "| note | 10 | 0.400 [0.300, 0.520] |" in markdown(rows)
 
 
 async def test_the_page_has_every_scene_beside_what_is_painted_of_its_caption() -> None:

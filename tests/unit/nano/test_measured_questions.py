@@ -13,6 +13,7 @@ from emofeedback.domain.questions import (
     QuestionAnswer,
     ReplyFailure,
 )
+from emofeedback_trainer.evaluation.metrics import Estimate
 from emofeedback_trainer.nano.measure.questions import answer_metrics, description_metrics
 from emofeedback_trainer.nano.question_lessons import Asker, feeling
 from emofeedback_trainer.nano.world.language import Album
@@ -36,19 +37,25 @@ def answering(*, right: bool, confidence: float | None = 1.0) -> ScriptedJudge:
     return ScriptedJudge(answers=answer)
 
 
+def value(found: float | Estimate) -> float:
+    return found.value if isinstance(found, Estimate) else found
+
+
 def test_right_answers_count_in_every_kind_and_sure_ones_are_calibrated() -> None:
     found = asyncio.run(answer_metrics(answering(right=True), SCENES, COUNT, SEED))
-    assert {found[kind] for kind in ("all", "what", "yes_or_no", "pairs")} == {1.0}
-    assert 0.25 < found["guessing"] < 0.5
-    assert found["ece"] == 0
+    of_kind = [found[kind] for kind in ("what", "yes_or_no", "pairs")]
+    assert {value(one) for one in (found["all"], *of_kind)} == {1.0}
+    assert sum(one.n for one in of_kind if isinstance(one, Estimate)) == COUNT
+    assert 0.25 < value(found["guessing"]) < 0.5
+    assert value(found["ece"]) == 0
 
 
 def test_wrong_answers_and_replies_that_are_none_do_not() -> None:
     found = asyncio.run(answer_metrics(answering(right=False), SCENES, COUNT, SEED))
-    assert (found["all"], found["ece"]) == (0, 1)
+    assert (value(found["all"]), value(found["ece"])) == (0, 1)
     silent = ScriptedJudge(answers=lambda question: ReplyFailure(reason="no option"))
     found = asyncio.run(answer_metrics(silent, SCENES, COUNT, SEED))
-    assert found["all"] == 0
+    assert value(found["all"]) == 0
     assert "ece" not in found
 
 
@@ -59,5 +66,5 @@ def test_a_description_counts_by_its_emotion_and_by_what_it_names() -> None:
         return Description(text=next(truth) + " It has slime, ghosts, garbage and crows.")
 
     found = asyncio.run(description_metrics(ScriptedJudge(descriptions=describe), SCENES))
-    assert found["emotion"] == 1.0
-    assert 0.4 < found["parts"] < 0.9
+    assert found["emotion"].value == 1.0
+    assert 0.4 < found["parts"].value < 0.9

@@ -86,7 +86,7 @@ def test_each_emotion_comes_about_in_many_ways() -> None:
 
 def test_an_emotion_never_stands_on_the_other_side_of_neutral() -> None:
     felt = [(affect(scene), emotion(scene)) for scene in (scene_at("evaluation", index) for index in range(4000))]
-    assert other_side(felt) == 0
+    assert other_side(felt).value == 0
 
 
 def test_fixed_attributes_stay_and_the_rest_varies() -> None:

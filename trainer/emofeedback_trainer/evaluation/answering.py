@@ -14,6 +14,7 @@ from typing import Any
 
 from emofeedback.domain.assessment import Assessment, Conversation, Decoding, Judge
 from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.limits import LIMITS
 from emofeedback.domain.taxonomies import EKMAN
 from emofeedback.observability.console import say
 from emofeedback.storage.files import write_json
@@ -61,6 +62,10 @@ async def _answered(judge: Judge, place: str, row: Mapping[str, Any], folder: Pa
     """A row with the judge's answers in it."""
     if "question_type" in row:
         names = [str(row[column]) for column in ("image_url", "image1_url", "image2_url") if column in row]
+        if not 1 <= len(names) <= LIMITS.question_images:
+            raise InvalidRequest.of(
+                place, f"names {len(names)} pictures, it must have image_url, or image1_url and image2_url"
+            )
         images, text = _images(place, names, folder), _question(place, row, "question")
         if row["question_type"] == OPEN:
             question = open_question(images, text, EKMAN)

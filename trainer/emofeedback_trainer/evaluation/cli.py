@@ -23,7 +23,7 @@ MEASUREMENTS: dict[str, tuple[ModuleType, str]] = {
     "loop": (loop_cli, "the loop against luck at equal pictures"),
     "judge": (judge_cli, "a judge on a data set: errors, correlations, accuracy, ranking, confidence"),
     "eemo-bench": (eemo_bench_cli, "a model's answers to EEmo-Bench"),
-    "questions": (questions_cli, "a model's answers to closed questions: VECBench, UNIAA, AesBench"),
+    "questions": (questions_cli, "closed questions on pictures, sets in one table: ArtEmis, UNIAA, AesBench, VECBench"),
 }
 """By name: the module whose `add_arguments(parser)` declares the options and the function `run`, and what it is for."""
 

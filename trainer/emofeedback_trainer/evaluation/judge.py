@@ -73,6 +73,8 @@ class JudgeMetrics:
     samples: int
     unreadable: int
     """Pictures of which the judge gave no readable assessment."""
+    foreign: int | None
+    """Pictures that are not of the judge's world, so that its reading means little; None where it can't tell."""
     unreadable_rankings: int
     """Their score is 0."""
     metrics: Mapping[str, Estimate]
@@ -93,6 +95,7 @@ class JudgeMetrics:
             {
                 "samples": self.samples,
                 "unreadable": self.unreadable,
+                "foreign": self.foreign,
                 "unreadable_rankings": self.unreadable_rankings,
                 **self.metrics,
                 "confidence": self.confidence,
@@ -111,6 +114,8 @@ class JudgeMetrics:
             "",
             f"{self.samples:,} pictures, {self.unreadable:,} of them unreadable to the judge.",
         ]
+        if self.foreign is not None:
+            lines.append(f"Pictures that are not of the judge's world, whose reading means little: {self.foreign:,}.")
         if "ranking_score" in self.metrics:
             lines.append(f"Rankings that could not be read, with a score of 0: {self.unreadable_rankings:,}.")
         if self.confidence:
@@ -185,11 +190,13 @@ def judge_metrics(seen: Sequence[Seen], *, validation: Sequence[Seen] = (), seed
         metrics["ece"] = estimate(expected_calibration_error, confidences, right, seed=seed)
     if not metrics:
         raise InvalidRequest.of("data", "has no valence, arousal, emotion or ranking that the judge could be held to")
+    known = [said.in_domain for _, said in pairs if said.in_domain is not None]
     fitted = _confidences(_readable(validation))
     temperature = fit_temperature(*fitted) if confidences and fitted[0] else None
     return JudgeMetrics(
         samples=len(seen),
         unreadable=len(seen) - len(pairs),
+        foreign=known.count(False) if known else None,
         unreadable_rankings=sum(said == () for _, said in ranked),
         metrics=metrics,
         confidence=calibration(confidences, right) if confidences else None,

@@ -1,4 +1,6 @@
-"""Closed questions about one picture, of any data set that asks them: VECBench, UNIAA, AesBench.
+"""Closed questions about one picture: those of VECBench, UNIAA and AesBench. Where a data set has none, as ArtEmis and
+ArtPhoto, the question is which of Mikels' eight emotions a picture is labelled with, as for EEmo-Logic (arXiv
+2602.01173).
 
 Our own judge answers into a file of JSON lines, a question each: `task` (what is asked after), `question`,
 `candidates`, `ground_truth` (empty where the source keeps it to itself), `response` and perhaps `confidence`.
@@ -22,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Conversation, Decoding
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.observability.console import say
@@ -63,10 +66,18 @@ class AnsweredQuestion:
         return next((letter for letter, text in self.options.items() if text == word), None)
 
 
+def questions_of(sample: Sample) -> tuple[ClosedQuestion, ...]:
+    """Its source's own; where that asks nothing, which emotion it is, under the source's name as the topic. None where
+    the emotion isn't known either."""
+    if sample.questions or sample.emotion is None:
+        return sample.questions
+    return (ClosedQuestion(topic=sample.source, text="", options=tuple(Emotion), answer=sample.emotion),)
+
+
 async def ask(
     judge: Converses, samples: Sequence[Sample], responses: Path, *, replies: int = 1, temperature: float = 0.7
 ) -> int:
-    """Asks every question of the samples, and writes the answers to `responses`.
+    """Asks what the samples ask by `questions_of`, and writes the answers to `responses`.
 
     Args:
         judge: asked nothing twice where it is a `Remembering`, so that a measurement that was cut goes on.
@@ -80,9 +91,9 @@ async def ask(
         InvalidRequest: a picture can't be read, or the samples ask nothing.
         EmoFeedbackError: as the judge raises.
     """
-    asked = [(sample, question) for sample in samples for question in sample.questions]
+    asked = [(sample, question) for sample in samples for question in questions_of(sample)]
     if not asked:
-        raise InvalidRequest.of("data", "asks no closed question: a layout such as vecbench, uniaa or aesbench does")
+        raise InvalidRequest.of("source", "asks no closed question, and names no emotion of its pictures")
     lines: list[str] = []
     for start in range(0, len(asked), _CALL):
         some = asked[start : start + _CALL]

@@ -1,7 +1,8 @@
 """`emofeedback-train nano evaluate`: how good are the embedded models, on scenes that none of them was trained on?
 
 Judge, agent, scorer and generator are asked through the services' own engines; the independent judge, which neither
-rewards nor chooses, is the second opinion. Every row has its count and the value that the project aims at.
+rewards nor chooses, is the second opinion. Every row has its count and the value that the project aims at, those of the
+judge a 95 % interval as well.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from emofeedback.observability.console import say
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.storage.vocabulary import Vocabulary
 from emofeedback_trainer.core.tables import table
+from emofeedback_trainer.evaluation.metrics import Estimate
 from emofeedback_trainer.evaluation.output import with_engines
 from emofeedback_trainer.nano.measure.agent import agent_metrics, rewritings
 from emofeedback_trainer.nano.measure.generator import generate, generator_metrics, variety
@@ -48,6 +51,9 @@ class Metric:
     at_most: bool = False
     """True where less is better."""
     n: int
+    low: float | None = None
+    """Where its 95 % bootstrap interval over the units begins; None of rows without one, which are not the judge's."""
+    high: float | None = None
 
     @property
     def reached(self) -> bool | None:
@@ -154,7 +160,7 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
     rewritten = await rewritings(judge, situations, NANO_PROFILE.optimizer)
     asked, described = min(n, _ASKED), min(n, _DESCRIBED)
     vocabulary = Vocabulary.read(NANO_PROFILE.optimizer.vocabulary)
-    measured: Mapping[str, tuple[int, Mapping[str, float]]] = {
+    measured: Mapping[str, tuple[int, Mapping[str, float | Estimate]]] = {
         "judge": (len(scenes), judged),
         "aloud": (aloud, judged),
         "baseline": (len(scenes), baseline(scenes)),
@@ -183,11 +189,16 @@ async def evaluate(generator: Generator, judge: Judge, n: int) -> list[Metric]:
         },
     }
     return [
-        Metric(what=what, value=measured[part][1][name], aim=aim, at_most=at_most, n=measured[part][0])
+        Metric(what=what, aim=aim, at_most=at_most, **_figures(measured[part][1][name], measured[part][0]))
         for key, what, aim, at_most in _ROWS
         for part, name in [key.split(".")]
         if name in measured[part][1]  # a judge may not say dominance, and few questions may not be of every kind
     ]
+
+
+def _figures(found: float | Estimate, n: int) -> dict[str, Any]:
+    """Of a row; one with an interval knows how many units it is of."""
+    return asdict(found) if isinstance(found, Estimate) else {"value": found, "n": n}
 
 
 def markdown(metrics: list[Metric]) -> str:
@@ -198,7 +209,7 @@ def markdown(metrics: list[Metric]) -> str:
             (
                 one.what,
                 f"{one.n}",
-                f"{one.value:.3f}",
+                f"{one.value:.3f}" + ("" if one.low is None else f" [{one.low:.3f}, {one.high:.3f}]"),
                 "" if one.aim is None else f"{'at most' if one.at_most else 'at least'} {one.aim:g}",
                 {True: "yes", False: "no", None: ""}[one.reached],
             )

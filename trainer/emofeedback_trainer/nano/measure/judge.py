@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import nan
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from emofeedback.domain.affect import LEXICON, SCALE_MIDDLE, AffectPoint, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.reasoning import Reasoning
 from emofeedback_trainer.data.records import AXES
-from emofeedback_trainer.evaluation.metrics import HIT_WEIGHTS, expected_calibration_error, mae, ranking_score
+from emofeedback_trainer.evaluation.metrics import (
+    HIT_WEIGHTS,
+    Estimate,
+    estimate,
+    expected_calibration_error,
+    mae,
+    ranking_score,
+)
 from emofeedback_trainer.nano.dataset import ranking
 from emofeedback_trainer.nano.world.captions import emotional_caption
 from emofeedback_trainer.nano.world.contrasts import mentioned, one_word_changed, rewrite
@@ -43,7 +53,22 @@ async def judged(
     return outcomes
 
 
-async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) -> dict[str, float]:
+def mean(values: ArrayLike) -> float:
+    """Of units that are drawn."""
+    return float(np.asarray(values, np.float64).mean())
+
+
+def share(parts: ArrayLike, wholes: ArrayLike) -> float:
+    """Of all parts in all wholes; 0 of nothing."""
+    return float(np.sum(parts)) / max(1.0, float(np.sum(wholes)))
+
+
+def estimated(statistic: Callable[..., float], *columns: Sequence[Any]) -> Estimate:
+    """As `metrics.estimate`; NaN where there is nothing to measure."""
+    return estimate(statistic, *columns) if columns[0] else Estimate(value=nan, low=nan, high=nan, n=0)
+
+
+async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) -> dict[str, float | Estimate]:
     """Errors of the short way on all scenes, and of both ways on the first `aloud` of them.
 
     Unreadable replies count against `parsable` and are left out of the errors.
@@ -58,15 +83,17 @@ async def judge_metrics(judge: Judge, scenes: Sequence[Scene], *, aloud: int) ->
         for outcome, scene in zip(reasoned, scenes, strict=False)
         if isinstance(outcome, Assessment)
     ]
-    true, total = sum(len(said & there) for said, there in named), sum(len(said) for said, _ in named)
+    gaps = [abs(both[0][f"{axis}_mae"].value - both[1][f"{axis}_mae"].value) for axis in ("valence", "arousal")]
     return {
         **short_errors,
         "aloud_parsable": both[1]["parsable"],
         "aloud_valence_mae": both[1]["valence_mae"],
         "aloud_arousal_mae": both[1]["arousal_mae"],
         "ways_together": _together(short[:aloud], reasoned),
-        "ways_differ": max(abs(both[0][f"{axis}_mae"] - both[1][f"{axis}_mae"]) for axis in ("valence", "arousal")),
-        "named_are_there": true / max(1, total),
+        "ways_differ": max(gaps),
+        "named_are_there": estimated(
+            share, [len(said & there) for said, there in named], [len(said) for said, _ in named]
+        ),
     }
 
 
@@ -79,13 +106,13 @@ def baseline(scenes: Sequence[Scene]) -> dict[str, float]:
 
 def labels(scenes: Sequence[Scene]) -> dict[str, float]:
     """How often the world's own table names an emotion on the other side of the middle from its valence."""
-    return {"other_side": other_side([(affect(scene), emotion(scene)) for scene in scenes])}
+    return {"other_side": other_side([(affect(scene), emotion(scene)) for scene in scenes]).value}
 
 
-def other_side(felt: Sequence[tuple[AffectPoint, Emotion]]) -> float:
+def other_side(felt: Sequence[tuple[AffectPoint, Emotion]]) -> Estimate:
     """Share in which a pleasant emotion stands beside a valence below the middle of the scale, or the reverse."""
     sides = [(LEXICON[name].point.valence - SCALE_MIDDLE) * (point.valence - SCALE_MIDDLE) for point, name in felt]
-    return float(np.mean(np.array(sides) < -1e-9))
+    return estimated(mean, [side < -1e-9 for side in sides])
 
 
 async def scorer_metrics(judge: Judge, scenes: Sequence[Scene], seed: int) -> dict[str, float]:
@@ -127,7 +154,7 @@ async def scorer_metrics(judge: Judge, scenes: Sequence[Scene], seed: int) -> di
     }
 
 
-def errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> dict[str, float]:
+def errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> dict[str, Estimate]:
     """Of the readable replies, and how many are. What the judge doesn't say of any, dominance or shares of emotions, is
     left out."""
     pairs = [
@@ -138,13 +165,13 @@ def errors(outcomes: Sequence[AssessmentOutcome], scenes: Sequence[Scene]) -> di
     sensed = [(o.dominance, dominance(scene)) for o, scene in pairs if o.dominance is not None]
     scores = [_ranking_score(outcome, scene) for outcome, scene in pairs if outcome.emotions]
     return {
-        "parsable": len(pairs) / len(scenes),
-        "valence_mae": float(np.mean([abs(o.valence - p.valence) for (o, _), p in zip(pairs, points, strict=True)])),
-        "arousal_mae": float(np.mean([abs(o.arousal - p.arousal) for (o, _), p in zip(pairs, points, strict=True)])),
-        **({"dominance_mae": mae(*zip(*sensed, strict=True))} if sensed else {}),
-        "class_accuracy": float(np.mean(right)),
-        **({"ranking_score": float(np.mean(scores))} if scores else {}),
-        "ece": expected_calibration_error([outcome.confidence for outcome, _ in pairs], right),
+        "parsable": estimated(mean, [isinstance(outcome, Assessment) for outcome in outcomes]),
+        "valence_mae": estimated(mae, [o.valence for o, _ in pairs], [point.valence for point in points]),
+        "arousal_mae": estimated(mae, [o.arousal for o, _ in pairs], [point.arousal for point in points]),
+        **({"dominance_mae": estimated(mae, *zip(*sensed, strict=True))} if sensed else {}),
+        "class_accuracy": estimated(mean, right),
+        **({"ranking_score": estimated(mean, scores)} if scores else {}),
+        "ece": estimated(expected_calibration_error, [outcome.confidence for outcome, _ in pairs], right),
         "other_side": other_side([(outcome.point, outcome.emotion) for outcome, _ in pairs]),
     }
 
@@ -155,11 +182,11 @@ def _ranking_score(outcome: Assessment, scene: Scene) -> float:
     return ranking_score(truth, list(outcome.ranking())[: len(truth)])
 
 
-def _together(short: Sequence[AssessmentOutcome], reasoned: Sequence[AssessmentOutcome]) -> float:
+def _together(short: Sequence[AssessmentOutcome], reasoned: Sequence[AssessmentOutcome]) -> Estimate:
     """Share of the pictures, of those readable both ways, of which both ways say the same within `_TOGETHER`."""
     gaps = [
         max(abs(one.valence - other.valence), abs(one.arousal - other.arousal))
         for one, other in zip(short, reasoned, strict=True)
         if isinstance(one, Assessment) and isinstance(other, Assessment)
     ]
-    return float(np.mean(np.array(gaps) <= _TOGETHER))
+    return estimated(mean, [gap <= _TOGETHER for gap in gaps])

@@ -101,7 +101,7 @@ async def _engine_metrics(judge: Judge, scenes: Sequence[Scene]) -> dict[str, fl
         began = time.process_time()
         outcomes = await judged(judge, images, reasoning=reasoning)
         seconds[name] = time.process_time() - began
-        metrics |= {f"{name}_{key}": value for key, value in errors(outcomes, scenes).items()}
+        metrics |= {f"{name}_{key}": one.value for key, one in errors(outcomes, scenes).items()}
     return {**metrics, "latent_time": seconds["latent"] / seconds["short"]}
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from emofeedback.domain.assessment import Judge
 from emofeedback.domain.questions import Description, Question, QuestionAnswer
-from emofeedback_trainer.evaluation.metrics import expected_calibration_error
-from emofeedback_trainer.nano.measure.judge import png
+from emofeedback_trainer.evaluation.metrics import Estimate, expected_calibration_error
+from emofeedback_trainer.nano.measure.judge import estimated, mean, png, share
 from emofeedback_trainer.nano.question_lessons import Asker, Choice
 from emofeedback_trainer.nano.world.language import Album
 from emofeedback_trainer.nano.world.reading import named_parts, parts_present
@@ -20,7 +20,7 @@ _CALL = 16
 """Questions in one call."""
 
 
-async def answer_metrics(judge: Judge, scenes: Sequence[Scene], count: int, seed: int) -> dict[str, float]:
+async def answer_metrics(judge: Judge, scenes: Sequence[Scene], count: int, seed: int) -> dict[str, float | Estimate]:
     """How often the judge is right on closed questions, in all and by kind: one picture's What/How, Yes-or-No, and
     those on two pictures. A reply that is no option is wrong; `ece` is of answers that have a confidence, if any.
 
@@ -42,10 +42,10 @@ async def answer_metrics(judge: Judge, scenes: Sequence[Scene], count: int, seed
             right.setdefault(kind, []).append(hit)
         if isinstance(outcome, QuestionAnswer) and outcome.confidence is not None:
             said.append((outcome.confidence, hit))
-    figures = {kind: float(np.mean(each)) for kind, each in right.items()}
+    figures: dict[str, float | Estimate] = {kind: estimated(mean, each) for kind, each in right.items()}
     figures["guessing"] = float(np.mean([1 / len(choice.options) for choice in choices]))
     if said:
-        figures["ece"] = expected_calibration_error(*np.array(said).T)
+        figures["ece"] = estimated(expected_calibration_error, *zip(*said, strict=True))
     return figures
 
 
@@ -56,7 +56,7 @@ def asked(choice: Choice) -> Question:
     )
 
 
-async def description_metrics(judge: Judge, scenes: Sequence[Scene]) -> dict[str, float]:
+async def description_metrics(judge: Judge, scenes: Sequence[Scene]) -> dict[str, Estimate]:
     """How often a description names the scene's emotion, and which share of the parts that it names are there."""
     images = [png(render(scene)) for scene in scenes]
     outcomes = [
@@ -68,8 +68,10 @@ async def description_metrics(judge: Judge, scenes: Sequence[Scene]) -> dict[str
     named = [named_parts(text) for text in texts]
     there = [parts_present(scene) for scene in scenes]
     return {
-        "emotion": float(np.mean([emotion(s).value in text for text, s in zip(texts, scenes, strict=True)])),
-        "parts": sum(len(one & two) for one, two in zip(named, there, strict=True)) / max(1, sum(map(len, named))),
+        "emotion": estimated(mean, [emotion(s).value in text for text, s in zip(texts, scenes, strict=True)]),
+        "parts": estimated(
+            share, [len(one & two) for one, two in zip(named, there, strict=True)], list(map(len, named))
+        ),
     }
 
 
