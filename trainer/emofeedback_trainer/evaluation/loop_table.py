@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.course import BEYOND, Course, mean_course
-from emofeedback_trainer.evaluation.loop import BUDGETS, Choice, Way
+from emofeedback_trainer.evaluation.loop import Choice, Way
 from emofeedback_trainer.evaluation.metrics import bootstrap
 
 REFERENCE = 24
@@ -144,19 +144,20 @@ def _interval(value: float, interval: tuple[float, float]) -> str:
 
 def draw(cells: Sequence[Standing]) -> bytes:
     """A PNG of the independent judge's error against pictures spent, a line for each way and policy."""
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for policy, style in zip(dict.fromkeys(cell.policy for cell in cells), ("-", "--", ":"), strict=False):
         for way, color in zip(Way, ("tab:gray", "tab:orange", "tab:blue"), strict=True):
             points = [(c.pictures, c.independent) for c in cells if (c.policy, c.way) == (policy, way)]
             if points:
-                axes.plot(*zip(*points, strict=True), style, color=color, marker="o", label=f"{way}, {policy}")
-    axes.set(xscale="log", xlabel="pictures", ylabel="error of the choice, independent")
-    axes.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS], minor=False)
+                axes.plot(*zip(*points, strict=True), style, color=color, marker="o", label=f"{policy}: {way}")
+    axes.set(xscale="log", xlabel="pictures", ylabel="error of the choice, by the independent judge")
+    spent = sorted({cell.pictures for cell in cells})
+    axes.set_xticks(spent, [str(pictures) for pictures in spent])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside right upper", fontsize="small")
     file = io.BytesIO()
     figure.savefig(file, dpi=100)
     return file.getvalue()
