@@ -24,6 +24,7 @@ from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.policies import Policies
 from emofeedback.generator.policy_store import MANIFEST, WEIGHTS, PolicyStore
 from emofeedback.generator.preflight import WEIGHTED
+from emofeedback.profiles.builtin import NANO, NANO_PROFILE
 from emofeedback.storage.checkpoints import digest
 from emofeedback_trainer.core.publish import Published, publish
 from support.publishing import publish_at_once
@@ -89,6 +90,30 @@ async def test_diffusers_paints_the_same_pixels_with_a_published_policy(
     ).images[0]
     np.testing.assert_array_equal(levels(ours), (theirs * 255).round())
     assert abs(levels(base) - levels(ours)).max() > 10
+
+
+async def test_diffusers_paints_the_shipped_policy_as_documented() -> None:
+    """As in docs/training.md; half precision weights and another decoder's rounding cost at most one level."""
+    prompt = "a cat in a forest, valence 3, arousal 6"
+    engine = LocalGenerator.load(NANO_PROFILE.generator)
+    try:
+        request = GenerationRequest(prompt=prompt, seeds=(1,), policy="nano-fast")
+        [ours] = [levels(event) async for event in engine.generate(request) if isinstance(event, GeneratedImage)]
+    finally:
+        engine.close()
+    pipeline = StableDiffusion3Pipeline.from_pretrained(
+        NANO / "generator", dtype=torch.float32, text_encoder_3=None, tokenizer_3=None
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.load_lora_weights(NANO / "policies" / "nano-fast")
+    theirs = pipeline(
+        prompt,
+        latents=torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(1))[None],
+        sigmas=[1, 0.75, 0.5, 0.25],
+        guidance_scale=1,
+        max_sequence_length=0,
+    ).images[0]
+    assert abs(ours - np.asarray(theirs, int)).max() <= 1
 
 
 def test_the_manifest_says_what_it_is(tiny_sd3: Path, model: ModelInfo, tmp_path: Path) -> None:

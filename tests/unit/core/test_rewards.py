@@ -1,6 +1,7 @@
 """Rewards of single pictures, and what a rollout looks like in numbers."""
 
 import pytest
+from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback_trainer.core.rewards import RewardConfig, continuous_reward, rewards, step_reward
@@ -35,3 +36,11 @@ def test_weights_go_by_the_names_of_the_rewards() -> None:
     config = RewardConfig(valence=0.2, arousal=0.3, alignment=0.5)
     assert config.weights == {"valence": 0.2, "arousal": 0.3, "alignment": 0.5}
     assert config.weights.keys() == rewards(assessment(5.0, 5.0), 0.0, TARGET, config).keys()
+
+
+def test_a_key_that_says_nothing_else_is_the_weight_of_the_reward_of_its_name() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Colorful(RewardConfig):
+        color: float = 0.1
+
+    assert Colorful().weights == {**RewardConfig().weights, "color": 0.1}

@@ -132,7 +132,21 @@ def test_the_record_says_with_what_it_was_measured() -> None:
     assert content["provenance"]["models"][0]["policy_digest"] == maker.policy_digest
     assert content["provenance"]["data"][0]["n"] == 48
     text = to_markdown(table, profile, provenance)
-    assert "14 steps and guidance 2.5" in text and "with policy calm-final (sha256:aaaaaaaaaaaa)" in text
+    assert (
+        "calm-final in 14 steps and guidance 2.5, base in 14" in text
+        and "with policy calm-final (sha256:aaaaaaaaaaaa)" in text
+    )
+
+
+def test_a_policy_with_steps_of_its_own_is_told_with_them() -> None:
+    own = own_sampling(NANO_PROFILE)
+    assert own is not None and (len(own.levels), own.guidance) == (4, 1)
+    provenance = Provenance(command="", seed=0, models=(), data=())
+    text = to_markdown([], NANO_PROFILE, provenance, own)
+    settings = NANO_PROFILE.generator
+    theirs = f"{settings.steps} steps and guidance {settings.guidance:g}"
+    assert f"{settings.policy} in 4 steps and guidance 1, base in {theirs}" in text
+    assert to_json([], NANO_PROFILE, provenance, own)["steps"] == 4
 
 
 # --- the ablation --------------------------------------------------------------------------------------------------

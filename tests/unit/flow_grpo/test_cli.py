@@ -52,7 +52,9 @@ def test_the_help_shows_how_to_start_resume_and_change_a_run(capsys: pytest.Capt
     with pytest.raises(SystemExit):
         flow_grpo("--help")
     text = capsys.readouterr().out
-    assert all(piece in text for piece in ("examples:", "--resume", "--set", "--address", 'extends = "nano"'))
+    assert all(
+        piece in text for piece in ("examples:", "--resume", "--set", "--address", 'extends = "nano"', "DiffusionNFT")
+    )
 
 
 def test_single_keys_are_changed_on_the_command_line(started: list[FlowGrpoConfig], tmp_path: Path) -> None:
@@ -142,3 +144,12 @@ def test_a_folder_that_cant_be_written_is_one_clear_error(tmp_path: Path, capsys
     (tmp_path / "file").write_text("in the way")
     assert flow_grpo("--out", str(tmp_path / "file" / "run")) == 2
     assert "can't be written: Not a directory" in capsys.readouterr().err
+
+
+def test_a_finished_run_ends_with_the_command_that_measures_it(
+    started: list[FlowGrpoConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert flow_grpo("--config", "nano", "--report-to", "none", "--out", str(out)) == 0
+    line = f"Measure it: emofeedback-train evaluate policy --policy nano-final --policies {out / 'policies'}"
+    assert f"{line} --out {out / 'evaluation'}" in capsys.readouterr().out.splitlines()

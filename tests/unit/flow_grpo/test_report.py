@@ -65,6 +65,18 @@ def test_it_shows_the_panel_before_and_after(folder: Path) -> None:
     assert text.count("<img ") == 3 * 2 * 2
 
 
+def test_figures_of_the_judge_that_rewards_are_told_as_such(folder: Path) -> None:
+    assert "by the independent judge" in render_report(folder) and "flatter" not in render_report(folder)
+    path = folder / "eval.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line["subject_accuracy"], line["valence_correlation"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = render_report(folder)
+    assert "by the rewarding judge" in text and "flatter the policy" in text and "n/a" in text
+    assert "independent" not in text.lower()
+
+
 def test_it_says_what_it_was_made_with(folder: Path) -> None:
     text = render_report(folder)
     for words in (

@@ -41,7 +41,7 @@ def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
 def test_every_figure_of_a_chart_becomes_a_scalar(tmp_path: Path) -> None:
     run(tmp_path, 0, 6)
     assert scalars(tmp_path, "reward/sum") == [(i, float(i)) for i in range(1, 7)]
-    assert [step for step, _ in scalars(tmp_path, "independent_judge_s_error/sum")] == [5]
+    assert [step for step, _ in scalars(tmp_path, "panel_s_error/sum")] == [5]
     found = EventAccumulator(str(tmp_path / "tensorboard"))
     found.Reload()
     assert len(found.Tags()["scalars"]) == sum(len(chart.series) for chart in CHARTS)
@@ -52,7 +52,7 @@ def test_a_resumed_run_has_no_step_twice(tmp_path: Path) -> None:
     run(tmp_path, 4, 10, shift=0.5)  # cut after the seventh, the checkpoint was of the fourth
     expected = [(i, float(i)) for i in range(1, 5)] + [(i, i + 0.5) for i in range(5, 11)]
     assert scalars(tmp_path, "reward/sum") == expected
-    assert [step for step, _ in scalars(tmp_path, "independent_judge_s_error/sum")] == [5, 10]
+    assert [step for step, _ in scalars(tmp_path, "panel_s_error/sum")] == [5, 10]
 
 
 def test_grids_are_made_of_the_first_rollout_and_of_every_fifth(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -43,7 +44,11 @@ class RewardConfig:
     @property
     def weights(self) -> Mapping[str, float]:
         """By the names of `rewards`."""
-        return {"valence": self.valence, "arousal": self.arousal, "alignment": self.alignment}
+        return {key.name: getattr(self, key.name) for key in fields(self) if key.name not in _NO_WEIGHTS}
+
+
+_NO_WEIGHTS = frozenset({"shape", "threshold", "scale_rewards"})
+"""Keys of `RewardConfig` that say how to reward; each of the others is the weight of the reward of its name."""
 
 
 def rewards(assessment: Assessment, alignment: float, target: AffectPoint, config: RewardConfig) -> Mapping[str, float]:

@@ -6,7 +6,7 @@ while the independent judge sees no gain, or while pictures lose their subject, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from emofeedback_trainer.evaluation.observations import Observation, look_at
 from emofeedback_trainer.evaluation.picture_statistics import brightness, diversity, edges, saturation, to_array
 
 _FIRST_SEED = 500_000
+_LEAST_PAIRS = 3
+"""Two points always lie on a line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +39,9 @@ class PanelMetrics:
     arousal_error: float
     error: float
     """The sum of both."""
-    valence_correlation: float
-    """Pearson's r of result with target, over all pictures."""
-    arousal_correlation: float
+    valence_correlation: float | None
+    """Pearson's r of result with target, over all pictures; None where they are of fewer than three pairs."""
+    arousal_correlation: float | None
     valence_slope: float
     """Slope of result against target; 1 is obedience, 0 indifference."""
     arousal_slope: float
@@ -61,6 +63,11 @@ class PanelMetrics:
     def to_line(self) -> dict[str, float]:
         """The metrics of a line of `panel.jsonl`; what was not measured is not in it."""
         return {name: round(value, 4) for name, value in asdict(self).items() if value is not None}
+
+
+def measured_by(line: Mapping[str, Any]) -> str:
+    """Whose the feelings of a kept measurement are: without an independent judge, that of the rewards'."""
+    return "independent judge" if "subject_accuracy" in line else "rewarding judge"  # only the former sees subjects
 
 
 class Panel:
@@ -116,6 +123,7 @@ def panel_metrics(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]
     targets, results = (np.array([(p.valence, p.arousal) for p in points]).T for points in zip(*felt, strict=True))
     valence_error, arousal_error = np.abs(results - targets).mean(axis=1).tolist()
     valence, arousal = line(targets[0], results[0]), line(targets[1], results[1])
+    correlates = len(pairs) >= _LEAST_PAIRS
     subjects = [
         observation.independent.subject == pair.subject for pair, observation in seen if observation.independent
     ]
@@ -130,8 +138,8 @@ def panel_metrics(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]
         valence_error=valence_error,
         arousal_error=arousal_error,
         error=valence_error + arousal_error,
-        valence_correlation=valence[0],
-        arousal_correlation=arousal[0],
+        valence_correlation=valence[0] if correlates else None,
+        arousal_correlation=arousal[0] if correlates else None,
         valence_slope=valence[1],
         arousal_slope=arousal[1],
         subject_accuracy=float(np.mean(subjects)) if subjects else None,

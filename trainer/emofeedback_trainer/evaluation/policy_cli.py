@@ -1,7 +1,7 @@
 """`emofeedback-train evaluate policy`: what a policy has learned, measured on pairs that it never trained on.
 
 Held-out pairs of a neutral prompt and a target, four pictures each, generated in one round without textual feedback, by
-the profile's own steps and guidance; the base has the same seeds. The task's independent judge looks, which neither
+a policy's own steps and guidance, else the profile's; the base has the same seeds. The task's independent judge looks, which neither
 rewards nor chooses.
 """
 
@@ -18,6 +18,7 @@ from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.generator.policy_store import PolicyStore, Sampling
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import Profile
 from emofeedback.storage.files import write_keeping
@@ -110,7 +111,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     rows, models = with_engines(profile, measured)
     provenance = Provenance(command=this_command(), seed=arguments.seed, models=models, data=(data,))
-    present(arguments, content=to_json(rows, profile, provenance), table=to_markdown(rows, profile, provenance))
+    own = own_sampling(profile)
+    present(
+        arguments, content=to_json(rows, profile, provenance, own), table=to_markdown(rows, profile, provenance, own)
+    )
+
+
+def own_sampling(profile: Profile) -> Sampling | None:
+    """How the profile's policy, which is there, wants to be painted with; None: as the profile says."""
+    policy, store = profile.generator.policy, profile.generator.policies
+    return PolicyStore(store).manifest(policy).sampling if policy != BASE_POLICY else None
 
 
 async def measure(
@@ -148,13 +158,18 @@ async def measure(
     return comparison.compare(pairs, *measured, seed=seed)
 
 
-def to_json(rows: Sequence[comparison.Row], profile: Profile, provenance: Provenance) -> dict[str, Any]:
-    """As `--json` prints it."""
+def to_json(
+    rows: Sequence[comparison.Row], profile: Profile, provenance: Provenance, own: Sampling | None = None
+) -> dict[str, Any]:
+    """As `--json` prints it, with the policy's own sampling where it has one."""
+    steps, guidance = _sampling(profile, own)
     content: dict[str, Any] = plain(
         {
             "profile": profile.name,
-            "steps": profile.generator.steps,
-            "guidance": profile.generator.guidance,
+            "steps": steps,
+            "guidance": guidance,
+            "base_steps": profile.generator.steps,
+            "base_guidance": profile.generator.guidance,
             "images": IMAGES,
             "metrics": [{**asdict(row), "reached": row.reached} for row in rows],
             "provenance": provenance,
@@ -163,11 +178,19 @@ def to_json(rows: Sequence[comparison.Row], profile: Profile, provenance: Proven
     return content
 
 
-def to_markdown(rows: Sequence[comparison.Row], profile: Profile, provenance: Provenance) -> str:
+def to_markdown(
+    rows: Sequence[comparison.Row], profile: Profile, provenance: Provenance, own: Sampling | None = None
+) -> str:
     """The table, with what it was measured with."""
-    settings = profile.generator
+    (steps, guidance), settings = _sampling(profile, own), profile.generator
     note = (
-        f"{IMAGES} pictures a pair, by the profile's {settings.steps} steps and guidance {settings.guidance:g}, one "
-        "round, no textual feedback; feelings and subjects as the independent judge sees them."
+        f"{IMAGES} pictures a pair, {settings.policy} in {steps} steps and guidance {guidance:g}, {BASE_POLICY} in "
+        f"{settings.steps} steps and guidance {settings.guidance:g}, one round, "
+        "no textual feedback; feelings and subjects as the independent judge sees them."
     )
     return "\n".join([comparison.markdown(rows), "", note, "", provenance.to_markdown()])
+
+
+def _sampling(profile: Profile, own: Sampling | None) -> tuple[int, float]:
+    """The policy's steps and guidance."""
+    return (len(own.levels), own.guidance) if own else (profile.generator.steps, profile.generator.guidance)

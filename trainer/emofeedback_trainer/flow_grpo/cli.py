@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,11 +17,12 @@ from emofeedback.domain.training import PanelMeasured
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.consoles import PlainConsole
 from emofeedback.observability.tracing import attach_parent, export_traces
-from emofeedback.profiles.overrides import parse_changes
+from emofeedback.profiles.overrides import load_profile, parse_changes
 from emofeedback.storage.files import held
 from emofeedback_trainer.core.run_command import add_run_options, resume_command
 from emofeedback_trainer.core.run_files import read_result
 from emofeedback_trainer.core.signals import stop_on_signals
+from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
 from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
@@ -48,7 +50,10 @@ A configuration file starts from a built-in one and changes some keys:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train flow-grpo`."""
-    parser.description = "Teach the generator to make what a target asks for, rewarded by the judge (Flow-GRPO)."
+    parser.description = (
+        "Teach the generator to make what a target asks for, rewarded by the judge (Flow-GRPO, or DiffusionNFT as in the "
+        "default nano)."
+    )
     parser.epilog = _EXAMPLES
     add_run_options(parser, CONFIGS)
     parser.add_argument("--address", help=f"running services, instead of engines in this process: {ADDRESSES}")
@@ -95,9 +100,23 @@ def run(arguments: argparse.Namespace) -> None:
     for line in (
         f"Policy: {result.policy} ({result.digest})",
         f"Report: {report}",
+        *_how_to_measure(config, result.policy, files),
         f"Finished in {result.seconds / 60:.1f} min.",
     ):
         console.print(line, soft_wrap=True)
+
+
+def _how_to_measure(config: FlowGrpoConfig, policy: str, files: RunFolder) -> Sequence[str]:
+    """The command that measures a finished policy, where somebody independent can look."""
+    if not load_task(config.prompts).knows(load_profile(config.profile).generator.checkpoint):
+        return ()
+    words = ["emofeedback-train", "evaluate", "policy"]
+    if config.prompts != "nano":
+        words += ["--task", config.prompts]
+    if config.profile != "nano":
+        words += ["--profile", config.profile]
+    words += ["--policy", policy, "--policies", config.policies or files.policies]
+    return (f"Measure it: {shlex.join([*words, '--out', str(files.path / 'evaluation')])}",)
 
 
 def _say_how_it_goes_on(config: FlowGrpoConfig, files: RunFolder, console: Console) -> None:

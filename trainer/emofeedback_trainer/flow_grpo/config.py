@@ -119,7 +119,8 @@ class FlowGrpoConfig:
     groups: Count = 8
     """Groups of one iteration."""
     num_generations: Annotated[int, Field(ge=2, le=LIMITS.images_per_call)] = 12
-    """Trajectories of one group: the same prompt, target and noise window, another first noise each."""
+    """Trajectories of one group: the same prompt, target and noise window; `sampling.common_start` says whether they share
+    their first noise."""
     max_concurrent_groups: Count = 2
     """Groups that are asked for at once: one is painted while the one before is judged."""
     workers: Count = 1
@@ -188,7 +189,8 @@ CONFIGS: Mapping[str, FlowGrpoConfig] = {
             rank=16, lora_alpha=32, learning_rate=1e-3, beta=0.01, clip_range=1.5e-4, optimizer_steps=2, micro_batch=16
         ),
     ),
-    # The paper's: groups of 8, 16 images a step, 1000 steps, all ten sampling steps noisy.
+    # The paper's: groups of 8, 16 images a step, 1000 steps, nine of ten sampling steps noisy (the last never is).
+    # Without guidance, where flow_grpo has 4.5.
     "sd35-medium": FlowGrpoConfig(
         name="sd35-medium",
         profile="sd35-medium",

@@ -23,8 +23,8 @@ _EXAMPLES = """examples:
 
 The policy lies in OUT/policies. Generators whose `policies` names that folder paint with it; a request with the emotion
 tokens of its judge paints what the judge has in mind. With diffusers: load_lora_weights, then
-EmotionConnector.from_pretrained of its folder `connector`, then pipeline(prompt_embeds=..., pooled_prompt_embeds=...,
-guidance_scale=1, sigmas=...).
+EmotionConnector.from_pretrained (emofeedback.generator.connector) of its folder `connector`, whose rows go behind
+prompt_embeds and whose change is added to pooled_prompt_embeds; then pipeline(..., guidance_scale=1, sigmas=...).
 """
 
 

@@ -41,7 +41,7 @@ CHARTS = (
         },
     ),
     Chart(
-        title="Independent judge's error",
+        title="Panel's error",
         note="held-out panel, mean |result - target|, points of the 1-9 scale",
         series={
             "sum": ("eval", "error"),
@@ -56,13 +56,13 @@ CHARTS = (
         first_color=1,
     ),
     Chart(
-        title="Obedience by the independent judge",
+        title="Obedience of the panel",
         note="held-out panel, correlation of result with target",
         series={"valence": ("eval", "valence_correlation"), "arousal": ("eval", "arousal_correlation")},
         first_color=1,
     ),
     Chart(
-        title="Slope by the independent judge",
+        title="Slope of the panel",
         note="held-out panel, result against target: 1 follows it all the way, 0 not at all",
         series={"valence": ("eval", "valence_slope"), "arousal": ("eval", "arousal_slope")},
         first_color=1,

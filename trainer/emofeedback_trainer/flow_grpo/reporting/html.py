@@ -18,6 +18,7 @@ from emofeedback.runs.report.document import STYLE, environment
 from emofeedback.storage.files import write_whole
 from emofeedback_trainer.core.jsonl import read_lines
 from emofeedback_trainer.core.run_files import CONFIG, EVAL, METRICS, lines_path, read_result, read_status
+from emofeedback_trainer.evaluation.panel import measured_by
 from emofeedback_trainer.evaluation.panel_pictures import PaintedPair, measurements, read_pairs
 from emofeedback_trainer.flow_grpo.reporting.charts import CHARTS, Chart, Source
 from emofeedback_trainer.flow_grpo.reporting.svg import Points, arrows_svg, lines_svg
@@ -78,6 +79,7 @@ def render_report(folder: Path) -> str:
             duration=_duration(result, lines["metrics"]),
             alarms=alarms,
             gains=list(_gains(panel)),
+            flattered=bool(panel) and measured_by(panel[-1]) == "rewarding judge",
             gains_after=panel[-1]["iteration"] if len(panel) > 1 else 0,
             planes=list(_planes(ends)),
             pairs=list(_pairs(ends)),
@@ -103,10 +105,12 @@ def _gains(panel: Lines) -> Iterator[tuple[str, str, str]]:
     if not panel:
         return
     first, last = panel[0], panel[-1]
-    observer = "independent judge" if "subject_accuracy" in first else "judge"  # only it sees subjects
+    observer = measured_by(first)
     for key, label, form in _GAINS:
         if key in first and key in last:
             yield label.format(observer=observer), form.format(first[key]), form.format(last[key])
+        elif key.endswith("_correlation"):
+            yield label, "n/a", "n/a"
 
 
 def _planes(ends: Ends) -> Iterator[tuple[int, float, int, Markup]]:

@@ -108,12 +108,15 @@ def curve_line(metrics: Metrics) -> str:
 
 
 def panel_line(metrics: Metrics) -> str:
-    """A measurement of the panel in one line; errors and correlations are the independent judge's, if there is one."""
+    """A measurement of the panel in one line; whose errors and correlations they are, it says."""
     f = metrics
+    valence, arousal = (
+        f"{f[key]:.2f}" if key in f else "n/a" for key in ("valence_correlation", "arousal_correlation")
+    )
     line = (
-        f"error V {f['valence_error']:.2f} A {f['arousal_error']:.2f}  "
-        f"correlation V {f['valence_correlation']:.2f} A {f['arousal_correlation']:.2f}"
+        f"{measured_by(f)}'s error V {f['valence_error']:.2f} A {f['arousal_error']:.2f}  "
+        f"correlation V {valence} A {arousal}"
     )
     if "subject_accuracy" in f:
-        line = f"independent judge's {line}  subject {f['subject_accuracy']:.0%}"
+        line = f"{line}  subject {f['subject_accuracy']:.0%}"
     return f"{line}  diversity {f['diversity']:.3f}" if "diversity" in f else line
