@@ -269,7 +269,7 @@ def test_a_judge_that_reads_nothing_still_leaves_a_run(
         (("create", "x", "--valence", "nan", "--arousal", "inf"), "--valence: is nan"),
         (("create", "x", "--valence", "abc", "--arousal", "3"), "--valence: invalid float value: 'abc'"),
         (("create", "x", "--valence", "3"), "--arousal: is missing"),
-        (("create", "x"), "--valence and --arousal, --emotion, or --feel-like: is missing"),
+        (("create", "x"), "feeling: is missing, say what it should feel like: --emotion awe, or --valence 7"),
         (
             ("create", "x", "--valence", "3", "--arousal", "3", "--emotion", "awe"),
             "--emotion, or --feel-like: has a point and an emotion",

@@ -567,7 +567,9 @@ async def test_a_reply_that_is_no_option_costs_only_its_own_question() -> None:
     async with served(ScriptedEngine(["a fox", "a dog", "a boat"])) as stub:
         outcomes = (await stub.Ask(pb.AskRequest(questions=[WHICH] * 3))).outcomes
     assert [outcome.WhichOneof("outcome") for outcome in outcomes] == ["answer", "failure", "answer"]
-    assert outcomes[1].failure.reason == "the reply is none of the options (reply: 'a dog')"
+    assert outcomes[1].failure.reason == (
+        "the judge says 'a dog', none of the options (a fox, a boat): offer that too, or ask without options"
+    )
     assert [outcomes[0].answer.option, outcomes[2].answer.option] == [0, 1]
     assert not outcomes[0].answer.HasField("confidence")
 

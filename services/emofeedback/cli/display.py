@@ -115,8 +115,8 @@ def rounds_table(run: OptimizationRun) -> Table:
     table = Table(box=SIMPLE, pad_edge=False)
     if run.remembers:
         table.caption = (
-            "likely: the error, corrected by what such words did in earlier runs; "
-            "where it stands it counts instead of the error, and the least is the answer"
+            "likely: the error we expect, from the judge's reading and from how such words turned out before; "
+            "where it stands it decides, so an image with a larger error can win"
         )
     table.add_column("round", justify="right")
     third = run.request.dominance

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from emofeedback.domain.optimization import OptimizationRequest
     from emofeedback.observability.consoles import Consoles
 
+_FEELINGS = "--emotion awe, or --valence 7 --arousal 3, or --feel-like picture.png"
+
 
 def main(arguments: Sequence[str] | None = None, *, connect: Connect | None = None) -> int:
     """Runs the command; returns the exit code of the process.
@@ -143,6 +145,8 @@ def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -
     if options.prompts is None:
         from emofeedback.cli.create import create
 
+        if options.valence is options.arousal is options.emotion is None:
+            raise InvalidRequest.of("feeling", f"is missing, say what it should feel like: {_FEELINGS}")
         asked = _request(options, consoles)
         out = _out(options)
         create(asked, out=out, resume=options.resume, strict=options.strict, engines=engines, consoles=consoles)

@@ -109,8 +109,10 @@ async def looked_at(
         for (one, _), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, str):
                 consoles.error(f"{one}: {outcome}")
-            elif isinstance(outcome, AssessmentFailure | ReplyFailure):
+            elif isinstance(outcome, AssessmentFailure):
                 consoles.error(f"{one}: the judge could not say: {outcome.reason}")
+            elif isinstance(outcome, ReplyFailure):
+                consoles.error(f"{one}: {outcome.reason}")
             else:
                 yield one, outcome
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from emofeedback.domain.questions import AnswerOutcome, Description, DescriptionOutcome, QuestionAnswer, ReplyFailure
 from emofeedback.domain.replies import answer, plain, thoughts, without_thoughts
 from emofeedback.judge.certainty import tempered
-from emofeedback.judge.engines.completion import NOT_FINITE, Completion
+from emofeedback.judge.engines.completion import NOT_FINITE, Completion, quoted
 
 _ABOUT = " \n\t.,:;!?\"'()[]*->"
 """What may stand about an option, and is not of it; a tag's end too, where a token holds that and a word."""
@@ -51,7 +51,10 @@ def parse_choice(completion: Completion, options: Sequence[str], temperature: fl
         return ReplyFailure(reason=completion.told(NOT_FINITE))
     said = chosen(completion, options)
     if said is None:
-        return ReplyFailure(reason=completion.told("the reply is none of the options"))
+        if not (words := answer(completion.text)):
+            return ReplyFailure(reason=completion.told("the reply says nothing"))
+        offered = f"none of the options ({', '.join(options)})"
+        return ReplyFailure(reason=f"the judge says {quoted(words)}, {offered}: offer that too, or ask without options")
     return QuestionAnswer(
         text=options[said.option],
         option=said.option,

@@ -17,7 +17,7 @@ from emofeedback_trainer.cli import COMMANDS
 from support.documents import ROOT, Block, blocks
 
 FOREIGN = {
-    *("cd", "curl", "docker", "export", "git", "grpcurl", "helm", "kind", "kubectl", "open", "source", "sort"),
+    *("cd", "curl", "docker", "export", "git", "grpcurl", "helm", "kill", "kind", "kubectl", "open", "source", "sort"),
     *("pre-commit", "tensorboard", "torchrun", "wait"),
 }
 """Programs that we do not check further than the files of ours that they are given."""

@@ -234,3 +234,10 @@ def test_figures_that_were_not_taken_dont_alarm() -> None:
     for line in lines:
         del line["subject_accuracy"], line["diversity"]
     assert alarm(lines) == ""
+
+
+async def test_two_pairs_have_no_correlation(generator: ScriptedGenerator) -> None:
+    panel = Panel(pairs=PANEL_PAIRS[:2], images=4, rewards=RewardConfig(), independent=None)
+    figures = await panel.measure(generator, ScriptedJudge(feeling=as_asked), "p")
+    assert figures.valence_correlation is None and figures.arousal_correlation is None
+    assert not {"valence_correlation", "arousal_correlation"} & figures.to_line().keys()

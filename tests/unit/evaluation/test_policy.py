@@ -19,7 +19,7 @@ from emofeedback_trainer.evaluation import policy as comparison
 from emofeedback_trainer.evaluation.ablation import Delivered, deliver
 from emofeedback_trainer.evaluation.observations import Observation
 from emofeedback_trainer.evaluation.policy import Measured, Row, compare, measured
-from emofeedback_trainer.evaluation.policy_cli import to_json, to_markdown
+from emofeedback_trainer.evaluation.policy_cli import own_sampling, to_json, to_markdown
 from emofeedback_trainer.evaluation.provenance import Data, Model, Provenance
 from emofeedback_trainer.nano.task import TASK
 from support.fakes import GENERATOR_MODEL, Picture, ScriptedGenerator, ScriptedJudge, assessment, paint

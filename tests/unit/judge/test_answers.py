@@ -48,20 +48,27 @@ def test_what_was_thought_before_a_choice_comes_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    ("reply", "words"),
     [
-        *("", "B", "I'm sorry, I can't.", "7 3 awe", "a dog or a cat", "a dog, a cat", "It is not a cat", "a"),
-        *("a dog\na cat", "- a dog\n- a cat\n- An owl", "<think>It must be a cat", "a catfish"),
+        *((reply, reply) for reply in ("B", "I'm sorry, I can't.", "7 3 awe", "a dog or a cat", "a dog, a cat")),
+        *((reply, reply) for reply in ("It is not a cat", "a", "a catfish")),
+        ("a dog\na cat", "a dog a cat"),
+        ("- a dog\n- a cat\n- An owl", "- a dog - a cat - An owl"),
+        ("<think>Rain, no sun.</think><answer> a fox</answer>", "a fox"),
     ],
 )
-def test_what_is_no_option_is_a_failure_that_quotes_it(reply: str) -> None:
+def test_what_is_no_option_is_a_failure_that_quotes_it_and_names_the_options(reply: str, words: str) -> None:
     outcome = parse_choice(said(reply), OPTIONS)
     assert isinstance(outcome, ReplyFailure)
-    assert outcome.reason == f"the reply is none of the options ({repr_of(reply)})"
+    offered = "none of the options (a dog, a cat, An owl, none of these)"
+    assert outcome.reason == f"the judge says {words!r}, {offered}: offer that too, or ask without options"
 
 
-def repr_of(reply: str) -> str:
-    return f"reply: {' '.join(reply.split())!r}" if reply else "no reply"
+@pytest.mark.parametrize(
+    ("reply", "told"), [("", "no reply"), ("<think>It must be a cat", "reply: '<think>It must be a cat'")]
+)
+def test_a_reply_without_an_answer_says_nothing(reply: str, told: str) -> None:
+    assert parse_choice(said(reply), OPTIONS) == ReplyFailure(reason=f"the reply says nothing ({told})")
 
 
 def test_options_that_differ_in_their_marks_alone_are_told_apart_to_the_letter() -> None:

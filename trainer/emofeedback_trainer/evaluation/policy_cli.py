@@ -1,8 +1,8 @@
 """`emofeedback-train evaluate policy`: what a policy has learned, measured on pairs that it never trained on.
 
 Held-out pairs of a neutral prompt and a target, four pictures each, generated in one round without textual feedback, by
-a policy's own steps and guidance, else the profile's; the base has the same seeds. The task's independent judge looks, which neither
-rewards nor chooses.
+a policy's own steps and guidance, else the profile's; the base has the same seeds. The task's independent judge looks,
+which neither rewards nor chooses.
 """
 
 from __future__ import annotations

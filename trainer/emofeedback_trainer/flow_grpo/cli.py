@@ -51,8 +51,8 @@ A configuration file starts from a built-in one and changes some keys:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback-train flow-grpo`."""
     parser.description = (
-        "Teach the generator to make what a target asks for, rewarded by the judge (Flow-GRPO, or DiffusionNFT as in the "
-        "default nano)."
+        "Teach the generator to make what a target asks for, rewarded by the judge (Flow-GRPO, or DiffusionNFT as in "
+        "the default nano)."
     )
     parser.epilog = _EXAMPLES
     add_run_options(parser, CONFIGS)

@@ -119,8 +119,8 @@ class FlowGrpoConfig:
     groups: Count = 8
     """Groups of one iteration."""
     num_generations: Annotated[int, Field(ge=2, le=LIMITS.images_per_call)] = 12
-    """Trajectories of one group: the same prompt, target and noise window; `sampling.common_start` says whether they share
-    their first noise."""
+    """Trajectories of one group: the same prompt, target and noise window; `sampling.common_start` says whether they
+    share their first noise."""
     max_concurrent_groups: Count = 2
     """Groups that are asked for at once: one is painted while the one before is judged."""
     workers: Count = 1

@@ -41,7 +41,7 @@ _SHOWN = {
     "reward": "reward",
     "judge_valence_error": "judge |dV|",
     "judge_arousal_error": "|dA|",
-    "valence_error": "independent judge |dV|",
+    "valence_error": "panel |dV|",
     "arousal_error": "|dA|",
     "valence_correlation": "r(V)",
     "arousal_correlation": "r(A)",

@@ -56,7 +56,12 @@ class Completion:
 
     def told(self, problem: str) -> str:
         """What is wrong with the reply, with its beginning for the reader of the log."""
-        reply = " ".join(self.text.split())
-        quoted = reply if len(reply) <= _QUOTED_CHARACTERS else reply[:_QUOTED_CHARACTERS] + "…"
+        reply = quoted(self.text)
         cut = "" if self.finished else ", cut at the token limit"
-        return f"{problem} (reply: {quoted!r}{cut})" if reply else f"{problem} (no reply)"
+        return f"{problem} (reply: {reply}{cut})" if self.text.strip() else f"{problem} (no reply)"
+
+
+def quoted(text: str) -> str:
+    """A text's beginning in one line and in quotes."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= _QUOTED_CHARACTERS else line[:_QUOTED_CHARACTERS] + "…")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured
 from emofeedback.observability.console import shown
+from emofeedback_trainer.evaluation.panel import measured_by
 from emofeedback_trainer.flow_grpo.events import GroupJudged, RunEvent, RunPaused, RunResumed, RunStarted
 
 Metrics = Mapping[str, float]
