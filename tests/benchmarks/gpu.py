@@ -46,6 +46,7 @@ from emofeedback_trainer.flow_grpo.components import engines, load_learner, load
 from emofeedback_trainer.flow_grpo.config import CONFIGS, with_changes
 from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.trainer import train
+from support.pictures import encoded
 from support.tiny_checkpoints import save_tiny_sd3, tiny_sd3_settings
 
 _SCORER = str(NANO / "scorer")
@@ -173,7 +174,9 @@ async def judging(settings: JudgeSettings, side: int, runs: int) -> list[Row]:
     """Short ratings, and what a token costs where the judge reasons aloud."""
     judge = LocalJudge.load(settings)
     random = np.random.default_rng(0)
-    pictures = [_png(random.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(IMAGES)]
+    pictures = [
+        encoded(Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8))) for _ in range(IMAGES)
+    ]
     talk = (Message(role="user", parts=(pictures[0], "What is in this picture?")),)
 
     async def seconds(work: Callable[[], Awaitable[object]]) -> float:
@@ -234,12 +237,6 @@ async def learning(settings: GeneratorSettings, folder: Path) -> list[Row]:
 
 def _one(what: str, ours: str) -> Row:
     return Row(what=what, ours=ours, peer="", ratio="")
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 async def measure(shape: str, folder: Path, runs: int) -> list[Row]:

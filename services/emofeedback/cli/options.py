@@ -300,7 +300,7 @@ _POLICY_HELP = f"a trained policy; {BASE_POLICY!r}: the base weights (default: t
 _POLICIES_HELP = "folder or fsspec URI of the policies (default: the profile's own)"
 _CALIBRATIONS_HELP = "folder or fsspec URI of personal calibrations (default: the profile's own)"
 _OUT_DEFAULT = "(default: one in runs/, named after the prompt)"
-_PROFILE_HELP = "nano (the default), sd35-medium, sd35-medium-24gb, or a .toml file; see `emofeedback profile`"
+_PROFILE_HELP = f"{profile.PROFILES}; see `emofeedback profile`"
 
 
 def _add_loop(group: argparse._ArgumentGroup, *, rounds: int, images: int) -> None:

@@ -22,6 +22,10 @@ A profile file starts from a built-in one and changes some keys:
 """
 
 
+PROFILES = "nano (the default), sd35-medium, sd35-medium-24gb, or a .toml file"
+"""What may be named, for help: it must not load the profiles themselves."""
+
+
 def add_changes(group: argparse._ActionsContainer) -> None:
     """Declares `--set`."""
     group.add_argument(
@@ -31,9 +35,7 @@ def add_changes(group: argparse._ActionsContainer) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback profile`."""
-    parser.add_argument(
-        "profile", nargs="?", default="nano", help="nano (the default), sd35-medium, sd35-medium-24gb, or a .toml file"
-    )
+    parser.add_argument("profile", nargs="?", default="nano", help=PROFILES)
     add_changes(parser)
     parser.add_argument("--schema", action="store_true", help="the JSON Schema of profile files instead")
 

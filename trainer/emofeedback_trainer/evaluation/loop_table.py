@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.course import BEYOND, Course, mean_course
 from emofeedback_trainer.evaluation.loop import Choice, Way
-from emofeedback_trainer.evaluation.metrics import bootstrap
+from emofeedback_trainer.evaluation.metrics import estimate, reduction
 
 REFERENCE = 24
 """The budget at which the ways are compared."""
@@ -85,13 +83,9 @@ def _saved(made: Mapping[int, Choice], reference: Mapping[int, Choice], seed: in
     tasks = [task for task in made if task in reference]
     if not tasks:
         return float("nan"), (float("nan"), float("nan"))
-    ours = np.array([made[task].independent for task in tasks])
-    theirs = np.array([reference[task].independent for task in tasks])
-
-    def share(drawn: NDArray[np.intp]) -> float:
-        return 1 - float(ours[drawn].mean() / theirs[drawn].mean())
-
-    return share(np.arange(len(tasks))), bootstrap(share, len(tasks), seed=seed)
+    ours, theirs = ([of[task].independent for task in tasks] for of in (made, reference))
+    found = estimate(reduction, ours, theirs, seed=seed)
+    return found.value, (found.low, found.high)
 
 
 def markdown(cells: Sequence[Standing]) -> str:

@@ -71,6 +71,11 @@ def mae(truth: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.abs(np.subtract(truth, predicted)).mean())
 
 
+def reduction(after: ArrayLike, before: ArrayLike) -> float:
+    """Share by which the mean of errors is lower than that of others; negative where it is higher."""
+    return float(1 - np.asarray(after, np.float64).mean() / np.asarray(before, np.float64).mean())
+
+
 def srcc(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Spearman's rank correlation, in [-1, 1]."""
     return correlation(rankdata(np.asarray(truth, np.float64)), rankdata(np.asarray(predicted, np.float64)))

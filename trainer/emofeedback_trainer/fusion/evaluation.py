@@ -17,7 +17,7 @@ from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.core.task import IndependentJudge
-from emofeedback_trainer.evaluation.metrics import Array, Estimate, estimate
+from emofeedback_trainer.evaluation.metrics import Array, Estimate, estimate, reduction
 from emofeedback_trainer.evaluation.picture_statistics import diversity
 from emofeedback_trainer.evaluation.provenance import shown
 
@@ -78,9 +78,7 @@ def compare(ways: Mapping[str, Painted], *, seed: int = 0) -> list[Row]:
     def lower(ours: Painted, theirs: Painted | None) -> Estimate | None:
         if theirs is None or ours is theirs:
             return None
-        return estimate(
-            lambda mine, its: 1 - float(mine.sum() / its.sum()), ours.errors.mean(1), theirs.errors.mean(1), seed=seed
-        )
+        return estimate(reduction, ours.errors.mean(1), theirs.errors.mean(1), seed=seed)
 
     def share(ours: Painted) -> Estimate | None:
         if base is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emofeedback.domain.assessment import Assessment
 from emofeedback_trainer.core.tables import table as markdown_table
 from emofeedback_trainer.data.records import Sample
-from emofeedback_trainer.evaluation.metrics import Estimate, estimate
+from emofeedback_trainer.evaluation.metrics import Estimate, estimate, reduction
 from emofeedback_trainer.evaluation.provenance import Provenance, plain, shown
 from emofeedback_trainer.judge.comparison import WAYS, Measured, Way
 
@@ -100,7 +100,7 @@ def _lower(
         return {}
     after = [(now, sample) for now, _, sample in both]
     start = [(then, sample) for _, then, sample in both]
-    return {axis: estimate(_reduction, _errors(after, axis), _errors(start, axis), seed=seed) for axis in _AXES}
+    return {axis: estimate(reduction, _errors(after, axis), _errors(start, axis), seed=seed) for axis in _AXES}
 
 
 def _errors(pairs: Sequence[tuple[Assessment, Sample]], axis: str) -> NDArray[np.float64]:
@@ -109,7 +109,3 @@ def _errors(pairs: Sequence[tuple[Assessment, Sample]], axis: str) -> NDArray[np
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(np.mean(values))
-
-
-def _reduction(after: NDArray[np.float64], before: NDArray[np.float64]) -> float:
-    return float(1 - after.mean() / before.mean())
