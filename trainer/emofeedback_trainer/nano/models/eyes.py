@@ -17,11 +17,13 @@ from emofeedback_trainer.nano.world.album import WORN, mirrored, pictures
 from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.parts import OUTPUTS, naming_losses, parts_of
 
-STEPS = 1300
-PICTURES = 32_000
+STEPS = 5000
+PICTURES = 48_000
 _BATCH = 64
 _SEED = 4
-_RATE = 1.5e-3
+_RATE = 1.0e-3
+_LOSS_WEIGHTS = (1.0, 1.0, 2.0)
+"""Of choices, extras and the point."""
 
 
 class Eyes(nn.Module):
@@ -49,7 +51,7 @@ def train_eyes(folder: Path, *, steps: int, device: str) -> None:
     tower = build_model({f"<|{name}|>": i for i, name in enumerate(names)}, 16).model.visual
     model = Eyes(tower).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=0.05)
-    state = TrainingState(folder / "eyes", {"eyes": model}, {"eyes": optimizer}, ema_decay=0.995)
+    state = TrainingState(folder / "eyes", {"eyes": model}, {"eyes": optimizer}, ema_decay=0.998)
     for step in range(state.resume(), steps):
         set_rates([optimizer], cosine(step, steps, peak=1.0, floor=0.02, warmup=60))
         rng = np.random.default_rng((_SEED, step))
@@ -59,7 +61,7 @@ def train_eyes(folder: Path, *, steps: int, device: str) -> None:
             output = model(images)
         parts = naming_losses(output.float(), truth.select(chosen).to(images.device))
         optimizer.zero_grad()
-        torch.autograd.backward(parts.sum())
+        torch.autograd.backward((parts * parts.new_tensor(_LOSS_WEIGHTS)).sum())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         state.average()
