@@ -78,10 +78,42 @@ async def test_a_cut_measurement_goes_on_and_comes_to_the_same(tmp_path: Path) -
     assert len(kept.read_text().splitlines()) == len(lines)
 
 
-def choice(task: int, way: Way, pictures: int, independent: float, policy: str = "base") -> Choice:
+async def test_further_runs_and_pictures_are_added_to_what_is_there_with_seeds_of_their_own(tmp_path: Path) -> None:
+    kept, pairs = tmp_path / "choices.jsonl", dict(enumerate(PANEL[:1]))
+    await spender(budgets=(12,)).measure(pairs, kept, lambda choice: None)
+    generator, made = ScriptedGenerator(), list[Choice]()
+    await spender(budgets=(12,), runs=2, generator=generator).measure(pairs, kept, made.append)
+    assert [(c.run, c.way) for c in made] == [(1, way) for way in Way]
+    assert min(seed for request in generator.requests for seed in request.seeds) >= 1_000_000
+
+    generator, made = ScriptedGenerator(), []
+    await spender(budgets=(12, 24), runs=2, generator=generator).measure(pairs, kept, made.append)
+    assert [(c.run, c.way, c.pictures) for c in made] == [(run, way, 24) for run in (0, 1) for way in Way]
+    # a loop of twelve is not run again for the sake of one of twenty-four
+    assert sum(len(request.seeds) for request in generator.requests) == 2 * (24 + (24 + 8) + 24)
+
+
+def choice(task: int, way: Way, pictures: int, independent: float, policy: str = "base", run: int = 0) -> Choice:
     return Choice(
-        task=task, policy=policy, way=way, pictures=pictures, judged=0.5, independent=independent, judge_error=0.4
+        task=task,
+        run=run,
+        policy=policy,
+        way=way,
+        pictures=pictures,
+        judged=0.5,
+        independent=independent,
+        judge_error=0.4,
     )
+
+
+def test_runs_of_one_task_are_no_further_tasks() -> None:
+    errors = [2.0, 1.0, 0.5, 1.5]
+    once = [choice(task, Way.LUCK, 24, 2.0) for task in range(4)]
+    once += [choice(task, Way.LOOP, 24, error) for task, error in enumerate(errors)]
+    twice = once + [replace(each, run=1) for each in once]
+    loop, again = standings(once)[1], standings(twice)[1]
+    assert again.runs == 8 and again.independent == loop.independent
+    assert (again.saved, again.saved_interval) == (loop.saved, loop.saved_interval)
 
 
 def test_what_a_way_saves_is_told_against_luck_on_the_same_tasks() -> None:

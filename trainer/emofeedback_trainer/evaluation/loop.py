@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -48,6 +49,8 @@ BUDGETS = (8, 12, 16, 24, 48, 96)
 _FIRST = 8
 """Pictures that say what "on the subject" looks like, as the loop's first round does."""
 _CHUNK = 32
+_TASKS = 1000
+"""More than are ever numbered, so that the runs of different tasks share no seed."""
 
 
 class Way(StrEnum):
@@ -63,6 +66,8 @@ class Choice:
     """What one way came to for one task and budget."""
 
     task: int
+    run: int = 0
+    """Which of the task's runs: each has seeds of its own."""
     policy: str
     way: Way
     pictures: int
@@ -92,64 +97,61 @@ class Spender:
     imagining: tuple[str, ...] = ()
     """Those of them whose pictures are painted from what the judge imagines."""
     budgets: tuple[int, ...]
+    runs: int = 1
+    """Of every task, policy and way."""
 
     async def measure(self, pairs: Mapping[int, Pair], kept: Path, done: Callable[[Choice], None]) -> list[Choice]:
         """The choices of all ways, policies and budgets; those in the JSON lines of `kept` are not made again.
 
         Args:
-            pairs: by number, from which their seeds follow.
+            pairs: by number; from it and the run their seeds follow.
         """
         drop_cut_line(kept)
         choices = [_kept(line) for line in read_lines(kept, "task")]
-        have = {(choice.task, choice.policy, choice.way, choice.pictures) for choice in choices}
-        for number, pair in pairs.items():
-            for policy in self.policies:
-                for way in Way:
-                    wanted = {(number, policy, way, budget) for budget in self._budgets(way)}
-                    for choice in await self._choices(number, pair, policy, way) if wanted - have else ():
-                        if (number, policy, way, choice.pictures) not in have:
-                            add_line(kept, asdict(choice))
-                            choices.append(choice)
-                            done(choice)
+        have = set(map(_place, choices))
+        for run, (number, pair), policy, way in product(range(self.runs), pairs.items(), self.policies, Way):
+            missing = [b for b in self._budgets(way) if (number, run, policy, way, b) not in have]
+            for choice in await self._choices(_Spend(pair, number, run, policy), way, missing) if missing else ():
+                add_line(kept, asdict(choice))
+                choices.append(choice)
+                done(choice)
         return choices
 
     def _budgets(self, way: Way) -> list[int]:
         """Those that a way is measured at."""
         return [budget for budget in self.budgets if way is not Way.LOOP or budget % ROUNDS == 0]
 
-    async def _choices(self, number: int, pair: Pair, policy: str, way: Way) -> list[Choice]:
+    async def _choices(self, spend: _Spend, way: Way, budgets: Sequence[int]) -> list[Choice]:
         if way is Way.LOOP:
-            return [await self._loop(number, pair, policy, budget) for budget in self._budgets(way)]
-        prompt = pair.prompt if way is Way.LUCK else await self._rewrite(pair)
-        candidates, images = await self._generate(number, pair, policy, prompt, max(self.budgets))
-        first = candidates if way is Way.LUCK else (await self._generate(number, pair, policy, pair.prompt, _FIRST))[0]
+            return [await self._loop(spend, budget) for budget in budgets]
+        asked = spend.pair.prompt
+        prompt = asked if way is Way.LUCK else await self._rewrite(spend.pair)
+        candidates, images = await self._generate(spend, prompt, max(budgets))
+        first = candidates if way is Way.LUCK else (await self._generate(spend, asked, _FIRST))[0]
         candidates = list(mark_drift(candidates, drift_floor(first[:_FIRST], self.settings)))
         found = []
-        for budget in self.budgets:
+        for budget in budgets:
             best = best_of([candidates[:budget]])
             if best is not None:
-                found.append(
-                    self._choice(number, pair, policy, way, budget, candidates[best.index], images[best.index])
-                )
+                found.append(self._choice(spend, way, budget, candidates[best.index], images[best.index]))
         return found
 
-    async def _generate(
-        self, number: int, pair: Pair, policy: str, prompt: str, count: int
-    ) -> tuple[list[Candidate], list[bytes]]:
+    async def _generate(self, spend: _Spend, prompt: str, count: int) -> tuple[list[Candidate], list[bytes]]:
         """The first `count` pictures of a prompt, judged."""
-        request = OptimizationRequest(prompt=pair.prompt, target=pair.target, policy=policy)
+        pair = spend.pair
+        request = OptimizationRequest(prompt=pair.prompt, target=pair.target, policy=spend.policy)
         suffix = f", {target_phrase(pair.target)}" if self.settings.numeric_target else ""
         candidates: dict[int, Candidate] = {}
         images: dict[int, bytes] = {}
         for start in range(0, count, _CHUNK):
-            seeds = range(SEEDS_A_RUN * number + start, SEEDS_A_RUN * number + min(start + _CHUNK, count))
+            seeds = range(spend.seed + start, spend.seed + min(start + _CHUNK, count))
             async with aclosing(
                 generate_and_judge(
                     [prompt],
                     seeds,
                     request,
                     suffix=suffix,
-                    imagine=policy in self.imagining,
+                    imagine=spend.policy in self.imagining,
                     index=0,
                     floor=-1,
                     generator=self.generator,
@@ -187,15 +189,16 @@ class Spender:
         )
         return update.prompt
 
-    async def _loop(self, number: int, pair: Pair, policy: str, budget: int) -> Choice:
+    async def _loop(self, spend: _Spend, budget: int) -> Choice:
+        pair = spend.pair
         request = OptimizationRequest(
             prompt=pair.prompt,
             target=pair.target,
             rounds=ROUNDS,
             images=budget // ROUNDS,
-            seed=SEEDS_A_RUN * number,
-            policy=policy,
-            imagine=policy in self.imagining,
+            seed=spend.seed,
+            policy=spend.policy,
+            imagine=spend.policy in self.imagining,
         )
         images: dict[tuple[int, int], bytes] = {}
         rounds: list[tuple[Candidate, ...]] = []
@@ -210,7 +213,7 @@ class Spender:
                 elif isinstance(event, OptimizationFinished) and event.answer:
                     answer = event.answer
         candidate = rounds[answer.round][answer.index]
-        choice = self._choice(number, pair, policy, Way.LOOP, budget, candidate, images[answer.round, answer.index])
+        choice = self._choice(spend, Way.LOOP, budget, candidate, images[answer.round, answer.index])
         spread = fmean(map(_spread, rounds[1:])) / _spread(rounds[0]) if len(rounds) > 1 else None
         seen = [
             [Seen(prompt=each.prompt, point=self._look(images[index, each.index])) for each in candidates]
@@ -224,20 +227,39 @@ class Spender:
         [look] = self.independent.look([Image.open(io.BytesIO(image)).convert("RGB")])
         return AffectPoint(look.valence, look.arousal)
 
-    def _choice(
-        self, number: int, pair: Pair, policy: str, way: Way, pictures: int, chosen: Candidate, image: bytes
-    ) -> Choice:
-        seen = self._look(image)
+    def _choice(self, spend: _Spend, way: Way, pictures: int, chosen: Candidate, image: bytes) -> Choice:
+        seen, target = self._look(image), spend.pair.target
         assert isinstance(chosen.outcome, Assessment)  # only a picture that could be judged is ever chosen
         return Choice(
-            task=number,
-            policy=policy,
+            task=spend.number,
+            run=spend.run,
+            policy=spend.policy,
             way=way,
             pictures=pictures,
-            judged=distance(chosen.outcome.point, pair.target),
-            independent=distance(seen, pair.target),
+            judged=distance(chosen.outcome.point, target),
+            independent=distance(seen, target),
             judge_error=distance(chosen.outcome.point, seen),
         )
+
+
+@dataclass(frozen=True)
+class _Spend:
+    """What pictures are spent on: a task, one of its runs, a policy."""
+
+    pair: Pair
+    number: int
+    run: int
+    policy: str
+
+    @property
+    def seed(self) -> int:
+        """Of its first picture; the others' follow."""
+        return SEEDS_A_RUN * (self.number + _TASKS * self.run)
+
+
+def _place(choice: Choice) -> tuple[int, int, str, Way, int]:
+    """What a choice is of: no other has the same."""
+    return choice.task, choice.run, choice.policy, choice.way, choice.pictures
 
 
 def _kept(line: Mapping[str, Any]) -> Choice:

@@ -35,6 +35,8 @@ _EXAMPLES = """examples:
                                         it was cut
   emofeedback-train evaluate loop --task nano-fresh --pictures 96 --out runs/loop-fresh
                                         48 further pairs, up to 96 pictures
+  emofeedback-train evaluate loop --runs 3 --out runs/loop
+                                        goes on with two further runs of every pair
   emofeedback-train evaluate loop --policy nano-final --policy nano-fused --imagine nano-fused --out runs/loop-fused
 """
 
@@ -63,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "says for its own)",
     )
     parser.add_argument("--pictures", type=int, choices=loop.BUDGETS, default=24, help="most spent (default: 24)")
+    parser.add_argument(
+        "--runs", type=int, default=1, help="of every pair, each with seeds of its own (default: 1); more can be added"
+    )
     add_output_options(parser)
     parser.set_defaults(run=run)
 
@@ -77,6 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
     """
     if arguments.out is None:
         raise InvalidRequest.of("out", "is missing: what was measured is kept there")
+    if arguments.runs < 1:
+        raise InvalidRequest.of("runs", f"is {arguments.runs}, it must be 1 or more")
     profile = load_profile(arguments.profile)
     tasks = [load_task(name) for name in arguments.task or ["nano-panel"]]
     pairs: dict[int, Pair] = {}
@@ -97,10 +104,11 @@ def run(arguments: argparse.Namespace) -> None:
             policies=tuple(arguments.policy or (BASE_POLICY, *own)),
             imagining=tuple(arguments.imagine or (own if profile.optimizer.imagine else ())),
             budgets=tuple(budget for budget in loop.BUDGETS if budget <= arguments.pictures),
+            runs=arguments.runs,
         )
         maker = Model.of_generator(await generator.model(), profile.generator)
         models = (maker, Model.of("judge", await judge.model()), Model.of("independent judge", independent.info))
-        # Pairs, policies and pictures may be added to what is there.
+        # Pairs, runs, policies and pictures may be added to what is there.
         claim(
             out,
             {
@@ -115,7 +123,8 @@ def run(arguments: argparse.Namespace) -> None:
         return choices, models
 
     choices, models = with_engines(profile, measure)
-    cells = loop_table.standings([choice for choice in choices if choice.task in pairs], arguments.seed)
+    asked = [choice for choice in choices if choice.task in pairs and choice.run < arguments.runs]
+    cells = loop_table.standings(asked, arguments.seed)
     write_keeping(out / "loop.png", loop_table.draw(cells))
     data = tuple(Data.of_pairs(task.name, task.evaluation[: arguments.limit]) for task in tasks)
     provenance = Provenance(command=this_command(), seed=arguments.seed, models=models, data=data)
@@ -125,7 +134,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _report(choice: loop.Choice, pairs: Mapping[int, Pair]) -> None:
     say(
-        f"loop: pair {list(pairs).index(choice.task) + 1} of {len(pairs)}, policy {choice.policy}, {choice.way}, "
-        f"{choice.pictures} pictures: error {choice.independent:.2f}",
+        f"loop: run {choice.run + 1}, pair {list(pairs).index(choice.task) + 1} of {len(pairs)}, "
+        f"policy {choice.policy}, {choice.way}, {choice.pictures} pictures: error {choice.independent:.2f}",
         sys.stderr,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -45,26 +45,26 @@ class Standing:
 
 def standings(choices: Sequence[Choice], seed: int = 0) -> list[Standing]:
     """The table's cells, in the order of policies as they were measured, ways and budgets."""
-    groups: dict[tuple[str, Way, int], dict[int, Choice]] = {}
+    groups: dict[tuple[str, Way, int], list[Choice]] = {}
     for choice in choices:
-        groups.setdefault((choice.policy, choice.way, choice.pictures), {})[choice.task] = choice
+        groups.setdefault((choice.policy, choice.way, choice.pictures), []).append(choice)
     policies = list(dict.fromkeys(choice.policy for choice in choices))
     found = []
     for (policy, way, pictures), made in groups.items():
-        saved, interval = _saved(made, groups.get((policy, Way.LUCK, REFERENCE), {}), seed)
-        of_first, of_first_interval = _saved(made, groups.get((policies[0], Way.LUCK, REFERENCE), {}), seed)
-        courses = [choice.course for choice in made.values() if choice.course is not None]
-        spreads = [choice.spread for choice in made.values() if choice.spread is not None]
-        later = [choice.later for choice in made.values() if choice.later is not None]
+        saved, interval = _saved(made, groups.get((policy, Way.LUCK, REFERENCE), ()), seed)
+        of_first, of_first_interval = _saved(made, groups.get((policies[0], Way.LUCK, REFERENCE), ()), seed)
+        courses = [choice.course for choice in made if choice.course is not None]
+        spreads = [choice.spread for choice in made if choice.spread is not None]
+        later = [choice.later for choice in made if choice.later is not None]
         found.append(
             Standing(
                 policy=policy,
                 way=way,
                 pictures=pictures,
                 runs=len(made),
-                independent=fmean(choice.independent for choice in made.values()),
-                judged=fmean(choice.judged for choice in made.values()),
-                judge_error=fmean(choice.judge_error for choice in made.values()),
+                independent=fmean(choice.independent for choice in made),
+                judged=fmean(choice.judged for choice in made),
+                judge_error=fmean(choice.judge_error for choice in made),
                 saved=saved,
                 saved_interval=interval,
                 saved_of_first=of_first,
@@ -78,14 +78,23 @@ def standings(choices: Sequence[Choice], seed: int = 0) -> list[Standing]:
     return sorted(found, key=lambda cell: (policies.index(cell.policy), order.index(cell.way), cell.pictures))
 
 
-def _saved(made: Mapping[int, Choice], reference: Mapping[int, Choice], seed: int) -> tuple[float, tuple[float, float]]:
-    """Share of the reference's error that is saved on the tasks of both, and its interval."""
-    tasks = [task for task in made if task in reference]
+def _saved(made: Sequence[Choice], reference: Sequence[Choice], seed: int) -> tuple[float, tuple[float, float]]:
+    """Share of the reference's error that is saved on the tasks of both, and its interval. A task counts once, with the
+    mean of its runs: they are not independent."""
+    ours, theirs = _by_task(made), _by_task(reference)
+    tasks = [task for task in ours if task in theirs]
     if not tasks:
         return float("nan"), (float("nan"), float("nan"))
-    ours, theirs = ([of[task].independent for task in tasks] for of in (made, reference))
-    found = estimate(reduction, ours, theirs, seed=seed)
+    found = estimate(reduction, [ours[task] for task in tasks], [theirs[task] for task in tasks], seed=seed)
     return found.value, (found.low, found.high)
+
+
+def _by_task(choices: Sequence[Choice]) -> dict[int, float]:
+    """The mean error of each task's runs."""
+    errors: dict[int, list[float]] = {}
+    for choice in choices:
+        errors.setdefault(choice.task, []).append(choice.independent)
+    return {task: fmean(of) for task, of in errors.items()}
 
 
 def markdown(cells: Sequence[Standing]) -> str:
