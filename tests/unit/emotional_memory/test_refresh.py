@@ -10,6 +10,7 @@ from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_MARKER
 from emofeedback.storage.checkpoints import digest
+from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.emotional_memory.entries import Known
 from emofeedback_trainer.emotional_memory.lessons import Collator, rating_lesson
