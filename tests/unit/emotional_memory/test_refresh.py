@@ -103,4 +103,4 @@ def test_a_refresh_is_refused_more_of_the_memory_than_a_judge_can_live_on(
 ) -> None:
     words = ["memory", "refresh", str(tmp_path), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     assert main([*words, "--set", "share=0.5"]) == 2
-    assert "share is 0.5, it must be at most 0.3" in capsys.readouterr().err
+    assert "share: is 0.5, it must be at most 0.3" in capsys.readouterr().err
