@@ -158,8 +158,6 @@ def _add_refresh(commands: Subcommands) -> None:
 
 
 def _refresh(arguments: argparse.Namespace) -> None:
-    from emofeedback_trainer.emotional_memory.refresh import refresh
-
     base, written = extended(arguments.config, REFRESH_CONFIGS, "config")
     changes = {**written, **parse_changes(arguments.set)}
     if arguments.model:
@@ -169,6 +167,8 @@ def _refresh(arguments: argparse.Namespace) -> None:
         raise InvalidRequest.of("share", f"is {config.share:g}, it must be at most {LARGEST_SHARE:g}")
     memory = _filled(arguments.memory)
     silence_libraries()
+    from emofeedback_trainer.emotional_memory.refresh import refresh
+
     with held(arguments.out), shown_progress() as show:
         done = refresh(
             config,

@@ -84,10 +84,11 @@ def run(arguments: argparse.Namespace) -> None:
     stop_on_signals()
     export_traces("run")
     attach_parent(arguments.traceparent)
+    config, files = _config(arguments), RunFolder(arguments.out)
+    silence_libraries()
     from emofeedback_trainer.flow_grpo.reporting.trackers import check_trackers
     from emofeedback_trainer.flow_grpo.trainer import prepare
 
-    config, files = _config(arguments), RunFolder(arguments.out)
     report_to = [name for name in arguments.report_to.split(",") if name not in ("", "none")]
     check_trackers(report_to)
     prepare(config, files, resume=arguments.resume)
@@ -151,7 +152,6 @@ def _say_what_is_kept(files: RunFolder, console: Console) -> None:
 def _trained(
     config: FlowGrpoConfig, folder: Path, resume: bool, report_to: Sequence[str], console: Console
 ) -> RunResult:
-    silence_libraries()
     from emofeedback_trainer.flow_grpo.components import engines, learner_of, load_panel
     from emofeedback_trainer.flow_grpo.reporting.trackers import Trackers
     from emofeedback_trainer.flow_grpo.trainer import train
