@@ -152,22 +152,17 @@ class AtAddress:
     def _client(self) -> AsyncClient:
         """Says on standard error what it waits for: who reads it may start the services, and the command goes on."""
         from emofeedback.client import AsyncClient, RetryPolicy
+        from emofeedback.client.retries import Seldom
 
-        retry = RetryPolicy(patience=PATIENCE_SECONDS, on_wait=_saying_why_once())
+        retry = RetryPolicy(patience=PATIENCE_SECONDS, on_wait=Seldom(_say_that_it_waits))
         return AsyncClient(self._address, token=self._token, retry=retry)
 
 
-def _saying_why_once() -> Callable[[Waiting], None]:
-    """Says why a call waits, and while that stays the same only for how long it has."""
-    said = ""
-
-    def tell(waiting: Waiting) -> None:
-        nonlocal said
-        before, said = said, str(waiting.error)
-        again = f"still so, {waiting.waited:.0f} s without an answer; next try in {waiting.seconds:.1f} s"
-        say(f"note: {again if said == before else waiting}", sys.stderr)
-
-    return tell
+def _say_that_it_waits(waiting: Waiting, goes_on: bool) -> None:
+    """Why a call waits, and while that stays the same, only for how long it has."""
+    silence = f", {waiting.waited:.0f} s without an answer" if waiting.waited else ""
+    again = f"still so{silence}; next try in {waiting.seconds:.1f} s"
+    say(f"note: {again if goes_on else waiting}", sys.stderr)
 
 
 @asynccontextmanager

@@ -78,11 +78,13 @@ async def test_it_is_said_that_a_call_waits_why_and_for_how_long(connect: Any, u
 async def test_without_a_listener_the_log_says_it(
     connect: Any, unused_tcp_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, logger="emofeedback.client")
     client = connect(f"127.0.0.1:{unused_tcp_port}", retry=replace(PATIENT, patience=0.3))
     with pytest.raises(NothingAnswers):
         await client.judge.model()
-    assert f"nothing answers at 127.0.0.1:{unused_tcp_port}" in caplog.text and "next try in" in caplog.text
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("emofeedback.client", logging.WARNING)
+    assert f"nothing answers at 127.0.0.1:{unused_tcp_port}" in record.getMessage()
+    assert "next try in" in record.getMessage()
 
 
 async def test_patience_ends_and_so_does_a_deadline_before_it(connect: Any, unused_tcp_port: int) -> None:

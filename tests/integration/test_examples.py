@@ -116,6 +116,19 @@ def test_a_run_trains_on_the_own_task(tmp_path: Path) -> None:
     assert [measured["iteration"] for measured in panel] == [0, 1] and "subject_accuracy" in panel[0]
 
 
+def test_a_run_is_rewarded_by_the_own_function(tmp_path: Path) -> None:
+    small = ("iterations=1", "groups=1", "num_generations=2", "panel.pairs=1", "panel.images=1", "sampling.steps=5")
+    own = ("rewards.function=own_reward:warmth", "rewards.own=0.3")
+    changes = [word for change in (*own, *small) for word in ("--set", change)]
+    words = ("flow-grpo", "--config", "nano", *changes, "--report-to", "none", "--out", str(tmp_path / "warm"))
+    done = subprocess.run(
+        [sys.executable, "-m", "emofeedback_trainer", *words], cwd=EXAMPLES, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    [line] = [json.loads(line) for line in (tmp_path / "warm" / "metrics.jsonl").read_text().splitlines()]
+    assert -1 <= line["reward_own"] <= 1 and line["reward_own"] != 0
+
+
 @pytest.mark.usefixtures("scripted_engines")
 def test_every_cell_of_the_notebook_runs(capsys: pytest.CaptureFixture[str]) -> None:
     matplotlib.use("Agg")

@@ -109,15 +109,19 @@ class LoopDisplay:
 
 def rounds_table(run: OptimizationRun) -> Table:
     """One row a round: its best image's valence and arousal, and dominance where that was asked for, its error, its
-    prompt; the answer's row is marked, and so is an image that lost the subject. A long prompt is cut; all of it is in
-    the report. Where the loop remembers earlier runs, the likely error by which it chooses stands beside the judge's.
+    prompt; the answer's row is marked, and so is an image that was imagined or lost the subject. A long prompt is cut;
+    all of it is in the report. Where the loop remembers earlier runs, the likely error by which it chooses stands
+    beside the judge's.
     """
-    table = Table(box=SIMPLE, pad_edge=False)
+    captions = []
     if run.remembers:
-        table.caption = (
+        captions.append(
             "likely: the error we expect, from the judge's reading and from how such words turned out before; "
             "where it stands it decides, so an image with a larger error can win"
         )
+    if run.imagines:
+        captions.append("imagined: painted from the prompt and from what the judge imagines")
+    table = Table(box=SIMPLE, pad_edge=False, caption="\n".join(captions) or None)
     table.add_column("round", justify="right")
     third = run.request.dominance
     axes = ("valence", "arousal", *(["dominance"] if third is not None else []))
@@ -137,7 +141,8 @@ def rounds_table(run: OptimizationRun) -> Table:
         painted_from = (best and best.prompt) or finished.prompt
         prompt = shorten(painted_from, lambda text: len(text) <= _PROMPT_CHARACTERS)
         prompt += "" if prompt == painted_from else " \u2026"
-        prompt += "" if best is None or best.on_subject else " (off subject)"
+        if best is not None:
+            prompt += (" (imagined)" if best.imagined else "") + ("" if best.on_subject else " (off subject)")
         table.add_row(number, *values, prompt, style="bold" if is_answer else "")
     table.add_section()
     empty = [""] * (3 if run.remembers else 2)

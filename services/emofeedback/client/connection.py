@@ -63,6 +63,7 @@ class Connection:
         self._priority = priority
         self._client = secrets.token_hex(8)
         self._retry = retry
+        self._on_wait = retry.listener()
         self._retries = RetryBucket(retry.retries_per_second)
         self._deadlines = deadlines
         self._options = [
@@ -159,7 +160,7 @@ class Connection:
 
     def effort(self) -> Effort:
         """The tries of one call, from now on."""
-        return Effort(self._retry, self._retries, self._deadlines)
+        return Effort(self._retry, self._retries, self._deadlines, self._on_wait)
 
     def _start(
         self,
@@ -184,8 +185,11 @@ class Connection:
 class Effort:
     """The tries of one call: how many failed, how much time is left."""
 
-    def __init__(self, retry: RetryPolicy, retries: RetryBucket, deadlines: Deadlines) -> None:
+    def __init__(
+        self, retry: RetryPolicy, retries: RetryBucket, deadlines: Deadlines, on_wait: Callable[[Waiting], None]
+    ) -> None:
         self._retry = retry
+        self._on_wait = on_wait
         self._retries = retries
         self._attempt = deadlines.attempt
         self._clock = asyncio.get_running_loop().time
@@ -219,7 +223,7 @@ class Effort:
         remaining = self.remaining()
         if remaining is not None and pause >= remaining:
             raise error
-        self._retry.tell(Waiting(error=error, seconds=pause, waited=waited))
+        self._on_wait(Waiting(error=error, seconds=pause, waited=waited))
         await asyncio.sleep(pause)
 
     def _count(self, error: EmoFeedbackError) -> float:

@@ -13,6 +13,13 @@ from emofeedback.domain.errors import EmoFeedbackError, NothingAnswers
 _LONGEST_TOLD = 600.0
 """Seconds; a server that says a later time than that from now is not believed."""
 
+_LONG = 5.0
+"""Seconds from which a pause is one that a person wonders about."""
+_SOONEST, _LATEST = 5.0, 60.0
+"""Seconds after which a wait that goes on unchanged is told again: first, and at last."""
+_QUIET = 30.0
+"""Seconds after a try was due without a word of it: by then it came through, and the next wait is another one."""
+
 log = logging.getLogger("emofeedback.client")
 
 
@@ -60,8 +67,9 @@ class RetryPolicy:
     """gRPC status codes after which another try makes sense: only where the error itself doesn't rule it out. A
     replica that dies is INTERNAL; a defect that a service reports is INTERNAL too and is never retried."""
     on_wait: Callable[[Waiting], None] | None = None
-    """Told before every pause, in the client's event loop, so it must be quick; None: the logger `emofeedback.client`
-    is, at INFO."""
+    """Told before every pause, in the client's event loop, so it must be quick. None: the logger `emofeedback.client`
+    is told, at WARNING while nothing answers and of pauses from 5 seconds on, else at INFO; of a wait that goes on
+    unchanged ever more seldom."""
 
     def allows(self, error: EmoFeedbackError, *, failures: int, waited: float) -> bool:
         """Whether another try may follow.
@@ -83,12 +91,38 @@ class RetryPolicy:
         backoff = min(self.initial_backoff * self.multiplier ** min(failures - 1, 64), longest)
         return backoff * (1 - self.jitter * random.random())
 
-    def tell(self, waiting: Waiting) -> None:
-        """Says that a call waits."""
-        if self.on_wait is None:
-            log.info("%s", waiting)
-        else:
-            self.on_wait(waiting)
+    def listener(self) -> Callable[[Waiting], None]:
+        """Who is told that the calls of one client wait."""
+        return self.on_wait or Seldom(lambda waiting, _: _log(waiting))
+
+
+def _log(waiting: Waiting) -> None:
+    matters = isinstance(waiting.error, NothingAnswers) or waiting.seconds >= _LONG
+    log.log(logging.WARNING if matters else logging.INFO, "%s", waiting)
+
+
+class Seldom:
+    """A listener that passes on why calls wait, and while that stays the same, that they still do: after 5 seconds, 10
+    more, 20 more, 40 more, and then once a minute."""
+
+    def __init__(self, tell: Callable[[Waiting, bool], None], clock: Callable[[], float] = time.monotonic) -> None:
+        """`tell` is given the wait, and whether it is one that goes on unchanged."""
+        self._tell = tell
+        self._clock = clock
+        self._why = ""
+        self._interval = _SOONEST
+        self._again_at = 0.0
+        self._over_at = 0.0
+
+    def __call__(self, waiting: Waiting) -> None:
+        now, why = self._clock(), str(waiting.error)
+        goes_on = why == self._why and now < self._over_at
+        self._why, self._over_at = why, now + waiting.seconds + _QUIET
+        if goes_on and now < self._again_at:
+            return
+        self._interval = min(2 * self._interval, _LATEST) if goes_on else _SOONEST
+        self._again_at = now + self._interval
+        self._tell(waiting, goes_on)
 
 
 class RetryBucket:

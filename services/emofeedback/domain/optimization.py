@@ -43,6 +43,9 @@ class Candidate:
     likely_loss: float | None = None
     """The loss of where it likely lies, by its reading and what its words usually do; the best is chosen by it.
     None where nothing is known of the words: then by `loss`. Set in its round's record."""
+    imagined: bool | None = None
+    """Whether it was painted from what the judge imagined of prompt and target, besides its prompt; None in a run of an
+    earlier version, which did not say."""
 
     @property
     def eligible(self) -> bool:

@@ -18,12 +18,11 @@ from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Distribution
 from emofeedback.domain.replies import plain, without_thoughts
 from emofeedback.judge.certainty import distribution, ranked
-from emofeedback.judge.engines.completion import NOT_FINITE, Completion
+from emofeedback.judge.engines.completion import NOT_FINITE, Completion, quoted
 from emofeedback.judge.numbers import number, rating_in, value_span
 
 _RATINGS = "".join(str(rating) for rating in range(int(SCALE_MIN), int(SCALE_MAX) + 1))
 _RATING_DIGITS = re.compile(rf"(?P<whole>[{_RATINGS}])(?:[.,](?P<fraction>\d)(?P<rest>\d*))?")
-_QUOTED_CHARACTERS = 80
 
 _AXES = ("valence", "arousal")
 _ASKED = (*_AXES, "emotion")
@@ -65,7 +64,7 @@ def parse_rating(completion: Completion) -> AssessmentOutcome:
         return _failure("the reply is not two ratings and an emotion", completion)
     line = lines[-1]
     if line["emotion"].lower() not in set(Emotion):
-        return _failure(f"{line['emotion'][:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
+        return _failure(f"{quoted(line['emotion'])} is not one of the eight emotions", completion)
     return _assessment(completion, {name: (line.start(name), said) for name, said in line.groupdict().items() if said})
 
 
@@ -92,11 +91,11 @@ def parse_reasoning(completion: Completion) -> AssessmentOutcome:
     for axis in _AXES:
         if not fields[axis].on_scale:
             return _failure(
-                f"{axis} {fields[axis].text[:_QUOTED_CHARACTERS]!r} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]",
+                f"{axis} {quoted(fields[axis].text)} is no number in [{SCALE_MIN:g}, {SCALE_MAX:g}]",
                 completion,
             )
     if not isinstance(fields["emotion"].value, Emotion):
-        return _failure(f"{fields['emotion'].text[:_QUOTED_CHARACTERS]!r} is not one of the eight emotions", completion)
+        return _failure(f"{quoted(fields['emotion'].text)} is not one of the eight emotions", completion)
     thoughts = start if tag or start else max(text.find("{"), 0)
     written = {
         name: (field.start, field.text) for name, field in fields.items() if name != "dominance" or field.on_scale

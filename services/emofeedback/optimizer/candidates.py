@@ -53,12 +53,15 @@ def generate_and_judge(
     queue: Channel[GeneratedImage] = Channel()
     wish = Wish.of(request)
 
+    def is_imagined(image: int) -> bool:
+        return imagine and prompts[image % len(prompts)] == request.prompt
+
     async def generate_from(first: int) -> AsyncGenerator[CandidateEvent, None]:
         """The images of one prompt: the first of them, then every `len(prompts)`-th."""
         # A generator refuses what is over the limit; what is cut off then, no text encoder reads.
         prompt = prompts[first][: LIMITS.prompt_characters - len(suffix)]
         emotion = None
-        if imagine and prompts[first] == request.prompt:
+        if is_imagined(first):
             imagined = await judge.reason(Imagination(prompt=prompt, target=request.target))
             count = imagined.variations
             emotion = imagined.chosen([(first + len(prompts) * position) % count for position in range(count)])
@@ -118,6 +121,7 @@ def generate_and_judge(
                         alignment=alignment,
                         on_subject=alignment >= floor,
                         prompt=prompts[key % len(prompts)],
+                        imagined=is_imagined(key),
                     )
                     yield ImageJudged(round=index, candidate=candidate)
         finally:

@@ -96,6 +96,11 @@ class OptimizationRun:
         """Whether some images were chosen by their likely error, for which the loop looks into its memory."""
         return any(candidate.likely_loss is not None for turn in self.rounds for candidate in turn.candidates)
 
+    @property
+    def imagines(self) -> bool:
+        """Whether some images were painted from what the judge imagined."""
+        return any(candidate.imagined for turn in self.rounds for candidate in turn.candidates)
+
     def candidate(self, answer: Answer) -> Candidate:
         """The candidate of a finished round that an answer points to."""
         return self.rounds[answer.round].candidates[answer.index]

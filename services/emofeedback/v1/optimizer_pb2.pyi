@@ -597,6 +597,7 @@ class Candidate(_message.Message):
     ON_SUBJECT_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     LIKELY_LOSS_FIELD_NUMBER: _builtins.int
+    IMAGINED_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     seed: _builtins.int
     loss: _builtins.float
@@ -615,6 +616,8 @@ class Candidate(_message.Message):
     """The loss of where it likely lies, its reading and what its words usually do together, by which the best is chosen;
     absent where nothing is known of the words.
     """
+    imagined: _builtins.bool
+    """Painted from what the judge imagined of prompt and target, besides its prompt; absent from an earlier version."""
     @_builtins.property
     def outcome(self) -> _judge_pb2.AssessmentOutcome: ...
     def __init__(
@@ -628,15 +631,20 @@ class Candidate(_message.Message):
         on_subject: _builtins.bool = ...,
         prompt: _builtins.str = ...,
         likely_loss: _builtins.float | None = ...,
+        imagined: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_likely_loss", b"_likely_loss", "_loss", b"_loss", "likely_loss", b"likely_loss", "loss", b"loss", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_imagined", b"_imagined", "_likely_loss", b"_likely_loss", "_loss", b"_loss", "imagined", b"imagined", "likely_loss", b"likely_loss", "loss", b"loss", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_likely_loss", b"_likely_loss", "_loss", b"_loss", "alignment", b"alignment", "index", b"index", "likely_loss", b"likely_loss", "loss", b"loss", "on_subject", b"on_subject", "outcome", b"outcome", "prompt", b"prompt", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_imagined", b"_imagined", "_likely_loss", b"_likely_loss", "_loss", b"_loss", "alignment", b"alignment", "imagined", b"imagined", "index", b"index", "likely_loss", b"likely_loss", "loss", b"loss", "on_subject", b"on_subject", "outcome", b"outcome", "prompt", b"prompt", "seed", b"seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__imagined: _TypeAlias = _typing.Literal["imagined"]  # noqa: Y015
+    _WhichOneofArgType__imagined: _TypeAlias = _typing.Literal["_imagined", b"_imagined"]  # noqa: Y015
     _WhichOneofReturnType__likely_loss: _TypeAlias = _typing.Literal["likely_loss"]  # noqa: Y015
     _WhichOneofArgType__likely_loss: _TypeAlias = _typing.Literal["_likely_loss", b"_likely_loss"]  # noqa: Y015
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__imagined) -> _WhichOneofReturnType__imagined | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__likely_loss) -> _WhichOneofReturnType__likely_loss | None: ...
     @_typing.overload

@@ -132,6 +132,7 @@ def candidate_to_proto(candidate: Candidate) -> pb.Candidate:
         on_subject=candidate.on_subject,
         prompt=candidate.prompt,
         likely_loss=candidate.likely_loss,
+        imagined=candidate.imagined,
     )
 
 
@@ -147,6 +148,7 @@ def candidate_from_proto(message: pb.Candidate, field: str = "candidate") -> Can
         on_subject=message.on_subject,
         prompt=message.prompt,
         likely_loss=message.likely_loss if message.HasField("likely_loss") else None,
+        imagined=message.imagined if message.HasField("imagined") else None,
     )
 
 

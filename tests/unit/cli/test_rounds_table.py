@@ -15,7 +15,7 @@ from emofeedback.runs.run import OptimizationRun
 from support.fakes import assessment
 
 
-def written(likely: float | None, dominance: float | None = None) -> str:
+def written(likely: float | None = None, dominance: float | None = None, imagined: bool | None = None) -> str:
     candidate = Candidate(
         index=0,
         seed=1,
@@ -24,6 +24,7 @@ def written(likely: float | None, dominance: float | None = None) -> str:
         alignment=1.0,
         on_subject=True,
         likely_loss=likely,
+        imagined=imagined,
     )
     run = OptimizationRun(
         request=OptimizationRequest(prompt="a boat", target=AffectPoint(7.0, 3.0), dominance=dominance),
@@ -47,3 +48,9 @@ def test_dominance_stands_beside_the_two_where_it_is_asked_for() -> None:
     asked = written(0.41, dominance=6.5)
     assert all(said in asked for said in ("dominance", "5.25", "6.50", "0.62", "0.41"))
     assert "dominance" not in written(0.41) and "5.25" not in written(0.41)
+
+
+@pytest.mark.parametrize(("imagined", "shown"), [(True, True), (False, False), (None, False)])
+def test_a_round_whose_best_image_was_imagined_says_so(imagined: bool | None, shown: bool) -> None:
+    assert ("a boat (imagined)" in written(imagined=imagined)) is shown
+    assert ("imagined: painted from the prompt and" in written(imagined=imagined)) is shown

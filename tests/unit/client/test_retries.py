@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emofeedback import NothingAnswers, ResourceExhausted, RetryPolicy, Unavailable
-from emofeedback.client.retries import RetryBucket, Waiting
+from emofeedback.client.retries import RetryBucket, Seldom, Waiting
 
 GONE, BROKEN = NothingAnswers("nothing answers"), Unavailable("broke")
 
@@ -63,3 +65,43 @@ def test_a_few_retries_do_not_wait() -> None:
 def test_what_is_told_says_why_for_how_long_and_when_next() -> None:
     told = str(Waiting(error=GONE, seconds=4.21, waited=17.3))
     assert told == "nothing answers (for 17 s now); next try in 4.2 s"
+
+
+def test_a_wait_that_goes_on_unchanged_is_told_ever_more_seldom() -> None:
+    now = 0.0
+    told: list[tuple[float, bool]] = []
+    listen = Seldom(lambda waiting, goes_on: told.append((now, goes_on)), clock=lambda: now)
+    for second in range(200):
+        now = float(second)
+        listen(Waiting(error=GONE, seconds=1.0, waited=now))
+    assert told == [(0, False), (5, True), (15, True), (35, True), (75, True), (135, True), (195, True)]
+
+
+@pytest.mark.parametrize(("error", "later"), [(BROKEN, 1.0), (GONE, 60.0)])
+def test_another_reason_or_the_same_one_after_calls_went_through_is_told_in_full(
+    error: Unavailable, later: float
+) -> None:
+    now = 0.0
+    told: list[bool] = []
+    listen = Seldom(lambda waiting, goes_on: told.append(goes_on), clock=lambda: now)
+    listen(Waiting(error=GONE, seconds=1.0, waited=0.0))
+    now = later
+    listen(Waiting(error=error, seconds=1.0, waited=0.0))
+    assert told == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds", "level"),
+    [
+        (GONE, 0.2, logging.WARNING),
+        (BROKEN, 0.2, logging.INFO),
+        (ResourceExhausted("40 calls are before it"), 12.0, logging.WARNING),
+    ],
+)
+def test_without_a_listener_the_log_is_told_aloud_of_what_a_person_would_wonder_about(
+    error: Unavailable, seconds: float, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="emofeedback.client")
+    RetryPolicy().listener()(Waiting(error=error, seconds=seconds, waited=0.0))
+    [record] = caplog.records
+    assert (record.levelno, record.getMessage()) == (level, f"{error}; next try in {seconds:.1f} s")

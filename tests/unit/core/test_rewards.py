@@ -4,10 +4,16 @@ import pytest
 from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.affect import AffectPoint
-from emofeedback_trainer.core.rewards import RewardConfig, continuous_reward, rewards, step_reward
+from emofeedback_trainer.core.rewards import RewardConfig, RewardedImage, continuous_reward, rewards, step_reward
 from support.fakes import assessment
 
 TARGET = AffectPoint(6.0, 3.0)
+
+
+def seen(valence: float, arousal: float, alignment: float = 0.0) -> RewardedImage:
+    return RewardedImage(
+        image=b"", prompt="a boat", target=TARGET, assessment=assessment(valence, arousal), alignment=alignment
+    )
 
 
 @pytest.mark.parametrize(("error", "reward"), [(0.0, 1.0), (0.7, 1.0), (-0.7, 1.0), (0.71, 0.0), (-5.0, 0.0)])
@@ -21,21 +27,21 @@ def test_the_continuous_reward_falls_linearly_over_the_scale(error: float, rewar
 
 
 def test_each_axis_is_rewarded_on_its_own() -> None:
-    earned = rewards(assessment(6.5, 5.0), 0.25, TARGET, RewardConfig())
+    earned = rewards(seen(6.5, 5.0, 0.25), RewardConfig())
     assert earned == {"valence": 1.0, "arousal": 0.0, "alignment": 0.25}
 
 
 def test_near_misses_differ_in_the_continuous_reward_only() -> None:
-    near, far = assessment(7.0, 3.0), assessment(9.0, 3.0)
+    near, far = seen(7.0, 3.0), seen(9.0, 3.0)
     step, continuous = RewardConfig(), RewardConfig(shape="continuous")
-    assert rewards(near, 0.0, TARGET, step) == rewards(far, 0.0, TARGET, step)
-    assert rewards(near, 0.0, TARGET, continuous)["valence"] > rewards(far, 0.0, TARGET, continuous)["valence"]
+    assert rewards(near, step) == rewards(far, step)
+    assert rewards(near, continuous)["valence"] > rewards(far, continuous)["valence"]
 
 
 def test_weights_go_by_the_names_of_the_rewards() -> None:
     config = RewardConfig(valence=0.2, arousal=0.3, alignment=0.5)
     assert config.weights == {"valence": 0.2, "arousal": 0.3, "alignment": 0.5}
-    assert config.weights.keys() == rewards(assessment(5.0, 5.0), 0.0, TARGET, config).keys()
+    assert config.weights.keys() == rewards(seen(5.0, 5.0), config).keys()
 
 
 def test_a_key_that_says_nothing_else_is_the_weight_of_the_reward_of_its_name() -> None:

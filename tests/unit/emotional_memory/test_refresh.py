@@ -10,10 +10,13 @@ from emofeedback.domain.affect import AffectPoint, Emotion
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_MARKER
 from emofeedback.storage.checkpoints import digest
+from emofeedback_trainer.cli import main
 from emofeedback_trainer.data.storage import read_split
+from emofeedback_trainer.emotional_memory.entries import Known
 from emofeedback_trainer.emotional_memory.lessons import Collator, rating_lesson
 from emofeedback_trainer.emotional_memory.measuring import difference, misses, relative_change
-from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, Known, Refreshed, is_kept, refresh
+from emofeedback_trainer.emotional_memory.refresh import Refreshed, is_kept, refresh
+from emofeedback_trainer.emotional_memory.refresh_config import REFRESH_CONFIGS
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import Estimate
 from emofeedback_trainer.judge.processor import JudgeProcessor
@@ -93,3 +96,11 @@ def test_a_picture_that_cannot_be_read_counts_as_the_largest_miss_and_changes_ar
     assert before.tolist() == [1.5, 8.0]
     assert difference(before, after).value == pytest.approx(-2.375)
     assert relative_change(before, after) == Estimate(value=-0.5, low=-0.5, high=-0.5, n=2)
+
+
+def test_a_refresh_is_refused_more_of_the_memory_than_a_judge_can_live_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["memory", "refresh", str(tmp_path), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*words, "--set", "share=0.5"]) == 2
+    assert "share: is 0.5, it must be at most 0.3" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS
+from emofeedback_trainer.emotional_memory.refresh_config import REFRESH_CONFIGS
 from emofeedback_trainer.emotional_memory.symbiosis import (
     REAL,
     SEEN,

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from emofeedback.domain.affect import SCALE_MIDDLE
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import ModelInfo
 from emofeedback_trainer.evaluation.course import Course
 from emofeedback_trainer.evaluation.loop import Choice, Spender, Way
@@ -154,3 +155,10 @@ def test_without_luck_to_compare_with_nothing_is_said_to_be_saved() -> None:
 def test_fresh_pairs_share_no_seed_with_the_panels() -> None:
     assert len(FRESH_TASK.evaluation) == 48
     assert FRESH_TASK.first >= PANEL_TASK.first + len(PANEL_TASK.evaluation)
+
+
+async def test_choices_of_something_else_are_refused_by_their_file(tmp_path: Path) -> None:
+    kept = tmp_path / "choices.jsonl"
+    kept.write_text('{"task": 3, "way": "a way that nobody knows"}\n')
+    with pytest.raises(FailedPrecondition, match=r"choices\.jsonl can't be read"):
+        await spender().measure({}, kept, lambda choice: None)

@@ -6,7 +6,7 @@ import pytest
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import GenerationRequest
-from emofeedback.domain.optimization import ImagePainted
+from emofeedback.domain.optimization import ImageJudged, ImagePainted, PromptUpdated, RoundFinished
 from emofeedback.domain.reasoning import Imagination
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import with_policies
@@ -27,6 +27,8 @@ async def test_the_prompt_as_asked_for_is_imagined_once_and_each_image_painted_f
     events = await run(replace(IMAGINED, rounds=2, images=7), fused(), judge, settings)
     asked = Imagination(prompt="a boat", target=TARGET)
     assert judge.subjects == [asked]
+    finished = [[c.imagined for c in event.round.candidates] for event in of(RoundFinished, events)]
+    assert finished == [[True] * 7, [False] * 7]
     assert len(of(ImagePainted, events)) == 14
     for event in of(ImagePainted, events):
         picture = look(event.image.data)
@@ -53,8 +55,16 @@ async def test_whether_it_imagines(request_says: bool | None, profile_says: bool
     generator, judge = fused(), ScriptedJudge()
     generator.fused = {"felt": JUDGE_MODEL, "": JUDGE_MODEL}
     request = replace(REQUEST, rounds=1, policy=policy, imagine=request_says)
-    await run(request, generator, judge, replace(SETTINGS, imagine=profile_says))
+    events = await run(request, generator, judge, replace(SETTINGS, imagine=profile_says))
     assert [bool(judge.subjects), generator.requests[0].emotion is not None] == [expected, expected]
+    assert {event.candidate.imagined for event in of(ImageJudged, events)} == {expected}
+
+
+async def test_a_round_that_keeps_the_prompt_because_no_rewrite_was_usable_is_imagined_as_well() -> None:
+    judge = ScriptedJudge(rewrites=["nothing.\n\nof use"] * 9)
+    events = await run(replace(IMAGINED, rounds=2), fused(), judge)
+    assert [event.fell_back for event in of(PromptUpdated, events)] == [True]
+    assert {event.candidate.imagined for event in of(ImageJudged, events)} == {True}
 
 
 @pytest.mark.parametrize("broken", ["judge", "policy"])

@@ -123,6 +123,13 @@ def test_the_error_by_which_it_chose_stands_beside_the_judges(report: str, tmp_p
     assert "likely" not in report
 
 
+def test_imagined_pictures_wear_a_badge_that_the_page_explains(report: str, tmp_path: Path) -> None:
+    imagined = with_last_candidates(tmp_path, lambda candidate: dataclasses.replace(candidate, imagined=True))
+    assert imagined.count('<span class="badge imagined">') == 3
+    assert "An imagined image is painted from its prompt and from what" in imagined
+    assert "imagined" not in report.split("</style>")[1]
+
+
 def test_a_run_without_a_finished_round_has_a_report_too(tmp_path: Path) -> None:
     page = render_report(new_run(), lambda answer: b"")
     assert "No image could be judged yet" in page

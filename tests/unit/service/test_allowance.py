@@ -27,6 +27,7 @@ def refused(config: str, allowance: Allowance = ITS_OWN) -> dict[str, str]:
         ('policies = "https://collector.example/"', "config.policies"),
         ('policies = "runs/other/policies"', "config.policies"),
         ('prompts = "/dev/zero"', "config.prompts"),
+        ('rewards.own = 0.1\nrewards.function = "os:abort"', "config.rewards.function"),
         ('profile = "/etc/profile.toml"', "config.profile"),
         ("iterations = 1_000_000", "config.iterations"),
         ("groups = 1000", "config.groups"),

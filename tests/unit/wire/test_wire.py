@@ -232,10 +232,10 @@ def test_optimization_requests_arrive_unchanged(request: OptimizationRequest) ->
     assert wire.optimization_request_from_proto(wire.optimization_request_to_proto(request)) == request
 
 
-def test_a_cut_run_arrives_with_its_rounds_and_its_best_image() -> None:
-    candidate = Candidate(
-        index=1, seed=8, outcome=AssessmentFailure(reason="garbled"), loss=None, alignment=0.3, on_subject=True
-    )
+@pytest.mark.parametrize("imagined", [True, False, None])
+def test_a_cut_run_arrives_with_its_rounds_and_its_best_image(imagined: bool | None) -> None:
+    failed = AssessmentFailure(reason="garbled")
+    candidate = Candidate(index=1, seed=8, outcome=failed, loss=None, alignment=0.3, on_subject=True, imagined=imagined)
     done = Round(index=0, prompt="a park", candidates=(candidate,), best=1, worst=None, seconds=2.5)
     resume = Resume(rounds=(done,), best_image=b"picture")
     request = OptimizationRequest(prompt="a park", target=AffectPoint(7, 3), resume=resume)

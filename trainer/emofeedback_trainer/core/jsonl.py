@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.storage.files import explained, write_whole
+
+T = TypeVar("T")
 
 _BLOCK = 4096
 """Bytes of the end of a file in which its last line is looked for first."""
@@ -36,6 +38,18 @@ def read_lines(path: Path, key: str = "iteration") -> list[dict[str, Any]]:
         FailedPrecondition: a line is not JSON, or has no whole number under `key`.
     """
     return Tail(key).news(path)
+
+
+def read_kept(path: Path, key: str, record: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    """What the whole lines hold, each read by `record`, before more are added: half a line at the end is taken out.
+
+    Raises:
+        FailedPrecondition: a line holds something else, or the file can't be written.
+    """
+    drop_cut_line(path)
+    with _readable(path):
+        return [record(line) for line in read_lines(path, key)]
+    return []
 
 
 def last_line(path: Path, key: str = "iteration") -> dict[str, Any] | None:

@@ -12,17 +12,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.storage.files import LOCK, write_whole
-from emofeedback_trainer.core.legible import legible
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.data.records import AXES, Sample
 from emofeedback_trainer.data.storage import LABELS_FILE, data_digest, read_split, splits
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Show = Callable[[str, int, int], None]
 """Told how far a build is: the part at work, how much of it is done, how much there is."""
@@ -167,6 +169,10 @@ def _label(sample: Sample) -> str:
 
 def _histograms(samples: Mapping[str, Sequence[Sample]]) -> Figure:
     """Shares of the samples over each axis and over the classes, a color a split."""
+    from matplotlib.figure import Figure
+
+    from emofeedback_trainer.core.legible import legible
+
     everyone = [sample for many in samples.values() for sample in many]
     axes = [axis for axis in AXES if any(getattr(sample, axis) is not None for sample in everyone)]
     figure = Figure(figsize=(4.2 * (len(axes) + 1), 3.4), dpi=100, layout="constrained")

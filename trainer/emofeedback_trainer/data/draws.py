@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, truncnorm
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, Emotion, LexiconStatistics
 
@@ -27,6 +26,8 @@ def draw_affect(
     Returns:
         Valence and arousal in [1, 9], shape (len(emotions), 2), rounded to four decimals.
     """
+    from scipy.stats import norm, truncnorm  # here, since it takes a second that no help need wait for
+
     words = [statistics[emotion] for emotion in emotions]
     mean = np.array([(word.valence_mean, word.arousal_mean) for word in words]).reshape(-1, 2)
     sd = np.array([(word.valence_sd, word.arousal_sd) for word in words]).reshape(-1, 2)

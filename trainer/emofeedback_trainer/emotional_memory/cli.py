@@ -9,9 +9,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emofeedback.cli.parsing import examples_of
-from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
@@ -23,12 +24,15 @@ from emofeedback_trainer.data.build_cli import Subcommands, shown_progress
 from emofeedback_trainer.data.storage import read_split
 from emofeedback_trainer.emotional_memory.alarms import alarms, drift
 from emofeedback_trainer.emotional_memory.filling import Filling, Writer, fill
-from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, Refreshed, refresh
+from emofeedback_trainer.emotional_memory.refresh_config import LARGEST_SHARE, REFRESH_CONFIGS
 from emofeedback_trainer.emotional_memory.store import Memory, picture_of, read_memory, writing
 from emofeedback_trainer.emotional_memory.symbiosis import known
 from emofeedback_trainer.emotional_memory.witness import WITNESSES, load_witness
 from emofeedback_trainer.evaluation.metrics import Estimate
 from emofeedback_trainer.evaluation.output import with_engines
+
+if TYPE_CHECKING:
+    from emofeedback_trainer.emotional_memory.refresh import Refreshed
 
 _EXAMPLES = """examples:
   emofeedback-train nano dataset runs/scenes
@@ -159,8 +163,12 @@ def _refresh(arguments: argparse.Namespace) -> None:
     if arguments.model:
         changes["model.checkpoint"] = arguments.model
     config = changed(base, changes)
+    if config.share > LARGEST_SHARE:
+        raise InvalidRequest.of("share", f"is {config.share:g}, it must be at most {LARGEST_SHARE:g}")
     memory = _filled(arguments.memory)
     silence_libraries()
+    from emofeedback_trainer.emotional_memory.refresh import refresh
+
     with held(arguments.out), shown_progress() as show:
         done = refresh(
             config,

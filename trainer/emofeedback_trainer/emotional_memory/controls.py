@@ -23,7 +23,7 @@ from emofeedback_trainer.data.storage import data_digest, read_split
 from emofeedback_trainer.emotional_memory.entries import Entry, Painted
 from emofeedback_trainer.emotional_memory.filling import TOGETHER, Show, entry_of
 from emofeedback_trainer.emotional_memory.painting import paint_and_read, painted_by, rollout
-from emofeedback_trainer.emotional_memory.refresh import RefreshConfig
+from emofeedback_trainer.emotional_memory.refresh_config import RefreshConfig
 from emofeedback_trainer.emotional_memory.store import Memory, writing
 from emofeedback_trainer.emotional_memory.witness import Witness
 

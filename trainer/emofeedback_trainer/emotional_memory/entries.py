@@ -167,6 +167,15 @@ def from_row(row: Mapping[str, Any]) -> Entry:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A labelled picture and how far its label can be trusted."""
+
+    sample: Sample
+    sd: float
+    """Standard deviation of the label, in points."""
+
+
 def as_sample(entry: Entry, png: bytes) -> Sample:
     """The entry with its picture, as a labelled sample."""
     return Sample(

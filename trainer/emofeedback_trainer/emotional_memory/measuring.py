@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.assessment import Assessment
-from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.metrics import Estimate, estimate
 from emofeedback_trainer.judge.config import ModelConfig
-from emofeedback_trainer.judge.judging import short
 
 Array = NDArray[np.float64]
 _WORST = SCALE_MAX - SCALE_MIN
@@ -28,6 +26,9 @@ def readings(checkpoint: str, samples: Sequence[Sample], model: ModelConfig) -> 
         FailedPrecondition: the checkpoint can't be had.
         InvalidRequest: a sample has no readable picture.
     """
+    from emofeedback.judge.engines.qwen import Qwen
+    from emofeedback_trainer.judge.judging import short
+
     settings = replace(
         NANO_PROFILE.judge,
         checkpoint=checkpoint,

@@ -9,29 +9,27 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from peft import get_peft_model
-from pydantic import Field
-from pydantic.dataclasses import dataclass as checked_dataclass
 from torch import nn
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
 from emofeedback.profiles.overrides import to_toml
-from emofeedback.profiles.profile import STRICT, Count, Positive, Share
 from emofeedback.storage.checkpoints import check_device, digest, fetch
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.run_files import CONFIG, RESULT
 from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates, told_of_the_disk
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.emotional_memory.balance import drawing_shares
+from emofeedback_trainer.emotional_memory.entries import Known
 from emofeedback_trainer.emotional_memory.lessons import (
     Collator,
     Lesson,
@@ -40,76 +38,11 @@ from emofeedback_trainer.emotional_memory.lessons import (
     reasoning_lesson,
 )
 from emofeedback_trainer.emotional_memory.measuring import Array, difference, labels_of, misses, readings
+from emofeedback_trainer.emotional_memory.refresh_config import LARGEST_RISE, RefreshConfig
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import Estimate
-from emofeedback_trainer.judge.config import SFT_CONFIGS, ModelConfig
 from emofeedback_trainer.judge.processor import JudgeProcessor
 from emofeedback_trainer.judge.training import adapter, export_merged, load_judge_model
-
-LARGEST_SHARE = 0.3
-"""Of a batch: the judge must not live on what it painted."""
-LARGEST_RISE = 0.01
-"""Points by which the error on real pictures may rise."""
-
-
-@checked_dataclass(frozen=True, kw_only=True, config=STRICT)
-class RefreshConfig:
-    """How the judge learns on."""
-
-    model: ModelConfig
-    steps: Count
-    """Optimizer steps."""
-    learning_rate: Positive
-    """Learning rate at which the half cosine begins; it ends at a twentieth."""
-    batch: Annotated[int, Field(ge=4)] = 32
-    """Pictures of a step."""
-    share: Share = LARGEST_SHARE
-    """Of a batch, from the memory; the rest is real. 0 is the control: the same steps without the memory. Above 0.3 a
-    refresh is refused, but for the controls of `symbiosis`."""
-    aloud: Share = 0.2
-    """Of the real pictures, asked for the reasoned reply as well."""
-    label_sd: Positive = 0.5
-    """Standard deviation of the real labels, in points: what those of the memory are weighed against."""
-    warmup: Annotated[int, Field(ge=0)] = 10
-    """Steps over which the rate rises first."""
-    save_every: Count = 50
-    """Steps between two checkpoints."""
-    measured: Count = 400
-    """Held-out pictures, of the data and of the memory, that it is measured on."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """What is drawn follows from it."""
-
-
-REFRESH_CONFIGS: Mapping[str, RefreshConfig] = {
-    # The vision tower stays: the judge's own idea of its world (`judge.domain`) was fitted on it.
-    "nano": RefreshConfig(
-        model=ModelConfig(
-            checkpoint=SFT_CONFIGS["nano"].model.checkpoint,
-            max_pixels=SFT_CONFIGS["nano"].model.max_pixels,
-            device="cpu",
-            dtype="float32",
-            rank=16,
-            lora_alpha=16,
-            dropout=0.0,
-            target_modules=".*language_model.*_proj",
-        ),
-        steps=200,
-        learning_rate=3e-4,
-    ),
-    "qwen2.5-vl-7b": RefreshConfig(
-        model=SFT_CONFIGS["qwen2.5-vl-7b"].model, steps=400, learning_rate=2e-5, batch=16, save_every=100
-    ),
-}
-"""Built-in configurations of `memory refresh`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """A labelled picture and how far its label can be trusted."""
-
-    sample: Sample
-    sd: float
-    """Standard deviation of the label, in points."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,10 +38,10 @@ from emofeedback_trainer.emotional_memory.controls import (
     fill_with_rollouts,
     under_own_labels,
 )
-from emofeedback_trainer.emotional_memory.entries import as_sample
+from emofeedback_trainer.emotional_memory.entries import Known, as_sample
 from emofeedback_trainer.emotional_memory.filling import Filling, Show, fill
 from emofeedback_trainer.emotional_memory.measuring import Array, labels_of, misses, readings
-from emofeedback_trainer.emotional_memory.refresh import Known, RefreshConfig, refresh
+from emofeedback_trainer.emotional_memory.refresh_config import RefreshConfig
 from emofeedback_trainer.emotional_memory.store import Memory, picture_of
 from emofeedback_trainer.emotional_memory.witness import Witness
 from emofeedback_trainer.evaluation.output import with_engines
@@ -241,6 +241,8 @@ def _refreshed(
 ) -> ArmResult:
     """Refreshes the chain's judge and measures it; a memory's judge goes on only where it is kept, a control's always:
     it is there to be compared after the same steps."""
+    from emofeedback_trainer.emotional_memory.refresh import refresh
+
     folder = place / chain.arm.name.replace(" ", "-")
     before = chain.checkpoint
     painted = [one.sample for one in known(memory, "val")]

@@ -13,7 +13,7 @@ from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.data.build_cli import shown_progress
 from emofeedback_trainer.emotional_memory.controls import ARMS
-from emofeedback_trainer.emotional_memory.refresh import REFRESH_CONFIGS, RefreshConfig
+from emofeedback_trainer.emotional_memory.refresh_config import REFRESH_CONFIGS, RefreshConfig
 from emofeedback_trainer.emotional_memory.symbiosis import Paint, Symbiosis, run_rounds
 from emofeedback_trainer.emotional_memory.symbiosis_report import draw_rounds, rounds_table, verdict
 from emofeedback_trainer.emotional_memory.witness import WITNESSES, load_witness

@@ -9,12 +9,10 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.emotional_memory.measuring import difference, relative_change
-from emofeedback_trainer.emotional_memory.refresh import LARGEST_RISE
+from emofeedback_trainer.emotional_memory.refresh_config import LARGEST_RISE
 from emofeedback_trainer.emotional_memory.symbiosis import REAL, SEEN, UNSEEN, ArmResult, Round
 from emofeedback_trainer.evaluation.metrics import Estimate
 
@@ -88,6 +86,9 @@ def _painting_verdict(memory: ArmResult, alone: ArmResult) -> str:
 
 def draw_rounds(rounds: Sequence[Round]) -> bytes:
     """A PNG: the error of every arm over the rounds, a panel for each kind of picture; round 0 is the first judge."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     names = (REAL, SEEN, UNSEEN)
     picture = Figure(figsize=(13, 4.2), dpi=110, facecolor=_PAPER, layout="constrained")
     FigureCanvasAgg(picture)

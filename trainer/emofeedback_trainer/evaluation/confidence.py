@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit
 
 from emofeedback.domain.assessment import Assessment, AssessmentFailure, AssessmentOutcome, Decoding, Judge
 from emofeedback.judge.engines.completion import Completion
@@ -112,12 +110,16 @@ def tempered(confidences: ArrayLike, temperature: float) -> Array:
     With two outcomes, right and wrong, this is temperature scaling; it needs no probabilities of the other emotions, so
     a judge behind an address can be calibrated too.
     """
+    from scipy.special import expit  # here and below, as in `metrics`: it takes a second to import
+
     scaled: Array = expit(_log_odds(confidences) / temperature)
     return scaled
 
 
 def fit_temperature(confidences: ArrayLike, right: ArrayLike) -> float:
     """The temperature, in [0.05, 20], under which the outcomes are likeliest."""
+    from scipy.optimize import minimize_scalar
+
     odds, hits = _log_odds(confidences), np.asarray(right, np.float64)
 
     def loss(log_temperature: float) -> float:
@@ -130,5 +132,7 @@ def fit_temperature(confidences: ArrayLike, right: ArrayLike) -> float:
 
 
 def _log_odds(confidences: ArrayLike) -> Array:
+    from scipy.special import logit
+
     odds: Array = logit(np.clip(np.asarray(confidences, np.float64), _CERTAINTY, 1 - _CERTAINTY))
     return odds

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from emofeedback.domain.affect import AffectPoint, distance
 from emofeedback.domain.errors import FailedPrecondition
-from emofeedback_trainer.core.jsonl import add_line, drop_cut_line, read_lines
+from emofeedback_trainer.core.jsonl import add_line, read_kept
 from emofeedback_trainer.core.pairs import MIDDLE
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.ablation import Delivered
@@ -106,7 +106,7 @@ async def witnessed(
         ResourceExhausted: the disk is full; what was seen before is kept.
         EmoFeedbackError: as the witness and the scores raise.
     """
-    seen = _seen_before(kept)[: len(delivered)] if kept else []
+    seen = read_kept(kept, "picture", _seen_before)[: len(delivered)] if kept else []
     for one in delivered[len(seen) :]:
         found = await _witnessed(one, witness, scores)
         if kept:
@@ -133,12 +133,8 @@ async def _witnessed(one: Delivered, witness: Witness, scores: Scores) -> Witnes
     )
 
 
-def _seen_before(path: Path) -> list[Witnessed | None]:
-    drop_cut_line(path)
-    try:
-        return [_SEEN.validate_python(line["seen"]) for line in read_lines(path, "picture")]
-    except (LookupError, TypeError, ValueError) as error:
-        raise FailedPrecondition(f"{path} can't be read: {error!r}") from error
+def _seen_before(line: Mapping[str, Any]) -> Witnessed | None:
+    return _SEEN.validate_python(line["seen"])
 
 
 def way(name: str, pictures: Sequence[Witnessed], *, pairs: int, seed: int = 0) -> Way:

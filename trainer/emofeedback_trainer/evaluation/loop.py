@@ -38,7 +38,7 @@ from emofeedback.optimizer.loop import optimize
 from emofeedback.optimizer.loss import best_of, drift_floor, mark_drift
 from emofeedback.optimizer.steps import estimate_gradient, update_prompt
 from emofeedback.profiles.profile import OptimizerSettings
-from emofeedback_trainer.core.jsonl import add_line, drop_cut_line, read_lines
+from emofeedback_trainer.core.jsonl import add_line, read_kept
 from emofeedback_trainer.core.pairs import Pair
 from emofeedback_trainer.core.task import IndependentJudge
 from emofeedback_trainer.evaluation.course import Course, Seen, course
@@ -106,8 +106,7 @@ class Spender:
         Args:
             pairs: by number; from it and the run their seeds follow.
         """
-        drop_cut_line(kept)
-        choices = [_kept(line) for line in read_lines(kept, "task")]
+        choices = read_kept(kept, "task", _kept)
         have = set(map(_place, choices))
         for run, (number, pair), policy, way in product(range(self.runs), pairs.items(), self.policies, Way):
             missing = [b for b in self._budgets(way) if (number, run, policy, way, b) not in have]

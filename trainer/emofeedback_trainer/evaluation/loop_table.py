@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from emofeedback_trainer.core.tables import table
 from emofeedback_trainer.evaluation.course import BEYOND, Course, mean_course
 from emofeedback_trainer.evaluation.loop import Choice, Way
@@ -147,6 +144,9 @@ def _interval(value: float, interval: tuple[float, float]) -> str:
 
 def draw(cells: Sequence[Standing]) -> bytes:
     """A PNG of the independent judge's error against pictures spent, a line for each way and policy."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

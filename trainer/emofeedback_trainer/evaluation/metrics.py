@@ -1,6 +1,8 @@
 """What models are measured by. Pure functions: arrays in, numbers out.
 
 Correlation with what doesn't vary is 0: it follows nothing. Other metrics that the data doesn't define are NaN.
+
+scipy is imported where it is used: it takes a second, which the help of a command need not wait for.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau, rankdata
 
 Array = NDArray[np.float64]
 
@@ -78,6 +79,8 @@ def reduction(after: ArrayLike, before: ArrayLike) -> float:
 
 def srcc(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Spearman's rank correlation, in [-1, 1]."""
+    from scipy.stats import rankdata
+
     return correlation(rankdata(np.asarray(truth, np.float64)), rankdata(np.asarray(predicted, np.float64)))
 
 
@@ -143,6 +146,8 @@ def ranking_score(truth: Sequence[str], predicted: Sequence[str], *, two_shared:
     shared = [list(truth).index(emotion) for emotion in named if emotion in truth]
     if len(shared) < 2:
         return hit
+    from scipy.stats import kendalltau
+
     tau = float(kendalltau(range(len(shared)), shared).statistic)
     return hit + (tau + 1) * _ORDER_WEIGHT * (1.0 if len(shared) == 3 else two_shared)
 
@@ -211,6 +216,8 @@ def roc_auc(scores: ArrayLike, right: ArrayLike) -> float:
     positives, negatives = int(hits.sum()), int((~hits).sum())
     if not positives or not negatives:
         return float("nan")
+    from scipy.stats import rankdata
+
     ranks = rankdata(np.asarray(scores, np.float64))
     return float((ranks[hits].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 

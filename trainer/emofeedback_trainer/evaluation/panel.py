@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from emofeedback.domain.affect import AffectPoint
-from emofeedback.domain.assessment import Assessment, Judge
+from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import Generator
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.pairs import Pair
-from emofeedback_trainer.core.rewards import RewardConfig, rewards
+from emofeedback_trainer.core.rewards import RewardConfig, RewardedImage, rewards
 from emofeedback_trainer.core.task import IndependentJudge
 from emofeedback_trainer.evaluation.metrics import line
 from emofeedback_trainer.evaluation.observations import Observation, look_at
@@ -130,7 +129,16 @@ def panel_metrics(pairs: Sequence[Pair], groups: Sequence[Sequence[Observation]]
     pictures = [to_array(observation.picture) for _, observation in seen]
     varied = [diversity([observation.picture for observation in group]) for group in groups if len(group) > 1]
     rewarded = [
-        _reward(observation.judged, observation.alignment, pair.target, config)
+        _reward(
+            RewardedImage(
+                image=observation.image,
+                prompt=pair.prompt,
+                target=pair.target,
+                assessment=observation.judged,
+                alignment=observation.alignment,
+            ),
+            config,
+        )
         for pair, observation in seen
         if observation.judged
     ]
@@ -182,6 +190,6 @@ def _point(seen: Any) -> dict[str, float]:
     return {"valence": round(seen.valence, 3), "arousal": round(seen.arousal, 3)}
 
 
-def _reward(assessment: Assessment, alignment: float, target: AffectPoint, config: RewardConfig) -> float:
-    earned = rewards(assessment, alignment, target, config)
+def _reward(seen: RewardedImage, config: RewardConfig) -> float:
+    earned = rewards(seen, config)
     return sum(weight * earned[name] for name, weight in config.weights.items())

@@ -77,7 +77,7 @@ def questions_of(sample: Sample) -> tuple[ClosedQuestion, ...]:
 async def ask(
     judge: Converses, samples: Sequence[Sample], responses: Path, *, replies: int = 1, temperature: float = 0.7
 ) -> int:
-    """Asks what the samples ask by `questions_of`, and writes the answers to `responses`.
+    """Asks the samples' questions, and writes the answers to `responses`.
 
     Args:
         judge: asked nothing twice where it is a `Remembering`, so that a measurement that was cut goes on.
@@ -91,9 +91,9 @@ async def ask(
         InvalidRequest: a picture can't be read, or the samples ask nothing.
         EmoFeedbackError: as the judge raises.
     """
-    asked = [(sample, question) for sample in samples for question in questions_of(sample)]
+    asked = [(sample, question) for sample in samples for question in sample.questions]
     if not asked:
-        raise InvalidRequest.of("source", "asks no closed question, and names no emotion of its pictures")
+        raise InvalidRequest.of("source", "asks no closed question")
     lines: list[str] = []
     for start in range(0, len(asked), _CALL):
         some = asked[start : start + _CALL]

@@ -118,7 +118,8 @@ def require_same_config(checkpoint: Checkpoint, config: FlowGrpoConfig) -> None:
     Raises:
         InvalidRequest: a key that matters differs; it is named.
     """
-    kept = present_keys(checkpoint.config, config)
+    # A key that an earlier version did not know had no effect, as its default has none.
+    kept = flat(FlowGrpoConfig()) | present_keys(checkpoint.config, config)
     for key, now in flat(config).items():
         before = kept.get(key)
         if key not in MAY_CHANGE and before != json.loads(json.dumps(now)):

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -28,7 +29,9 @@ from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.reporting.html import write_report
 from emofeedback_trainer.flow_grpo.reporting.terminal import TrainingDisplay
-from emofeedback_trainer.flow_grpo.trainer import RunResult, prepare, train
+
+if TYPE_CHECKING:
+    from emofeedback_trainer.flow_grpo.trainer import RunResult
 
 _EXAMPLES = """examples:
   emofeedback-train flow-grpo --config nano --out runs/nano
@@ -81,9 +84,11 @@ def run(arguments: argparse.Namespace) -> None:
     stop_on_signals()
     export_traces("run")
     attach_parent(arguments.traceparent)
-    from emofeedback_trainer.flow_grpo.reporting.trackers import check_trackers
-
     config, files = _config(arguments), RunFolder(arguments.out)
+    silence_libraries()
+    from emofeedback_trainer.flow_grpo.reporting.trackers import check_trackers
+    from emofeedback_trainer.flow_grpo.trainer import prepare
+
     report_to = [name for name in arguments.report_to.split(",") if name not in ("", "none")]
     check_trackers(report_to)
     prepare(config, files, resume=arguments.resume)
@@ -147,9 +152,9 @@ def _say_what_is_kept(files: RunFolder, console: Console) -> None:
 def _trained(
     config: FlowGrpoConfig, folder: Path, resume: bool, report_to: Sequence[str], console: Console
 ) -> RunResult:
-    silence_libraries()
     from emofeedback_trainer.flow_grpo.components import engines, learner_of, load_panel
     from emofeedback_trainer.flow_grpo.reporting.trackers import Trackers
+    from emofeedback_trainer.flow_grpo.trainer import train
 
     with ExitStack() as stack:
         with console.status("loading the models"):

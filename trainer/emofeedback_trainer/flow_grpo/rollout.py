@@ -11,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from emofeedback.concurrency import Channel, both, cancel
@@ -19,7 +19,7 @@ from emofeedback.domain.assessment import Assessment, AssessmentOutcome, Judge
 from emofeedback.domain.generation import Generator, GroupStarted, Trajectory, TrajectoryRequest
 from emofeedback.domain.reasoning import Imagination
 from emofeedback.domain.tensors import Tensor, to_torch
-from emofeedback_trainer.core.rewards import rewards
+from emofeedback_trainer.core.rewards import RewardConfig, RewardedImage, rewards
 from emofeedback_trainer.flow_grpo.config import FlowGrpoConfig
 from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
 from emofeedback_trainer.flow_grpo.outage import Outage
@@ -127,21 +127,32 @@ async def _group(
     alignments = await judge.score([trajectory.image for trajectory in trajectories], plan.condition.prompt)
     if not all(math.isfinite(alignment) for alignment in alignments):
         return "non-finite alignment"
+    seen = [
+        RewardedImage(
+            image=trajectory.image,
+            prompt=plan.condition.prompt,
+            target=plan.condition.target,
+            assessment=assessment,
+            alignment=alignment,
+        )
+        for trajectory, assessment, alignment in zip(trajectories, assessments, alignments, strict=True)
+    ]
+    # In a thread: a reward of one's own may look long, and the other groups go on.
+    earned = await asyncio.to_thread(_rewards_of, seen, config.rewards)
     return ScoredGroup(
         condition=plan.condition,
         window=request.window,
         guidance=request.guidance,
         started=starts[0],
         samples=tuple(
-            ScoredTrajectory(
-                trajectory=trajectory,
-                assessment=assessment,
-                alignment=alignment,
-                rewards=rewards(assessment, alignment, plan.condition.target, config.rewards),
-            )
-            for trajectory, assessment, alignment in zip(trajectories, assessments, alignments, strict=True)
+            ScoredTrajectory(trajectory=trajectory, assessment=one.assessment, alignment=one.alignment, rewards=by_name)
+            for trajectory, one, by_name in zip(trajectories, seen, earned, strict=True)
         ),
     )
+
+
+def _rewards_of(seen: Sequence[RewardedImage], config: RewardConfig) -> list[Mapping[str, float]]:
+    return [rewards(one, config) for one in seen]
 
 
 def _require_version(started: GroupStarted, version: PolicyVersion) -> None:

@@ -23,6 +23,7 @@ from emofeedback.domain.generation import Generator, ModelInfo
 from emofeedback.domain.training import Alarm, IterationDone, PanelMeasured, PolicyPublished, RunState
 from emofeedback.observability.tracing import detached_span
 from emofeedback.profiles.overrides import flat
+from emofeedback_trainer.core.rewards import load_reward
 from emofeedback_trainer.core.run_files import numbers
 from emofeedback_trainer.core.task import TrainingPrompt, load_task
 from emofeedback_trainer.evaluation.panel import Panel
@@ -98,11 +99,14 @@ def prepare(
     """What a run starts from: its prompts, and the checkpoint of the run in the folder. Nothing is written.
 
     Raises:
-        InvalidRequest: the folder, the prompts, or a configuration that differs from that of the run in the folder.
+        InvalidRequest: the folder, the prompts, a reward of one's own, or a configuration that differs from that of the
+            run in the folder.
         FailedPrecondition: the checkpoint can't be read.
     """
     files.require_free(resume=resume)
     training_prompts = load_task(config.prompts).training
+    if config.rewards.function:
+        load_reward(config.rewards.function)
     checkpoint = load_checkpoint(files.checkpoints)
     if checkpoint is not None:
         require_same_config(checkpoint, config)

@@ -19,7 +19,7 @@ class ScoredTrajectory:
     alignment: float
     """Cosine of the picture with the neutral prompt, by the scorer."""
     rewards: Mapping[str, float]
-    """By name, before normalization: `valence`, `arousal`, `alignment`."""
+    """By name, before normalization: `valence`, `arousal`, `alignment`, and `own` where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

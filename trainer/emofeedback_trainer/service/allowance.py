@@ -45,6 +45,7 @@ class Allowance:
             ("policies", config.policies, ("",), self.policies),
             ("profile", config.profile, tuple(PROFILES), self.profiles),
             ("prompts", config.prompts, tuple(TASKS), self.prompts),
+            ("rewards.function", config.rewards.function, ("",), ()),  # a client's choice of code to run: never
         ):
             is_below = key == "policies" and any(_lies_below(value, root) for root in allowed)
             if value not in (*own, *allowed) and not is_below:

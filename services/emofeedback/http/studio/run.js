@@ -234,6 +234,7 @@ export class RunView {
         facts(tile),
         h("p", { class: "painted" }, `\u201c${prompt}\u201d`),
         h("p", { class: "soft" }, `seed ${tile.seed}`, tile.alignment !== undefined && `, likeness to your words ${number(tile.alignment, 2)}`),
+        tile.imagined && h("p", { class: "soft" }, "Painted from these words and from what the judge imagines of words and feeling."),
         tile.on_subject === false && h("p", { class: "note" }, "It has lost the subject."),
         h("div", { class: "actions" },
           h("button", { type: "button", onclick: () => api.download(tile.url, `${this.run.id}-${round + 1}-${tile.index + 1}.png`).catch(complain) }, "Download"),

@@ -121,6 +121,7 @@ def _marks(run: OptimizationRun, finished: Round, candidate: Candidate) -> list[
         "answer": run.best is not None and (run.best.round, run.best.index) == (finished.index, candidate.index),
         "best": candidate.index == finished.best,
         "worst": candidate.index == finished.worst and finished.worst != finished.best,
+        "imagined": candidate.imagined is True,
         "off subject": not candidate.on_subject,
         "unfamiliar": isinstance(candidate.outcome, Assessment) and candidate.outcome.in_domain is False,
     }
