@@ -47,7 +47,10 @@ def redis(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def head_node(port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A head as the chart's: it has the cluster's state, at the port, and takes no replica. Others may join it now."""
-    with _node(["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"], environment) as process:
+    # What no test asks for isn't started: where Ray's agents take more than fifteen seconds to come up, as beside much
+    # else on a busy machine, the node gives up.
+    lean = ["--include-dashboard=false", "--no-monitor"]
+    with _node(["--head", f"--port={port}", "--num-cpus=0", *lean], environment) as process:
         _wait_for(port, process)
         yield process
 
@@ -68,10 +71,11 @@ def pool_node(address: str, environment: Mapping[str, str], *, cpus: int = 1) ->
 @contextlib.contextmanager
 def _node(options: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
+    start += ["--include-log-monitor=false", "--object-store-memory=100000000"]
     # Started again where it fails, as a pod is, which would have nothing of the last one's: by the note of its address
     # and by the other nodes' processes a head would take it to be running still.
     again = ["sh", "-c", 'until rm -f "$RAY_TMPDIR/ray/ray_current_cluster"; "$@"; do sleep 1; done', "node"]
-    with _running([*again, *start, "--object-store-memory=100000000", *options], environment) as process:
+    with _running([*again, *start, *options], environment) as process:
         yield process
 
 
