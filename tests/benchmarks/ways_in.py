@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import grpc
 import psutil
+from speed import Row, show
 
 from emofeedback.generator.local import LocalGenerator
 from emofeedback.generator.servicer import GeneratorServicer
@@ -97,8 +98,8 @@ class Caller:
         return calls // AT_ONCE * AT_ONCE / (time.perf_counter() - began)
 
 
-async def calls(ours: str, peer: str, number: int) -> None:
-    """Prints what a call takes at both addresses, which take turns."""
+async def calls(ours: str, peer: str, number: int) -> list[Row]:
+    """What a call takes at both addresses, which take turns."""
     async with grpc.aio.insecure_channel(ours) as our_channel, grpc.aio.insecure_channel(peer) as their_channel:
         sides = Caller(our_channel), Caller(their_channel)
         for side in sides:
@@ -107,9 +108,11 @@ async def calls(ours: str, peer: str, number: int) -> None:
             [(await side.alone(number // TURNS), await side.at_once(number // TURNS)) for side in sides]
             for _ in range(TURNS)
         ]
+    rows = []
     for what, which in (("`GetModel`, one after another, ms (p50)", 0), (f"calls a second, {AT_ONCE} at once", 1)):
         through, alone = (statistics.median(turn[side][which] for turn in turns) for side in (0, 1))
-        show(what, f"{through:.1f}", f"{alone:.1f}", f"{through / alone:.2f}")
+        rows.append(Row(what=what, ours=f"{through:.1f}", peer=f"{alone:.1f}", ratio=f"{through / alone:.2f}"))
+    return rows
 
 
 def took(*command: str) -> Seconds:
@@ -140,39 +143,38 @@ def to_first_picture() -> Seconds:
     return seconds, times.user + times.system
 
 
-def starts(what: str, ours: Callable[[], Seconds], peer: Callable[[], Seconds], runs: int) -> None:
-    """Prints what both take, which take turns."""
+def starts(what: str, ours: Callable[[], Seconds], peer: Callable[[], Seconds], runs: int) -> list[Row]:
+    """What both take, which take turns."""
     turns = [(ours(), peer()) for _ in range(runs)]
+    rows = []
     for unit, which in (("s", 0), ("CPU s", 1)):
         command, python = (statistics.median(turn[side][which] for turn in turns) for side in (0, 1))
-        show(f"{what}, {unit}", f"{command:.2f}", f"{python:.2f}", f"{command / python:.1f}")
-
-
-def show(*cells: str) -> None:
-    print(f"| {' | '.join(cells)} |", flush=True)
+        ratio = f"{command / python:.1f}"
+        rows.append(Row(what=f"{what}, {unit}", ours=f"{command:.2f}", peer=f"{python:.2f}", ratio=ratio))
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=2000, help="of each kind to each side (default %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="starts of each command (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
-    show("what", "ours", "peer", "ratio")
-    show("---", "---", "---", "---")
-    starts(
+    rows = starts(
         "`emofeedback --help` / Python alone",
         lambda: took("-m", "emofeedback", "--help"),
         lambda: took("-c", ""),
         options.runs,
     )
-    starts(
+    rows += starts(
         "`create` to its first picture / `import torch`",
         to_first_picture,
         lambda: took("-c", "import torch"),
         options.runs,
     )
     with serving() as services, bare() as peer:
-        asyncio.run(calls(services.address, peer, options.calls))
+        rows += asyncio.run(calls(services.address, peer, options.calls))
+    show(rows, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,19 @@ import asyncio
 import os
 import secrets
 import signal
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from emofeedback.serving.config import ENVIRONMENT
-from support.ray_nodes import REDIS, head_node, pool_node, redis
+from support.ray_nodes import REDIS, head_node, pool_node, ray_of_our_own, redis
 from support.running_services import Cluster, Services, free_port, is_open, run_on
 from support.steady_load import PATIENCE, gone, some_more, under_load
 
-SETTINGS = ENVIRONMENT | {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # else on loopback, where no node can join
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",  # as KubeRay sets it for the nodes of such a cluster
-}
+SETTINGS = ENVIRONMENT | {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
+"""As KubeRay sets it for the nodes of such a cluster."""
 APPLICATIONS = ("generator", "judge", "optimizer")
 DEPLOY = """
 import sys
@@ -57,22 +53,14 @@ async def test_services_that_lose_the_clusters_state_are_started_again_and_calls
     )
 
 
-@pytest.fixture
-def ray_of_our_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`ray start` leaves a note where it was started, for the next Ray that is asked to join one."""
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # sockets' paths must be short
-        monkeypatch.setenv("RAY_TMPDIR", folder)
-        yield
-
-
 @pytest.mark.chaos
 @pytest.mark.skipif(not REDIS, reason="there is no Redis: REDIS_SERVER may name the path of a redis-server")
 async def test_a_head_that_is_lost_under_load_costs_no_call_where_redis_remembers(
-    ray_of_our_own: None, scene: bytes, changed_profile: Path, tmp_path: Path
+    scene: bytes, changed_profile: Path, tmp_path: Path
 ) -> None:
     gcs, port, http_port, pool_port = (free_port() for _ in range(4))
     address, token = f"127.0.0.1:{gcs}", secrets.token_hex(32)
-    with redis(tmp_path) as store:
+    with ray_of_our_own(), redis(tmp_path) as store:
         environment = {**os.environ, **SETTINGS, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         of_head = environment | {"RAY_REDIS_ADDRESS": store}
         of_pool = environment | {"RAY_SERVE_WORKER_PROXY_GRPC_PORT": str(pool_port)}

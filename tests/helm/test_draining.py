@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import tempfile
-from collections.abc import Iterator
 
 import pytest
 
 from emofeedback import AsyncClient
 from emofeedback.serving.draining import parts_on
-from support.ray_nodes import pool_node
+from support.ray_nodes import pool_node, ray_of_our_own
 from support.running_services import Cluster, Tally, painting, serving
 
 pytestmark = pytest.mark.helm
@@ -43,19 +41,10 @@ assert nodes() and node not in nodes(), nodes()
 """
 
 
-@pytest.fixture(autouse=True)
-def ray_of_our_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`ray start` leaves a note where it was started, for the next Ray that is asked to join one."""
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:  # sockets' paths must be short
-        monkeypatch.setenv("RAY_TMPDIR", folder)
-        monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # else on loopback, where no node can join
-        yield
-
-
 async def test_a_node_that_is_drained_under_load_loses_no_call() -> None:
     token = secrets.token_hex(32)
     tally = Tally()
-    with serving(RAY_AUTH_TOKEN=token, RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S="1") as services:
+    with ray_of_our_own(), serving(RAY_AUTH_TOKEN=token, RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S="1") as services:
         cluster = Cluster(services, token)
         with pool_node(cluster.address, cluster.environment):
             await asyncio.to_thread(cluster.run, ON_THE_POOL, services.address, str(services.http_port))

@@ -8,16 +8,30 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
+import pytest
 
 from support.running_services import free_port, is_open
 
 REDIS = os.environ.get("REDIS_SERVER") or shutil.which("redis-server") or ""
 """Path of a `redis-server`; empty: there is none."""
+
+
+@contextlib.contextmanager
+def ray_of_our_own() -> Iterator[None]:
+    """For as long as the context lasts, Ray keeps its files in a folder of this test's, and other nodes may join.
+
+    `ray start` leaves a note of its address among them, for the next Ray that is asked to join one.
+    """
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)  # sockets' paths must be short
+        patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "1")  # else on loopback, where no node can join
+        yield
 
 
 @contextlib.contextmanager
@@ -33,7 +47,10 @@ def redis(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def head_node(port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """A head as the chart's: it has the cluster's state, at the port, and takes no replica. Others may join it now."""
-    with _node(["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false"], environment) as process:
+    # What no test asks for isn't started: where Ray's agents take more than fifteen seconds to come up, as beside much
+    # else on a busy machine, the node gives up.
+    lean = ["--include-dashboard=false", "--no-monitor"]
+    with _node(["--head", f"--port={port}", "--num-cpus=0", *lean], environment) as process:
         _wait_for(port, process)
         yield process
 
@@ -54,8 +71,11 @@ def pool_node(address: str, environment: Mapping[str, str], *, cpus: int = 1) ->
 @contextlib.contextmanager
 def _node(options: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
-    again = ["sh", "-c", 'until "$@"; do sleep 1; done', "node"]  # started again where it fails, as a pod is
-    with _running([*again, *start, "--object-store-memory=100000000", *options], environment) as process:
+    start += ["--include-log-monitor=false", "--object-store-memory=100000000"]
+    # Started again where it fails, as a pod is, which would have nothing of the last one's: by the note of its address
+    # and by the other nodes' processes a head would take it to be running still.
+    again = ["sh", "-c", 'until rm -f "$RAY_TMPDIR/ray/ray_current_cluster"; "$@"; do sleep 1; done', "node"]
+    with _running([*again, *start, *options], environment) as process:
         yield process
 
 
