@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -128,8 +128,9 @@ async def streaming_rewards(bench: Bench, config: FlowGrpoConfig, runs: int) -> 
 
 async def learning(windowed: Rollout, full: Rollout, ours: FlowGrpoConfig, peer: FlowGrpoConfig, runs: int) -> Row:
     images = ours.groups * ours.num_generations
-    of_window, of_all = load_learner(ours), load_learner(peer)
-    fast, slow = await alternate(lambda: update(of_window, windowed, ours), lambda: update(of_all, full, peer), runs)
+    fast, slow = await alternate(
+        updates(load_learner(ours), windowed, ours), updates(load_learner(peer), full, peer), runs
+    )
     return Row(
         what="learning, images/s: window of 2 steps trained / all of them",
         ours=f"{images / fast:.2f}",
@@ -141,8 +142,9 @@ async def learning(windowed: Rollout, full: Rollout, ours: FlowGrpoConfig, peer:
 async def learning_in_two(rollout: Rollout, config: FlowGrpoConfig, runs: int) -> Row:
     images = config.groups * config.num_generations
     with distributed_learner(partial(load_learner, config), workers=2) as two:
-        one = load_learner(config)
-        fast, slow = await alternate(lambda: update(two, rollout, config), lambda: update(one, rollout, config), runs)
+        fast, slow = await alternate(
+            updates(two, rollout, config), updates(load_learner(config), rollout, config), runs
+        )
     return Row(
         what="learning, images/s: two processes / one",
         ours=f"{images / fast:.2f}",
@@ -176,8 +178,7 @@ async def against_flow_grpo(
     rows = []
     for what, config, rollout in zip(("all steps", "window of 2"), configs, rollouts, strict=True):
         learner = load_learner(replace(config, learner=replace(config.learner, threads=threads)))
-        ours = partial(update, learner, rollout, config)
-        fast, slow = await alternate(ours, partial(asyncio.to_thread, peer), runs)
+        fast, slow = await alternate(updates(learner, rollout, config), partial(asyncio.to_thread, peer), runs)
         rows.append(
             Row(
                 what=f"learning, images/s: {what} / flow_grpo, all steps",
@@ -189,9 +190,17 @@ async def against_flow_grpo(
     return rows
 
 
-async def update(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfig) -> None:
+def updates(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfig) -> Callable[[], Awaitable[object]]:
+    """Updates as a run has them: each by the learner of the policy that generated the rollout. After one it is another
+    policy's, which would not find the generator's log-probabilities and compute them anew."""
     advantages = rollout_advantages(rollout, config.rewards.weights, over=config.rewards.scale_rewards)
-    await asyncio.to_thread(learner.update, rollout, advantages)
+    start = learner.state()
+
+    def update() -> None:
+        learner.load_state(start)
+        learner.update(rollout, advantages)
+
+    return partial(asyncio.to_thread, update)
 
 
 async def measure(runs: int, groups: int, num_generations: int) -> list[Row]:

@@ -21,6 +21,7 @@ from emofeedback.generator.flow import TRAIN_STEPS, guided
 from emofeedback.generator.norms import norms_in_one_kernel
 from emofeedback.generator.rows import keep_rows_steady
 from emofeedback_trainer.core.cpu_attention import PlainAttention
+from emofeedback_trainer.core.cpu_linear import products_by_onednn
 from emofeedback_trainer.flow_grpo.batches import Inputs
 
 _NAME = "default"
@@ -60,6 +61,8 @@ class AdaptedTransformer:
         if transformer.dtype != dtype:
             transformer.to(dtype)
         self._device, self._dtype = device, dtype
+        if device.type == "cpu" and not self._low:
+            products_by_onednn(transformer)
         self.rank, self.alpha = rank, alpha
         if gradient_checkpointing:
             transformer.enable_gradient_checkpointing(self._checkpointed)
