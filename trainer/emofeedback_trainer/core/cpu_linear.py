@@ -29,7 +29,7 @@ class FrozenLinear(nn.Linear):
 def products_by_onednn(model: nn.Module) -> None:
     """Makes every plain linear layer of a frozen float32 model on a CPU a `FrozenLinear`; none where torch was built
     without oneDNN."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
     for module in model.modules():
         if type(module) is nn.Linear:
