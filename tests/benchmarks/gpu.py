@@ -27,11 +27,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableDiffusion3Pipeline
-from gpu_checkpoints import save_full_size_generator, save_full_size_judge
 from numpy.typing import NDArray
 from PIL import Image
-from speed import IMAGES, Row, alternate, show
 from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from gpu_checkpoints import save_full_size_generator, save_full_size_judge
+from speed import IMAGES, Row, alternate, show
 
 from emofeedback.domain.assessment import Decoding, Message
 from emofeedback.domain.generation import GeneratedImage, GenerationRequest
