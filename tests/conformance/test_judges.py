@@ -26,7 +26,7 @@ from emofeedback.domain.reasoning import EmotionTokens, Imagination, Reasoning
 from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.engines.base import chat
 from emofeedback.judge.local import LocalJudge
-from emofeedback.judge.prompts import RATING_PATTERN, REASONING_PATTERN
+from emofeedback.judge.prompts import RATING_PATTERN, REASONING_PATTERN, question_conversation
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.profiles.builtin import NANO_PROFILE
 from emofeedback.profiles.profile import JudgeSettings
@@ -552,7 +552,12 @@ async def test_vllm_judges_as_transformers_does(vllm: LocalJudge, nano_settings:
 @pytest.mark.vllm
 @pytest.mark.parametrize("pattern", [RATING_PATTERN, REASONING_PATTERN])
 async def test_a_reply_on_vllm_is_held_to_its_pattern_whatever_is_asked(vllm: LocalJudge, pattern: str) -> None:
-    asked = chat((Message(role="user", parts=("What is the sky like?",)),), ())
+    from emofeedback_trainer.nano.world.numbered import scene_at
+    from emofeedback_trainer.nano.world.rendering import render
+
+    # about a picture, so that it comes to an end: a pattern holds a reply, but ends none
+    picture = render(scene_at("evaluation", 0))
+    asked = chat(question_conversation([encoded(picture)], "What is the weather like?"), [picture])
     [free] = await vllm._engine.complete([asked], Decoding(max_new_tokens=160))
     [held] = await vllm._engine.complete([asked], Decoding(max_new_tokens=160), top_logprobs=True, pattern=pattern)
     assert not re.fullmatch(pattern, free.text)
