@@ -6,10 +6,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 import traceback
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -19,6 +17,7 @@ from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.profile import STRICT, NotNegative, Positive, inconsistent
+from emofeedback_trainer.core.dotted import DOTTED, imported
 
 STEP_THRESHOLD = 0.70
 """The paper's tolerance per axis, in points of the 1-9 scale (EmoFeedback^2, section 3.1)."""
@@ -117,13 +116,9 @@ def load_reward(source: str) -> OwnReward:
     Raises:
         InvalidRequest: there is none, under `rewards.function`.
     """
-    if not _DOTTED.fullmatch(source):
+    if not DOTTED.fullmatch(source):
         raise InvalidRequest.of(_FUNCTION, f"{source!r} is not of the form module:function")
-    module, _, name = source.partition(":")
-    try:
-        function = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidRequest.of(_FUNCTION, f"{source!r} can't be imported: {error}") from error
+    function = imported(source, _FUNCTION)
     if not callable(function):
         raise InvalidRequest.of(_FUNCTION, f"{source!r} is no function but a {type(function).__name__}")
     found: OwnReward = function
@@ -131,7 +126,6 @@ def load_reward(source: str) -> OwnReward:
 
 
 _FUNCTION = "rewards.function"
-_DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def _own_reward(source: str, seen: RewardedImage) -> float:

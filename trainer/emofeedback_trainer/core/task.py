@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +20,7 @@ from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import LIMITS
 from emofeedback.storage.texts import read_lines
+from emofeedback_trainer.core.dotted import DOTTED, imported
 from emofeedback_trainer.core.pairs import MOST_PAIRS, Pair, spread_pairs
 
 TASKS = {
@@ -30,7 +29,6 @@ TASKS = {
     "nano-fresh": "emofeedback_trainer.nano.task:FRESH_TASK",
 }
 """Short names of the tasks that come with the trainer."""
-_DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _HELD_OUT = 8
 """One of so many different prompts of a file is held out."""
 _OTHER_TARGETS = 7
@@ -109,13 +107,9 @@ def load_task(source: str) -> Task:
         InvalidRequest: there is none, or a bad line; the message names it.
     """
     place = TASKS.get(source, source)
-    if not _DOTTED.fullmatch(place):
+    if not DOTTED.fullmatch(place):
         return file_task(Path(source))
-    module, _, attribute = place.partition(":")
-    try:
-        task = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InvalidRequest.of("prompts", f"{source!r} can't be imported: {error}") from error
+    task = imported(place, "prompts")
     if not isinstance(task, Task):
         raise InvalidRequest.of("prompts", f"{source!r} is no Task but a {type(task).__name__}")
     return task

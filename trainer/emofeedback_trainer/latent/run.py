@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from emofeedback.profiles.overrides import to_toml
 from emofeedback.storage.checkpoints import check_device, digest, fetch
 from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback.storage.texts import parse_json
+from emofeedback_trainer.core.dotted import imported
 from emofeedback_trainer.core.run_files import CONFIG, RESULT, read_result, require_unchanged
 from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
 from emofeedback_trainer.latent.collation import Collator
@@ -180,14 +180,10 @@ def load_lessons(config: LatentConfig, folder: Path) -> Lessons:
     Raises:
         InvalidRequest: there is no such source, or it has no lessons.
     """
-    module, dotted, name = config.lessons.partition(":")
+    module, dotted, _ = config.lessons.partition(":")
     if not dotted or "/" in module:
         return SampleLessons(Path(config.lessons))
-    try:
-        source = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InvalidRequest.of("lessons", f"{config.lessons!r} can't be imported: {error}") from error
-    made: Lessons = source(folder, config.variations)
+    made: Lessons = imported(config.lessons, "lessons")(folder, config.variations)
     return made
 
 

@@ -1,0 +1,29 @@
+"""Things of one's own by name, as configurations name them: `module:attribute`."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import Any
+
+from emofeedback.domain.errors import InvalidRequest
+
+DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""What such a name looks like: a path or a short name does not."""
+
+
+def imported(source: str, key: str) -> Any:
+    """What `module:attribute` names, as Python finds modules: installed, or in PYTHONPATH.
+
+    Args:
+        source: one that matches `DOTTED`.
+        key: of the configuration, under which it is refused.
+
+    Raises:
+        InvalidRequest: there is no such module, or no such attribute in it.
+    """
+    module, _, attribute = source.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidRequest.of(key, f"{source!r} can't be imported: {error}") from error
