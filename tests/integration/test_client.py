@@ -324,6 +324,7 @@ async def test_a_request_over_the_limit_is_not_sent(services: Services, connect:
         (grpc.StatusCode.UNAVAILABLE, "errors resolving nowhere:9000", NothingAnswers, "nothing answers"),
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", Unavailable, "connection to .* broke"),
         (grpc.StatusCode.INTERNAL, "The actor died", InternalError, "broke off"),
+        (grpc.StatusCode.INTERNAL, "Internal error from Core", Unavailable, "ended the call while .* sent"),
     ],
 )
 async def test_bare_statuses_become_typed_errors(

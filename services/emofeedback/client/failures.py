@@ -26,6 +26,11 @@ _NO_TRUST = ("handshake failed", "erification check")
 """How gRPC says that TLS failed: the one of an unknown authority or of no TLS at all, the other of a wrong name."""
 
 
+_ENDED_WHILE_SENDING = "Internal error from Core"
+"""What `grpc.aio` reports where a message can't be sent since the call is over, if that comes to light before the
+service's own status has arrived: the status is lost then."""
+
+
 def error_from_rpc(error: grpc.aio.AioRpcError, method: str, address: str) -> EmoFeedbackError:
     """The exception that the service raised, or what gRPC or a proxy on the way has to say."""
     trailers: Any = error.trailing_metadata() or ()
@@ -73,6 +78,8 @@ def _bare(code: grpc.StatusCode, details: str, method: str, address: str) -> Emo
             return _passing(DeadlineExceeded(f"{method}: {address} did not finish in time"))
         case grpc.StatusCode.UNIMPLEMENTED:
             return FailedPrecondition(f"{address} does not offer {method}; is it EmoFeedback of this version?")
+        case grpc.StatusCode.INTERNAL if details == _ENDED_WHILE_SENDING:
+            return Unavailable(f"{method}: {address} ended the call while messages were being sent; why is not known")
         case grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN:
             return _passing(InternalError(f"{method}: {address} broke off ({details})"))
     return error_from_code(code.name, f"{method}: {details}")
