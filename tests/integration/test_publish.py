@@ -95,7 +95,7 @@ async def test_diffusers_paints_the_same_pixels_with_a_published_policy(
 async def test_diffusers_paints_the_shipped_policy_as_documented() -> None:
     """As in docs/training.md; half precision weights and another decoder's rounding cost at most one level."""
     prompt = "a cat in a forest, valence 3, arousal 6"
-    engine = LocalGenerator.load(NANO_PROFILE.generator)
+    engine = LocalGenerator.load(replace(NANO_PROFILE.generator, decoder_dtype="float32"))
     try:
         request = GenerationRequest(prompt=prompt, seeds=(1,), policy="nano-fast")
         [ours] = [levels(event) async for event in engine.generate(request) if isinstance(event, GeneratedImage)]

@@ -155,6 +155,7 @@ def tiny_sd3_settings(folder: Path, **changes: Any) -> GeneratorSettings:
         "height": 48,
         "device": "cpu",
         "dtype": "float32",
+        "decoder_dtype": "float32",
         "max_text_tokens": 24,
         "minimum_gpu_memory_gib": 0.0,
     }

@@ -63,7 +63,7 @@ class Models:
         """
         config, stacked = self.autoencoder.config, torch.stack(list(latents))
         scaled = stacked / config.scaling_factor + (config.shift_factor or 0.0)
-        images: Tensor = self.autoencoder.decode(scaled.to(self.dtype), return_dict=False)[0].float()
+        images: Tensor = self.autoencoder.decode(scaled.to(self.autoencoder.dtype), return_dict=False)[0].float()
         # Both: an AutoencoderTiny squashes an infinite latent, a KL in half precision may overflow by itself.
         finite = _all_finite(stacked) & _all_finite(images)
         levels = (images / 2 + 0.5).clamp(0, 1) * 255
@@ -117,7 +117,7 @@ def load_models(settings: GeneratorSettings) -> Models:
     layout = check_folder(folder, settings)
     device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)
 
-    def model(kind: Any, part: str) -> Any:
+    def model(kind: Any, part: str, dtype: torch.dtype = dtype) -> Any:
         loaded = kind.from_pretrained(folder / part, dtype=dtype, use_safetensors=True, local_files_only=True)
         loaded.eval().requires_grad_(False)
         if part == "text_encoder_3" and settings.offload_t5:
@@ -130,7 +130,9 @@ def load_models(settings: GeneratorSettings) -> Models:
 
     transformer = model(SD3Transformer2DModel, "transformer")
     latent_shape = (transformer.config.in_channels, settings.height // layout.scale, settings.width // layout.scale)
-    autoencoder = model(AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae")
+    autoencoder = model(
+        AutoencoderTiny if layout.autoencoder == "AutoencoderTiny" else AutoencoderKL, "vae", _decoder_dtype(settings)
+    )
     samples = 1
     if device.type == "cpu":
         if isinstance(autoencoder, AutoencoderTiny):
@@ -168,6 +170,17 @@ def load_models(settings: GeneratorSettings) -> Models:
         decode_batch=1 if device.type == "cpu" else settings.decode_batch,
         blocks=blocks,
     )
+
+
+def _decoder_dtype(settings: GeneratorSettings) -> torch.dtype:
+    if settings.decoder_dtype != "auto":
+        name = settings.decoder_dtype
+    elif torch.device(settings.device).type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16"):
+        name = "bfloat16"
+    else:
+        name = settings.dtype
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 @torch.inference_mode()

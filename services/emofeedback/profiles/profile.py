@@ -51,6 +51,9 @@ class GeneratorSettings:
     """What the models run on."""
     dtype: Literal["float32", "bfloat16", "float16"]
     """Number format of the weights."""
+    decoder_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format in which finished latents are decoded. `auto` is bfloat16 on a CPU with instructions for it
+    (`avx512_bf16`), which then decodes several times as fast, in levels that differ by rounding; elsewhere `dtype`."""
     image_steps_per_minute: Annotated[int, Field(ge=0)] = 0
     """Denoising steps, of all its images together, that one caller may ask of a replica in a minute; 0 is no limit."""
     max_text_tokens: Annotated[int, Field(ge=0)]

@@ -387,6 +387,28 @@ async def test_pictures_that_finish_together_are_decoded_in_chunks_and_saved_by_
         assert np.abs(painted[1][index].astype(int) - picture).max() <= 1
 
 
+async def test_a_decoder_in_bfloat16_paints_the_same_but_for_rounding(tiny_sd3: Path) -> None:
+    painted = []
+    for dtype in ("float32", "bfloat16"):
+        settings = tiny_sd3_settings(tiny_sd3, steps=2, decoder_dtype=dtype)
+        engine = LocalGenerator.load(settings)
+        try:
+            painted.append((await pictures(engine, ask()))[0].astype(int))
+        finally:
+            engine.close()
+    difference = np.abs(painted[1] - painted[0])
+    assert 0 < difference.mean() < 1 and difference.max() <= 8
+
+
+@pytest.mark.parametrize(("instructions", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_latents_are_decoded_in_bfloat16_where_the_cpu_has_instructions_for_it(
+    tiny_sd3: Path, monkeypatch: pytest.MonkeyPatch, instructions: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": instructions})
+    models = load_models(tiny_sd3_settings(tiny_sd3, decoder_dtype="auto"))
+    assert models.autoencoder.dtype == dtype and models.transformer.dtype == torch.float32
+
+
 def test_an_offloaded_t5_says_the_same_to_the_bit_and_leaves_nothing_on_the_device(tiny_sd3: Path) -> None:
     kept, offloaded = (
         load_models(tiny_sd3_settings(tiny_sd3, offload_t5=offload)).prompts for offload in (False, True)

@@ -22,6 +22,15 @@ def test_it_learns_to_tell_sharp_crops_from_soft_ones_and_the_decoder_hears_of_i
     assert told_of_sharp.features < 1e-5 < told_of_soft.features
 
 
-def test_verdicts_are_of_patches() -> None:
+def test_verdicts_are_of_patches_in_two_sizes() -> None:
     verdicts, features = Discriminator()(torch.zeros(2, 3, 64, 32))
-    assert verdicts.shape == (2, 1, 8, 4) and len(features) == 4
+    assert [verdict.shape for verdict in verdicts] == [(2, 1, 8, 4), (2, 1, 4, 2)]
+    assert len(features) == 10
+
+
+def test_crops_without_a_picture_that_they_should_be_are_judged_and_not_compared() -> None:
+    torch.manual_seed(0)
+    model, drawn, painted = Discriminator(), torch.rand(2, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    alone, beside = realism_losses(model, drawn, drawn), realism_losses(model, drawn, torch.cat([drawn, painted]))
+    torch.testing.assert_close(beside.features, alone.features)
+    assert beside.adversarial != alone.adversarial

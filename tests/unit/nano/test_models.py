@@ -14,7 +14,13 @@ from emofeedback_trainer.core.jsonl import read_lines
 from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, checkpoint_step, cosine
 from emofeedback_trainer.nano.models.autoencoder import fit_encoder, new_autoencoder, to_tensor
 from emofeedback_trainer.nano.models.generator import GeneratorRecipe, training_caption
-from emofeedback_trainer.nano.models.generator_parts import encode_prompts, generate, new_models, new_tokenizer
+from emofeedback_trainer.nano.models.generator_parts import (
+    encode_prompts,
+    new_models,
+    new_tokenizer,
+    paint,
+    to_pictures,
+)
 from emofeedback_trainer.nano.models.independent_judge import (
     degraded,
     load_independent_judge,
@@ -129,7 +135,7 @@ def test_an_untrained_generator_paints_and_the_seed_decides(tokenizer: CLIPToken
     embeddings, pooled = encode_prompts(models, tokenizer, ["a dog in a meadow"])
     assert embeddings.shape == (1, tokenizer.model_max_length, 160) and pooled.shape == (1, 160)
     pictures = [
-        generate(models, tokenizer, new_autoencoder().eval(), ["a dog in a meadow"], seed=seed, steps=1)
+        to_pictures(new_autoencoder().eval(), paint(models, tokenizer, ["a dog in a meadow"], seed=seed, steps=1))
         for seed in (1, 2)
     ]
     assert pictures[0].shape == (1, 3, 256, 256)

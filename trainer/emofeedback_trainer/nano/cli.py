@@ -28,6 +28,7 @@ PURPOSES = {
     "autoencoder": "between pictures and latents",
     "scenes": "the generator's training data as latents",
     "generator": "from captions to latents",
+    "decoder": "edges as they are drawn, also of painted latents",
     "critic": "the independent judge, for tables and never for rewards",
     "witness": "who confirms what the emotional memory keeps: a second network, and never the critic",
     "eyes": "the judge's vision",

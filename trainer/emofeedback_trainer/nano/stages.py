@@ -23,6 +23,7 @@ from emofeedback_trainer.nano.measure.generator import page
 from emofeedback_trainer.nano.measure.panel import PANEL, markdown, measure_panel
 from emofeedback_trainer.nano.models import (
     autoencoder,
+    decoder,
     eyes,
     generator_parts,
     judge,
@@ -63,6 +64,12 @@ def _generator(out: Path, device: torch.device, steps: int | None) -> None:
     base_generator.train_generator(out / "generator", out / "scenes", out / "autoencoder", recipe, device)
 
 
+def _decoder(out: Path, device: torch.device, steps: int | None) -> None:
+    recipe = decoder.DecoderRecipe()
+    recipe = replace(recipe, steps=steps or recipe.steps)
+    decoder.finish_decoder(out / "decoder", out / "autoencoder", out / "generator", recipe, device)
+
+
 def _independent(out: Path, device: torch.device, steps: int | None) -> None:
     recipe = independent.IndependentJudgeRecipe()
     independent.train_independent_judge(out / "critic", replace(recipe, steps=steps or recipe.steps), device)
@@ -86,7 +93,7 @@ def _scorer(out: Path, device: torch.device, steps: int | None) -> None:
 
 
 def _export(out: Path, device: torch.device, steps: int | None) -> None:
-    generator_parts.export_generator(out / "generator", out / "autoencoder", _SERVICES / "generator")
+    generator_parts.export_generator(out / "generator", out / "decoder", _SERVICES / "generator")
     independent.export_independent_judge(out / "critic")
     witness.export_witness(out / "witness")
     judge.export_judge(out / "judge", _SERVICES / "judge")
@@ -145,6 +152,7 @@ STAGES: dict[str, Callable[[Path, torch.device, int | None], None]] = {
     "autoencoder": _autoencoder,
     "scenes": _scenes,
     "generator": _generator,
+    "decoder": _decoder,
     "critic": _independent,
     "witness": _witness,
     "eyes": _eyes,

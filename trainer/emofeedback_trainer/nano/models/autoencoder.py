@@ -5,7 +5,7 @@ picture and projects every patch of 8 x 8 pixels of that onto its 16 principal c
 by the square root. That keeps 96 % of the half-sized picture's variance, at once, where a learned encoder of this size
 needs hours to come near. The decoder is trained, with a little noise on the latents, so that it forgives what the
 diffusion model gets slightly wrong. It is convolutional, so it trains on crops: many cheap steps. Absolute differences
-alone leave edges soft wherever the latents don't say where exactly an edge runs; a discriminator makes it decide.
+alone leave edges soft wherever the latents don't say where exactly an edge runs; `decoder.py` makes it decide.
 """
 
 import json
@@ -19,13 +19,14 @@ from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
 from PIL import Image
 from torch import Tensor, nn
 
-from emofeedback_trainer.core.training_state import TrainingState, averaged_weights, cosine, set_rates
-from emofeedback_trainer.nano.models.discriminator import Discriminator, discriminator_loss, realism_losses
+from emofeedback_trainer.core.training_state import Optimizers, TrainingState, averaged_weights, cosine, set_rates
 from emofeedback_trainer.nano.world.numbered import pixels, scene_at
 from emofeedback_trainer.nano.world.rendering import PICTURE_SIZE
 
 _CHANNELS = 16
-_HEAD_START = 200  # steps in which the discriminator learns before the decoder hears of it
+_WIDTH = 64
+_LAST_WIDTH = 24
+"""Channels of the last doubling that the last convolution reads; computing all would take as long as all else."""
 _RAW_SCALE = 0.4  # of the encoder's latents: the decoder squashes what is far beyond 3
 
 
@@ -33,31 +34,25 @@ _RAW_SCALE = 0.4  # of the encoder's latents: the decoder squashes what is far b
 class AutoencoderRecipe:
     """How the autoencoder is trained."""
 
-    steps: int = 7000
+    steps: int = 4000
     renders: int = 4  # scenes in a step
     crops: int = 8  # cut from them
     crop_size: int = 128
     muon_rate: float = 1.2e-3
     adam_rate: float = 1e-3
     latent_noise: float = 0.1  # standard deviation, relative to that of the latents
-    edge_weight: float = 1.0
-    coarse_weight: float = 2.0  # on the mean color of blocks of 16 x 16 pixels
-    adversarial_from: int = 2500  # the step from which the discriminator has a say
-    adversarial_weight: float = 0.02
-    feature_weight: float = 0.2
-    discriminator_rate: float = 4e-4
     seed: int = 0
     save_every: int = 200
 
 
-def new_autoencoder(width: int = 48) -> AutoencoderTiny:
-    """Untrained, about 0.68 million parameters; the encoder's 48 channels hold 4 x 4 pixels of three colors."""
+def new_autoencoder() -> AutoencoderTiny:
+    """Untrained, about 1.14 million parameters; the encoder's 48 channels hold 4 x 4 pixels of three colors."""
     model = AutoencoderTiny(
         encoder_block_out_channels=(48,) * 5,
-        decoder_block_out_channels=(width,) * 5,
+        decoder_block_out_channels=(_WIDTH,) * 5,
         latent_channels=_CHANNELS,
         num_encoder_blocks=(0,) * 5,
-        num_decoder_blocks=(3, 3, 2, 0, 0),
+        num_decoder_blocks=(3, 3, 2, 1, 0),
     )
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -68,7 +63,27 @@ def new_autoencoder(width: int = 48) -> AutoencoderTiny:
         if isinstance(module, AutoencoderTinyBlock):  # nearly straight through at first, so that signals live
             with torch.no_grad():
                 module.conv[-1].weight.mul_(0.2)
+    with torch.no_grad():  # and stay so: of a weight that is zero on both sides nobody learns
+        model.decoder.layers[-2].weight[_LAST_WIDTH:] = 0.0
+        model.decoder.layers[-1].weight[:, _LAST_WIDTH:] = 0.0
     return model
+
+
+def decode(model: AutoencoderTiny, latents: Tensor) -> Tensor:
+    """As `model.decode`, without the channels before the last convolution that it has no weights for.
+
+    Args:
+        latents: (N, 16, H / 16, W / 16), as the encoder gives them.
+
+    Returns:
+        Pictures (N, 3, H, W), about in [-1, 1].
+    """
+    *layers, doubling, before_last, last = model.decoder.layers
+    hidden = torch.tanh(latents / 3) * 3
+    for layer in layers:
+        hidden = layer(hidden)
+    hidden = nn.functional.conv2d(doubling(hidden), before_last.weight[:_LAST_WIDTH], padding=1)
+    return nn.functional.conv2d(hidden, last.weight[:, :_LAST_WIDTH], last.bias, padding=1) * 2 - 1
 
 
 @torch.no_grad()
@@ -125,53 +140,60 @@ def to_images(decoded: Tensor) -> list[Image.Image]:
 def train_autoencoder(folder: Path, recipe: AutoencoderRecipe, device: torch.device) -> None:
     """Trains, or goes on training, in `folder`; writes `samples.png` (originals above reconstructions)."""
     torch.manual_seed(recipe.seed)
-    model, discriminator = new_autoencoder(), Discriminator().to(device)
+    model = new_autoencoder()
     halves = [pixels(scene_at("autoencoder", 10**6 + i), PICTURE_SIZE // 2) for i in range(400)]
     fit_encoder(model, to_tensor(halves))
-    folder.mkdir(parents=True, exist_ok=True)
-    scale = {"scaling_factor": model.config["scaling_factor"]}
-    (folder / "scale.json").write_text(json.dumps(scale), encoding="utf-8")
-    model.encoder.requires_grad_(False)
-    model.to(device, memory_format=torch.channels_last)
-    kernels = [p for p in model.decoder.parameters() if p.ndim == 4]
-    # Muon takes matrices: views of the kernels.
-    matrices = [nn.Parameter(p.data.permute(0, 2, 3, 1).reshape(len(p), -1)) for p in kernels]
-    biases = [p for p in model.decoder.parameters() if p.ndim != 4]
-    decoding: dict[str, torch.optim.Optimizer] = {
-        "muon": torch.optim.Muon(matrices, lr=recipe.muon_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-        "adamw": torch.optim.AdamW(biases, lr=recipe.adam_rate, betas=(0.9, 0.97), weight_decay=0.0),
-    }
-    telling = torch.optim.Adam(discriminator.parameters(), lr=recipe.discriminator_rate, betas=(0.0, 0.99))
-    optimizers = {**decoding, "discriminator": telling}
-    state = TrainingState(folder, {"vae": model, "discriminator": discriminator}, optimizers, ema_decay=0.995)
+    keep_scale(folder, model)
+    learning = DecoderOptimizers(model, muon_rate=recipe.muon_rate, adam_rate=recipe.adam_rate, device=device)
+    state = TrainingState(folder, {"vae": model}, learning.optimizers, ema_decay=0.995)
     for step in range(state.resume(), recipe.steps):
-        set_rates(decoding.values(), cosine(step, recipe.steps, peak=1.0, floor=0.02, warmup=30))
-        drawn = _crops(step, recipe).to(device, memory_format=torch.channels_last)
-        decoded = _decoded(model, drawn, recipe)
-        losses = _differences(decoded, drawn)
-        loss = losses["l1"] + recipe.coarse_weight * losses["coarse"] + recipe.edge_weight * losses["edge"]
-        if step >= recipe.adversarial_from:
-            realism = realism_losses(discriminator, drawn, decoded)
-            losses |= realism._asdict()
-            loss = loss + recipe.adversarial_weight * realism.adversarial + recipe.feature_weight * realism.features
-        model.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for kernel, matrix in zip(kernels, matrices, strict=True):
-            assert kernel.grad is not None
-            matrix.grad = kernel.grad.permute(0, 2, 3, 1).reshape(len(kernel), -1)
-        for optimizer in decoding.values():
-            optimizer.step()
-        if step >= recipe.adversarial_from - _HEAD_START:
-            discriminator.zero_grad(set_to_none=True)
-            losses["discriminator"] = discriminator_loss(discriminator, drawn, decoded)
-            torch.autograd.backward(losses["discriminator"])
-            telling.step()
+        set_rates(learning.optimizers.values(), cosine(step, recipe.steps, peak=1.0, floor=0.02, warmup=30))
+        drawn = crops(step * recipe.renders, recipe.renders, recipe.crops, recipe.crop_size)
+        drawn = drawn.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16):
+            decoded = decode(model, noisy_latents(model, drawn, recipe.latent_noise))
+        losses = differences(decoded.float(), drawn)
+        learning.step(difference_loss(losses))
         state.average()
         if state.step % 20 == 0:
             state.log(**{name: round(value.item(), 5) for name, value in losses.items()})
         if state.step % recipe.save_every == 0 or state.step == recipe.steps:
             state.save()
-            _draw_samples(folder, device)
+            draw_samples(folder, device)
+
+
+class DecoderOptimizers:
+    """Muon for a decoder's kernels, AdamW for its biases; the encoder stays as it was computed."""
+
+    def __init__(self, model: AutoencoderTiny, *, muon_rate: float, adam_rate: float, device: torch.device) -> None:
+        model.encoder.requires_grad_(False)
+        model.to(device, memory_format=torch.channels_last)
+        self._decoder = model.decoder
+        self._kernels = [p for p in model.decoder.parameters() if p.ndim == 4]
+        # Muon takes matrices: views of the kernels.
+        self._matrices = [nn.Parameter(p.data.permute(0, 2, 3, 1).reshape(len(p), -1)) for p in self._kernels]
+        biases = [p for p in model.decoder.parameters() if p.ndim != 4]
+        self.optimizers: Optimizers = {
+            "muon": torch.optim.Muon(self._matrices, lr=muon_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            "adamw": torch.optim.AdamW(biases, lr=adam_rate, betas=(0.9, 0.97), weight_decay=0.0),
+        }
+
+    def step(self, loss: Tensor) -> None:
+        """One update of the decoder down the loss's gradient."""
+        self._decoder.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+            assert kernel.grad is not None
+            matrix.grad = kernel.grad.permute(0, 2, 3, 1).reshape(len(kernel), -1)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+
+
+def keep_scale(folder: Path, model: AutoencoderTiny) -> None:
+    """Writes down what `load_autoencoder` has to know beside the weights of a training folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scale = {"scaling_factor": model.config["scaling_factor"]}
+    (folder / "scale.json").write_text(json.dumps(scale), encoding="utf-8")
 
 
 def load_autoencoder(folder: Path, device: torch.device) -> AutoencoderTiny:
@@ -183,39 +205,38 @@ def load_autoencoder(folder: Path, device: torch.device) -> AutoencoderTiny:
     return model.eval().to(device, memory_format=torch.channels_last)
 
 
-def _crops(step: int, recipe: AutoencoderRecipe) -> Tensor:
-    """Crops of the scenes of one step, (crops, 3, crop size, crop size)."""
-    scenes = range(step * recipe.renders, (step + 1) * recipe.renders)
-    images = to_tensor([pixels(scene_at("autoencoder", i)) for i in scenes])
-    corners = np.random.default_rng((recipe.seed, step)).integers(
-        PICTURE_SIZE + 1 - recipe.crop_size, size=(recipe.crops, 2)
-    )
-    return torch.stack(
-        [
-            images[i % recipe.renders, :, y : y + recipe.crop_size, x : x + recipe.crop_size]
-            for i, (y, x) in enumerate(corners)
-        ]
-    )
+def crops(first: int, renders: int, count: int, size: int) -> Tensor:
+    """`count` crops of the `renders` scenes from number `first` on, (count, 3, size, size) in [-1, 1]."""
+    images = to_tensor([pixels(scene_at("autoencoder", i)) for i in range(first, first + renders)])
+    corners = np.random.default_rng(first).integers(PICTURE_SIZE + 1 - size, size=(count, 2))
+    return torch.stack([images[i % renders, :, y : y + size, x : x + size] for i, (y, x) in enumerate(corners)])
 
 
-def _decoded(model: AutoencoderTiny, drawn: Tensor, recipe: AutoencoderRecipe) -> Tensor:
-    with torch.no_grad():
-        latents = model.encode(drawn).latents
-        noise = recipe.latent_noise / model.config["scaling_factor"]
-        latents = latents + noise * torch.randn_like(latents)
-    decoded: Tensor = model.decode(latents).sample
-    return decoded
+@torch.no_grad()
+def noisy_latents(model: AutoencoderTiny, drawn: Tensor, noise: float) -> Tensor:
+    """The latents of drawn crops with noise of a standard deviation relative to theirs, (N, 16, H / 16, W / 16)."""
+    latents: Tensor = model.encode(drawn).latents
+    latents += noise / model.config["scaling_factor"] * torch.randn_like(latents)
+    return latents
 
 
-def _differences(decoded: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+def differences(decoded: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+    """Mean absolute differences of crops (N, 3, H, W): of pixels, of neighboring pixels' steps, and of the mean color
+    of blocks of 16 x 16 pixels."""
     error = decoded - drawn
     edges = (error[..., 1:, :] - error[..., :-1, :]).abs().mean() + (error[..., 1:] - error[..., :-1]).abs().mean()
     coarse = nn.functional.avg_pool2d(error, 16).abs().mean()
     return {"l1": error.abs().mean(), "coarse": coarse, "edge": edges}
 
 
+def difference_loss(losses: dict[str, Tensor]) -> Tensor:
+    """What the decoder is trained on, of `differences`."""
+    return losses["l1"] + losses["edge"] + 2.0 * losses["coarse"]
+
+
 @torch.no_grad()
-def _draw_samples(folder: Path, device: torch.device) -> None:
+def draw_samples(folder: Path, device: torch.device) -> None:
+    """Writes `samples.png`: eight scenes never trained on, and below what the decoder of the folder makes of them."""
     model = load_autoencoder(folder, device)
     originals = to_tensor([pixels(scene_at("evaluation", i)) for i in range(8)]).to(device)
     decoded = model.decode(model.encode(originals).latents).sample

@@ -26,10 +26,11 @@ from emofeedback_trainer.nano.models.autoencoder import load_autoencoder, to_ima
 from emofeedback_trainer.nano.models.generator_parts import (
     SHIFT,
     encode_prompts,
-    generate,
     load_models,
     load_tokenizer,
     new_models,
+    paint,
+    to_pictures,
 )
 from emofeedback_trainer.nano.world.captions import emotional_caption, neutral_caption, with_target
 from emofeedback_trainer.nano.world.numbered import pixels, scene_at
@@ -214,7 +215,7 @@ def _draw_samples(folder: Path, autoencoder: Path, step: int, device: torch.devi
     rng = np.random.default_rng(11)
     scenes = [scene_at("evaluation", 100 + i) for i in range(16)]
     prompts = [emotional_caption(scene, rng) for scene in scenes] + [neutral_caption(scene, rng) for scene in scenes]
-    pictures = to_images(generate(models, tokenizer, vae, prompts, seed=1))
+    pictures = to_images(to_pictures(vae, paint(models, tokenizer, prompts, seed=1)))
     sheet = Image.new("RGB", (8 * PICTURE_SIZE, 4 * PICTURE_SIZE))
     for i, picture in enumerate(pictures):
         sheet.paste(picture, ((i % 8) * PICTURE_SIZE, (i // 8) * PICTURE_SIZE))

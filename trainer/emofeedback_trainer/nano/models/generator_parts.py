@@ -124,10 +124,9 @@ def encode_prompts(models: dict[str, nn.Module], tokenizer: CLIPTokenizer, promp
 
 
 @torch.no_grad()
-def generate(
+def paint(
     models: dict[str, nn.Module],
     tokenizer: CLIPTokenizer,
-    autoencoder: AutoencoderTiny,
     prompts: list[str],
     *,
     seed: int,
@@ -135,7 +134,7 @@ def generate(
     guidance: float = 3.0,
     shift: float = SHIFT,
 ) -> Tensor:
-    """Pictures for prompts by Euler steps with classifier-free guidance: (N, 3, 256, 256) in [-1, 1]."""
+    """Latents for prompts by Euler steps with classifier-free guidance: (N, 16, 16, 16), about unit variance."""
     device = next(models["transformer"].parameters()).device
     noise = torch.randn(len(prompts), 16, 16, 16, generator=torch.Generator().manual_seed(seed))
     latents = noise.to(device)
@@ -152,6 +151,12 @@ def generate(
         )[0]
         with_prompt, without = velocity.chunk(2)
         latents = latents + (following - sigma) * (without + guidance * (with_prompt - without))
+    return latents
+
+
+@torch.no_grad()
+def to_pictures(autoencoder: AutoencoderTiny, latents: Tensor) -> Tensor:
+    """Painted latents as pictures: (N, 3, 256, 256) in [-1, 1]."""
     scale, offset = autoencoder.config["scaling_factor"], autoencoder.config["shift_factor"]
     decoded: Tensor = autoencoder.decode(latents / scale + offset).sample
     return decoded
