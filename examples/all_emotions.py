@@ -32,4 +32,6 @@ async def main(address: str, prompt: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:4]))

@@ -1,7 +1,7 @@
 """A client without this project's code: the messages come from the server, by reflection.
 
     pip install grpcio grpcio-reflection
-    EMOFEEDBACK_TOKEN=secret python plain_grpc.py 127.0.0.1:9000 "a boat on the beach" boat.png
+    EMOFEEDBACK_TOKEN=secret python examples/plain_grpc.py 127.0.0.1:9000 "a boat on the beach" boat.png
 
 What the SDK does besides: it names the Serve application in each call's metadata, and skips the empty message with
 which a stream that fails may end.
@@ -52,4 +52,6 @@ def main(address: str, prompt: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:4])

@@ -39,4 +39,6 @@ def main(address: str, prompt: str, valence: str, arousal: str, folder: str) -> 
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 6:
+        sys.exit(__doc__)
     main(*sys.argv[1:6])

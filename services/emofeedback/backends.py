@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import TYPE_CHECKING, Protocol
 
 from emofeedback.domain.assessment import Judge
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import InvalidRequest, NothingAnswers
 from emofeedback.domain.optimization import OptimizationEvent, OptimizationRequest
 from emofeedback.observability.console import say
 
@@ -159,10 +159,12 @@ class AtAddress:
 
 
 def _say_that_it_waits(waiting: Waiting, goes_on: bool) -> None:
-    """Why a call waits, and while that stays the same, only for how long it has."""
+    """Why a call waits, and while that stays the same, only for how long it has; of a silence also when it is given
+    up."""
     silence = f", {waiting.waited:.0f} s without an answer" if waiting.waited else ""
-    again = f"still so{silence}; next try in {waiting.seconds:.1f} s"
-    say(f"note: {again if goes_on else waiting}", sys.stderr)
+    told = f"still so{silence}; next try in {waiting.seconds:.1f} s" if goes_on else str(waiting)
+    most = f", given up after {PATIENCE_SECONDS:.0f} s" if isinstance(waiting.error, NothingAnswers) else ""
+    say(f"note: {told}{most}", sys.stderr)
 
 
 @asynccontextmanager

@@ -267,8 +267,15 @@ def test_a_judge_that_reads_nothing_still_leaves_a_run(
         (("create", "x", "--valence", "0.9", "--arousal", "3"), "--valence: is 0.9, it must lie in [1, 9]"),
         (("create", "x", "--valence", "3", "--arousal", "9.1"), "--arousal: is 9.1, it must lie in [1, 9]"),
         (("create", "x", "--valence", "nan", "--arousal", "inf"), "--valence: is nan"),
-        (("create", "x", "--valence", "abc", "--arousal", "3"), "--valence: invalid float value: 'abc'"),
+        (("create", "x", "--valence", "abc", "--arousal", "3"), "--valence: is 'abc', it must be a number"),
         (("create", "x", "--valence", "3"), "--arousal: is missing"),
+        (("create", "x", "--emotion", "awe", "--rounds", "two"), "--rounds: is 'two', it must be a whole number"),
+        (
+            ("create", "--emotion", "awe"),
+            'PROMPT: is missing, say what the picture shows: create "a boat"',
+        ),
+        (("create",), "PROMPT: is missing"),
+        (("sweep",), "PROMPT: is missing, `emofeedback sweep --help` says more"),
         (("create", "x"), "feeling: is missing, say what it should feel like: --emotion awe, or --valence 7"),
         (
             ("create", "x", "--valence", "3", "--arousal", "3", "--emotion", "awe"),
@@ -318,13 +325,23 @@ def test_a_folder_with_something_in_it_is_refused(
     assert engines.opened == 0
 
 
-def test_an_unwritable_folder_is_refused(
+def test_a_file_in_the_place_of_the_folder_is_refused(
     engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run").write_text("a file")
     assert run(*CREATE) == 2
-    assert f"error: --out: {tmp_path / 'run'} can't be written" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"error: --out: {tmp_path / 'run'} is a file: name a folder\n"
     assert engines.opened == 0
+
+
+def test_a_run_that_is_not_there_is_begun_and_said_to_be(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = f"note: there is no run in {tmp_path / 'run'} to go on with: one begins there\n"
+    assert run(*CREATE, "--resume") == 0
+    assert capsys.readouterr().err == said
+    assert run(*CREATE, "--resume") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_store_of_policies_beside_an_address_is_refused(
@@ -471,8 +488,11 @@ def test_a_picture_that_is_not_of_the_judges_world_is_said_to_be_one(
         return dataclasses.replace(assessment(5.0, 5.0), domain_score=3.2 if picture.seed == 1 else 0.4)
 
     engines.scripted_judge.feeling = second_unfamiliar
+    world = "not a picture of this judge's world: its reading means little"
     assert run("assess", *photos, *option) == 0
-    assert capsys.readouterr().out.count("not a picture of this judge's world: its reading means little") == 1
+    said = capsys.readouterr().out
+    assert said.count(world) == 1
+    assert option or (said.count("(foreign)") == 1 and f"\nforeign: {world}" in said)
     assert run("assess", *photos, *option, "--json") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["in_domain"], line["domain_score"]) for line in lines] == [(True, 0.4), (False, 3.2), (True, 0.4)]

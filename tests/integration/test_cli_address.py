@@ -99,7 +99,7 @@ def test_no_service_at_the_address_is_said_at_once_and_once_and_in_the_end_with_
     assert main([*CREATE, "--address", "127.0.0.1:1", "--out", str(tmp_path / "run")]) == 1
     first, *between, last = capsys.readouterr().err.splitlines()
     assert first.startswith("note: nothing answers at 127.0.0.1:1; start it with `emofeedback serve`")
-    assert "next try in" in first
+    assert "next try in" in first and first.endswith(", given up after 1 s")
     assert between == [], "so soon it is not said again"
     assert last.startswith("error: nothing answers at 127.0.0.1:1; start it with `emofeedback serve`")
 

@@ -172,7 +172,7 @@ def test_what_is_no_run_and_what_is_not_there_is_refused_before_anything_starts(
         assert demo.main(["--out", str(place)], services=never) == 2
         assert f"--out: {place} is there and is no run" in capsys.readouterr().err
     assert demo.main(["--out", str(tmp_path / "thesis.tex" / "demo")], services=never) == 2
-    assert "can't be written" in capsys.readouterr().err
+    assert "thesis.tex is a file: name a folder" in capsys.readouterr().err
     assert demo.main(["--out", str(tmp_path / "demo"), "--resume"], services=never) == 2
     assert "--resume: there is no cut demo" in capsys.readouterr().err
 

@@ -97,7 +97,7 @@ def test_a_picture_without_a_recipe_is_refused(
     path = tmp_path / "run" / "round-1" / "image-1.png"
     assert not is_marked_synthetic(path.read_bytes())
     assert run("show", str(path)) != 0
-    assert "carries no recipe" in capsys.readouterr().err
+    assert "carries no recipe, as a PNG that EmoFeedback wrote does" in " ".join(capsys.readouterr().err.split())
 
 
 def test_show_says_whether_a_manifest_is_there_and_whether_it_verifies(

@@ -95,6 +95,28 @@ def test_every_command_helps_with_examples(command: str, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serve"], "Run the three services until Ctrl-C; SIGTERM lets calls finish."),
+        (["studio"], "Open all of it in the browser, until Ctrl-C."),
+        (["deploy", "doctor"], "Say what a cluster lacks; fails where something is missing."),
+    ],
+)
+def test_help_says_what_a_command_is_for_in_its_own_capitals(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    assert said in capsys.readouterr().out
+
+
+def test_a_command_without_words_names_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err == "error: COMMAND: is missing, `emofeedback --help` says more\n"
+
+
+@pytest.mark.parametrize(
     ("command", "example"),
     [
         ("nano eyes", "emofeedback-train nano eyes"),

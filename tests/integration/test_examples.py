@@ -144,3 +144,9 @@ def test_every_cell_of_the_notebook_runs(capsys: pytest.CaptureFixture[str]) -> 
 def test_the_notebook_is_kept_without_what_it_last_showed() -> None:
     notebook = json.loads((EXAMPLES / "eight_emotions.ipynb").read_text())
     assert all(not cell.get("outputs") for cell in notebook["cells"])
+
+
+@pytest.mark.parametrize("name", ["create", "watch_a_run", "all_emotions", "assess_folder", "plain_grpc"])
+def test_without_its_words_an_example_says_how_it_is_called(play: Callable[..., None], name: str) -> None:
+    with pytest.raises(SystemExit, match=rf"python examples/{name}\.py "):
+        play(f"{name}.py")

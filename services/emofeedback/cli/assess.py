@@ -64,7 +64,6 @@ def assess(
         return False
     way: Reasoning = "latent" if latent else "none"
     table = _table()
-    unfamiliar: list[Path] = []
     seen: list[Assessment] = []
 
     def show(path: Path, assessment: Assessment) -> None:
@@ -74,9 +73,10 @@ def assess(
             _explain(path, assessment, taxonomy, consoles)
         else:
             seen.append(assessment)
-            table.add_row(str(path), *_values(assessment), style=_style(assessment))
-            if assessment.in_domain is False:
-                unfamiliar.append(path)
+            valence, arousal, emotion, confidence = _values(assessment)
+            foreign = assessment.in_domain is False
+            emotion += " (foreign)" if foreign else ""
+            table.add_row(str(path), valence, arousal, emotion, confidence, style="dim" if foreign else "")
 
     async def judge_all() -> bool:
         judged = 0
@@ -99,8 +99,8 @@ def assess(
         consoles.out.print(table)
     if len(files) == len(seen) == 1 and (drawn := drawing(seen[0], taxonomy)):
         consoles.out.print(drawn)
-    for path in unfamiliar:
-        consoles.say(f"{path}: {UNFAMILIAR}")
+    if any(assessment.in_domain is False for assessment in seen):
+        consoles.say(f"foreign: {UNFAMILIAR}")
     return all_judged
 
 
@@ -156,10 +156,6 @@ def _table() -> Table:
     table.add_column("emotion")
     table.add_column("confidence", justify="right")
     return table
-
-
-def _style(assessment: Assessment) -> str:
-    return "dim" if assessment.in_domain is False else ""
 
 
 def _values(assessment: Assessment) -> tuple[str, str, str, str]:

@@ -24,7 +24,7 @@ from emofeedback.domain.optimization import OptimizationRequest
 from emofeedback.observability.console import escape_what_has_no_code
 from emofeedback.observability.consoles import Consoles
 from emofeedback.runs.directory import RESULT, RunDirectory
-from emofeedback.storage.files import held, set_aside
+from emofeedback.storage.files import held, no_folder, set_aside
 
 REQUEST = OptimizationRequest(prompt="a rabbit in a forest", target=AffectPoint(valence=7.5, arousal=3))
 """What the demo asks for: of ten wishes painted by `create --prompts`, the one whose second and third rounds beat the
@@ -100,7 +100,7 @@ def _check(out: Path, unfinished: Path, resume: bool) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidRequest.of("out", f"{out.parent} can't be written: {error.strerror}") from error
+        raise no_folder(out.parent, error) from error
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise InvalidRequest.of("out", f"{out.parent} can't be written")
 

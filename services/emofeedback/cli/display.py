@@ -121,7 +121,7 @@ def rounds_table(run: OptimizationRun) -> Table:
         )
     if run.imagines:
         captions.append("imagined: painted from the prompt and from what the judge imagines")
-    table = Table(box=SIMPLE, pad_edge=False, caption="\n".join(captions) or None)
+    table = Table(box=SIMPLE, pad_edge=False, caption="\n".join(captions) or None, caption_justify="left")
     table.add_column("round", justify="right")
     third = run.request.dominance
     axes = ("valence", "arousal", *(["dominance"] if third is not None else []))

@@ -135,7 +135,7 @@ def _run(options: argparse.Namespace, connect: Connect | None, consoles: Console
                 seed=options.seed,
             )
             with at_priority("batch"):
-                sweep(asked, out=_out(options), resume=options.resume, engines=engines, consoles=consoles)
+                sweep(asked, out=_out(options, consoles), resume=options.resume, engines=engines, consoles=consoles)
     return True
 
 
@@ -145,10 +145,12 @@ def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -
     if options.prompts is None:
         from emofeedback.cli.create import create
 
+        if options.prompt is None:
+            raise InvalidRequest.of("prompt", 'is missing, say what the picture shows: create "a boat" --emotion awe')
         if options.valence is options.arousal is options.emotion is None:
             raise InvalidRequest.of("feeling", f"is missing, say what it should feel like: {_FEELINGS}")
         asked = _request(options, consoles)
-        out = _out(options)
+        out = _out(options, consoles)
         create(asked, out=out, resume=options.resume, strict=options.strict, engines=engines, consoles=consoles)
         return True
     if options.prompt is not None:
@@ -159,7 +161,7 @@ def _create(options: argparse.Namespace, engines: Engines, consoles: Consoles) -
         batch(
             options.prompts,
             lambda row: _request(argparse.Namespace(**{**vars(options), **row}), consoles),
-            out=_out(options, options.prompts.stem),
+            out=_out(options, consoles, options.prompts.stem),
             resume=options.resume,
             strict=options.strict,
             engines=engines,
@@ -209,14 +211,17 @@ def _drawing(command: str) -> Iterator[None]:
         raise FailedPrecondition(f"{command} draws with Pillow: pip install 'emofeedback[local]'") from error
 
 
-def _out(options: argparse.Namespace, name: str = "") -> Path:
+def _out(options: argparse.Namespace, consoles: Consoles, name: str = "") -> Path:
     """The folder that was named, or one in the folder around runs, named after what is asked for.
 
     Raises:
         InvalidRequest: a run is to be resumed, and there is none.
     """
     if options.out is not None:
-        return Path(options.out)
+        out = Path(options.out)
+        if options.resume and not out.exists():
+            consoles.note(f"there is no run in {out} to go on with: one begins there")
+        return out
     from emofeedback.runs.directory import folder_of
 
     return folder_of(Path(options.out_root), name or options.prompt, resume=options.resume)

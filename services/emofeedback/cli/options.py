@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from emofeedback.cli import profile
 from emofeedback.cli.deploy import command as deploy
-from emofeedback.cli.parsing import ADDRESSES, Parser, typed
+from emofeedback.cli.parsing import ADDRESSES, Parser, sentence, typed
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
 from emofeedback.domain.taxonomies import TAXONOMIES
@@ -52,8 +52,8 @@ _ASSESS_EXAMPLES = """examples:
 _ASK_EXAMPLES = """examples:
   emofeedback ask photo.jpg "What is this a picture of?"
   emofeedback ask boat.png "Where does this picture take place?" --option beach --option lake
-  emofeedback ask before.png after.png "Which is calmer?" --option "the first" --option "the second"
-  emofeedback ask holidays/ "What is the sky like?" --option clear --option grey --json      of each picture
+  emofeedback ask a.png b.png "Which of the two pictures is more stirring?" --option "The first" --option "The second"
+  emofeedback ask runs/lake/ "What is the sky like in this picture?" --option night --option stormy     of each picture
 """
 _DESCRIBE_EXAMPLES = """examples:
   emofeedback describe photo.jpg
@@ -153,7 +153,7 @@ def _command(
     return commands.add_parser(
         name,
         help=purpose,
-        description=f"{purpose.capitalize()}.",
+        description=sentence(purpose),
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -170,7 +170,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
         "--dominance",
         type=float,
         metavar="D",
-        help="beside it, for the choice of the answer alone: helpless (1) to in control (9)",
+        help="a third target, in the choice of the answer alone: helpless (1) to in control (9)",
     )
     target.add_argument("--feel-like", type=Path, metavar="PICTURE", help="what the judge reads in a picture")
     loop = parser.add_argument_group("the loop")
@@ -206,7 +206,7 @@ def _add_assess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--latent",
         action="store_true",
-        help="rate behind the judge's reasoning tokens, a thought without words in one step",
+        help="rate after the judge has reasoned in tokens of its own, in one step and without words",
     )
     parser.add_argument(
         "--explain",
@@ -268,10 +268,14 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", help=_PROFILE_HELP)
+    parser.add_argument("--profile", metavar="PROFILE", help=_PROFILE_HELP)
     parser.add_argument("--policies", default="", metavar="URI", help=_POLICIES_HELP)
-    parser.add_argument("--port", type=int, default=9000, help="gRPC port on loopback (default %(default)s)")
-    parser.add_argument("--http-port", type=int, default=8000, help="Ray Serve's HTTP port (default %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=9000, metavar="PORT", help="gRPC port on loopback (default %(default)s)"
+    )
+    parser.add_argument(
+        "--http-port", type=int, default=8000, metavar="PORT", help="Ray Serve's HTTP port (default %(default)s)"
+    )
     parser.add_argument("--http", action="store_true", help="the HTTP API as well, at that port")
     _add_token(parser, "what every call must bring")
 
@@ -304,9 +308,11 @@ _PROFILE_HELP = f"{profile.PROFILES}; see `emofeedback profile`"
 
 
 def _add_loop(group: argparse._ArgumentGroup, *, rounds: int, images: int) -> None:
-    group.add_argument("--rounds", type=int, default=rounds, metavar="N", help="at most (default %(default)s)")
-    group.add_argument("--images", type=int, default=images, metavar="N", help="a round (default %(default)s)")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the first image (default %(default)s)")
+    group.add_argument("--rounds", type=int, default=rounds, metavar="N", help="rounds at most (default %(default)s)")
+    group.add_argument(
+        "--images", type=int, default=images, metavar="N", help="images in each round (default %(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first image (default %(default)s)")
 
 
 def _add_engines(parser: argparse.ArgumentParser) -> None:
@@ -331,5 +337,5 @@ def _add_token(group: argparse._ActionsContainer, purpose: str) -> None:
 def _add_out(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the result")
     group.add_argument("--out", type=Path, metavar="DIR", help=f"folder for images, result and report {_OUT_DEFAULT}")
-    group.add_argument("--resume", action="store_true", help="go on with the cut run in DIR")
+    group.add_argument("--resume", action="store_true", help="go on with the unfinished run in DIR")
     group.add_argument("--json", action="store_true", help="the result as one JSON object; progress on standard error")

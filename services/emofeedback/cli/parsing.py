@@ -25,6 +25,9 @@ ADDRESSES = "HOST:PORT, as `emofeedback serve` says, or https://HOST where a gat
 
 _INVALID_CHOICE = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)", re.DOTALL)
 
+_NO_NUMBER = re.compile(r"invalid (float|int) value: (.*)", re.DOTALL)
+_MISSING = re.compile(r"the following arguments are required: (.*)", re.DOTALL)
+
 _FIELD_OPTIONS = {
     "prompt": "PROMPT",
     "picture": "PICTURE",
@@ -53,6 +56,8 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with the options the way all other errors are said, and what may have been meant."""
 
     def error(self, message: str) -> NoReturn:
+        if found := _MISSING.fullmatch(message):
+            message = f"{found[1]}: is missing, `{self.prog} --help` says more"
         self.exit(2, f"error: {' '.join(shown(suggesting(message.removeprefix('argument '))).split())}\n")
 
 
@@ -71,9 +76,17 @@ def typed(text: str) -> str:
 
 
 def suggesting(message: str) -> str:
-    """A message of argparse, with the nearest of the choices that it lists."""
+    """A message of argparse, with the nearest of the choices that it lists, and what a number must be."""
+    if number := _NO_NUMBER.search(message):
+        kind = "a number" if number[1] == "float" else "a whole number"
+        return f"{message[: number.start()]}is {number[2]}, it must be {kind}"
     found = _INVALID_CHOICE.search(message)
     return message + did_you_mean(found[1], re.findall(r"[\w.-]+", found[2])) if found else message
+
+
+def sentence(purpose: str) -> str:
+    """What a command is for, as the sentence above its help."""
+    return f"{purpose[0].upper()}{purpose[1:]}."
 
 
 def examples_of(command: str, examples: str) -> str:

@@ -35,7 +35,7 @@ def add_changes(group: argparse._ActionsContainer) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `emofeedback profile`."""
-    parser.add_argument("profile", nargs="?", default="nano", help=PROFILES)
+    parser.add_argument("profile", nargs="?", default="nano", metavar="PROFILE", help=PROFILES)
     add_changes(parser)
     parser.add_argument("--schema", action="store_true", help="the JSON Schema of profile files instead")
 

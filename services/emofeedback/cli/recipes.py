@@ -132,7 +132,7 @@ def _read(path: Path) -> bytes:
 def _recipe_in(path: Path, data: bytes) -> PictureRecipe:
     recipe = read_recipe(data, field=str(path))
     if recipe is None:
-        raise InvalidRequest.of("picture", f"{path} carries no recipe")
+        raise InvalidRequest.of("picture", f"{path} carries no recipe, as a PNG that EmoFeedback wrote does")
     return recipe
 
 
@@ -145,7 +145,7 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
     if wish:
         target = wish.target
         third = "" if wish.dominance is None else f", dominance {wish.dominance:g}"
-        lines.append(("wished", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}{third}"))
+        lines.append(("wished for", f"{wish.prompt}: valence {target.valence:g}, arousal {target.arousal:g}{third}"))
     if recipe.emotion:
         read = recipe.emotion
         lines.append(("imagined", f"by {read.judge.name} ({read.judge.digest}), with weight {read.scale:g}"))
@@ -154,10 +154,10 @@ def _lines(recipe: PictureRecipe) -> list[tuple[str, str]]:
         felt = f"{valence}, arousal {reading.arousal:.2f}{_between(reading.arousal_interval)}"
         if reading.dominance is not None:
             felt += f", dominance {reading.dominance:.2f}{_between(reading.dominance_interval)}"
-        lines.append(("read", f"{felt}, {reading.emotion} {reading.confidence:.0%}"))
+        lines.append(("judge read", f"{felt}, {reading.emotion} {reading.confidence:.0%}"))
         if reading.domain_score is not None:
             lines.append(("surprise", f"{reading.domain_score:.2f} bits"))
-        lines.append(("by", f"{reading.judge.name} ({reading.judge.digest})"))
+        lines.append(("read by", f"{reading.judge.name} ({reading.judge.digest})"))
     return [
         *lines,
         ("painted", f"seed {recipe.seed}, {recipe.steps} steps, guidance {recipe.guidance:g}"),

@@ -31,7 +31,7 @@ from emofeedback.domain.optimization import (
 )
 from emofeedback.domain.recipe import Reading, Wish, with_whole_recipe
 from emofeedback.runs.run import OptimizationRun, advance, from_json, image_path, to_json
-from emofeedback.storage.files import LOCK, write_json, write_whole
+from emofeedback.storage.files import LOCK, no_folder, write_json, write_whole
 from emofeedback.storage.texts import parse_json
 
 RESULT = "result.json"
@@ -138,7 +138,7 @@ def claim(path: Path, *, resume: bool) -> None:
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise InvalidRequest.of("out", f"{path} can't be written: {error.strerror}") from error
+        raise no_folder(path, error) from error
     if is_empty or (resume and (path / RESULT).exists()):
         return
     if resume:

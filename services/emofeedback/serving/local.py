@@ -113,7 +113,7 @@ def deploy(config: Mapping[str, Any], progress: Callable[[str], None] = _in_sile
 def _wait_for_applications(progress: Callable[[str], None]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while waiting := [name for name, state in _states().items() if state != "RUNNING"]:
-        progress(f"loading: {', '.join(waiting)}")
+        progress(f"not ready yet: {', '.join(waiting)}")
         if time.monotonic() > deadline:
             raise Unavailable(f"not ready after {_START_SECONDS:g} s: {', '.join(waiting)}; is the machine very busy?")
         time.sleep(_LOOK_SECONDS)

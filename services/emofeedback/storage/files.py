@@ -140,7 +140,7 @@ def held(folder: Path) -> Iterator[None]:
     except BlockingIOError as error:
         raise FailedPrecondition(f"another process works in {folder}: wait for it, or name another folder") from error
     except OSError as error:
-        raise InvalidRequest.of("out", f"{folder} can't be written: {error.strerror}") from error
+        raise no_folder(folder, error) from error
     with lock:
         try:
             yield
@@ -148,6 +148,13 @@ def held(folder: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 (folder / LOCK).unlink(missing_ok=True)
                 fcntl.flock(lock, fcntl.LOCK_UN)  # children that were forked share it
+
+
+def no_folder(path: Path, error: OSError) -> InvalidRequest:
+    """The error for a folder that was named to be written into and can't be."""
+    if isinstance(error, FileExistsError):
+        return InvalidRequest.of("out", f"{path} is a file: name a folder")
+    return InvalidRequest.of("out", f"{path} can't be written: {error.strerror}")
 
 
 def _locked(path: Path) -> BinaryIO:

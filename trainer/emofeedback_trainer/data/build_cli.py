@@ -13,7 +13,7 @@ from typing import Any, get_args
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from emofeedback.backends import connect
-from emofeedback.cli.parsing import ADDRESSES
+from emofeedback.cli.parsing import ADDRESSES, sentence
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.observability.console import say
@@ -202,7 +202,7 @@ def add_builder(
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=purpose,
-        description=purpose[0].upper() + purpose[1:] + ". Begun again, a cut build goes on where it was.",
+        description=f"{sentence(purpose)} Begun again, a cut build goes on where it was.",
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emofeedback.cli.parsing import examples_of
+from emofeedback.cli.parsing import examples_of, sentence
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.in_process import silence_libraries
@@ -65,7 +65,7 @@ def _command(commands: Subcommands, name: str, purpose: str) -> argparse.Argumen
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=purpose,
-        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        description=sentence(purpose),
         epilog=examples_of(f"emofeedback-train memory {name}", _EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -5,7 +5,7 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 
-from emofeedback.cli.parsing import examples_of
+from emofeedback.cli.parsing import examples_of, sentence
 from emofeedback.observability.console import say
 from emofeedback.storage.files import held
 from emofeedback_trainer.nano.dataset import add_dataset
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         stages.add_parser(
             stage,
             help=purpose,
-            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            description=sentence(purpose),
             epilog=examples_of(f"emofeedback-train nano {stage}", _EXAMPLES),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             parents=[common],

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from emofeedback.cli.parsing import examples_of
+from emofeedback.cli.parsing import examples_of, sentence
 from emofeedback.client import Client, Deadlines, RetryPolicy
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import TOKEN_VARIABLE
@@ -136,7 +136,7 @@ def _command(
     command = commands.add_parser(
         name,
         help=purpose,
-        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        description=sentence(purpose),
         epilog=examples_of(f"emofeedback-train runs {name}", _EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from emofeedback.cli.parsing import sentence
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.storage.texts import read_text
 
@@ -25,15 +26,23 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the commands of `emofeedback deploy`."""
     commands = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
-    shown: dict[str, Any] = {"epilog": EXAMPLES, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    render = commands.add_parser("render", help="print the Serve configuration of a profile, as YAML", **shown)
+
+    def add(name: str, purpose: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=purpose,
+            description=sentence(purpose),
+            epilog=EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        return parser
+
+    render = add("render", "print the Serve configuration of a profile, as YAML")
     render.add_argument("--profile", default="nano", help="a built-in profile, or a .toml file (default: nano)")
     render.add_argument("--policies", default="", metavar="URI", help="store of policies (default: the profile's own)")
-    status = commands.add_parser(
-        "status", help="how the services on a cluster are; fails unless all are ready", **shown
-    )
+    status = add("status", "say how the services on a cluster are; fails unless all are ready")
     status.add_argument("--json", action="store_true", help="one JSON object")
-    doctor = commands.add_parser("doctor", help="say what a cluster lacks; fails where something is missing", **shown)
+    doctor = add("doctor", "say what a cluster lacks; fails where something is missing")
     doctor.add_argument(
         "--manifests", metavar="FILE", help="what is to be installed, as `helm template` prints it; -: standard input"
     )
