@@ -46,7 +46,7 @@ class AutoencoderRecipe:
 
 
 def new_autoencoder() -> AutoencoderTiny:
-    """Untrained, about 1.14 million parameters; the encoder's 48 channels hold 4 x 4 pixels of three colors."""
+    """Untrained, about 1.25 million parameters; the encoder's 48 channels hold 4 x 4 pixels of three colors."""
     model = AutoencoderTiny(
         encoder_block_out_channels=(48,) * 5,
         decoder_block_out_channels=(_WIDTH,) * 5,

@@ -45,7 +45,7 @@ class DecoderRecipe:
 
     painted_latents: int = 1600
 
-    steps: int = 4500
+    steps: int = 4200
     drawn: int = 6  # crops of drawn scenes in a step, each of a scene of its own
     painted: int = 2  # crops of painted latents
     latent_crop: int = 12  # side of a crop, of 16
@@ -53,6 +53,7 @@ class DecoderRecipe:
     adam_rate: float = 8e-4
     latent_noise: float = 0.15  # at most; standard deviation, relative to that of the latents
     adversarial_weight: float = 0.02
+    gentle_from: int = 3600  # the step from which it is a fifth: fine ripples beside edges go, the edges stay
     feature_weight: float = 0.2
     discriminator_rate: float = 4e-4
     seed: int = 0
@@ -95,7 +96,8 @@ def finish_decoder(
                 realism = realism_losses(discriminator, wanted, decoded)
                 discriminator.requires_grad_(True)
                 losses |= realism._asdict()
-                loss = loss + recipe.adversarial_weight * realism.adversarial + recipe.feature_weight * realism.features
+                weight = recipe.adversarial_weight * (1.0 if step < recipe.gentle_from else 0.2)
+                loss = loss + weight * realism.adversarial + recipe.feature_weight * realism.features
         learning.step(loss)
         discriminator.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16):
