@@ -24,6 +24,8 @@ def read(paths: list[Path]) -> Iterator[tuple[int, bytes]]:
 
 def main(address: str, folder: str) -> None:
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if not paths:
+        sys.exit(f"{folder}: no PNG or JPEG there")
     table = csv.writer(sys.stdout)
     table.writerow(COLUMNS)
     with Client(address) as client:
