@@ -88,7 +88,7 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert json.loads((cut / "status.json").read_text())["state"] == "canceled"
 
 
-def _wait_for(happened: Any, process: subprocess.Popen[Any], seconds: float = 120) -> None:
+def _wait_for(happened: Any, process: subprocess.Popen[Any], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert process.poll() is None and time.monotonic() < end
