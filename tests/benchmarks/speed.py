@@ -69,18 +69,18 @@ async def paint(generator: Generator, seed: int = 0) -> None:
         pass
 
 
+def images_a_second(what: str, ours: float, peer: float) -> Row:
+    """The row of two sides that needed so many seconds for a call of `IMAGES`."""
+    return Row(what=what, ours=f"{IMAGES / ours:.2f}", peer=f"{IMAGES / peer:.2f}", ratio=f"{peer / ours:.2f}")
+
+
 async def painting_through_services(client: AsyncClient, runs: int) -> Row:
     engine = LocalGenerator.load(NANO_PROFILE.generator)
     try:
         served, local = await alternate(lambda: paint(client.generator), lambda: paint(engine), runs)
     finally:
         engine.close()
-    return Row(
-        what="images/s, 8 a call: through the services / same engine in process",
-        ours=f"{IMAGES / served:.2f}",
-        peer=f"{IMAGES / local:.2f}",
-        ratio=f"{local / served:.2f}",
-    )
+    return images_a_second("images/s, 8 a call: through the services / same engine in process", served, local)
 
 
 async def decoding(runs: int) -> Row:
@@ -93,12 +93,7 @@ async def decoding(runs: int) -> Row:
     finally:
         for engine in engines:
             engine.close()
-    return Row(
-        what="images/s in process, 8 a call: latents decoded in bfloat16 / in float32",
-        ours=f"{IMAGES / half:.2f}",
-        peer=f"{IMAGES / full:.2f}",
-        ratio=f"{full / half:.2f}",
-    )
+    return images_a_second("images/s in process, 8 a call: latents decoded in bfloat16 / in float32", half, full)
 
 
 async def concurrent_creates(client: AsyncClient, calls: int) -> Row:

@@ -154,12 +154,7 @@ def train_autoencoder(folder: Path, recipe: AutoencoderRecipe, device: torch.dev
             decoded = decode(model, noisy_latents(model, drawn, recipe.latent_noise))
         losses = differences(decoded.float(), drawn)
         learning.step(difference_loss(losses))
-        state.average()
-        if state.step % 20 == 0:
-            state.log(**{name: round(value.item(), 5) for name, value in losses.items()})
-        if state.step % recipe.save_every == 0 or state.step == recipe.steps:
-            state.save()
-            draw_samples(folder, device)
+        step_made(state, losses, last=recipe.steps, save_every=recipe.save_every, device=device)
 
 
 class DecoderOptimizers:
@@ -187,6 +182,22 @@ class DecoderOptimizers:
             matrix.grad = kernel.grad.permute(0, 2, 3, 1).reshape(len(kernel), -1)
         for optimizer in self.optimizers.values():
             optimizer.step()
+
+
+def step_made(
+    state: TrainingState, losses: dict[str, Tensor], *, last: int, save_every: int, device: torch.device
+) -> None:
+    """Behind each step of a decoder's training: averages it in, and at times logs its losses, or saves and draws.
+
+    Args:
+        last: the step with which the training ends, behind which it saves in any case.
+    """
+    state.average()
+    if state.step % 20 == 0:
+        state.log(**{name: round(value.item(), 5) for name, value in losses.items()})
+    if state.step % save_every == 0 or state.step == last:
+        state.save()
+        _draw_samples(state.folder, device)
 
 
 def keep_scale(folder: Path, model: AutoencoderTiny) -> None:
@@ -235,7 +246,7 @@ def difference_loss(losses: dict[str, Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def draw_samples(folder: Path, device: torch.device) -> None:
+def _draw_samples(folder: Path, device: torch.device) -> None:
     """Writes `samples.png`: eight scenes never trained on, and below what the decoder of the folder makes of them."""
     model = load_autoencoder(folder, device)
     originals = to_tensor([pixels(scene_at("evaluation", i)) for i in range(8)]).to(device)

@@ -24,10 +24,10 @@ from emofeedback_trainer.nano.models.autoencoder import (
     decode,
     difference_loss,
     differences,
-    draw_samples,
     keep_scale,
     load_autoencoder,
     noisy_latents,
+    step_made,
 )
 from emofeedback_trainer.nano.models.discriminator import Discriminator, discriminator_loss, realism_losses
 from emofeedback_trainer.nano.models.generator_parts import load_models, load_tokenizer, paint
@@ -104,12 +104,7 @@ def finish_decoder(
             losses["discriminator"] = discriminator_loss(discriminator, drawn, decoded)
         torch.autograd.backward(losses["discriminator"])
         telling.step()
-        state.average()
-        if state.step % 20 == 0:
-            state.log(**{name: round(value.item(), 5) for name, value in losses.items()})
-        if state.step % recipe.save_every == 0 or state.step == recipe.steps:
-            state.save()
-            draw_samples(folder, device)
+        step_made(state, losses, last=recipe.steps, save_every=recipe.save_every, device=device)
 
 
 def _painted(folder: Path, generator_folder: Path, recipe: DecoderRecipe, device: torch.device) -> Tensor:
@@ -125,7 +120,6 @@ def _painted(folder: Path, generator_folder: Path, recipe: DecoderRecipe, device
             captions = [emotional_caption(scene, rng) for scene in scenes]
             parts.append(paint(models, tokenizer, captions, seed=first).half().cpu())
             say(f"{first + _TOGETHER} of {recipe.painted_latents} latents painted")
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, save({"latents": torch.cat(parts)}))
     latents: Tensor = load_file(path)["latents"]
     return latents
