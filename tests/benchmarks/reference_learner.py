@@ -59,10 +59,7 @@ class ReferenceLearner:
 
     def update(self, rollout: Rollout) -> None:
         """One pass over a rollout whose steps are all noisy but the last: a batch for each group, and a step."""
-        rewards = self._config.rewards
-        for group, advantages in zip(
-            rollout.groups, rollout_advantages(rollout, rewards.weights, over=rewards.scale_rewards), strict=True
-        ):
+        for group, advantages in zip(rollout.groups, rollout_advantages(rollout, self._config.rewards), strict=True):
             self._learn(self._batch(group), torch.tensor(advantages), _embeddings(group))
 
     def _batch(self, group: ScoredGroup) -> Mapping[str, Tensor]:

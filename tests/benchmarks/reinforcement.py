@@ -193,7 +193,7 @@ async def against_flow_grpo(
 def updates(learner: PolicyLearner, rollout: Rollout, config: FlowGrpoConfig) -> Callable[[], Awaitable[object]]:
     """Updates as a run has them: each by the learner of the policy that generated the rollout. After one it is another
     policy's, which would not find the generator's log-probabilities and compute them anew."""
-    advantages = rollout_advantages(rollout, config.rewards.weights, over=config.rewards.scale_rewards)
+    advantages = rollout_advantages(rollout, config.rewards)
     start = learner.state()
 
     def update() -> None:

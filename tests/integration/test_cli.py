@@ -1,10 +1,9 @@
-"""The command from its options to its exit code, with a scripted generator and judge behind the real loop."""
+"""`emofeedback create` from its options to its exit code, with a scripted generator and judge behind the real loop."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import itertools
 import json
 import signal
 import threading
@@ -13,12 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from emofeedback.domain.affect import LEXICON, Emotion
 from emofeedback.domain.assessment import AssessmentOutcome
-from emofeedback.domain.errors import Unauthenticated, Unavailable
-from emofeedback.domain.taxonomies import EKMAN
+from emofeedback.domain.errors import Unavailable
 from emofeedback.judge.calibration_store import CalibrationStore
 from support.fakes import JUDGE_MODEL, UNREADABLE, Picture, arbitrary_feeling, assessment, known_of, look, paint
 from support.scripted_services import ScriptedEngines
@@ -365,209 +362,6 @@ def test_a_person_that_nothing_is_known_of_is_named_with_what_to_do(
 def test_an_unknown_policy_is_named(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*CREATE, "--policy", "happier") == 1
     assert "error: there is no policy 'happier'" in capsys.readouterr().err
-
-
-def test_a_wrong_token_is_said(
-    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    engines.scripted_judge.failures = {"assess": Unauthenticated("the bearer token is wrong")}
-    assert run("assess", *photos) == 1
-    assert capsys.readouterr().err == "error: the bearer token is wrong\n"
-
-
-# --- assess ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> list[str]:
-    paths = [tmp_path / f"photo [{i}].png" for i in range(3)]
-    for seed, path in enumerate(paths):
-        path.write_bytes(paint("a boat", seed))
-    return [str(path) for path in paths]
-
-
-def test_assess_prints_a_row_for_each_image(
-    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("assess", *photos) == 0
-    said = capsys.readouterr().out
-    for name in ("valence", "arousal", "emotion", "confidence", "75%"):
-        assert name in said
-    assert "[2].png" in said.replace("\n", "")
-
-
-def test_assess_explains_in_a_paragraph_for_each_image(
-    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("assess", *photos, "--explain") == 0
-    said = capsys.readouterr().out
-    assert all(path in said.splitlines() for path in photos)
-    assert said.count("  It feels like valence ") == 3
-
-
-def test_assess_as_json_is_one_object_a_line(
-    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("assess", *photos, "--json", "--explain") == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["path"] for line in lines] == photos
-    assert all({"valence", "arousal", "emotion", "confidence"} < line.keys() for line in lines)
-    assert all(line["reasoning"].startswith("It feels like") for line in lines)
-
-
-def test_assess_draws_what_one_picture_makes_people_feel(
-    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("assess", photos[0]) == 0
-    said = capsys.readouterr().out
-    assert "█" * 18 in said and said.count(" to ") == 2 and said.count("4%") == 7
-    assert run("assess", photos[0], "--explain") == 0
-    assert "█" * 18 in capsys.readouterr().out
-    assert run("assess", *photos) == 0
-    assert "█" * 18 not in capsys.readouterr().out
-
-
-def test_assess_as_json_says_how_sure_the_judge_is(
-    run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("assess", photos[0], "--json") == 0
-    line = json.loads(capsys.readouterr().out)
-    assert (line["dominance"] is None) == (line["dominance_distribution"] is None)
-    for axis in ("valence", "arousal", *(["dominance"] if line["dominance"] is not None else [])):
-        over = line[f"{axis}_distribution"]
-        assert over["low"] <= line[axis] <= over["high"] and sum(over["shares"]) == pytest.approx(1, abs=1e-3)
-    assert next(iter(line["emotions"].items())) == (line["emotion"], line["confidence"])
-    assert run("assess", photos[0], "--json", "--taxonomy", "ekman") == 0
-    assert set(json.loads(capsys.readouterr().out)["emotions"]) == set(EKMAN)
-
-
-def test_an_unknown_taxonomy_is_refused_before_a_judge_is_loaded(
-    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("assess", *photos, "--taxonomy", "plutchik") == 2
-    assert capsys.readouterr().err == "error: --taxonomy: is 'plutchik', it must be one of mikels, ekman\n"
-    assert engines.opened == 0
-
-
-def test_the_numbers_of_an_explained_picture_are_those_of_the_rating(
-    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    looks = itertools.count()
-    engines.scripted_judge.feeling = lambda picture: assessment(3.0 if next(looks) < len(photos) else 8.0, 5.0)
-    assert run("assess", *photos, "--explain", "--json") == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["valence"] for line in lines] == [3.0] * len(photos)
-    assert all(line["reasoning"] == "It feels like valence 8, arousal 5." for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("options", "ways"),
-    [
-        ((), ["none"]),
-        (("--latent",), ["latent"]),
-        (("--explain",), ["none", "aloud"]),
-        (("--latent", "--explain"), ["latent", "aloud"]),
-    ],
-)
-def test_the_judge_reasons_latently_where_it_is_asked_to_and_aloud_only_to_explain(
-    engines: ScriptedEngines, run: Callable[..., int], photos: list[str], options: tuple[str, ...], ways: list[str]
-) -> None:
-    assert run("assess", *photos, *options) == 0
-    assert engines.scripted_judge.ways == ways
-
-
-@pytest.mark.parametrize("option", [(), ("--explain",)])
-def test_a_picture_that_is_not_of_the_judges_world_is_said_to_be_one(
-    engines: ScriptedEngines,
-    run: Callable[..., int],
-    photos: list[str],
-    capsys: pytest.CaptureFixture[str],
-    option: tuple[str, ...],
-) -> None:
-    def second_unfamiliar(picture: Picture) -> AssessmentOutcome:
-        return dataclasses.replace(assessment(5.0, 5.0), domain_score=3.2 if picture.seed == 1 else 0.4)
-
-    engines.scripted_judge.feeling = second_unfamiliar
-    world = "not a picture of this judge's world: its reading means little"
-    assert run("assess", *photos, *option) == 0
-    said = capsys.readouterr().out
-    assert said.count(world) == 1
-    assert option or (said.count("(foreign)") == 1 and f"\nforeign: {world}" in said)
-    assert run("assess", *photos, *option, "--json") == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(line["in_domain"], line["domain_score"]) for line in lines] == [(True, 0.4), (False, 3.2), (True, 0.4)]
-
-
-def test_one_bad_file_is_named_and_does_not_stop_the_others(
-    engines: ScriptedEngines,
-    run: Callable[..., int],
-    photos: list[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def unreadable_second(picture: Picture) -> AssessmentOutcome:
-        return UNREADABLE if picture.seed == 1 else arbitrary_feeling(picture)
-
-    engines.scripted_judge.feeling = unreadable_second
-    (tmp_path / "empty").mkdir()
-    names = (photos[0], str(tmp_path / "none.png"), photos[1], str(tmp_path / "empty"), photos[2])
-    assert run("assess", *names, "--json") == 1
-    said = capsys.readouterr()
-    assert [json.loads(line)["path"] for line in said.out.splitlines()] == [photos[0], photos[2]]
-    assert f"error: {tmp_path / 'none.png'}: No such file or directory" in said.err
-    assert f"error: {tmp_path / 'empty'}: holds no pictures" in said.err
-    assert f"error: {photos[1]}: the judge could not say: the reply holds no rating" in said.err
-
-
-# --- sweep -------------------------------------------------------------------------------------------------------
-
-SWEEP = ("sweep", "a boat", "--grid", "2", "--images", "2", "--rounds", "1", "--out", "OUT")
-
-
-def test_sweep_draws_the_plane_and_keeps_a_run_for_every_cell(
-    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(*SWEEP) == 0
-    assert f"Picture: {tmp_path / 'run/plane.png'}" in capsys.readouterr().out
-    with Image.open(tmp_path / "run/plane.png") as picture:
-        assert picture.width > 300 and picture.height > 300
-    result = json.loads((tmp_path / "run/result.json").read_text())
-    targets = {(cell["target"]["valence"], cell["target"]["arousal"]) for cell in result["cells"]}
-    assert targets == {(3, 3), (7, 3), (3, 7), (7, 7)}
-    for cell in result["cells"]:
-        assert (tmp_path / "run" / cell["best"]["path"]).exists()
-        assert (tmp_path / "run" / cell["run"] / "result.json").exists()
-
-
-def test_cells_share_the_images_of_all_runs_the_nearest_pairs_first(run: Callable[..., int], tmp_path: Path) -> None:
-    assert run(*SWEEP) == 0
-    runs = [json.loads(path.read_text()) for path in (tmp_path / "run/cells").glob("*/result.json")]
-    images = [image for found in runs for image in found["rounds"][0]["candidates"]]
-    assert len({image["seed"] for image in images}) == 4 * 2
-    cells = json.loads((tmp_path / "run/result.json").read_text())["cells"]
-    assert len({cell["best"]["path"] for cell in cells}) == 4
-    losses = [
-        abs(image["outcome"]["valence"] - cell["target"]["valence"])
-        + abs(image["outcome"]["arousal"] - cell["target"]["arousal"])
-        for image in images
-        for cell in cells
-    ]
-    assert min(cell["best"]["loss"] for cell in cells) == pytest.approx(min(losses))
-
-
-def test_a_cut_sweep_goes_on_with_the_cells_that_are_missing(
-    engines: ScriptedEngines, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    engines.generator.failures = {(2, 1): Unavailable("the generator is gone")}
-    assert run(*SWEEP) == 1
-    assert "2 of 4 cells are kept" in capsys.readouterr().err
-    engines.generator.failures = {}
-    assert run(*SWEEP) == 2
-    assert run(*SWEEP, "--resume") == 0
-    assert len(engines.generator.requests) == 3 + 2
-    assert (tmp_path / "run/plane.png").exists()
-    assert run(*SWEEP, "--seed", "3", "--resume") == 2
-    assert "--seed: the sweep in" in capsys.readouterr().err
 
 
 # --- the rest ----------------------------------------------------------------------------------------------------

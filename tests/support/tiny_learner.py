@@ -20,6 +20,7 @@ from emofeedback.domain.tensors import from_torch
 from emofeedback.generator.flow import TRAIN_STEPS, guided, ode_step, sigma_schedule
 from emofeedback.generator.stochastic import cps_step, sde_step
 from emofeedback_trainer.core.condition import Condition
+from emofeedback_trainer.core.rewards import RewardConfig
 from emofeedback_trainer.flow_grpo.batches import rollout_advantages
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import LearnerConfig
@@ -27,6 +28,8 @@ from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTraj
 from support import tiny_checkpoints
 
 TOKENS = 7
+VALENCE_ALONE = RewardConfig(valence=1.0, arousal=0.0, alignment=0.0)
+"""What tiny rollouts are rewarded by: any number, under the name of valence."""
 
 
 def tiny_transformer(*, joint_width: int = 48, seed: int = 7) -> SD3Transformer2DModel:
@@ -176,7 +179,7 @@ def tiny_rollouts() -> list[tuple[Rollout, list[list[float]]]]:
         tiny_rollout(tiny_transformer(), lambda latent: latent[0].mean().item(), groups=groups, iteration=iteration)
         for iteration, groups in enumerate((3, 1))
     ]
-    return [(rollout, rollout_advantages(rollout, {"valence": 1.0}, over="group")) for rollout in rollouts]
+    return [(rollout, rollout_advantages(rollout, VALENCE_ALONE)) for rollout in rollouts]
 
 
 def learn_in_process(rank: int, world: int, folder: Path) -> None:

@@ -17,7 +17,7 @@ from emofeedback_trainer.core.pairs import MIDDLE
 from emofeedback_trainer.core.rewards import RewardConfig
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
-from emofeedback_trainer.nano.task import TASK
+from emofeedback_trainer.nano.task import EMOTIONAL_TASK, TASK
 from emofeedback_trainer.nano.world.captions import known_words
 from support.fakes import Picture, ScriptedGenerator, ScriptedJudge, assessment, look, paint
 
@@ -75,6 +75,15 @@ def test_no_prompt_of_the_panel_or_the_evaluation_is_trained_on() -> None:
     for pair in (*PANEL_PAIRS, *EVALUATION_PAIRS):
         assert frozenset(known_words(pair.prompt)) not in trained
         assert pair.subject in pair.prompt
+
+
+def test_emotional_prompts_tell_a_feeling_of_subjects_and_places_that_are_trained_on() -> None:
+    told = EMOTIONAL_TASK.training[len(TASK.training) :]
+    assert len(told) == len(TASK.training)
+    assert all(one.target is not None and " sky" in one.prompt for one in told)
+    for pair in (*PANEL_PAIRS, *EVALUATION_PAIRS):
+        held_out = set(known_words(pair.prompt))
+        assert not any(held_out.issubset(known_words(one.prompt)) for one in told), pair.prompt
 
 
 def test_targets_cover_the_plane_but_its_middle_and_the_two_sets_share_no_pair() -> None:

@@ -66,6 +66,8 @@ def test_a_file_changes_some_keys_of_a_built_in_configuration(tmp_path: Path) ->
         ("sampling.sde_window_range = [3, 2]", "sampling.sde_window_range"),
         ("learner.clip_range = 0", "learner.clip_range"),
         ("learner.ema_decay = 1.0", "learner.ema_decay"),
+        ("learner = { kl_mask_threshold = 1e-4, ratio_normalization = true }", "learner.kl_mask_threshold"),
+        ('learner = { kl_mask_threshold = 1e-4, objective = "nft" }', "learner.kl_mask_threshold"),
         ("learner.target_modules = []", "learner.target_modules"),
         ("panel.every = 0", "panel.every"),
         ('address = "127.0.0.1:9000"', "policies"),
@@ -89,7 +91,7 @@ def test_all_bad_ranges_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_neither_built_in_nor_a_file_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="nano, nano-window, sd35-medium"):
+    with pytest.raises(InvalidRequest, match="nano, nano-window, nano-grpo, sd35-medium"):
         load_config("giga")
 
 
@@ -149,6 +151,7 @@ def test_any_value_of_any_key_gives_a_configuration_or_a_refusal_that_names_the_
         together = {
             "address": "policies",
             "learner.objective": "sampling.sde_window_size",
+            "rewards.function": "rewards.own",
             "sampling.steps": "sampling.sde_window_range",
             "sampling.sde_window_size": "sampling.sde_window_range",
         }

@@ -19,7 +19,7 @@ from emofeedback_trainer.flow_grpo.batches import Inputs, first_inputs, learnabl
 from emofeedback_trainer.flow_grpo.learner import Learner
 from emofeedback_trainer.flow_grpo.learning import LearnerConfig, TrainingIntegrityError, UpdateMetrics
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup, ScoredTrajectory
-from support.tiny_learner import tiny_rollout, tiny_transformer
+from support.tiny_learner import VALENCE_ALONE, tiny_rollout, tiny_transformer
 
 SMALL = LearnerConfig(rank=4, lora_alpha=8, micro_batch=8, learning_rate=3e-3, beta=0.0)
 
@@ -34,7 +34,7 @@ def _brightness(latent: Tensor) -> float:
 
 
 def _advantages(rollout: Rollout) -> list[list[float]]:
-    return rollout_advantages(rollout, {"valence": 1.0}, over="group")
+    return rollout_advantages(rollout, VALENCE_ALONE)
 
 
 def _update(learner: Learner, rollout: Rollout) -> UpdateMetrics:
@@ -252,6 +252,18 @@ def test_the_normalized_ratio_learns_too(rollout: Rollout) -> None:
     figures = _update(learner, rollout)
     assert figures.ratio_deviation == 0.0
     assert figures.clip_fraction > 0.0
+
+
+def test_the_mask_holds_the_policy_where_it_has_gone_far_enough(rollout: Rollout) -> None:
+    free, held = (_learner(kl_mask_threshold=threshold, num_inner_epochs=3) for threshold in (1e3, 1e-9))
+    (of_free, of_held) = (_update(learner, rollout) for learner in (free, held))
+    assert of_free.ratio_deviation == of_held.ratio_deviation == 0.0
+    assert of_free.clip_fraction == 0.0
+    assert of_held.clip_fraction > 0.0
+    assert any(
+        not torch.equal(free.adapter(averaged=False)[name], weight)
+        for name, weight in held.adapter(averaged=False).items()
+    )
 
 
 def test_the_average_follows_once_a_step(rollout: Rollout) -> None:

@@ -13,10 +13,12 @@ from emofeedback.generator.stochastic import log_probability
 from emofeedback_trainer.flow_grpo.objective import (
     advantages,
     kl_terms,
+    masked_policy_terms,
     nft_terms,
     normalized,
     normalized_log_ratios,
     policy_terms,
+    win_rates,
 )
 
 rewards = st.lists(st.lists(st.floats(-10, 10, width=32), min_size=4, max_size=4), min_size=2, max_size=4)
@@ -97,6 +99,28 @@ def test_advantages_do_not_depend_on_a_rewards_scale(rewards: list[list[float]],
         assert torch.allclose(plain, changed, atol=1e-2)
 
 
+def test_a_win_rate_is_the_share_of_the_others_that_one_beats() -> None:
+    found = win_rates(torch.tensor([[3.0, 1.0, 1.0, 0.0, 9.0], [2.0, 2.0, 2.0, 2.0, 2.0]]))
+    # 3 beats three of four; each 1 beats one and ties with one
+    assert found.tolist() == [[0.75, 0.375, 0.375, 0.0, 1.0], [0.5] * 5]
+
+
+@given(st.lists(st.integers(-9, 9), min_size=4, max_size=4))
+def test_wins_keep_the_order_and_forget_the_distances(values: list[int]) -> None:
+    plain = torch.tensor([values], dtype=torch.float32)
+    rates = win_rates(plain)
+    assert torch.equal(rates, win_rates(plain**3))
+    assert torch.equal(rates.argsort(stable=True), plain.argsort(stable=True))
+
+
+def test_a_far_better_sample_gains_no_more_than_a_little_better_one() -> None:
+    near, far = (
+        advantages({"valence": torch.tensor([[0.0, 1.0, 2.0, best]])}, {"valence": 1.0}, over="group", wins=True)
+        for best in (2.1, 90.0)
+    )
+    assert torch.equal(near, far)
+
+
 # --- the clipped objective ----------------------------------------------------------------------------------------
 
 
@@ -133,6 +157,30 @@ def test_beyond_its_range_a_ratio_that_gains_is_pushed_no_further(advantage: flo
     policy_terms(log_ratio, torch.tensor([advantage]), 0.01).loss.sum().backward()  # type: ignore[no-untyped-call]
     assert log_ratio.grad is not None
     assert log_ratio.grad.item() == 0.0
+
+
+# --- the divergence's mask ----------------------------------------------------------------------------------------
+
+
+def test_the_mask_leaves_out_what_leads_further_away_and_nothing_else() -> None:
+    ratios = torch.tensor([1.5, 1.5, 0.5, 0.5, 1.5])
+    advantage = torch.tensor([2.0, -2.0, 2.0, -2.0, 2.0])
+    divergences = torch.tensor([0.3, 0.3, 0.3, 0.3, 0.1])
+    terms = masked_policy_terms(ratios.log(), divergences, advantage, 0.2)
+    # gone on: left out; back: counts; back: counts; gone on: left out; near enough: counts, however large the ratio
+    assert terms.loss.tolist() == pytest.approx([0.0, 3.0, -1.0, 0.0, -3.0])
+    assert terms.clipped.tolist() == [True, False, False, True, False]
+
+
+def test_a_masked_row_has_no_gradient_and_another_one_has_that_of_the_ratio() -> None:
+    log_ratios = torch.tensor([0.1, 0.1], requires_grad=True)
+    terms = masked_policy_terms(log_ratios, torch.tensor([1.0, 0.0]), torch.tensor([2.0, 2.0]), 0.5)
+    terms.loss.sum().backward()  # type: ignore[no-untyped-call]
+    assert log_ratios.grad is not None
+    assert log_ratios.grad.tolist() == pytest.approx([0.0, -2.0 * math.exp(0.1)])
+
+
+# --- the normalized ratio, the divergence -------------------------------------------------------------------------
 
 
 @given(

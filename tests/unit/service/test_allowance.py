@@ -9,6 +9,7 @@ import pytest
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.training import RunRequest
+from emofeedback_trainer.flow_grpo.config import CONFIGS
 from emofeedback_trainer.service.allowance import ITS_OWN, Allowance, read_allowance
 from emofeedback_trainer.service.supervisor import checked
 
@@ -54,7 +55,7 @@ def test_nothing_is_opened_before_it_is_allowed(tmp_path: Path) -> None:
 
 
 def test_what_the_built_in_configurations_ask_for_is_allowed() -> None:
-    for name in ("nano", "nano-window", "sd35-medium"):
+    for name in CONFIGS:
         config, policies = checked(RunRequest(name="calm", config=f'extends = "{name}"\n'))
         assert config.startswith('name = "calm"\n') and policies == ""
 

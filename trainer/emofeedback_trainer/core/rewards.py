@@ -44,6 +44,8 @@ class RewardConfig:
     """Weight of your own reward."""
     scale_rewards: Literal["group", "batch"] = "group"
     """The standard deviation that an advantage is divided by: of its group (paper) or of the whole batch."""
+    win_rate: bool = False
+    """Count how many of its group's other pictures one beats, and not by how much (Pref-GRPO, arXiv 2508.20751)."""
 
     @model_validator(mode="after")
     def _rewards_something(self) -> Self:
@@ -62,7 +64,7 @@ class RewardConfig:
         return {key.name: getattr(self, key.name) for key in dataclasses.fields(self) if key.name not in hows}
 
 
-_NO_WEIGHTS = frozenset({"shape", "threshold", "function", "scale_rewards"})
+_NO_WEIGHTS = frozenset({"shape", "threshold", "function", "scale_rewards", "win_rate"})
 """Keys of `RewardConfig` that say how to reward; each of the others is the weight of the reward of its name."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Protocol
 
 import numpy as np
@@ -18,12 +17,13 @@ from PIL import Image
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
+from emofeedback_trainer.core.dotted import DOTTED, imported
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import correlation
 
 WITNESSES = {"nano": "emofeedback_trainer.nano.models.witness:load_witness"}
-"""Short names of the witnesses that come with the trainer; others are named as `module:attribute`, a function without
+"""Short names of the witnesses that come with the trainer; others are named as `module:function`, a function without
 arguments that loads one."""
 LEAST_CORRELATION = 0.9
 """Below it on real pictures, on either axis, a witness confirms nothing."""
@@ -61,12 +61,14 @@ def load_witness(source: str) -> Witness:
     Raises:
         InvalidRequest: there is none.
     """
-    module, _, attribute = WITNESSES.get(source, source).partition(":")
-    try:
-        witness: Witness = getattr(import_module(module), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    place = WITNESSES.get(source, source)
+    if not DOTTED.fullmatch(place):
         known = ", ".join(map(repr, WITNESSES))
-        raise InvalidRequest.of("witness", f"{source!r} is neither {known} nor module:attribute: {error}") from error
+        raise InvalidRequest.of("witness", f"{source!r} is neither {known} nor module:function")
+    load = imported(place, "witness")
+    if not callable(load):
+        raise InvalidRequest.of("witness", f"{source!r} is no function but a {type(load).__name__}")
+    witness: Witness = load()
     return witness
 
 

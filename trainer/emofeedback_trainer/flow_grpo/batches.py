@@ -10,11 +10,11 @@ encoding is the largest part of a row by far, so rows point at their group's ins
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Conditioning, NoiseWindow
 from emofeedback.domain.tensors import to_torch
+from emofeedback_trainer.core.rewards import RewardConfig
 from emofeedback_trainer.flow_grpo.objective import advantages
 from emofeedback_trainer.flow_grpo.types import Rollout, ScoredGroup
 
@@ -127,16 +128,14 @@ class LearnableGroup:
         return [to_torch(sample.trajectory.final) for sample in self.group.samples]
 
 
-def rollout_advantages(
-    rollout: Rollout, weights: Mapping[str, float], *, over: Literal["group", "batch"]
-) -> list[list[float]]:
+def rollout_advantages(rollout: Rollout, config: RewardConfig) -> list[list[float]]:
     """`objective.advantages` of a rollout's samples, a list for each group."""
     rewards = {
         name: torch.tensor([[sample.rewards[name] for sample in group.samples] for group in rollout.groups])
-        for name, weight in weights.items()
+        for name, weight in config.weights.items()
         if weight
     }
-    return advantages(rewards, weights, over=over).tolist()
+    return advantages(rewards, config.weights, over=config.scale_rewards, wins=config.win_rate).tolist()
 
 
 def learnable_groups(rollout: Rollout, advantages: Sequence[Sequence[float]]) -> list[LearnableGroup]:

@@ -259,8 +259,7 @@ class Learner:
 
     def _trusted(self, largest_drift: float) -> bool:
         """Whether the log-probabilities that the generator recorded can stand for the old policy's own."""
-        of_log_probabilities = self.config.objective == "flow-grpo" and not self.config.ratio_normalization
-        return of_log_probabilities and largest_drift <= self.config.ratio_tolerance
+        return not self.config.needs_old_means and largest_drift <= self.config.ratio_tolerance
 
     def _accumulate(
         self, batches: Sequence[StepRows | NoisedRows], before: Sequence[Before], rows: int, *, first: bool
@@ -314,6 +313,7 @@ class Learner:
             reference,
             clip_range=self.config.clip_range,
             ratio_normalization=self.config.ratio_normalization,
+            kl_mask_threshold=self.config.kl_mask_threshold,
         )
 
     def _over_all(self, values: Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.errors import EmoFeedbackError
-from emofeedback.profiles.profile import STRICT, Count, NotNegative, Positive
+from emofeedback.profiles.profile import STRICT, Count, NotNegative, Positive, inconsistent
 
 ATTENTION: tuple[str, ...] = (
     "to_q",
@@ -62,6 +62,10 @@ class LearnerConfig:
     must be wider."""
     ratio_normalization: bool = False
     """GRPO-Guard's ratio: one clip range fits steps of different noise, as moving windows have."""
+    kl_mask_threshold: NotNegative = 0.0
+    """Flow-DPPO's trust region in place of the clip range: where the policy is further from the old one than this (KL
+    divergence of the step per latent element), rows that would lead on are left out. Its authors have 1e-5 for 65,536
+    latent elements, .66 nats of a whole latent. 0: the ratio is clipped."""
     beta: NotNegative = 0.1
     """Weight of the divergence from the base (EmoFeedback^2, section 4.1). 0 saves the reference's forwards."""
     nft_beta: Positive = 1.0
@@ -91,6 +95,19 @@ class LearnerConfig:
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the adapter's first weights and of DiffusionNFT's noise."""
 
+    @model_validator(mode="after")
+    def _one_trust_region(self) -> Self:
+        if self.kl_mask_threshold and self.ratio_normalization:
+            raise inconsistent("kl_mask_threshold", "can't be had with ratio_normalization: the ratio is not clipped")
+        if self.kl_mask_threshold and self.objective != "flow-grpo":
+            raise inconsistent("kl_mask_threshold", f"is for flow-grpo, objective is {self.objective!r}")
+        return self
+
+    @property
+    def needs_old_means(self) -> bool:
+        """Whether every row needs what the old policy says of it, and not its log-probability alone."""
+        return self.objective == "nft" or self.ratio_normalization or self.kl_mask_threshold > 0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UpdateMetrics:
@@ -101,7 +118,7 @@ class UpdateMetrics:
     kl: float = 0.0
     """Divergence from the reference per latent element; 0 where `beta` is."""
     clip_fraction: float = 0.0
-    """Share of the rows whose ratio is out of the clip range."""
+    """Share of the rows whose ratio is out of the clip range, or that are masked."""
     ratio_deviation: float = 0.0
     """Largest |ratio - 1| at the first step; with DiffusionNFT the largest difference of a velocity
     from the old one."""

@@ -1,11 +1,13 @@
-"""What reinforcement minimizes: advantages, Flow-GRPO's clipped objective, its KL, DiffusionNFT. Pure, in float32.
+"""What reinforcement minimizes: advantages, Flow-GRPO's objective (its ratio clipped, or masked by the divergence), its
+KL, DiffusionNFT. Pure, in float32.
 
 Losses are per row. A row is one noisy step of one sample (Flow-GRPO) or one noise level of one (DiffusionNFT), so that
 whoever accumulates gradients over micro-batches decides how rows are averaged. Tensors of latents have the shape (rows,
 channels, height, width), all others (rows,).
 
 References: Liu et al. 2025, "Flow-GRPO" (arXiv 2505.05470); Wang et al. 2025, "GRPO-Guard" (arXiv 2510.22319) for the
-normalized ratio; Zheng et al. 2025, "DiffusionNFT" (arXiv 2509.16117).
+normalized ratio; "Flow-DPPO" (arXiv 2606.11025) for the mask; "Pref-GRPO" (arXiv 2508.20751) for win rates; Zheng et
+al. 2025, "DiffusionNFT" (arXiv 2509.16117).
 """
 
 from __future__ import annotations
@@ -36,8 +38,26 @@ def normalized(values: Tensor, *, std: Tensor | None = None) -> Tensor:
     return (values - values.mean(dim=-1, keepdim=True)) / (std + STD_FLOOR)
 
 
+def win_rates(rewards: Tensor) -> Tensor:
+    """Share of its group's other samples that each one beats, a tie being half a win (Pref-GRPO): how much it is better
+    by no longer counts, so differences within the judge's error can't be blown up to advantages.
+
+    Args:
+        rewards: shape (..., samples), two samples or more.
+
+    Returns:
+        In [0, 1], of the same shape; the mean of a group is 1/2.
+    """
+    better = (rewards.unsqueeze(-1) - rewards.unsqueeze(-2)).sign().sum(dim=-1)
+    return 0.5 + 0.5 * better / (rewards.shape[-1] - 1)
+
+
 def advantages(
-    rewards: Mapping[str, Tensor], weights: Mapping[str, float], *, over: Literal["group", "batch"]
+    rewards: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    *,
+    over: Literal["group", "batch"],
+    wins: bool = False,
 ) -> Tensor:
     """How much better than its group each sample did (Flow-GRPO, equation 4), clamped to +-5.
 
@@ -46,6 +66,7 @@ def advantages(
     Args:
         rewards: by name, shape (groups, samples) each.
         weights: by the same names; a reward without a weight, or with 0, is left out.
+        wins: the sum's `win_rates` stand in its place.
         over: whose standard deviation divides the sums: each group's own, as in the paper, or that of the whole batch,
             as in its reference code, which lets groups with a wide spread weigh more.
 
@@ -53,6 +74,8 @@ def advantages(
         Shape (groups, samples).
     """
     sums = torch.stack([weight * normalized(rewards[name]) for name, weight in weights.items() if weight]).sum(dim=0)
+    if wins:
+        sums = win_rates(sums)
     std = sums.std(correction=0) if over == "batch" else None
     return normalized(sums, std=std).clamp(-ADVANTAGE_LIMIT, ADVANTAGE_LIMIT)
 
@@ -65,7 +88,7 @@ class PolicyTerms:
     ratio: Tensor
     """Probability of the step under the policy over that under the old one."""
     clipped: Tensor
-    """bool: the ratio is out of its range."""
+    """bool: the ratio is out of its range, or the row is masked."""
 
 
 def policy_terms(log_ratios: Tensor, advantages: Tensor, clip_range: float) -> PolicyTerms:
@@ -79,6 +102,23 @@ def policy_terms(log_ratios: Tensor, advantages: Tensor, clip_range: float) -> P
     within = ratio.clamp(1 - clip_range, 1 + clip_range)
     loss = torch.maximum(-advantages * ratio, -advantages * within)
     return PolicyTerms(loss=loss, ratio=ratio, clipped=(ratio - 1).abs() > clip_range)
+
+
+def masked_policy_terms(log_ratios: Tensor, divergences: Tensor, advantages: Tensor, threshold: float) -> PolicyTerms:
+    """The surrogate `-r A` without the rows that would lead further away (Flow-DPPO, after its equation for the mask):
+    a row is left out where the policy is already further from the old one than the threshold and the row would move it
+    on in the direction it went, `A > 0` with `r > 1` or `A < 0` with `r < 1`. What leads back always counts.
+
+    A ratio is one noisy sample of the policies' divergence; of Gaussian steps that divergence is known.
+
+    Args:
+        log_ratios: log-probability under the policy minus that under the old policy.
+        divergences: `kl_terms` of the policy from the old one, by the step's own noise.
+        threshold: largest divergence per latent element, above which rows are left out.
+    """
+    ratio = log_ratios.exp()
+    masked = (divergences.detach() > threshold) & (advantages * (ratio.detach() - 1) > 0)
+    return PolicyTerms(loss=torch.where(masked, 0.0, -advantages * ratio), ratio=ratio, clipped=masked)
 
 
 def normalized_log_ratios(means: Tensor, old_means: Tensor, next_latents: Tensor, scales: Tensor) -> Tensor:

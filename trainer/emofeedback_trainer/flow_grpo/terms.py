@@ -9,7 +9,13 @@ from torch import Tensor
 
 from emofeedback.generator.stochastic import cps_moments, log_probability, sde_diffusion, sde_moments
 from emofeedback_trainer.flow_grpo.batches import NoisedRows, StepRows
-from emofeedback_trainer.flow_grpo.objective import kl_terms, nft_terms, normalized_log_ratios, policy_terms
+from emofeedback_trainer.flow_grpo.objective import (
+    kl_terms,
+    masked_policy_terms,
+    nft_terms,
+    normalized_log_ratios,
+    policy_terms,
+)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -47,14 +53,16 @@ def grpo_terms(
     *,
     clip_range: float,
     ratio_normalization: bool,
+    kl_mask_threshold: float,
 ) -> Terms:
     """Flow-GRPO on noisy steps; its loss is divided by -dt where the ratio is normalized (GRPO-Guard).
 
     Args:
         velocities: of the policy.
-        old: as in `Before`; None takes the log-probabilities that the generator recorded, which the normalized ratio
-            can't be made of.
+        old: as in `Before`; None takes the log-probabilities that the generator recorded, of which neither the
+            normalized ratio nor the mask can be made.
         reference: as in `Before`.
+        kl_mask_threshold: above 0, the mask of `masked_policy_terms` in place of the clip range.
     """
     means, scales = _moments(rows, velocities)
     old_log_probabilities = rows.log_probabilities
@@ -66,7 +74,12 @@ def grpo_terms(
         log_ratios = normalized_log_ratios(means, old_means, rows.next_latents, scales)
     else:
         log_ratios = log_probability(rows.window.kind, rows.next_latents, means, scales) - old_log_probabilities
-    policy = policy_terms(log_ratios, rows.advantages, clip_range)
+    if kl_mask_threshold:
+        assert old is not None
+        divergences = kl_terms(means, old_means, scales)
+        policy = masked_policy_terms(log_ratios, divergences, rows.advantages, kl_mask_threshold)
+    else:
+        policy = policy_terms(log_ratios, rows.advantages, clip_range)
     loss = policy.loss / (rows.inputs.sigmas - rows.next_sigmas) if ratio_normalization else policy.loss
     kl = torch.zeros_like(loss)
     if reference is not None:

@@ -230,7 +230,7 @@ class _Run:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in rollout.dropped.items())
             raise FailedPrecondition(f"iteration {self._iteration + 1}: no group could be learned from ({reasons})")
         rewards = self._config.rewards
-        advantages = rollout_advantages(rollout, rewards.weights, over=rewards.scale_rewards)
+        advantages = rollout_advantages(rollout, rewards)
         update = asdict(await asyncio.to_thread(self._learner.update, rollout, advantages))
         seconds = time.monotonic() - began
         self._iteration += 1

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.storage.texts import file_within, read_lines
+from emofeedback_trainer.core.dotted import DOTTED, imported
 
 _KEYS = frozenset({"prompt", "told", "valence", "arousal", "image", "variations"})
 
@@ -68,12 +68,9 @@ def load_lessons(source: str) -> Lessons:
     if path.suffix == ".jsonl":
         lessons = _of_file(path)
         return lambda number: lessons[number % len(lessons)]
-    module, colon, name = source.partition(":")
-    try:
-        made: Lessons = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        kinds = "neither module:function nor a .jsonl file" if not colon else f"not to be imported: {error}"
-        raise InvalidRequest.of("lessons", f"{source!r} is {kinds}") from error
+    if not DOTTED.fullmatch(source):
+        raise InvalidRequest.of("lessons", f"{source!r} is neither module:function nor a .jsonl file")
+    made: Lessons = imported(source, "lessons")
     return made
 
 
