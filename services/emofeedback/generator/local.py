@@ -177,7 +177,8 @@ class LocalGenerator:
         if fusion is None:
             raise FailedPrecondition(
                 f"policy {policy or BASE_POLICY!r} was not fused with a judge and reads no emotion tokens: leave them "
-                "out (create --no-imagine), or name a policy that `emofeedback-train fuse` has made"
+                "out (create --no-imagine, or optimizer.imagine = false in the profile), or name a policy that "
+                "`emofeedback-train fuse` has made"
             )
         if emotion.judge.digest != fusion.judge.digest:
             raise FailedPrecondition(

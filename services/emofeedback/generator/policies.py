@@ -163,7 +163,8 @@ class Policies:
         if manifest.base_digest != self._base.digest:
             raise FailedPrecondition(
                 f"policy {name!r} was made for {manifest.base_name} ({manifest.base_digest}), "
-                f"this generator is {self._base.name} ({self._base.digest})"
+                f"this generator is {self._base.name} ({self._base.digest}): name another policy, or "
+                f"{BASE_POLICY!r} for none"
             )
         known = self._manifests.setdefault(name, manifest)
         if known.digest != manifest.digest:

@@ -87,7 +87,7 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
             continue
         if found[part] not in kinds:
             raise FailedPrecondition(
-                f"{folder} is not a StableDiffusion3Pipeline: its {part} is "
+                f"{folder} ({index.get('_class_name')}) can't be used as a StableDiffusion3Pipeline: its {part} is "
                 f"{found[part] or 'missing'}, it must be {' or '.join(kinds)}"
             )
         if not (folder / part).is_dir():

@@ -37,7 +37,7 @@ from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.certainty import AS_SAID, Certainty
 from emofeedback.judge.chats import Chats
 from emofeedback.judge.domain import weighed
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, VisionLanguageEngine, chat
+from emofeedback.judge.engines.base import CHECKPOINT_MARKER, MODEL_TYPE, VisionLanguageEngine, chat, fetch_checkpoint
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
 from emofeedback.judge.prompts import (
@@ -53,7 +53,7 @@ from emofeedback.judge.questions import Questions
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
 from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import JudgeSettings
-from emofeedback.storage.checkpoints import check_available, check_device, digest, fetch, model_name
+from emofeedback.storage.checkpoints import check_available, check_device, digest, model_name
 
 _TRAINING = (
     "`emofeedback-train judge-latent` trains them into a checkpoint, which judge.checkpoint of the profile then names"
@@ -82,15 +82,15 @@ def preflight(settings: JudgeSettings) -> None:
     """Everything that can be known at once about the checkpoints and this machine.
 
     Raises:
-        FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; no vLLM where the
-            engine is that.
+        FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; a model of
+            another kind; no vLLM where the engine is that.
         InvalidRequest: no such engine.
     """
     require_card(settings.device, settings.minimum_gpu_memory_gib)
     if settings.reasoner:
         check_device(settings.reasoner)
-    check_available(settings.checkpoint, CHECKPOINT_MARKER)
-    check_available(settings.scorer, "config.json")
+    check_available(settings.checkpoint, CHECKPOINT_MARKER, MODEL_TYPE)
+    check_available(settings.scorer, "config.json", "clip")
     check_available(settings.scorer_processor, "tokenizer_config.json")
     if settings.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise FailedPrecondition(
@@ -148,7 +148,7 @@ class LocalJudge:
             FailedPrecondition, InvalidRequest: as `preflight`, before any weights are read.
         """
         preflight(settings)
-        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        folder = fetch_checkpoint(settings.checkpoint)
         info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
         engine = _load_engine(settings)
         from emofeedback.judge.scorers import ClipScorer

@@ -44,7 +44,7 @@ class ClipScorer:
         Raises:
             FailedPrecondition: it, or its processor, can't be had.
         """
-        folder = fetch(settings.scorer, "config.json", ["*.safetensors"])
+        folder = fetch(settings.scorer, "config.json", ["*.safetensors"], "clip")
         processor = fetch(settings.scorer_processor, "tokenizer_config.json", ["*.json", "*.txt"])
         model = CLIPModel.from_pretrained(folder, dtype=getattr(torch, settings.dtype), use_safetensors=True)
         return cls(

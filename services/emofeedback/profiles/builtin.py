@@ -2,7 +2,7 @@
 
 `load_profile` takes the name of one of them or the path of a TOML file that starts from one and changes some keys:
 
-    extends = "nano"
+    extends = "sd35-medium"
     [generator]
     checkpoint = "/models/my-sd3-finetune"
     steps = 28

@@ -166,7 +166,9 @@ def _violation(error: ErrorDetails, settings: Any) -> FieldViolation:
         return FieldViolation(".".join(filter(None, [*keys, error["ctx"]["key"]])), error["msg"])
     if error["type"] == "unexpected_keyword_argument":
         known = sorted(each.name for each in dataclasses.fields(reduce(getattr, keys[:-1], settings)))
-        return FieldViolation(".".join(keys), f"unknown key, known are {', '.join(known)}")
+        return FieldViolation(
+            ".".join(keys), f"unknown key, known are {', '.join(known)}{did_you_mean(keys[-1], known)}"
+        )
     wanted = re.sub(r"^\w+ should", "it must", error["msg"])
     for theirs, ours in _PLAINER.items():
         wanted = wanted.replace(theirs, ours)

@@ -18,6 +18,7 @@ from typing import Any
 
 from emofeedback.domain.errors import EmoFeedbackError, FailedPrecondition
 from emofeedback.storage.files import write_json
+from emofeedback.storage.texts import parse_json, read_text
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -38,28 +39,37 @@ def model_name(checkpoint: str) -> str:
     return Path(checkpoint).resolve().name if Path(checkpoint).is_dir() else checkpoint
 
 
-def check_available(checkpoint: str, marker: str) -> None:
+def check_available(checkpoint: str, marker: str, kind: str = "") -> None:
     """Make sure that a checkpoint can be had, without fetching its weights.
 
     Args:
         checkpoint: hub id or folder.
         marker: the file that every such checkpoint has, such as `model_index.json`.
+        kind: the `model_type` that the marker must name; empty: any.
 
     Raises:
-        FailedPrecondition: no such folder, no marker in it, the hub can't be reached, or it wants a token.
+        FailedPrecondition: no such folder, no marker in it, a model of another kind, the hub can't be
+            reached, or it wants a token.
     """
     folder = Path(checkpoint)
     if folder.is_dir():
         if not (folder / marker).is_file():
             raise FailedPrecondition(f"{checkpoint} is not a model of the expected kind: {marker} is missing in it")
+        _check_kind(folder / marker, kind)
         return
     if folder.is_relative_to(EMBEDDED):
         raise FailedPrecondition("the embedded models are not installed: pip install emofeedback-nano")
+    if folder.is_file():
+        raise FailedPrecondition(
+            f"{checkpoint} is a single file: a checkpoint is a folder, as diffusers writes it by "
+            "Pipeline.from_single_file(...).save_pretrained(...)"
+        )
     if not _HUB_ID.fullmatch(checkpoint):
         raise FailedPrecondition(f"{checkpoint} is neither a folder nor a hub id of the form owner/name")
     from huggingface_hub import HfApi, constants, errors, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(checkpoint, marker), str):
+    if isinstance(cached := try_to_load_from_cache(checkpoint, marker), str):
+        _check_kind(Path(cached), kind)
         return
     if constants.is_offline_mode():
         raise FailedPrecondition(
@@ -77,23 +87,39 @@ def check_available(checkpoint: str, marker: str) -> None:
         raise FailedPrecondition(_hub_missing(checkpoint)) from error
 
 
-def fetch(checkpoint: str, marker: str, patterns: Sequence[str]) -> Path:
+def fetch(checkpoint: str, marker: str, patterns: Sequence[str], kind: str = "") -> Path:
     """The local folder of a checkpoint; from the hub it takes only what matches `patterns`, once.
 
     Raises:
         FailedPrecondition: as `check_available`, or the download broke off.
     """
-    check_available(checkpoint, marker)
+    check_available(checkpoint, marker, kind)
     if Path(checkpoint).is_dir():
         return Path(checkpoint)
     from huggingface_hub import errors, snapshot_download
 
     try:
-        return Path(snapshot_download(checkpoint, allow_patterns=[marker, *patterns]))
+        folder = Path(snapshot_download(checkpoint, allow_patterns=[marker, *patterns]))
     except errors.GatedRepoError as error:
         raise FailedPrecondition(_token_wanted(checkpoint)) from error
     except (errors.HfHubHTTPError, OSError) as error:
         raise FailedPrecondition(_hub_missing(checkpoint)) from error
+    _check_kind(folder / marker, kind)
+    return folder
+
+
+def _check_kind(file: Path, kind: str) -> None:
+    if not kind:
+        return
+    try:
+        found = parse_json(read_text(file)).get("model_type")
+    except (AttributeError, OSError, ValueError) as error:
+        raise FailedPrecondition(f"{file} can't be read as a model's configuration") from error
+    if found != kind:
+        raise FailedPrecondition(
+            f"{file.parent} is not a model of the expected kind: its model_type is {found or 'missing'}, "
+            f"it must be {kind}"
+        )
 
 
 def check_device(device: str) -> None:

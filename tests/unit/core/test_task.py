@@ -38,7 +38,7 @@ def test_a_task_is_found_by_its_short_name_and_by_where_it_stands() -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("no_such_package.task:TASK", "can't be imported: No module named 'no_such_package'"),
+        ("no_such_package.task:TASK", "No module named 'no_such_package' .a folder of yours goes into PYTHONPATH."),
         ("emofeedback_trainer.nano.task:TUSK", "can't be imported: .* no attribute 'TUSK'"),
         ("emofeedback_trainer.nano.task:is_held_out", "is no Task but a function"),
         (

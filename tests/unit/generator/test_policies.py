@@ -172,7 +172,9 @@ def test_a_policy_of_another_base_is_refused_with_both_named(
 ) -> None:
     save_tiny_policy(tmp_path / "foreign", base)
     other = ModelInfo(name="another-sd3", digest="sha256:" + "0" * 64)
-    with pytest.raises(FailedPrecondition, match=f"was made for {model.name} .{model.digest}., this .* another-sd3"):
+    with pytest.raises(
+        FailedPrecondition, match=f"was made for {model.name} .{model.digest}., this .* another-sd3 .*'base' for none"
+    ):
         Policies(str(tmp_path), transformer, other).fetch("foreign")
 
 

@@ -30,6 +30,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit(f / "model_index.json", transformer=["diffusers", "FluxTransformer2DModel"]),
         "its transformer is FluxTransformer2DModel, it must be SD3Transformer2DModel",
     ),
+    "an SDXL": (
+        lambda f: edit(f / "model_index.json", _class_name="StableDiffusionXLPipeline", transformer=[None, None]),
+        r"\(StableDiffusionXLPipeline\) can't be used as a StableDiffusion3Pipeline: its transformer is missing",
+    ),
     "no autoencoder": (lambda f: edit(f / "model_index.json", vae=[None, None]), "its vae is missing"),
     "a folder is missing": (lambda f: shutil.rmtree(f / "tokenizer_2"), "the folder tokenizer_2 is missing"),
     "pickled weights only": (without_weights, "transformer holds no weights in safetensors"),

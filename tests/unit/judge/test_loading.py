@@ -61,6 +61,19 @@ def test_a_folder_that_holds_no_model(tiny_judges: Path, tmp_path: Path) -> None
     assert "config.json is missing" in refused(tiny.settings(tiny_judges, checkpoint=str(tmp_path)))
 
 
+@pytest.mark.parametrize(("part", "wanted"), [("checkpoint", "qwen2_5_vl"), ("scorer", "clip")])
+def test_a_model_of_another_kind(tiny_judges: Path, tmp_path: Path, part: str, wanted: str) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2_vl"}')
+    message = refused(tiny.settings(tiny_judges, **{part: str(tmp_path)}))
+    assert f"its model_type is qwen2_vl, it must be {wanted}" in message
+
+
+def test_a_model_that_was_saved_without_its_processor(tiny_judges: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(tiny_judges / "judge" / name, tmp_path / name)
+    assert "save the processor" in refused(tiny.settings(tiny_judges, checkpoint=str(tmp_path)))
+
+
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="has vLLM")
 def test_vllm_where_it_is_not_installed(tiny_judges: Path) -> None:
     assert "vLLM is not installed" in refused(tiny.settings(tiny_judges, engine="vllm"))

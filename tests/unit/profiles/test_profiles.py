@@ -49,7 +49,7 @@ def refused(source: str, changes: list[str] | None = None) -> dict[str, str]:
             "generator",
             "max_btach = 1",
             "generator.max_btach",
-            "unknown key, known are c2pa_certificate, c2pa_key",
+            "vocabulary, width; did you mean 'max_batch'?",
         ),
         ("generator", "max_batch.size = 1", "generator.max_batch", "it must be a whole number"),
     ],

@@ -36,6 +36,12 @@ def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub() -> None:
         checkpoints.check_available("/nowhere/at/all", "config.json")
 
 
+def test_a_single_file_is_said_to_be_none(tmp_path: Path) -> None:
+    (file := tmp_path / "sd3.5_medium.safetensors").touch()
+    with pytest.raises(FailedPrecondition, match=r"is a single file: .*from_single_file"):
+        checkpoints.check_available(str(file), "model_index.json")
+
+
 def test_embedded_models_that_are_not_installed_are_said_with_how_to_get_them() -> None:
     with pytest.raises(FailedPrecondition, match="pip install emofeedback-nano"):
         checkpoints.check_available(str(checkpoints.EMBEDDED / "painter"), "config.json")

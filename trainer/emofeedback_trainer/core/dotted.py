@@ -26,4 +26,5 @@ def imported(source: str, key: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise InvalidRequest.of(key, f"{source!r} can't be imported: {error}") from error
+        where = " (a folder of yours goes into PYTHONPATH)" if isinstance(error, ModuleNotFoundError) else ""
+        raise InvalidRequest.of(key, f"{source!r} can't be imported: {error}{where}") from error

@@ -21,9 +21,9 @@ from torch import nn
 
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.judge.engines.base import fetch_checkpoint
 from emofeedback.profiles.overrides import to_toml
-from emofeedback.storage.checkpoints import check_device, digest, fetch
+from emofeedback.storage.checkpoints import check_device, digest
 from emofeedback.storage.files import write_json, write_whole
 from emofeedback_trainer.core.run_files import CONFIG, RESULT
 from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates, told_of_the_disk
@@ -102,7 +102,7 @@ def refresh(
         raise InvalidRequest.of("memory", "is empty: fill it first, or set share=0 for the control without it")
     check_device(config.model.device)
     _claim(folder, config)
-    source = fetch(config.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+    source = fetch_checkpoint(config.model.checkpoint)
     places = [folder / "judge", folder / "dismissed"]
     if not (folder / RESULT).exists():
         trained = _trained(config, folder, source, real, memory, show)

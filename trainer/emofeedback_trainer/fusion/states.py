@@ -25,12 +25,12 @@ from emofeedback.domain.assessment import Conversation
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.reasoning import Imagination
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, chat
+from emofeedback.judge.engines.base import chat, fetch_checkpoint
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.judge.prompts import imagine_conversation, look_conversation
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import JudgeSettings
-from emofeedback.storage.checkpoints import digest, fetch, model_name
+from emofeedback.storage.checkpoints import digest, model_name
 from emofeedback.storage.files import write_whole
 from emofeedback_trainer.fusion.lessons import Lesson
 
@@ -67,7 +67,7 @@ class JudgeReasoner:
     def __init__(self, settings: JudgeSettings, *, together: int = 16) -> None:
         """Raises FailedPrecondition: the checkpoint can't be had, or knows no reasoning tokens."""
         self._qwen = Qwen.load(settings)
-        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        folder = fetch_checkpoint(settings.checkpoint)
         self.info = ModelInfo(name=model_name(settings.checkpoint), digest=digest(folder))
         self._together = together
         if not self._qwen.reasons:

@@ -17,10 +17,10 @@ from rich.console import Console
 
 from emofeedback.domain.affect import Emotion
 from emofeedback.domain.assessment import Assessment, AssessmentOutcome
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.judge.engines.base import CHECKPOINT_MARKER, fetch_checkpoint
 from emofeedback.judge.engines.qwen import Qwen
 from emofeedback.profiles.builtin import NANO_PROFILE
-from emofeedback.storage.checkpoints import digest, fetch
+from emofeedback.storage.checkpoints import digest
 from emofeedback.storage.files import write_json
 from emofeedback_trainer.data.eemodb.questions import Question
 from emofeedback_trainer.data.records import Sample
@@ -201,7 +201,7 @@ def _checkpoint(plan: Plan, name: str) -> str:
 def _shallower(plan: Plan) -> str:
     folder = plan.folder / "half"
     if not (folder / CHECKPOINT_MARKER).exists():
-        write_shallower(fetch(plan.sft.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES), folder)
+        write_shallower(fetch_checkpoint(plan.sft.model.checkpoint), folder)
     return str(folder)
 
 
@@ -215,7 +215,7 @@ def answers_of(
         ask: gives the answers as JSON has them.
     """
     checkpoint = _checkpoint(plan, variant.name)
-    weights = digest(fetch(checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES))
+    weights = digest(fetch_checkpoint(checkpoint))
     path = plan.folder / variant.name / "test.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if (kept.get("judge"), kept.get("ids")) != (weights, list(ids)):

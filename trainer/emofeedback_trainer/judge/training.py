@@ -14,8 +14,8 @@ from rich.console import Console
 from transformers import AutoConfig, PrinterCallback, Qwen2_5_VLForConditionalGeneration
 
 from emofeedback.domain.errors import InvalidRequest
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
-from emofeedback.storage.checkpoints import check_device, digest, fetch
+from emofeedback.judge.engines.base import CHECKPOINT_FILES, fetch_checkpoint
+from emofeedback.storage.checkpoints import check_device, digest
 from emofeedback.storage.files import set_aside
 from emofeedback_trainer.core.training_state import told_of_the_disk
 from emofeedback_trainer.data.records import Sample
@@ -51,7 +51,7 @@ def trained(
     if not held_out:
         raise InvalidRequest.of("data", "has no validation split: what is learned must be measured on other pictures")
     check_device(config.model.device)
-    source = fetch(config.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+    source = fetch_checkpoint(config.model.checkpoint)
     files = JudgeRunFolder(folder)
     checkpoint = files.open(config, resume=resume)
     processor = JudgeProcessor.load(source, max_pixels=config.model.max_pixels)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from transformers import Qwen2VLImageProcessorPil
 
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER
+from emofeedback.judge.engines.base import fetch_checkpoint
 from emofeedback.profiles.overrides import to_toml
-from emofeedback.storage.checkpoints import check_device, digest, fetch
+from emofeedback.storage.checkpoints import check_device, digest
 from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback.storage.texts import parse_json
 from emofeedback_trainer.core.dotted import imported
@@ -200,7 +200,7 @@ def train(config: LatentConfig, folder: Path) -> LatentResult:
     with held(folder):
         if made := read_result(folder):
             return LatentResult(checkpoint=folder / JUDGE, digest=str(made["digest"]), steps=int(made["steps"]))
-        source = fetch(config.model.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        source = fetch_checkpoint(config.model.checkpoint)
         _begin(config, folder, digest(source))
         lessons = load_lessons(config, folder)
         learner = Learner(config, source)

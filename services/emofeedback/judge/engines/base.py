@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +19,12 @@ from emofeedback.domain.assessment import ControlTokens, Conversation, Decoding
 from emofeedback.judge.engines.completion import Completion, TokenChoice
 from emofeedback.judge.images import read_image
 from emofeedback.judge.prompts import reason_token, variation_token
+from emofeedback.storage.checkpoints import fetch
 
 CHECKPOINT_MARKER = "config.json"
 """The file that every vision-language checkpoint has."""
+MODEL_TYPE = "qwen2_5_vl"
+"""What it says there. Of another model transformers would load what fits and draw the rest at random."""
 CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 """What is fetched of it; nothing that would have to be unpickled."""
 
@@ -28,6 +32,15 @@ _PIXELS_PER_TOKEN = 28 * 28
 """What one image token of Qwen2.5-VL stands for: two by two patches of 14 pixels."""
 _CHARACTERS_PER_TOKEN = 4
 """What one text token stands for in English, roughly."""
+
+
+def fetch_checkpoint(checkpoint: str) -> Path:
+    """The local folder of a vision-language checkpoint, by hub id or folder.
+
+    Raises:
+        FailedPrecondition: it can't be had, or is of another kind.
+    """
+    return fetch(checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES, MODEL_TYPE)
 
 
 @dataclass(frozen=True)

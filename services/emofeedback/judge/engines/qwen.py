@@ -26,14 +26,13 @@ from transformers import (
 )
 
 from emofeedback.domain.assessment import Decoding
-from emofeedback.domain.errors import InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.judge.domain import Domain
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, OwnTokens, encode
+from emofeedback.judge.engines.base import Chat, Detokenizer, OwnTokens, encode, fetch_checkpoint
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
 from emofeedback.judge.engines.steps import recorded_steps
 from emofeedback.judge.engines.vision import windows_at_once
 from emofeedback.profiles.profile import JudgeSettings
-from emofeedback.storage.checkpoints import fetch
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,18 +74,21 @@ class Qwen:
         """The settings' checkpoint on their device.
 
         Raises:
-            FailedPrecondition: it can't be had.
+            FailedPrecondition: it can't be had, or lacks its tokenizer or image processor.
         """
-        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        folder = fetch_checkpoint(settings.checkpoint)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, max_pixels=settings.max_pixels)
+        except (OSError, ValueError) as error:
+            raise FailedPrecondition(
+                f"{settings.checkpoint} lacks a tokenizer or an image processor: save the processor that the model "
+                "was made with beside its weights"
+            ) from error
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             folder, dtype=getattr(torch, settings.dtype), use_safetensors=True
         )
-        return cls(
-            model.to(settings.device),
-            AutoTokenizer.from_pretrained(folder),
-            Qwen2VLImageProcessorPil.from_pretrained(folder, max_pixels=settings.max_pixels),
-            Domain.load(folder),
-        )
+        return cls(model.to(settings.device), tokenizer, image_processor, Domain.load(folder))
 
     @property
     def context(self) -> int:

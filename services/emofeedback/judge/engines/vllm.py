@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import LIMITS
-from emofeedback.judge.engines.base import CHECKPOINT_FILES, CHECKPOINT_MARKER, Chat, Detokenizer, OwnTokens, encode
+from emofeedback.judge.engines.base import Chat, Detokenizer, OwnTokens, encode, fetch_checkpoint
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
 from emofeedback.judge.engines.transformers import TransformersEngine
 from emofeedback.profiles.profile import Device, JudgeSettings
-from emofeedback.storage.checkpoints import fetch
 
 _GPU_SHARE = 0.85
 """Share of the GPU's memory that vLLM takes; the scorer lives beside it."""
@@ -57,7 +56,7 @@ class VllmEngine:
         Raises:
             FailedPrecondition: it can't be had.
         """
-        folder = fetch(settings.checkpoint, CHECKPOINT_MARKER, CHECKPOINT_FILES)
+        folder = fetch_checkpoint(settings.checkpoint)
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", _CPU_CACHE_GIB)
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         from transformers import AutoConfig, AutoTokenizer
