@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
-from emofeedback.domain.errors import NotFinite
+from emofeedback.domain.errors import FailedPrecondition, NotFinite
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.judge.decoding import read_in_turn
 from emofeedback.judge.images import read_image
@@ -42,15 +42,23 @@ class ClipScorer:
         """The settings' scorer on their device.
 
         Raises:
-            FailedPrecondition: it, or its processor, can't be had.
+            FailedPrecondition: it, or its processor, can't be had or is none.
         """
         folder = fetch(settings.scorer, "config.json", ["*.safetensors"], "clip")
         processor = fetch(settings.scorer_processor, "tokenizer_config.json", ["*.json", "*.txt"])
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(processor)
+            image_processor = CLIPImageProcessorPil.from_pretrained(processor)
+        except (OSError, ValueError) as error:
+            raise FailedPrecondition(
+                f"{settings.scorer_processor} lacks a tokenizer or a CLIP image processor: judge.scorer_processor "
+                "names the checkpoint that has them"
+            ) from error
         model = CLIPModel.from_pretrained(folder, dtype=getattr(torch, settings.dtype), use_safetensors=True)
         return cls(
             model.to(settings.device),
-            AutoTokenizer.from_pretrained(processor),
-            CLIPImageProcessorPil.from_pretrained(processor),
+            tokenizer,
+            image_processor,
             info=ModelInfo(name=model_name(settings.scorer), digest=digest(folder)),
             max_batch=settings.max_batch,
         )

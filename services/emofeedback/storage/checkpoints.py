@@ -134,7 +134,8 @@ def check_device(device: str) -> None:
 
     if not torch.cuda.is_available():
         raise FailedPrecondition(
-            "this model runs on CUDA and no CUDA device is here; take the profile nano or another machine"
+            "this model runs on CUDA (its key `device`) and no CUDA device is here; take the profile nano or another "
+            "machine"
         )
 
 

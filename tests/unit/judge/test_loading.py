@@ -11,6 +11,7 @@ import torch
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.judge.local import LocalJudge
+from emofeedback.judge.scorers import ClipScorer
 from emofeedback.profiles.builtin import SD35_MEDIUM_PROFILE
 from emofeedback.profiles.profile import JudgeSettings
 from support import tiny_judges as tiny
@@ -38,7 +39,7 @@ def without_cuda(**changes: Any) -> JudgeSettings:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
 def test_the_full_size_judge_says_that_it_needs_cuda() -> None:
-    assert "runs on CUDA and no CUDA device is here" in refused(SD35_MEDIUM_PROFILE.judge)
+    assert "runs on CUDA (its key `device`) and no CUDA device is here" in refused(SD35_MEDIUM_PROFILE.judge)
 
 
 def test_a_gpu_with_too_little_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +73,13 @@ def test_a_model_that_was_saved_without_its_processor(tiny_judges: Path, tmp_pat
     for name in ("config.json", "model.safetensors"):
         shutil.copyfile(tiny_judges / "judge" / name, tmp_path / name)
     assert "save the processor" in refused(tiny.settings(tiny_judges, checkpoint=str(tmp_path)))
+
+
+def test_a_scorer_without_an_image_processor(tiny_judges: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_judges / "scorer", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(FailedPrecondition, match=r"judge\.scorer_processor names the checkpoint that has them"):
+        ClipScorer.load(tiny.settings(tiny_judges, scorer_processor=str(tmp_path)))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="has vLLM")

@@ -138,11 +138,11 @@ def collect(models: Models, wanted: Sequence[Asked], config: Windows, folder: Pa
         if path.exists():
             continue
         shard = wanted[first : first + _SHARD]
+        say(f"the teacher paints {first + 1} to {first + len(shard)} of {total} pictures")
         groups = [shard[place : place + config.together] for place in range(0, len(shard), config.together)]
         latents = torch.cat([paint(models, group, config) for group in groups]).half().cpu()
         captions = json.dumps([one.caption for one in shard])
         write_whole(path, save({"latents": latents.contiguous()}, {"captions": captions}))
-        say(f"the teacher has painted {min(first + _SHARD, total)} of {total} pictures")
 
 
 def read(folder: Path) -> Trajectories:
