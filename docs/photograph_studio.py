@@ -1,6 +1,6 @@
 """Photographs the studio at three widths, over the embedded models: `.venv/bin/python docs/photograph_studio.py`.
 
-Needs chromium (`apt-get install chromium`) and takes some minutes on two cores. Leaves docs/studio-360.webp,
+Needs chromium (`apt-get install chromium`) and takes about two minutes on two cores. Leaves docs/studio-360.webp,
 docs/studio-1280.webp and docs/studio-2560.webp, the widest in the dark, and docs/studio-sweep.webp.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).parent
-WISHES = (("a house by the lake", "contentment"), ("a castle at night", "fear"), ("a dog in a meadow", "excitement"))
+WISHES = (("a dog in a meadow", "excitement"), ("a castle at night", "fear"), ("a house by the lake", "contentment"))
 SHOTS = ((360, 760, "light", 360), (1280, 860, "light", 1280), (2560, 1300, "dark", 1600))
 """Width and height of the window, its colors, and the width of the kept picture."""
 SWEPT = "a tree in the fog"
