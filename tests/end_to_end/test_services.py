@@ -263,7 +263,7 @@ def test_bad_images_are_refused_by_name_and_good_ones_judged(services: Services,
         assert isinstance(outcome, Assessment) and 1 <= outcome.valence <= 9
 
 
-def test_a_message_above_serves_own_limit_gets_to_the_replica(services: Services) -> None:
+def test_a_picture_larger_than_grpcs_usual_limit_gets_to_the_judge(services: Services) -> None:
     side = 1300
     noise = Image.frombytes("RGB", (side, side), random.Random(0).randbytes(3 * side * side))
     noise.save(large := io.BytesIO(), "PNG")
