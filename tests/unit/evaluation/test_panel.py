@@ -17,7 +17,8 @@ from emofeedback_trainer.core.pairs import MIDDLE
 from emofeedback_trainer.core.rewards import RewardConfig
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
-from emofeedback_trainer.nano.task import EMOTIONAL_TASK, TASK
+from emofeedback_trainer.nano.emotional_task import EMOTIONAL_TASK
+from emofeedback_trainer.nano.task import TASK
 from emofeedback_trainer.nano.world.captions import known_words
 from support.fakes import Picture, ScriptedGenerator, ScriptedJudge, assessment, look, paint
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -28,3 +29,12 @@ def imported(source: str, key: str) -> Any:
     except (ImportError, AttributeError) as error:
         where = " (a folder of yours goes into PYTHONPATH)" if isinstance(error, ModuleNotFoundError) else ""
         raise InvalidRequest.of(key, f"{source!r} can't be imported: {error}{where}") from error
+
+
+def imported_function(source: str, key: str) -> Callable[..., Any]:
+    """As `imported`, and refused where it can't be called."""
+    function = imported(source, key)
+    if not callable(function):
+        raise InvalidRequest.of(key, f"{source!r} is no function but a {type(function).__name__}")
+    called: Callable[..., Any] = function
+    return called

@@ -17,7 +17,7 @@ from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
 from emofeedback.domain.assessment import Assessment
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.profiles.profile import STRICT, NotNegative, Positive, inconsistent
-from emofeedback_trainer.core.dotted import DOTTED, imported
+from emofeedback_trainer.core.dotted import DOTTED, imported_function
 
 STEP_THRESHOLD = 0.70
 """The paper's tolerance per axis, in points of the 1-9 scale (EmoFeedback^2, section 3.1)."""
@@ -120,11 +120,7 @@ def load_reward(source: str) -> OwnReward:
     """
     if not DOTTED.fullmatch(source):
         raise InvalidRequest.of(_FUNCTION, f"{source!r} is not of the form module:function")
-    function = imported(source, _FUNCTION)
-    if not callable(function):
-        raise InvalidRequest.of(_FUNCTION, f"{source!r} is no function but a {type(function).__name__}")
-    found: OwnReward = function
-    return found
+    return imported_function(source, _FUNCTION)
 
 
 _FUNCTION = "rewards.function"

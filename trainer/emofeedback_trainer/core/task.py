@@ -25,7 +25,7 @@ from emofeedback_trainer.core.pairs import MOST_PAIRS, Pair, spread_pairs
 
 TASKS = {
     "nano": "emofeedback_trainer.nano.task:TASK",
-    "nano-emotional": "emofeedback_trainer.nano.task:EMOTIONAL_TASK",
+    "nano-emotional": "emofeedback_trainer.nano.emotional_task:EMOTIONAL_TASK",
     "nano-panel": "emofeedback_trainer.nano.task:PANEL_TASK",
     "nano-fresh": "emofeedback_trainer.nano.task:FRESH_TASK",
 }

@@ -17,7 +17,7 @@ from PIL import Image
 from emofeedback.domain.affect import AffectPoint
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.generation import ModelInfo
-from emofeedback_trainer.core.dotted import DOTTED, imported
+from emofeedback_trainer.core.dotted import DOTTED, imported_function
 from emofeedback_trainer.data.records import Sample
 from emofeedback_trainer.evaluation.judge import image_of
 from emofeedback_trainer.evaluation.metrics import correlation
@@ -65,10 +65,7 @@ def load_witness(source: str) -> Witness:
     if not DOTTED.fullmatch(place):
         known = ", ".join(map(repr, WITNESSES))
         raise InvalidRequest.of("witness", f"{source!r} is neither {known} nor module:function")
-    load = imported(place, "witness")
-    if not callable(load):
-        raise InvalidRequest.of("witness", f"{source!r} is no function but a {type(load).__name__}")
-    witness: Witness = load()
+    witness: Witness = imported_function(place, "witness")()
     return witness
 
 

@@ -27,7 +27,7 @@ def is_held_out(subject: str, place: str) -> bool:
     return (SUBJECTS.index(subject) + PLACES.index(place)) % 4 == 0
 
 
-def _trained_on() -> list[tuple[str, str]]:
+def trained_on() -> list[tuple[str, str]]:
     """Subjects and places that are not held out."""
     return [(subject, place) for subject in SUBJECTS for place in PLACES if not is_held_out(subject, place)]
 
@@ -48,19 +48,6 @@ def _phrasing(subject: str, place: str, number: int) -> str:
     """One of the ways to name a subject in a place; the plain one most often, as in the base's own captions."""
     rng = np.random.default_rng((SUBJECTS.index(subject), PLACES.index(place), number))
     return neutral_caption(sample_scene(rng, subject=subject, place=place), rng)
-
-
-def _emotional_prompts() -> tuple[TrainingPrompt, ...]:
-    """Subjects and places that nobody holds out, with a feeling in words, each with the target that it was imagined
-    for: what a rewritten prompt looks like. One in every way, targets all over the plane."""
-    rng = np.random.default_rng(0)
-    prompts = []
-    for subject, place in _trained_on():
-        for way in range(WAYS):
-            target = AffectPoint(*np.rint(rng.uniform(1, 9, 2)).tolist())
-            scene = imagined_scene(target, subject, place, way)
-            prompts.append(TrainingPrompt(prompt=depiction(plain_prompt(subject, place), scene), target=target))
-    return tuple(prompts)
 
 
 def _independent_judge() -> IndependentJudge:
@@ -100,7 +87,7 @@ def _task() -> Task:
         name="held-out pairs of the nano world",
         training=tuple(
             TrainingPrompt(prompt=_phrasing(subject, place, number))
-            for subject, place in _trained_on()
+            for subject, place in trained_on()
             for number in range(_PHRASINGS)
         ),
         panel=spread_pairs(held_out, turn=_PANEL_TURN),
@@ -113,10 +100,6 @@ def _task() -> Task:
 
 TASK = _task()
 """What the embedded generator's policy was trained for."""
-
-EMOTIONAL_TASK = replace(TASK, training=TASK.training + _emotional_prompts())
-"""The same with as many prompts that tell their feeling in words, as rewritten ones do: a policy that never saw any
-learns what a target means and forgets what a foggy sky is."""
 
 PANEL_TASK = replace(TASK, name="the panel of the nano world", evaluation=_panel_pairs())
 """Twenty-four plain prompts all over the plane, on which the loop is tried out; the policy has seen some of them."""
