@@ -75,7 +75,10 @@ def test_every_rpc_is_among_the_calls() -> None:
 async def test_without_the_right_token_nothing_is_answered(method: str, metadata: Any) -> None:
     engine = ScriptedEngine()
     async with served(engine, token="let-me-in") as stub:
-        assert (await failure(CALLS[method](stub, metadata))).code is grpc.StatusCode.UNAUTHENTICATED
+        # A stream says nothing first: gRPC can lose the status of one that is written to later (grpc/grpc#36066).
+        is_stream = method.endswith("Stream")
+        call = getattr(stub, method)(metadata=metadata).read() if is_stream else CALLS[method](stub, metadata)
+        assert (await failure(call)).code is grpc.StatusCode.UNAUTHENTICATED
     assert not engine.chats
 
 
