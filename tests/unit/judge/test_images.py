@@ -1,5 +1,6 @@
 """What the judge makes of every kind of file that somebody may send as a picture."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,15 @@ def test_every_kind_of_still_picture_becomes_rgb_on_white(kind: str) -> None:
     # JPEG is near the color, not on it.
     assert image.getpixel((2, 6)) == pytest.approx(left, abs=20)
     assert image.getpixel((13, 6)) == pytest.approx(right, abs=20)
+
+
+def test_what_is_half_transparent_is_mixed_with_white_to_the_nearest_value() -> None:
+    value, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    pixels = np.stack([value, 255 - value, np.full_like(value, 40), alpha], axis=-1)
+    image = read_image(encoded(Image.fromarray(pixels.astype(np.uint8))), field="images[0]")
+    weight = alpha[..., None] / 255
+    expected = pixels[..., :3] * weight + 255 * (1 - weight)
+    assert np.abs(np.asarray(image) - expected).max() <= 0.5 + 1e-9
 
 
 def test_a_photograph_is_turned_upright() -> None:
