@@ -4,6 +4,7 @@ Ray facts that shape this file. Ray gives a node the machine's outside address e
 systems on which it forms no clusters; called one of those, all its processes bind loopback. Serve's gRPC servers (the
 proxy's and each replica's own) bind every interface and have no setting for that, so local workers narrow the address
 before they start (`listen_on_loopback`: private places of Ray, hence Ray is pinned and a test looks at the sockets).
+Proxies look for a replica at its node's address, so that is where it listens: loopback, unless other nodes may join.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def is_whole() -> bool:
 
 
 def listen_on_loopback() -> None:
-    """Runs at the start of every local worker: Serve's gRPC servers then bind 127.0.0.1 instead of every interface."""
+    """Runs at the start of every local worker: Serve's proxies then take calls at 127.0.0.1, and replicas at their
+    node's address, instead of every interface."""
+    import ray
     from ray._common import tls_utils
     from ray.serve._private import default_impl
 
@@ -82,10 +85,14 @@ def listen_on_loopback() -> None:
         port: int = server.add_insecure_port(address.replace("[::]", LOOPBACK))
         return port
 
+    def add_nodes_address(server: Any, address: str) -> int:
+        port: int = server.add_insecure_port(address.replace("[::]", ray.util.get_node_ip_address()))
+        return port
+
     default_impl.add_grpc_address = add_loopback_address
-    tls_utils.add_port_to_grpc_server = add_loopback_address
+    tls_utils.add_port_to_grpc_server = add_nodes_address
     if replica := sys.modules.get("ray.serve._private.replica"):  # it has taken the function by name already
-        replica.add_port_to_grpc_server = add_loopback_address  # type: ignore[attr-defined]
+        replica.add_port_to_grpc_server = add_nodes_address  # type: ignore[attr-defined]
 
 
 def _require_unicode() -> None:
