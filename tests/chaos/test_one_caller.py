@@ -20,7 +20,7 @@ from support.pictures import encoded, red, scanned
 from support.running_services import Cluster
 
 GENERATOR, JUDGE = [("application", "generator")], [("application", "judge")]
-ASKED = 20
+ASKED = 100
 MOST_GROWN = 1024
 """MiB: one picture of 40 megapixels decoded, four small ones, and what Python keeps."""
 

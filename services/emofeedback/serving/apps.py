@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from emofeedback.client import AsyncClient
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.generator.servicer import GeneratorServicer
+from emofeedback.judge.decoding import LARGE_NICENESS
 from emofeedback.judge.servicer import JudgeServicer
 from emofeedback.observability.replica import watch_replica
 from emofeedback.optimizer.servicer import PromptOptimizerServicer
@@ -24,9 +25,9 @@ from emofeedback.serving.autoscaling import IMAGE_STEPS, TOKENS
 from emofeedback.serving.config import ADDRESS
 from emofeedback.serving.options import Application, deployment_options
 
-_MODELS_NICENESS = 15
+_MODELS_NICENESS = 19 - LARGE_NICENESS
 """Of the thread that a model is loaded in, and of those that it starts: they leave the CPUs to the proxy, and to
-whatever else the machine does."""
+whatever else the machine does. 19 is the most there is, and who decodes large pictures leaves them to the models."""
 
 
 class AppArgs(BaseModel, extra="forbid"):

@@ -1,6 +1,8 @@
 """Pictures of many callers, decoded side by side."""
 
 import asyncio
+import os
+import sys
 import threading
 
 import pytest
@@ -30,6 +32,15 @@ async def test_large_pictures_go_one_by_one_and_small_ones_past_them() -> None:
     go_on.set()
     await asyncio.gather(*large)
     assert len(at_once) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux alone")
+async def test_who_decodes_large_pictures_leaves_the_cpus_to_all_others() -> None:
+    async def niceness(picture: bytes) -> int:
+        return await read_in_turn(picture, field="image", max_pixels=None, then=lambda image: os.nice(0))
+
+    assert await niceness(encoded(red())) == os.nice(0)
+    assert await niceness(LARGE) > os.nice(0)
 
 
 async def test_a_picture_is_scaled_before_it_is_kept() -> None:
