@@ -97,6 +97,13 @@ seccompProfile:
 {{- /* Serve's proxies go before the models, which are nice themselves; a test compares it too. */}}
 - name: RAY_worker_niceness
   value: "0"
+{{- /* From proxy to replica by gRPC; a test compares these too. */}}
+- name: RAY_SERVE_PROXY_USE_GRPC
+  value: "1"
+- name: RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP
+  value: "0"
+- name: RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH
+  value: "68157440"
 {{- with include "emofeedback.apiTokenEnv" . }}
 {{ . }}
 {{- end }}

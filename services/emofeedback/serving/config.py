@@ -22,6 +22,11 @@ ENVIRONMENT = {
     "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(LIMITS.message_bytes),
     # Ray's own is 15, for Serve's proxies too: who is to be answered then waits behind all else on the machine.
     "RAY_worker_niceness": "0",
+    # Calls go from proxy to replica by gRPC, and the proxy's router runs in the loop that takes them: two thirds of the
+    # time for a call that computes nothing. Serve's own limit on that way is 4 MiB, and it wraps the message.
+    "RAY_SERVE_PROXY_USE_GRPC": "1",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(LIMITS.message_bytes + 2**20),
 }
 """What Serve has no key for: every Ray process must have it in its environment."""
 
