@@ -46,7 +46,10 @@ _AXES = 280
 _STRENGTH = 0.03
 """Inverse of the penalty on the weights (scikit-learn's `C`)."""
 _FLAGGED = 0.002
-"""Share of the held-out pictures of the world beyond the threshold; of painted ones, the hardest, more are."""
+"""Share of the held-out pictures of the world that may lie beyond all others; of painted ones, the hardest, more do."""
+_MARGIN = 0.25
+"""From there to the nearest foreign picture, so much of the way is left to the world. Not half: other foreign pictures
+than those that it was fitted on lie nearer."""
 _KEPT = 0.25
 """Share of the pictures of the world that set the threshold."""
 _SIZES = (PICTURE_SIZE, PICTURE_SIZE, 128, 112, 224, 512)
@@ -73,8 +76,9 @@ def fitted(own: NDArray[np.floating], others: NDArray[np.floating]) -> Domain:
     foreign = np.arange(len(signs)) >= np.sum(~kept)
     model = LogisticRegression(C=_STRENGTH, max_iter=2000, class_weight="balanced").fit(signs, foreign)
     weights = model.coef_[0]
-    limit = float(np.quantile(world.signs(own[kept]) @ weights, 1 - _FLAGGED))
-    return Domain(world=world, weights=weights, offset=-limit)
+    farthest = float(np.quantile(world.signs(own[kept]) @ weights, 1 - _FLAGGED))
+    nearest = float(np.min(world.signs(others) @ weights))
+    return Domain(world=world, weights=weights, offset=-(farthest + _MARGIN * max(0.0, nearest - farthest)))
 
 
 def threshold_pictures(count: int) -> NDArray[np.bool_]:
