@@ -113,8 +113,9 @@ class InProcess:
         return self._profile.optimizer.memory
 
     def judge(self) -> AbstractAsyncContextManager[Judge]:
-        from emofeedback.in_process import load_judge, silence_libraries
+        from emofeedback.in_process import load_judge, preflight, silence_libraries
 
+        preflight(self._profile, generator=False)
         silence_libraries()
         return _judging(load_judge(self._profile))
 
@@ -122,8 +123,9 @@ class InProcess:
         return _optimizing(self.services())
 
     def services(self) -> AbstractAsyncContextManager[AsyncServices]:
-        from emofeedback.in_process import local, silence_libraries
+        from emofeedback.in_process import local, preflight, silence_libraries
 
+        preflight(self._profile)
         silence_libraries()
         return local(self._profile)
 

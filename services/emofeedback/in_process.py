@@ -40,6 +40,7 @@ def local(profile: str | Profile = "nano") -> Local:
         FailedPrecondition: the engines are not installed, or a model can't be had or does not run here.
     """
     settings = profile if isinstance(profile, Profile) else load_profile(profile)
+    preflight(settings)
     with _installed():
         from emofeedback.generator.local import LocalGenerator
     generator = LocalGenerator.load(settings.generator)
@@ -48,6 +49,24 @@ def local(profile: str | Profile = "nano") -> Local:
     except BaseException:
         generator.close()
         raise
+
+
+def preflight(profile: Profile, *, generator: bool = True) -> None:
+    """What can be known about a profile's models before the libraries that run them are imported, which takes seconds.
+
+    Args:
+        generator: look at the generator too; else at the judge alone.
+
+    Raises:
+        FailedPrecondition: the engines are not installed, or a model can't be had or does not run here.
+    """
+    with _installed():
+        from emofeedback.generator.preflight import preflight as preflight_generator
+        from emofeedback.judge.local import preflight as preflight_judge
+
+        if generator:
+            preflight_generator(profile.generator)
+        preflight_judge(profile.judge)
 
 
 def load_judge(profile: Profile) -> LocalJudge:

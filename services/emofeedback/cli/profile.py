@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   emofeedback profile --schema > profile.schema.json    for an editor that checks TOML
 
 A profile file starts from a built-in one and changes some keys:
-  extends = "nano"
+  extends = "sd35-medium"
   [generator]
   checkpoint = "/models/my-sd3-finetune"
 """

@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, SD3Transformer2DModel
 from torch import Tensor
 from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.compiled import CompiledBlocks
 from emofeedback.generator.norms import norms_in_one_kernel
@@ -110,7 +111,8 @@ def load_models(settings: GeneratorSettings) -> Models:
     """Load a checkpoint by hub id or folder.
 
     Raises:
-        FailedPrecondition: whatever `preflight` finds, or a download that broke off.
+        FailedPrecondition: whatever `preflight` finds, weights that don't fit their configuration, or a download that
+            broke off.
     """
     require_card(settings.device, settings.minimum_gpu_memory_gib)
     folder = fetch(settings.checkpoint, INDEX, _wanted_files())
@@ -118,7 +120,10 @@ def load_models(settings: GeneratorSettings) -> Models:
     device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)
 
     def model(kind: Any, part: str, dtype: torch.dtype = dtype) -> Any:
-        loaded = kind.from_pretrained(folder / part, dtype=dtype, use_safetensors=True, local_files_only=True)
+        try:
+            loaded = kind.from_pretrained(folder / part, dtype=dtype, use_safetensors=True, local_files_only=True)
+        except (OSError, RuntimeError, ValueError) as error:  # files of other names, or of another shape than it says
+            raise FailedPrecondition(f"the {part} of {folder} can't be loaded: {error}") from error
         loaded.eval().requires_grad_(False)
         if part == "text_encoder_3" and settings.offload_t5:
             return cpu_offload(loaded, execution_device=device)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.manifests import Signer
@@ -62,8 +65,8 @@ def preflight(settings: GeneratorSettings) -> None:
 
     Raises:
         FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; a folder that is
-            no StableDiffusion3Pipeline, with the part that is missing; a picture size that it can't generate; no
-            file of its vocabulary; a certificate and a key that don't sign.
+            no StableDiffusion3Pipeline, with the part that is missing, cut off or unfit for the others; a picture size
+            that it can't generate; no file of its vocabulary; a certificate and a key that don't sign.
     """
     require_card(settings.device, settings.minimum_gpu_memory_gib)
     check_available(settings.checkpoint, INDEX)
@@ -78,7 +81,8 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
     """The layout of a StableDiffusion3Pipeline folder, once it is sure that all its parts are there.
 
     Raises:
-        FailedPrecondition: a part is missing or of another class, or the picture size does not fit.
+        FailedPrecondition: a part is missing, of another class, cut off or unfit for the others, or the picture size
+            does not fit.
     """
     index = _read(folder / INDEX)
     found = {part: (index.get(part) or [None, None])[1] for part in KINDS}
@@ -92,24 +96,72 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
             )
         if not (folder / part).is_dir():
             raise FailedPrecondition(f"{folder} is not complete: the folder {part} is missing")
-        if part in WEIGHTED and not any((folder / part).glob("*.safetensors")):
-            raise FailedPrecondition(f"{folder} is not complete: {part} holds no weights in safetensors")
+        if part in WEIGHTED:
+            _check_weights(folder, part)
     scheduler = _read(folder / "scheduler" / "scheduler_config.json")
     if strange := [key for key in _OTHER_SCHEDULES if scheduler.get(key)]:
         raise FailedPrecondition(f"{folder} wants another noise schedule than SD3's: scheduler.{strange[0]}")
+    has_t5 = all(found[part] for part in _T5)
+    configs = {part: _read(folder / part / "config.json") for part in WEIGHTED if part != "text_encoder_3" or has_t5}
     try:
-        transformer = _read(folder / "transformer" / "config.json")
-        scale = 2 ** (len(_read(folder / "vae" / "config.json")["block_out_channels"]) - 1)
+        _check_shapes(folder, configs)
+        transformer = configs["transformer"]
+        scale = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
         patch_pixels, most_patches = scale * int(transformer["patch_size"]), int(transformer["pos_embed_max_size"])
     except KeyError as missing:
         raise FailedPrecondition(f"{folder} is not complete: its configuration lacks {missing}") from missing
     _check_size(settings, patch_pixels, most_patches)
     return Layout(
         autoencoder=str(found["vae"]),
-        has_t5=all(found[part] for part in _T5),
+        has_t5=has_t5,
         shift=float(scheduler.get("shift", 1.0)),
         scale=scale,
     )
+
+
+def _check_weights(folder: Path, part: str) -> None:
+    """That the files that will be loaded are there and whole: each says in its first bytes how long it is."""
+    if not any((folder / part).glob("*.safetensors")):
+        raise FailedPrecondition(f"{folder} is not complete: {part} holds no weights in safetensors")
+    name = ("diffusion_pytorch_model" if part in ("transformer", "vae") else "model") + ".safetensors"
+    index = folder / part / f"{name}.index.json"
+    files = sorted(set(_read(index).get("weight_map", {}).values())) if index.is_file() else [name]
+    for file in (folder / part / name for name in files):
+        if not file.is_file():
+            raise FailedPrecondition(
+                f"{folder} is not complete: {part}/{file.name} is missing (a variant such as fp16 is not taken)"
+            )
+        try:
+            with safe_open(file, "np"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise FailedPrecondition(f"{file} is no whole safetensors file, fetch it again: {error}") from error
+
+
+def _check_shapes(folder: Path, configs: Mapping[str, dict[str, Any]]) -> None:
+    """That the parts fit each other, which diffusers finds out only in a forward, or never: it cuts wider text."""
+    transformer, clips = configs["transformer"], (configs["text_encoder"], configs["text_encoder_2"])
+    text_width, t5 = transformer["joint_attention_dim"], configs.get("text_encoder_3")
+    of_clips = sum(clip["hidden_size"] for clip in clips)
+    of_t5 = t5["d_model"] if t5 else text_width
+    for fit, problem in (
+        (
+            configs["vae"]["latent_channels"] == transformer["in_channels"],
+            f"latents of {transformer['in_channels']} channels, its vae reads {configs['vae']['latent_channels']}",
+        ),
+        (
+            sum(clip["projection_dim"] for clip in clips) == transformer["pooled_projection_dim"],
+            f"pooled text of {transformer['pooled_projection_dim']} numbers (pooled_projection_dim), its two CLIPs "
+            f"give {sum(clip['projection_dim'] for clip in clips)}",
+        ),
+        (
+            of_clips <= text_width,
+            f"tokens of {text_width} numbers (joint_attention_dim), its two CLIPs give {of_clips}",
+        ),
+        (of_t5 == text_width, f"tokens of {text_width} numbers (joint_attention_dim), its T5 gives {of_t5}"),
+    ):
+        if not fit:
+            raise FailedPrecondition(f"the parts of {folder} don't fit each other: its transformer takes {problem}")
 
 
 def _check_size(settings: GeneratorSettings, patch_pixels: int, most_patches: int) -> None:

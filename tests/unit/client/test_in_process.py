@@ -125,3 +125,21 @@ except emofeedback.FailedPrecondition as error:
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert run.stdout.startswith("the engines are not installed (torch is missing): "), run.stderr
+
+
+@pytest.mark.parametrize("words", [["create", "a cat", "--emotion", "awe", "--out", "run"], ["assess", "boat.png"]])
+def test_a_wrong_checkpoint_is_refused_before_the_libraries_are_imported(words: list[str], tmp_path: Path) -> None:
+    part = "generator" if words[0] == "create" else "judge"
+    (tmp_path / "own.toml").write_text(f'extends = "nano"\n[{part}]\ncheckpoint = "."\n')
+    Image.new("RGB", (8, 8)).save(tmp_path / "boat.png")
+    services = str(Path(emofeedback.__file__).parents[1])
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys(("torch", "diffusers", "transformers"))
+sys.path.insert(0, {services!r})
+from emofeedback.cli.main import main
+sys.exit(main({words!r} + ["--profile", "own.toml"]))
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: . is not a model of the expected kind: "), run.stderr

@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.generator.pipeline import load_models
 from emofeedback.generator.preflight import check_folder, preflight
 from emofeedback.profiles.builtin import SD35_MEDIUM_PROFILE
 from support.tiny_checkpoints import tiny_sd3_settings
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def edit(file: Path, **changes: Any) -> None:
@@ -21,6 +24,15 @@ def edit(file: Path, **changes: Any) -> None:
 
 def without_weights(folder: Path) -> None:
     (folder / "transformer" / "diffusion_pytorch_model.safetensors").rename(folder / "transformer" / "model.bin")
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def sharded_with_one_lost(folder: Path) -> None:
+    index = {"weight_map": {"here": "model.safetensors", "there": "model-00002-of-00002.safetensors"}}
+    (folder / "text_encoder_3" / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -39,7 +51,36 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickled weights only": (without_weights, "transformer holds no weights in safetensors"),
     "empty configuration": (
         lambda f: (f / "vae" / "config.json").write_text("{}"),
-        "its configuration lacks 'block_out_channels'",
+        "its configuration lacks 'latent_channels'",
+    ),
+    "a variant only": (
+        lambda f: (f / "vae" / WEIGHTS).rename(f / "vae" / "diffusion_pytorch_model.fp16.safetensors"),
+        "vae/diffusion_pytorch_model.safetensors is missing",
+    ),
+    "a shard is missing": (sharded_with_one_lost, "text_encoder_3/model-00002-of-00002.safetensors is missing"),
+    "a download that broke off": (
+        lambda f: cut(f / "transformer" / WEIGHTS),
+        "transformer/diffusion_pytorch_model.safetensors is no whole safetensors file, fetch it again",
+    ),
+    "a pointer of git-lfs": (
+        lambda f: (f / "transformer" / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1"),
+        "is no whole safetensors file",
+    ),
+    "another model's autoencoder": (
+        lambda f: edit(f / "vae" / "config.json", latent_channels=16),
+        "its transformer takes latents of 4 channels, its vae reads 16",
+    ),
+    "another model's CLIP": (
+        lambda f: edit(f / "text_encoder_2" / "config.json", projection_dim=20),
+        r"takes pooled text of 32 numbers \(pooled_projection_dim\), its two CLIPs give 36",
+    ),
+    "CLIPs that are too wide": (
+        lambda f: edit(f / "text_encoder" / "config.json", hidden_size=64),
+        r"takes tokens of 48 numbers \(joint_attention_dim\), its two CLIPs give 80",
+    ),
+    "another model's T5": (
+        lambda f: edit(f / "text_encoder_3" / "config.json", d_model=64),
+        r"takes tokens of 48 numbers \(joint_attention_dim\), its T5 gives 64",
     ),
     "another schedule": (
         lambda f: edit(f / "scheduler" / "scheduler_config.json", use_dynamic_shifting=True),
@@ -55,6 +96,16 @@ def test_a_damaged_folder_says_which_part(tiny_sd3: Path, tmp_path: Path, damage
     harm(folder)
     with pytest.raises(FailedPrecondition, match=sentence):
         preflight(tiny_sd3_settings(folder))
+
+
+@pytest.mark.parametrize(("part", "key"), [("transformer", "num_layers"), ("text_encoder", "intermediate_size")])
+def test_weights_of_another_shape_than_their_configuration_are_one_sentence(
+    tiny_sd3: Path, tmp_path: Path, part: str, key: str
+) -> None:
+    folder = shutil.copytree(tiny_sd3, tmp_path / "copy")
+    edit(folder / part / "config.json", **{key: 3})
+    with pytest.raises(FailedPrecondition, match=rf"^the {part} of .* can't be loaded: "):
+        load_models(tiny_sd3_settings(folder))
 
 
 @pytest.mark.parametrize(("width", "sentence"), [(30, "multiples of 8 up to 128"), (256, "up to 128")])

@@ -45,7 +45,7 @@ class DistillationConfig:
     target_share: Share = 0.7
     """Share of the prompts without a target of their own that get one behind them, anywhere on the plane."""
     trajectories: Count = 6000
-    """Pictures that the teacher paints."""
+    """Pictures that the teacher paints for the student to learn from; 32 more are for measuring it."""
     together: Count = 8
     """Pictures that the teacher paints at once."""
     updates: Count = 3000
