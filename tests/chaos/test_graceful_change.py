@@ -104,6 +104,7 @@ async def answered_again(address: str) -> float:
                 return time.monotonic() - began
 
 
+@pytest.mark.chaos
 async def test_a_rolling_change_of_all_three_services_loses_no_call(
     cluster: Cluster, scene: bytes, changed_profile: Path
 ) -> None:

@@ -28,6 +28,7 @@ SECONDS = 300.0
 """Far more than a step needs on a quiet machine."""
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("application", ["generator", "judge"])
 def test_a_killed_replica_costs_a_run_nothing_but_time(cluster: Cluster, runs: Path, application: str) -> None:
     folder = runs / application
