@@ -152,6 +152,7 @@ def test_any_value_of_any_key_gives_a_configuration_or_a_refusal_that_names_the_
             "address": "policies",
             "learner.objective": "sampling.sde_window_size",
             "rewards.function": "rewards.own",
+            "rewards.own": "rewards.function",
             "sampling.steps": "sampling.sde_window_range",
             "sampling.sde_window_size": "sampling.sde_window_range",
         }
