@@ -105,6 +105,8 @@ def test_a_policy_paints_as_diffusers_would(
     policies = Policies(str(shelf), transformer, model)
     policies.fetch("warm.v3")
     policies.use("warm.v3")
+    torch.testing.assert_close(tiny_velocity(transformer), tiny_velocity(pipeline.transformer))
+    pipeline.fuse_lora()
     assert torch.equal(tiny_velocity(transformer), tiny_velocity(pipeline.transformer))
 
 

@@ -134,6 +134,24 @@ async def test_short_replies_are_not_decoded_with_long_ones(engine: Transformers
     assert qwen.batches == [["a"], ["b", "d"], ["c"]]
 
 
+async def test_texts_that_are_asked_for_together_are_decoded_together(
+    engine: TransformersEngine, qwen: ScriptedQwen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emofeedback.judge.engines.transformers._GATHERING_SECONDS", 60)  # until the batch is full
+    qwen.allowed.release()
+    await asyncio.gather(*(ask(engine, name, decoding=LONG) for name in "abc"))
+    assert qwen.batches == [["a", "b", "c"]]
+
+
+async def test_a_rating_waits_for_no_others(
+    engine: TransformersEngine, qwen: ScriptedQwen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emofeedback.judge.engines.transformers._GATHERING_SECONDS", 120)
+    qwen.allowed.release(2)
+    await asyncio.gather(ask(engine, "a", decoding=LONG), ask(engine, "b"))
+    assert qwen.batches == [["a"], ["b"]]
+
+
 async def test_states_are_made_one_by_one_and_apart_from_replies(
     engine: TransformersEngine, qwen: ScriptedQwen
 ) -> None:

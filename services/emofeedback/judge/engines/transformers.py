@@ -26,6 +26,11 @@ from emofeedback.turns import Demand, Turns
 
 _ENCODING_THREADS = 4
 """A picture of 512 pixels takes one some 20 ms."""
+_LONG_REPLY = 64
+"""Tokens from which on a reply is a text rather than a rating."""
+_GATHERING_SECONDS = 0.02
+"""How long a text waits for those that are asked for with it, as a round's are: begun alone, it would take them nearly
+as long again as all of them take together."""
 
 if TYPE_CHECKING:
     from emofeedback.judge.engines.qwen import EncodedChat, Qwen
@@ -46,6 +51,10 @@ class _Job:
     @property
     def new_tokens(self) -> int | None:
         return None if self.decoding is None else self.decoding.max_new_tokens
+
+    @property
+    def long(self) -> bool:
+        return self.new_tokens is not None and self.new_tokens >= _LONG_REPLY
 
     def goes_with(self, other: _Job) -> bool:
         """Short replies don't wait for long ones to end, so they are decoded apart; and apart from states."""
@@ -101,13 +110,22 @@ class TransformersEngine:
             job.reply.cancel()
 
     def _collect(self, waiting: deque[_Job]) -> bool:
-        """Adds what has come in, pausing only where nothing waits; False once the engine is closed."""
-        while not waiting or not self._inbox.empty():
-            jobs = self._inbox.get()
+        """Adds what has come in, pausing only where nothing waits, or a moment where nothing but texts does; False once
+        the engine is closed."""
+        while True:
+            try:
+                jobs = self._inbox.get(timeout=self._patience(waiting))
+            except queue.Empty:
+                return True
             if jobs is None:
                 return False
             waiting.extend(jobs)
-        return True
+
+    def _patience(self, waiting: Sequence[_Job]) -> float | None:
+        """Seconds in which further jobs are awaited; None: until there is one."""
+        if not waiting:
+            return None
+        return _GATHERING_SECONDS if len(waiting) < self._max_batch and all(job.long for job in waiting) else 0
 
     def _next_batch(self, waiting: deque[_Job]) -> list[_Job]:
         """Takes the job whose turn it is, and as many others that go with it as a batch holds, by turns."""
