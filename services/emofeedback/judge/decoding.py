@@ -8,7 +8,7 @@ The thread for large pictures is nicer than the model's: who sends one after ano
 
 No decoder can be stopped, and none has to be: what a picture costs is bounded before (`judge.images`). Processes that
 can be killed would add a copy of every picture, and a start-up of seconds each, to save at most the second or two that
-the largest picture takes.
+the largest picture takes; one for large pictures was tried, and spared other callers nothing that could be measured.
 """
 
 from __future__ import annotations
