@@ -69,6 +69,23 @@ def preflight(profile: Profile, *, generator: bool = True) -> None:
         preflight_judge(profile.judge)
 
 
+def check_policy(profile: Profile, name: str) -> None:
+    """Whether a policy that requests will name is there, before anything is imported that could paint with it.
+
+    Args:
+        name: empty: the profile's own.
+
+    Raises:
+        NotFound: it is not; the message names the known ones.
+        FailedPrecondition: the engines are not installed, or the store can't be used.
+        Unavailable: the store can't be reached.
+    """
+    with _installed():
+        from emofeedback.generator.preflight import check_policies
+
+        check_policies(profile.generator, [name])
+
+
 def load_judge(profile: Profile) -> LocalJudge:
     """The judge alone; whoever takes it closes it.
 

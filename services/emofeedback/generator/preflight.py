@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.generator.policy_store import PolicyStore, resolved
 from emofeedback.manifests import Signer
 from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import GeneratorSettings
@@ -75,6 +76,18 @@ def preflight(settings: GeneratorSettings) -> None:
     Vocabulary.read(settings.vocabulary)
     if settings.c2pa_key:
         Signer(settings.c2pa_certificate, settings.c2pa_key)
+
+
+def check_policies(settings: GeneratorSettings, names: Iterable[str]) -> None:
+    """That the policies which requests will name are in the store; an empty name is the settings' own policy.
+
+    Raises:
+        NotFound: one is not; the message names the known ones.
+        FailedPrecondition, Unavailable: as `PolicyStore`.
+    """
+    for name in names:
+        if policy := resolved(name, settings.policy):
+            PolicyStore(settings.policies).require(policy)
 
 
 def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
