@@ -62,7 +62,7 @@ def preflight(profile: Profile, *, generator: bool = True) -> None:
     """
     with _installed():
         from emofeedback.generator.preflight import preflight as preflight_generator
-        from emofeedback.judge.local import preflight as preflight_judge
+        from emofeedback.judge.preflight import preflight as preflight_judge
 
         if generator:
             preflight_generator(profile.generator)
