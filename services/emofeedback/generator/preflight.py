@@ -67,7 +67,7 @@ def preflight(settings: GeneratorSettings) -> None:
             no StableDiffusion3Pipeline, with the part that is missing, cut off or unfit for the others; a picture size
             that it can't generate; no file of its vocabulary; a certificate and a key that don't sign.
     """
-    require_card(settings.device, settings.minimum_gpu_memory_gib)
+    require_card(settings.device, settings.minimum_gpu_memory_gib, "generator.device")
     check_available(settings.checkpoint, INDEX)
     if (folder := Path(settings.checkpoint)).is_dir():
         check_folder(folder, settings)

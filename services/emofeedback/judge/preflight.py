@@ -27,9 +27,9 @@ def preflight(settings: JudgeSettings) -> None:
             kind, with weights that are missing or cut off, or without what makes tokens of texts and pictures; no vLLM
             where the engine is that.
     """
-    require_card(settings.device, settings.minimum_gpu_memory_gib)
+    require_card(settings.device, settings.minimum_gpu_memory_gib, "judge.device")
     if settings.reasoner:
-        check_device(settings.reasoner)
+        check_device(settings.reasoner, "judge.reasoner")
     check_available(settings.checkpoint, CHECKPOINT_MARKER, MODEL_TYPE)
     check_available(settings.scorer, "config.json", "clip")
     check_available(settings.scorer_processor, "tokenizer_config.json")
