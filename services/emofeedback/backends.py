@@ -43,6 +43,17 @@ class Engines(Protocol):
         """File of pictures that this generator made in earlier runs (`optimizer.memory`); empty: none is known."""
         ...
 
+    def check_policy(self, name: str) -> None:
+        """Refuse a policy that requests would name in vain, before anything is loaded; services say it themselves.
+
+        Args:
+            name: empty: the profile's own.
+
+        Raises:
+            NotFound: there is none in the profile's store; the message names the known ones.
+        """
+        ...
+
     def judge(self) -> AbstractAsyncContextManager[Judge]:
         """A judge, for as long as the context lasts."""
         ...
@@ -112,6 +123,11 @@ class InProcess:
     def memory(self) -> str:
         return self._profile.optimizer.memory
 
+    def check_policy(self, name: str) -> None:
+        from emofeedback.in_process import check_policy
+
+        check_policy(self._profile, name)
+
     def judge(self) -> AbstractAsyncContextManager[Judge]:
         from emofeedback.in_process import load_judge, preflight, silence_libraries
 
@@ -139,6 +155,9 @@ class AtAddress:
     def __init__(self, address: str, token: str) -> None:
         self._address = address
         self._token = token
+
+    def check_policy(self, name: str) -> None:
+        """Nothing is loaded here."""
 
     @asynccontextmanager
     async def judge(self) -> AsyncIterator[Judge]:

@@ -62,11 +62,28 @@ def preflight(profile: Profile, *, generator: bool = True) -> None:
     """
     with _installed():
         from emofeedback.generator.preflight import preflight as preflight_generator
-        from emofeedback.judge.local import preflight as preflight_judge
+        from emofeedback.judge.preflight import preflight as preflight_judge
 
         if generator:
             preflight_generator(profile.generator)
         preflight_judge(profile.judge)
+
+
+def check_policy(profile: Profile, name: str) -> None:
+    """Whether a policy that requests will name is there, before anything is imported that could paint with it.
+
+    Args:
+        name: empty: the profile's own.
+
+    Raises:
+        NotFound: it is not; the message names the known ones.
+        FailedPrecondition: the engines are not installed, or the store can't be used.
+        Unavailable: the store can't be reached.
+    """
+    with _installed():
+        from emofeedback.generator.preflight import check_policies
+
+        check_policies(profile.generator, [name])
 
 
 def load_judge(profile: Profile) -> LocalJudge:

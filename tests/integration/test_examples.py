@@ -100,12 +100,13 @@ def test_own_tasks_hold_out_what_they_measure_on(monkeypatch: pytest.MonkeyPatch
     assert own is not None and own.info.digest.startswith("sha256:")
 
 
-def test_a_run_trains_on_the_own_task(tmp_path: Path) -> None:
+def test_a_run_trains_on_the_own_task_and_is_rewarded_by_the_own_function(tmp_path: Path) -> None:
+    own = ("prompts=own_task:TASK", "rewards.function=own_reward:warmth", "rewards.own=0.3")
     small = (
         *("iterations=1", "groups=1", "num_generations=2", "panel.pairs=1", "panel.images=1"),
         *("sampling.steps=5", "sampling.sde_window_range=[0, 1]"),
     )
-    changes = [word for change in ("prompts=own_task:TASK", *small) for word in ("--set", change)]
+    changes = [word for change in (*own, *small) for word in ("--set", change)]
     words = ("flow-grpo", "--config", "nano", *changes, "--report-to", "none", "--out", str(tmp_path / "own"))
     done = subprocess.run(
         [sys.executable, "-m", "emofeedback_trainer", *words], cwd=EXAMPLES, capture_output=True, text=True, timeout=300
@@ -114,18 +115,7 @@ def test_a_run_trains_on_the_own_task(tmp_path: Path) -> None:
     assert "independent judge's error" in done.stdout
     panel = [json.loads(line) for line in (tmp_path / "own" / "eval.jsonl").read_text().splitlines()]
     assert [measured["iteration"] for measured in panel] == [0, 1] and "subject_accuracy" in panel[0]
-
-
-def test_a_run_is_rewarded_by_the_own_function(tmp_path: Path) -> None:
-    small = ("iterations=1", "groups=1", "num_generations=2", "panel.pairs=1", "panel.images=1", "sampling.steps=5")
-    own = ("rewards.function=own_reward:warmth", "rewards.own=0.3")
-    changes = [word for change in (*own, *small) for word in ("--set", change)]
-    words = ("flow-grpo", "--config", "nano", *changes, "--report-to", "none", "--out", str(tmp_path / "warm"))
-    done = subprocess.run(
-        [sys.executable, "-m", "emofeedback_trainer", *words], cwd=EXAMPLES, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    [line] = [json.loads(line) for line in (tmp_path / "warm" / "metrics.jsonl").read_text().splitlines()]
+    [line] = [json.loads(line) for line in (tmp_path / "own" / "metrics.jsonl").read_text().splitlines()]
     assert -1 <= line["reward_own"] <= 1 and line["reward_own"] != 0
 
 

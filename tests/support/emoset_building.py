@@ -55,6 +55,9 @@ class CaptioningEngines:
     profile: str | None = None
     memory: str = ""
 
+    def check_policy(self, name: str) -> None:
+        raise NotImplementedError
+
     @asynccontextmanager
     async def judge(self) -> AsyncIterator[Judge]:
         yield cast(Judge, self.scripted)  # captions are all that it is asked for

@@ -195,6 +195,9 @@ class ScriptedEngines:
         connect(profile, address, token, policies, calibrations, changes)
         return self
 
+    def check_policy(self, name: str) -> None:
+        pass
+
     def judge(self) -> AbstractAsyncContextManager[Judge]:
         self.opened += 1
         return self._give_judge()

@@ -41,11 +41,13 @@ def batch(
     Raises:
         InvalidRequest: a row or `out` is refused, before any model is loaded; all rows that are wrong are named. Or a
             row's prompt, where `strict` and the generator does not know its words, before it is painted.
+        NotFound: there is no such policy, before any model is loaded.
         FailedPrecondition: another process works in `out`.
         EmoFeedbackError: a run failed; the finished ones stay and the batch can be resumed.
         KeyboardInterrupt: as well, by Ctrl-C.
     """
     requests = _requests(table, ask)
+    engines.check_policy(requests[0].policy)  # all rows name the command's
     with held(out):
         _batch(requests, out=out, resume=resume, strict=strict, engines=engines, consoles=consoles)
 

@@ -34,11 +34,13 @@ def create(
     Raises:
         InvalidRequest: the request or `out` is refused, before any model is loaded; or the prompt, where `strict` and
             the generator does not know its words, before anything is painted.
+        NotFound: there is no such policy, before any model is loaded.
         FailedPrecondition: another process works in `out`.
         EmoFeedbackError: the run failed; what was finished before lies in `out`.
         KeyboardInterrupt: as well, by Ctrl-C.
     """
     check_optimization_request(request)
+    engines.check_policy(request.policy)
     with held(out):
         _create(request, out=out, resume=resume, strict=strict, engines=engines, consoles=consoles)
 

@@ -176,6 +176,7 @@ def _feel_like(options: argparse.Namespace, engines: Engines, consoles: Consoles
         raise InvalidRequest.of("feel_like", "is a feeling already: leave out valence, arousal and emotion")
     from emofeedback.cli.feeling import felt_in
 
+    engines.check_policy(options.policy)
     point = felt_in(options.feel_like, user=options.user, engines=engines, consoles=consoles)
     options.valence, options.arousal = point.valence, point.arousal
 

@@ -52,10 +52,12 @@ def reproduce(path: Path, *, out: Path | None, engines: Engines, consoles: Conso
 
     Raises:
         InvalidRequest: the picture carries no recipe.
+        NotFound: its policy is not in the profile's store, before any model is loaded.
         FailedPrecondition: the generator is another one, or the judge whose imagination was painted, the policy has
             changed, or other pixels came out; the digest that is missing is named.
     """
     recipe = _recipe_in(path, _read(path))
+    engines.check_policy(recipe.generator.policy or BASE_POLICY)
     out = out or path.with_name(f"{path.stem}-again.png")
     with loading(consoles, engines.profile):
         opened = engines.services()

@@ -65,6 +65,7 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
 
     Raises:
         InvalidRequest: the sweep or `out` is refused, before any model is loaded.
+        NotFound: the profile's policy is not in its store.
         FailedPrecondition: another process works in `out`.
         EmoFeedbackError: a run failed; the finished cells stay and the sweep can be resumed.
         KeyboardInterrupt: as well, by Ctrl-C.
@@ -73,6 +74,7 @@ def sweep(asked: Sweep, *, out: Path, resume: bool, engines: Engines, consoles: 
         raise InvalidRequest.of("grid", f"is {asked.grid}, it must lie in [{MIN_GRID}, {MAX_GRID}]")
     check_optimization_request(asked.request(0, 0))
     check_optimization_request(asked.request(asked.grid - 1, asked.grid - 1))
+    engines.check_policy("")
     with held(out):
         _sweep(asked, out=out, resume=resume, engines=engines, consoles=consoles)
 

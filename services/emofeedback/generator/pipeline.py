@@ -114,7 +114,7 @@ def load_models(settings: GeneratorSettings) -> Models:
         FailedPrecondition: whatever `preflight` finds, weights that don't fit their configuration, or a download that
             broke off.
     """
-    require_card(settings.device, settings.minimum_gpu_memory_gib)
+    require_card(settings.device, settings.minimum_gpu_memory_gib, "generator.device")
     folder = fetch(settings.checkpoint, INDEX, _wanted_files())
     layout = check_folder(folder, settings)
     device, dtype = torch.device(settings.device), getattr(torch, settings.dtype)

@@ -19,13 +19,13 @@ from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 
-from emofeedback.domain.errors import FailedPrecondition, NotFound
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.compiled import CompiledBlocks, LowRank, low_rank_changes
 from emofeedback.generator.connector import Fused, read_connector
 from emofeedback.generator.folding import FoldedAdapters
-from emofeedback.generator.policy_store import WEIGHTS, Fusion, Manifest, PolicyStore, Sampling
+from emofeedback.generator.policy_store import WEIGHTS, Fusion, Manifest, PolicyStore, Sampling, resolved
 from emofeedback.storage.scratch import scratch_folder
 
 _LOADED = 4
@@ -48,7 +48,7 @@ class Policies:
         transformer's, where they are compiled."""
         self._blocks = blocks
         self._changes: OrderedDict[str, dict[str, LowRank]] = OrderedDict()
-        self._store = PolicyStore(uri) if uri else None
+        self._store = PolicyStore(uri)
         self._transformer = transformer
         self._base = base
         self._default = default
@@ -68,12 +68,11 @@ class Policies:
         Raises:
             Unavailable: the store can't be read.
         """
-        return self._store.names() if self._store else []
+        return self._store.names()
 
     def resolve(self, name: str) -> str:
-        """The policy that a request means: the profile's default where it names none, "" for the base weights."""
-        name = name or self._default
-        return "" if name == BASE_POLICY else name
+        """As `policy_store.resolved`, with the profile's own."""
+        return resolved(name, self._default)
 
     def fetch(self, name: str) -> None:
         """Bring a resolved policy's weights to this machine.
@@ -85,8 +84,6 @@ class Policies:
         """
         if not name:
             return
-        if self._store is None:
-            raise NotFound(f"policy {name!r} is unknown, known are: none")
         if self._is_here(name):
             return
         with self._fetching:

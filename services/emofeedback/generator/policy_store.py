@@ -23,7 +23,7 @@ from fsspec import AbstractFileSystem
 
 from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
-from emofeedback.domain.limits import LIMITS
+from emofeedback.domain.limits import BASE_POLICY, LIMITS
 from emofeedback.storage.fsspec_store import opened
 from emofeedback.storage.texts import parse_json
 
@@ -153,18 +153,39 @@ def _sampling(content: Mapping[str, Any]) -> Sampling:
     return Sampling(levels=tuple(map(float, content["levels"])), guidance=float(content["guidance"]))
 
 
+def resolved(name: str, default: str) -> str:
+    """The policy that a request means: the profile's `default` where it names none, "" for the base weights."""
+    name = name or default
+    return "" if name == BASE_POLICY else name
+
+
 class PolicyStore:
     """Reads a store, from any thread. Every method raises `Unavailable` where it can't be reached, and
     `FailedPrecondition` where it can't be used: a scheme that is not installed, a login that may not read."""
 
     def __init__(self, uri: str) -> None:
+        """`uri` may be empty: such a store has no policies."""
         self.uri = uri
 
     def names(self) -> list[str]:
         """All policies, sorted."""
+        if not self.uri:
+            return []
         with self.opened() as (files, root):
             folders = [Path(file).parent.name for file in files.glob(f"{root}/*/{WEIGHTS}")]
         return sorted(name for name in folders if POLICY_NAME.fullmatch(name))
+
+    def require(self, name: str) -> None:
+        """Look whether there is such a policy, and at nothing of it.
+
+        Raises:
+            NotFound: there is none; the message names the known ones.
+        """
+        if self._may_hold(name):
+            with self.opened() as (files, root):
+                if files.exists(f"{root}/{name}/{WEIGHTS}"):
+                    return
+        raise self._unknown(name)
 
     def fetch(self, name: str, folder: Path) -> Manifest:
         """Bring a policy's files into the local `folder`, check them, and return what is said of them.
@@ -174,9 +195,7 @@ class PolicyStore:
             FailedPrecondition: it has no readable manifest, or its weights or its connector's are not those that the
                 manifest names.
         """
-        if not POLICY_NAME.fullmatch(name):
-            raise self._unknown(name)
-        if not self._bring(name, WEIGHTS, folder):
+        if not (self._may_hold(name) and self._bring(name, WEIGHTS, folder)):
             raise self._unknown(name)
         manifest = self.manifest(name)
         self._check(name, "weights have", folder / WEIGHTS, manifest.digest)
@@ -186,6 +205,9 @@ class PolicyStore:
                     raise FailedPrecondition(f"policy {name!r} is damaged: it lacks its {file}")
             self._check(name, "connector has", folder / CONNECTOR_WEIGHTS, manifest.fusion.connector)
         return manifest
+
+    def _may_hold(self, name: str) -> bool:
+        return bool(self.uri and POLICY_NAME.fullmatch(name))
 
     def _bring(self, name: str, file: str, folder: Path) -> bool:
         """One file of a policy; False where there is none."""

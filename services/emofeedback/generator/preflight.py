@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from emofeedback.domain.errors import FailedPrecondition
+from emofeedback.generator.policy_store import PolicyStore, resolved
 from emofeedback.manifests import Signer
 from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback.storage.checkpoints import check_available
-from emofeedback.storage.texts import parse_json, read_text
+from emofeedback.storage.parts import check_weights, read_object
 from emofeedback.storage.vocabulary import Vocabulary
 
 INDEX = "model_index.json"
@@ -68,13 +67,25 @@ def preflight(settings: GeneratorSettings) -> None:
             no StableDiffusion3Pipeline, with the part that is missing, cut off or unfit for the others; a picture size
             that it can't generate; no file of its vocabulary; a certificate and a key that don't sign.
     """
-    require_card(settings.device, settings.minimum_gpu_memory_gib)
+    require_card(settings.device, settings.minimum_gpu_memory_gib, "generator.device")
     check_available(settings.checkpoint, INDEX)
     if (folder := Path(settings.checkpoint)).is_dir():
         check_folder(folder, settings)
     Vocabulary.read(settings.vocabulary)
     if settings.c2pa_key:
         Signer(settings.c2pa_certificate, settings.c2pa_key)
+
+
+def check_policies(settings: GeneratorSettings, names: Iterable[str]) -> None:
+    """That the policies which requests will name are in the store; an empty name is the settings' own policy.
+
+    Raises:
+        NotFound: one is not; the message names the known ones.
+        FailedPrecondition, Unavailable: as `PolicyStore`.
+    """
+    for name in names:
+        if policy := resolved(name, settings.policy):
+            PolicyStore(settings.policies).require(policy)
 
 
 def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
@@ -84,7 +95,7 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
         FailedPrecondition: a part is missing, of another class, cut off or unfit for the others, or the picture size
             does not fit.
     """
-    index = _read(folder / INDEX)
+    index = read_object(folder / INDEX)
     found = {part: (index.get(part) or [None, None])[1] for part in KINDS}
     for part, kinds in KINDS.items():
         if found[part] is None and part in _T5:
@@ -97,12 +108,15 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
         if not (folder / part).is_dir():
             raise FailedPrecondition(f"{folder} is not complete: the folder {part} is missing")
         if part in WEIGHTED:
-            _check_weights(folder, part)
-    scheduler = _read(folder / "scheduler" / "scheduler_config.json")
+            kind = "diffusion_pytorch_model" if part in ("transformer", "vae") else "model"
+            check_weights(folder, f"{kind}.safetensors", part)
+    scheduler = read_object(folder / "scheduler" / "scheduler_config.json")
     if strange := [key for key in _OTHER_SCHEDULES if scheduler.get(key)]:
         raise FailedPrecondition(f"{folder} wants another noise schedule than SD3's: scheduler.{strange[0]}")
     has_t5 = all(found[part] for part in _T5)
-    configs = {part: _read(folder / part / "config.json") for part in WEIGHTED if part != "text_encoder_3" or has_t5}
+    configs = {
+        part: read_object(folder / part / "config.json") for part in WEIGHTED if part != "text_encoder_3" or has_t5
+    }
     try:
         _check_shapes(folder, configs)
         transformer = configs["transformer"]
@@ -117,25 +131,6 @@ def check_folder(folder: Path, settings: GeneratorSettings) -> Layout:
         shift=float(scheduler.get("shift", 1.0)),
         scale=scale,
     )
-
-
-def _check_weights(folder: Path, part: str) -> None:
-    """That the files that will be loaded are there and whole: each says in its first bytes how long it is."""
-    if not any((folder / part).glob("*.safetensors")):
-        raise FailedPrecondition(f"{folder} is not complete: {part} holds no weights in safetensors")
-    name = ("diffusion_pytorch_model" if part in ("transformer", "vae") else "model") + ".safetensors"
-    index = folder / part / f"{name}.index.json"
-    files = sorted(set(_read(index).get("weight_map", {}).values())) if index.is_file() else [name]
-    for file in (folder / part / name for name in files):
-        if not file.is_file():
-            raise FailedPrecondition(
-                f"{folder} is not complete: {part}/{file.name} is missing (a variant such as fp16 is not taken)"
-            )
-        try:
-            with safe_open(file, "np"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise FailedPrecondition(f"{file} is no whole safetensors file, fetch it again: {error}") from error
 
 
 def _check_shapes(folder: Path, configs: Mapping[str, dict[str, Any]]) -> None:
@@ -171,13 +166,3 @@ def _check_size(settings: GeneratorSettings, patch_pixels: int, most_patches: in
                 f"generator.{side} is {pixels}, this model paints multiples of {patch_pixels} "
                 f"up to {patch_pixels * most_patches} pixels"
             )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = parse_json(read_text(file))
-    except (OSError, ValueError) as error:
-        raise FailedPrecondition(f"{file} can't be read as JSON") from error
-    if not isinstance(content, dict):
-        raise FailedPrecondition(f"{file} is not a JSON object")
-    return content

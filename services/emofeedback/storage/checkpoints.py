@@ -122,8 +122,11 @@ def _check_kind(file: Path, kind: str) -> None:
         )
 
 
-def check_device(device: str) -> None:
+def check_device(device: str, key: str) -> None:
     """Make sure that the device is there.
+
+    Args:
+        key: of the profile or configuration that names it, for the message.
 
     Raises:
         FailedPrecondition: CUDA is asked for and missing.
@@ -133,10 +136,7 @@ def check_device(device: str) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise FailedPrecondition(
-            "this model runs on CUDA (its key `device`) and no CUDA device is here; take the profile nano or another "
-            "machine"
-        )
+        raise FailedPrecondition(f"{key} is cuda and no CUDA device is here; take the profile nano or another machine")
 
 
 def digest(folder: Path, parts: tuple[str, ...] = ("",)) -> str:

@@ -209,6 +209,8 @@ async def test_a_cut_ablation_goes_on_where_it_was(tmp_path: Path) -> None:
 
 # --- the command ---------------------------------------------------------------------------------------------------
 
+SHELF = NANO_PROFILE.generator.policies
+
 
 @pytest.mark.parametrize(
     ("words", "problem"),
@@ -217,7 +219,7 @@ async def test_a_cut_ablation_goes_on_where_it_was(tmp_path: Path) -> None:
         (["--policies", "shelf"], "policy: is missing"),
         (["--policy", "p"], "policies: is missing"),
         (["--policy", "p", "--policies", "shelf", "--limit", "1"], "limit: is 1, it must be 2 or more"),
-        (["--policy", "p", "--policies", "shelf", "--task", "nowhere"], "prompts: 'nowhere' is neither"),
+        (["--policy", "nano-final", "--policies", SHELF, "--task", "nowhere"], "prompts: 'nowhere' is neither"),
         (["--policy", "p", "--profile", "none"], "profile: 'none' is neither"),
     ],
 )

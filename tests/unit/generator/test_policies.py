@@ -18,7 +18,7 @@ from emofeedback.domain.errors import FailedPrecondition, NotFound
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.domain.limits import BASE_POLICY
 from emofeedback.generator.policies import Policies
-from emofeedback.generator.policy_store import MANIFEST, WEIGHTS
+from emofeedback.generator.policy_store import MANIFEST, WEIGHTS, PolicyStore
 from emofeedback.generator.preflight import WEIGHTED
 from emofeedback.storage.checkpoints import digest
 from support.tiny_checkpoints import save_policy_of, save_tiny_policy, save_tiny_sd3, tiny_velocity
@@ -79,8 +79,9 @@ def test_without_an_address_there_are_no_policies(transformer: SD3Transformer2DM
 def test_an_unknown_policy_names_the_known_ones(
     shelf: Path, transformer: SD3Transformer2DModel, model: ModelInfo, name: str
 ) -> None:
-    with pytest.raises(NotFound, match=r"is unknown, known are: warm\.v0, warm\.v1"):
-        Policies(str(shelf), transformer, model).fetch(name)
+    for look in (Policies(str(shelf), transformer, model).fetch, PolicyStore(str(shelf)).require):
+        with pytest.raises(NotFound, match=r"is unknown, known are: warm\.v0, warm\.v1"):
+            look(name)
 
 
 def test_a_request_that_names_none_means_the_default(transformer: SD3Transformer2DModel, model: ModelInfo) -> None:

@@ -121,7 +121,7 @@ def test_a_whole_folder_is_read_from_its_small_files(tiny_sd3: Path) -> None:
 
 def test_the_papers_profile_asks_for_cuda_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(FailedPrecondition, match="no CUDA device is here"):
+    with pytest.raises(FailedPrecondition, match=r"^generator\.device is cuda and no CUDA device is here"):
         preflight(SD35_MEDIUM_PROFILE.generator)
 
 

@@ -39,7 +39,12 @@ def without_cuda(**changes: Any) -> JudgeSettings:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
 def test_the_full_size_judge_says_that_it_needs_cuda() -> None:
-    assert "runs on CUDA (its key `device`) and no CUDA device is here" in refused(SD35_MEDIUM_PROFILE.judge)
+    assert refused(SD35_MEDIUM_PROFILE.judge).startswith("judge.device is cuda and no CUDA device is here")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
+def test_a_reasoner_says_that_it_needs_cuda() -> None:
+    assert refused(without_cuda(reasoner="cuda")).startswith("judge.reasoner is cuda and no CUDA device is here")
 
 
 def test_a_gpu_with_too_little_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

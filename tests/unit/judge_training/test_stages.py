@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -62,6 +63,7 @@ def found(name: str, replies: dict[Asked, Sequence[str]]) -> StageReplies:
     return StageReplies(variant=variant, model=Model(role=name, name=name, digest=""), replies=replies)
 
 
+@cache
 def table() -> list[StageRow]:
     """The judge before training gets half of the questions right and one reply in four is unreadable, the fine-tuned
     one knows all but that it is one point off in valence."""

@@ -24,17 +24,17 @@ def test_too_little_memory_names_both_figures_and_what_fits(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free * GIB), 80 * GIB))
-    require_card("cuda", free - 0.1)
+    require_card("cuda", free - 0.1, "judge.device")
     with pytest.raises(FailedPrecondition) as caught:
-        require_card("cuda", 70)
+        require_card("cuda", 70, "judge.device")
     assert str(caught.value).endswith(f"needs 70 GiB of GPU memory, {free:.1f} of 80.0 GiB are free; {advice}")
 
 
 def test_no_card_is_asked_for_where_the_profile_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    require_card("cpu", 20.0)
-    with pytest.raises(FailedPrecondition, match="no CUDA device is here"):
-        require_card("cuda", 0.0)
+    require_card("cpu", 20.0, "judge.device")
+    with pytest.raises(FailedPrecondition, match=r"^judge\.device is cuda and no CUDA device is here"):
+        require_card("cuda", 0.0, "judge.device")
 
 
 def test_the_whole_stack_of_the_small_profile_shares_one_card_of_24_gb() -> None:

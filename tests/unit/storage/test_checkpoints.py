@@ -72,9 +72,9 @@ def test_what_the_hub_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, e
 
 def test_cuda_is_asked_for_only_where_the_profile_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    checkpoints.check_device("cpu")
-    with pytest.raises(FailedPrecondition, match="no CUDA device is here"):
-        checkpoints.check_device("cuda")
+    checkpoints.check_device("cpu", "model.device")
+    with pytest.raises(FailedPrecondition, match=r"^model\.device is cuda and no CUDA device is here"):
+        checkpoints.check_device("cuda", "model.device")
 
 
 def test_the_digest_is_that_of_the_sha256sum_listing(tmp_path: Path) -> None:

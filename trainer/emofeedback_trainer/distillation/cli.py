@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from emofeedback.generator.preflight import check_policies
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
-from emofeedback.profiles.overrides import parse_changes
+from emofeedback.profiles.overrides import load_profile, parse_changes
 from emofeedback_trainer.core.run_command import add_run_options, config_source, kept_when_cut
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.distillation.config import CONFIGS, load_config, with_changes
@@ -38,12 +39,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         InvalidRequest: the configuration or the folder is refused, before any model is loaded.
+        NotFound: so is the teacher, where the profile's store lacks it.
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
     """
     stop_on_signals()
     folder = arguments.out
     config = with_changes(load_config(config_source(arguments)), parse_changes(arguments.set))
+    check_policies(load_profile(config.profile).generator, [config.policy])
     silence_libraries()
     from emofeedback_trainer.distillation.run import distill, prepare
 

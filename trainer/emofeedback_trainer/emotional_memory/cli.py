@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from emofeedback.cli.parsing import examples_of, sentence
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.generator.preflight import check_policies
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import changed, extended, load_profile, parse_changes
@@ -116,6 +117,7 @@ def _fill(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         label_sd=arguments.label_sd,
     )
+    check_policies(profile.generator, filling.policies)
     witness = load_witness(arguments.witness)
     read_memory(arguments.memory)  # refused before anything heavy is loaded
     silence_libraries()

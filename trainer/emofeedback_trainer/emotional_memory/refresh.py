@@ -100,7 +100,7 @@ def refresh(
             )
     if config.share and not memory:
         raise InvalidRequest.of("memory", "is empty: fill it first, or set share=0 for the control without it")
-    check_device(config.model.device)
+    check_device(config.model.device, "model.device")
     _claim(folder, config)
     source = fetch_checkpoint(config.model.checkpoint)
     places = [folder / "judge", folder / "dismissed"]

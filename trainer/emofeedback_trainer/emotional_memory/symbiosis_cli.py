@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from emofeedback.generator.preflight import check_policies
 from emofeedback.in_process import silence_libraries
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import changed, extended, load_profile, parse_changes
@@ -105,7 +106,9 @@ def run(arguments: argparse.Namespace) -> None:
         arms=tuple(arguments.arm or [arm.name for arm in ARMS]),
         seed=arguments.seed,
     )
-    profile, witness = load_profile(arguments.profile), load_witness(arguments.witness)
+    profile = load_profile(arguments.profile)
+    check_policies(profile.generator, (*plan.policies, plan.unseen))
+    witness = load_witness(arguments.witness)
     fusion = load_config(arguments.fuse) if arguments.fuse else None
     silence_libraries()
     with held(arguments.out), shown_progress() as show:

@@ -11,6 +11,7 @@ from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.generator.preflight import check_policies
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.files import write_keeping
@@ -76,8 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measures and prints.
 
     Raises:
-        InvalidRequest: an option is refused, before any model is loaded; or the folder's measurement was begun
-            otherwise.
+        InvalidRequest, NotFound: an option or a policy is refused, before any model is loaded; or the folder's
+            measurement was begun otherwise.
         EmoFeedbackError: a run failed; the finished ones are kept.
     """
     if arguments.out is None:
@@ -85,6 +86,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.runs < 1:
         raise InvalidRequest.of("runs", f"is {arguments.runs}, it must be 1 or more")
     profile = load_profile(arguments.profile)
+    own = (profile.generator.policy,) if profile.generator.policy else ()
+    policies = tuple(arguments.policy or (BASE_POLICY, *own))
+    check_policies(profile.generator, policies)
     tasks = [load_task(name) for name in arguments.task or ["nano-panel"]]
     pairs: dict[int, Pair] = {}
     for task in tasks:
@@ -92,7 +96,6 @@ def run(arguments: argparse.Namespace) -> None:
     independent = tasks[0].independent(profile.generator.checkpoint)
     if independent is None:
         raise InvalidRequest.of("task", f"{tasks[0].name} has no independent judge of this generator's pictures")
-    own = (profile.generator.policy,) if profile.generator.policy else ()
     out: Path = arguments.out
 
     async def measure(generator: Generator, judge: Judge) -> tuple[list[loop.Choice], tuple[Model, ...]]:
@@ -101,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
             judge=judge,
             independent=independent,
             settings=profile.optimizer,
-            policies=tuple(arguments.policy or (BASE_POLICY, *own)),
+            policies=policies,
             imagining=tuple(arguments.imagine or (own if profile.optimizer.imagine else ())),
             budgets=tuple(budget for budget in loop.BUDGETS if budget <= arguments.pictures),
             runs=arguments.runs,

@@ -17,6 +17,7 @@ from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
+from emofeedback.generator.preflight import check_policies
 from emofeedback.in_process import local
 from emofeedback.observability.console import say
 from emofeedback.profiles.overrides import load_profile
@@ -96,6 +97,7 @@ def policy_profile(arguments: argparse.Namespace) -> Profile:
 
     Raises:
         InvalidRequest: no such profile, or a policy without a store that could hold it.
+        NotFound: the store has no such policy.
     """
     if arguments.limit is not None and arguments.limit < 2:
         raise InvalidRequest.of("limit", f"is {arguments.limit}, it must be 2 or more")
@@ -105,7 +107,9 @@ def policy_profile(arguments: argparse.Namespace) -> Profile:
     policy = "" if policy == BASE_POLICY else policy
     if policy and not store:
         raise InvalidRequest.of("policies", f"is missing, and the profile has no store that holds {policy!r}")
-    return replace(profile, generator=replace(profile.generator, policies=store, policy=policy))
+    profile = replace(profile, generator=replace(profile.generator, policies=store, policy=policy))
+    check_policies(profile.generator, [""])
+    return profile
 
 
 def with_engines(profile: Profile, work: Callable[[Generator, Judge], Awaitable[T]]) -> T:

@@ -24,7 +24,7 @@ from emofeedback_trainer.core.run_command import add_run_options, resume_command
 from emofeedback_trainer.core.run_files import read_result
 from emofeedback_trainer.core.signals import stop_on_signals
 from emofeedback_trainer.core.task import load_task
-from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, with_changes
+from emofeedback_trainer.flow_grpo.config import CONFIGS, FlowGrpoConfig, load_config, start_place, with_changes
 from emofeedback_trainer.flow_grpo.events import RunEvent
 from emofeedback_trainer.flow_grpo.folder import RunFolder
 from emofeedback_trainer.flow_grpo.reporting.html import write_report
@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         InvalidRequest: the configuration or the folder is refused, before any model is loaded.
+        NotFound: so is the policy that it begins with, where there is none.
         FailedPrecondition: another process works in the folder.
         EmoFeedbackError: the run stopped; its last checkpoint is intact.
         KeyboardInterrupt: as well.
@@ -85,6 +86,9 @@ def run(arguments: argparse.Namespace) -> None:
     export_traces("run")
     attach_parent(arguments.traceparent)
     config, files = _config(arguments), RunFolder(arguments.out)
+    if config.start:
+        store, name = start_place(config.start)
+        store.require(name)
     silence_libraries()
     from emofeedback_trainer.flow_grpo.reporting.trackers import check_trackers
     from emofeedback_trainer.flow_grpo.trainer import prepare

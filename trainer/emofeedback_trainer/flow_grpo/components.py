@@ -43,7 +43,7 @@ def load_learner(config: FlowGrpoConfig) -> Learner:
         InvalidRequest: the transformer has no layers of the names in `learner.target_modules`.
     """
     settings = load_profile(config.profile).generator
-    check_device(settings.device)
+    check_device(settings.device, "generator.device")
     folder = fetch(settings.checkpoint, INDEX, [f"{_PART}/*.json", f"{_PART}/diffusion_pytorch_model*.safetensors"])
     dtype = getattr(torch, settings.dtype)
     transformer = SD3Transformer2DModel.from_pretrained(

@@ -17,8 +17,10 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIDDLE
+from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import NoiseWindow
 from emofeedback.domain.limits import LIMITS
+from emofeedback.generator.policy_store import PolicyStore
 from emofeedback.profiles.overrides import changed, extended, flat, load_profile
 from emofeedback.profiles.profile import STRICT, Count, NotNegative, inconsistent
 from emofeedback_trainer.core.config import renamed
@@ -266,6 +268,18 @@ def read_config(source: str) -> FlowGrpoConfig:
 def with_changes(config: FlowGrpoConfig, changes: Mapping[str, Any]) -> FlowGrpoConfig:
     """The configuration with some keys replaced, in tables or by dotted key; raises as `load_config`."""
     return checked_profile(changed(config, present_keys(changes, config)))
+
+
+def start_place(uri: str) -> tuple[PolicyStore, str]:
+    """The store and the name of the policy that a run begins with.
+
+    Raises:
+        InvalidRequest: it is no folder in a store.
+    """
+    store, _, name = uri.rstrip("/").rpartition("/")
+    if not store:
+        raise InvalidRequest.of("start", f"is {uri!r}, it must be the folder of a policy in its store")
+    return PolicyStore(store), name
 
 
 def checked_profile(config: FlowGrpoConfig) -> FlowGrpoConfig:

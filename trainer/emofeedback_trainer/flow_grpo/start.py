@@ -17,10 +17,11 @@ from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from safetensors import SafetensorError
 from torch import Tensor
 
-from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
+from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import ModelInfo
 from emofeedback.generator.connector import Fused, read_connector
-from emofeedback.generator.policy_store import WEIGHTS, PolicyStore
+from emofeedback.generator.policy_store import WEIGHTS
+from emofeedback_trainer.flow_grpo.config import start_place
 
 _PART = "transformer."
 
@@ -79,16 +80,15 @@ def read_start(uri: str) -> Start:
     """The policy in a folder of a store, at any fsspec address.
 
     Raises:
+        InvalidRequest: as `start_place`.
         NotFound: there is none; the message names those that are beside it.
         FailedPrecondition: it is damaged, or no plain adapter.
         Unavailable: the store can't be read.
     """
-    store, _, name = uri.rstrip("/").rpartition("/")
-    if not store:
-        raise InvalidRequest.of("start", f"is {uri!r}, it must be the folder of a policy in its store")
+    store, name = start_place(uri)
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        manifest = PolicyStore(store).fetch(name, folder)
+        manifest = store.fetch(name, folder)
         try:
             weights, metadata = StableDiffusion3Pipeline.lora_state_dict(
                 str(folder / WEIGHTS), use_safetensors=True, return_lora_metadata=True

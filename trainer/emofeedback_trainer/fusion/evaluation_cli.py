@@ -8,6 +8,7 @@ from pathlib import Path
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import BASE_POLICY
+from emofeedback.generator.preflight import check_policies
 from emofeedback.in_process import silence_libraries
 from emofeedback.profiles.overrides import load_profile
 from emofeedback.storage.files import held, write_keeping
@@ -71,6 +72,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.limit is not None and arguments.limit < 2:
         raise InvalidRequest.of("limit", f"is {arguments.limit}, it must be 2 or more")
     profile = load_profile(arguments.profile)
+    named = [arguments.released] if arguments.fused else [arguments.policy, arguments.released]
+    check_policies(profile.generator, [name or "" for name in named])
     task = load_task(arguments.task)
     pairs = task.evaluation[: arguments.limit]
     independent = task.independent(profile.generator.checkpoint)

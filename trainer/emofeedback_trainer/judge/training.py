@@ -50,7 +50,7 @@ def trained(
     """
     if not held_out:
         raise InvalidRequest.of("data", "has no validation split: what is learned must be measured on other pictures")
-    check_device(config.model.device)
+    check_device(config.model.device, "model.device")
     source = fetch_checkpoint(config.model.checkpoint)
     files = JudgeRunFolder(folder)
     checkpoint = files.open(config, resume=resume)

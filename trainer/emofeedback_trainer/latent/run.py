@@ -195,7 +195,7 @@ def train(config: LatentConfig, folder: Path) -> LatentResult:
         FailedPrecondition: the checkpoint or the device can't be had, the run was begun with another one, or another
             process works in the folder.
     """
-    check_device(config.model.device)
+    check_device(config.model.device, "model.device")
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder):
         if made := read_result(folder):
