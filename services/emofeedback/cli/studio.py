@@ -32,14 +32,12 @@ def studio(runs: Path, *, port: int, token: str, browser: bool, engines: Engines
 
     Raises:
         InvalidRequest: no such port.
-        NotFound: the profile's policy is not in its store.
         FailedPrecondition: the port is taken, or a library is missing.
     """
     if not 0 <= port <= 65535:
         raise InvalidRequest.of("port", f"is {port}, it must lie in [0, 65535]")
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise FailedPrecondition(f"{', '.join(missing)} is not installed: pip install 'emofeedback[http]'")
-    engines.check_policy("")
     listener = _listening(port)
     with listener:
         address = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"

@@ -25,7 +25,6 @@ COMMANDS = [
     ["reproduce", "boat.png"],
     ["create", "a boat", *PLACE, *OWN],
     ["sweep", "a boat", *OWN],
-    ["studio", "--port", "0", "--no-browser", *OWN],
 ]
 RUN = """
 import sys
