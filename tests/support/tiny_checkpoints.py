@@ -2,6 +2,7 @@
 
 import json
 import string
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,11 +206,17 @@ def tiny_velocity(transformer: SD3Transformer2DModel) -> torch.Tensor:
 
 
 def save_tiny_policy(
-    folder: Path, base: Path, *, seed: int = 1, sampling: Sampling | None = None, fused: Fused | None = None
+    folder: Path,
+    base: Path,
+    *,
+    seed: int = 1,
+    layers: Sequence[str] = ("to_q", "to_v"),
+    sampling: Sampling | None = None,
+    fused: Fused | None = None,
 ) -> Path:
     """A policy of rank 2 on the attention of a tiny SD3, strong enough to change its pictures."""
     transformer = SD3Transformer2DModel.from_pretrained(base / "transformer")
-    transformer.add_adapter(LoraConfig(r=2, lora_alpha=16, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    transformer.add_adapter(LoraConfig(r=2, lora_alpha=16, target_modules=list(layers), init_lora_weights=False))
     generator = torch.Generator().manual_seed(seed)
     weights = get_peft_model_state_dict(transformer)
     weights = {name: torch.randn(weight.shape, generator=generator) for name, weight in weights.items()}

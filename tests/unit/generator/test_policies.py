@@ -127,6 +127,25 @@ def test_the_base_stays_what_it_was_between_policies(
     assert not torch.allclose(painted[0], painted[1], atol=1e-3)
 
 
+def test_policies_of_other_layers_leave_no_trace_in_each_other(
+    tmp_path: Path, base: Path, transformer: SD3Transformer2DModel, model: ModelInfo
+) -> None:
+    save_tiny_policy(tmp_path / "few", base, seed=1)
+    save_tiny_policy(tmp_path / "more", base, seed=2, layers=("to_k", "to_v", "to_out.0"))
+    alone = {}
+    for name in ("few", "more"):
+        apart = deepcopy(transformer)
+        alone_policies = Policies(str(tmp_path), apart, model)
+        alone_policies.fetch(name)
+        alone_policies.use(name)
+        alone[name] = tiny_velocity(apart)
+    policies = Policies(str(tmp_path), transformer, model)
+    for name in ("few", "more", "few", "more"):
+        policies.fetch(name)
+        policies.use(name)
+        assert torch.equal(tiny_velocity(transformer), alone[name])
+
+
 @pytest.mark.parametrize(
     ("name", "weights"),
     [("pickle", b"\x80\x04not safetensors"), ("other", save({"unet.to_q.lora_A.weight": torch.zeros(2, 2)}))],
