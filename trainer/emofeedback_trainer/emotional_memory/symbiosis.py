@@ -154,7 +154,7 @@ def run_rounds(
         if paint is not None:
             results = [_painted(place, result, chain, paint) for result, chain in zip(results, chains, strict=True)]
             policies += [one.painting.policy for one in results if one.arm == "memory" and one.painting]
-        done.append(Round(number=number, learned_from=len(memory.of("train")), arms=tuple(results)))
+        done.append(Round(number=number, learned_from=_learned_from(place, memory), arms=tuple(results)))
     return done
 
 
@@ -288,6 +288,13 @@ def _painted(place: Path, result: ArmResult, chain: _Chain, paint: Paint) -> Arm
     folder = place / f"painted-{result.arm}"
     content = _cached(folder.with_suffix(".json"), lambda: vars(paint(chain.checkpoint, folder)))
     return replace(result, painting=Painting(policy=content["policy"], errors=tuple(content["errors"])))
+
+
+def _learned_from(place: Path, memory: Memory) -> int:
+    """Told by the round's file: a memory that later rounds have painted into holds more by now."""
+    content = _cached(place / "memory.json", lambda: {"learned_from": len(memory.of("train"))})
+    count: int = content["learned_from"]
+    return count
 
 
 def _cached(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
