@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GPU = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
 
 
+@pytest.mark.nightly
 def test_the_gpu_benchmark_runs_as_it_is_documented_and_paints_what_diffusers_paints() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, str(GPU), "--shape", "tiny", "--runs", "1", "--json"]

@@ -51,6 +51,7 @@ def _workers(patch: pytest.MonkeyPatch) -> Iterator[DistributedLearner]:
         yield learner
 
 
+@pytest.mark.nightly
 def test_ray_train_runs_the_learner_on_two_workers(workers: DistributedLearner) -> None:
     alone = tiny_learner()
     assert workers.digest() == alone.digest()
@@ -64,12 +65,14 @@ def test_ray_train_runs_the_learner_on_two_workers(workers: DistributedLearner) 
     assert _close(workers.adapter(averaged=True), alone.adapter(averaged=True))
 
 
+@pytest.mark.nightly
 def test_while_it_learns_nobody_listens_beyond_loopback(workers: DistributedLearner) -> None:
     assert workers.digest()  # the workers have met
     assert len(listening(os.getpid())) > 0
     assert beyond_loopback(os.getpid()) == {}
 
 
+@pytest.mark.nightly
 def test_an_error_of_the_learner_is_the_callers_and_the_workers_go_on(workers: DistributedLearner) -> None:
     [(rollout, advantages), _] = tiny_rollouts()
     with pytest.raises(TrainingIntegrityError, match="not finite"):
@@ -79,6 +82,7 @@ def test_an_error_of_the_learner_is_the_callers_and_the_workers_go_on(workers: D
     assert workers.digest() != before
 
 
+@pytest.mark.nightly
 def test_a_killed_worker_ends_the_learner_with_an_error(workers: DistributedLearner) -> None:
     [(rollout, advantages), _] = tiny_rollouts()
     descendants = psutil.Process(os.getpid()).children(recursive=True)

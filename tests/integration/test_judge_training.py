@@ -138,6 +138,7 @@ def test_a_judge_that_is_fine_tuned_already_is_compared_as_it_is(
     assert JudgeRunFolder(tmp_path / "out" / "sft").result() == {}
 
 
+@pytest.mark.nightly
 def test_the_stages_of_eemo_logic_are_compared_on_questions_that_are_made_of_the_scenes(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
