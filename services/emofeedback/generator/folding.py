@@ -7,7 +7,7 @@ any policy. On a GPU a copy of the weights for each policy would take too much o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
@@ -28,7 +28,7 @@ class FoldedAdapters:
         for layer, weights in self._own.items():
             _put(layer, weights)
 
-    def put_in(self, adapter: str, layers: Iterable[LoraLayer]) -> None:
+    def put_in(self, adapter: str, layers: Sequence[LoraLayer]) -> None:
         """A loaded adapter's change comes to the layers' own weights, and it is switched off as one of PEFT's."""
         for layer in layers:
             layer.enable_adapters(False)
