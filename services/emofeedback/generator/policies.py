@@ -144,15 +144,18 @@ class Policies:
         before, self._in_use = self._in_use, None  # unknown, should loading break off
         if self._blocks is not None:
             self._blocks.exchange(self._read_changes(name) if name else {})
-            self._in_use = name
-            return
+        else:
+            self._switch(before, name)
+        self._in_use = name
+
+    def _switch(self, before: str | None, name: str) -> None:
+        """Between PEFT's adapters, "" being none of them; `before` is None where it is unknown."""
         if self._folded is not None:
             self._folded.take_out()
         if name:
             self._load(name)
         if name and self._folded is not None:
             self._folded.put_in(self._loaded[name], self._layers)
-            self._in_use = name
             return
         # Layer by layer: the transformer's own set_adapter looks at every module, which takes ten times as long.
         for layer in self._layers:
@@ -160,7 +163,6 @@ class Policies:
                 layer.set_adapter(self._loaded[name], inference_mode=True)
             if not (name and before):
                 layer.enable_adapters(bool(name))
-        self._in_use = name
 
     def close(self) -> None:
         self._files.cleanup()

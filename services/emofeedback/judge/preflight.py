@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from emofeedback.domain.errors import FailedPrecondition
-from emofeedback.judge.engines.base import CHECKPOINT_MARKER, MODEL_TYPE
+from emofeedback.judge.engines.base import CHECKPOINT_MARKER, MODEL_TYPE, PROCESSOR_ADVICE
 from emofeedback.profiles.cards import require_card
 from emofeedback.profiles.profile import JudgeSettings
 from emofeedback.storage.checkpoints import check_available, check_device
@@ -48,10 +48,9 @@ def preflight(settings: JudgeSettings) -> None:
 
 def _check_judge(folder: Path) -> None:
     check_weights(folder, _WEIGHTS)
-    advice = "save the processor that the model was made with beside its weights"
-    _check_processor(folder, advice)
+    _check_processor(folder, PROCESSOR_ADVICE)
     if not (folder / f"{_TEMPLATE}.jinja").is_file() and not _tokenizer_config(folder).get(_TEMPLATE):
-        raise FailedPrecondition(f"{folder} is not complete: its tokenizer has no chat template: {advice}")
+        raise FailedPrecondition(f"{folder} is not complete: its tokenizer has no chat template: {PROCESSOR_ADVICE}")
     config = read_object(folder / CHECKPOINT_MARKER)
     vision, text = config.get("vision_config", {}), config.get("text_config", config)  # older ones are flat
     gives, takes = vision.get("out_hidden_size"), text.get("hidden_size")

@@ -1,6 +1,5 @@
 """What is wrong with a checkpoint or a machine is one sentence, before anything is loaded."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,26 +12,14 @@ from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.generator.pipeline import load_models
 from emofeedback.generator.preflight import check_folder, preflight
 from emofeedback.profiles.builtin import SD35_MEDIUM_PROFILE
+from support.damages import cut, edit, sharded_with_one_lost
 from support.tiny_checkpoints import tiny_sd3_settings
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def edit(file: Path, **changes: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
 def without_weights(folder: Path) -> None:
     (folder / "transformer" / "diffusion_pytorch_model.safetensors").rename(folder / "transformer" / "model.bin")
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def sharded_with_one_lost(folder: Path) -> None:
-    index = {"weight_map": {"here": "model.safetensors", "there": "model-00002-of-00002.safetensors"}}
-    (folder / "text_encoder_3" / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -57,7 +44,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: (f / "vae" / WEIGHTS).rename(f / "vae" / "diffusion_pytorch_model.fp16.safetensors"),
         "vae/diffusion_pytorch_model.safetensors is missing",
     ),
-    "a shard is missing": (sharded_with_one_lost, "text_encoder_3/model-00002-of-00002.safetensors is missing"),
+    "a shard is missing": (
+        lambda f: sharded_with_one_lost(f / "text_encoder_3"),
+        "text_encoder_3/model-00002-of-00002.safetensors is missing",
+    ),
     "a download that broke off": (
         lambda f: cut(f / "transformer" / WEIGHTS),
         "transformer/diffusion_pytorch_model.safetensors is no whole safetensors file, fetch it again",

@@ -14,21 +14,9 @@ from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.judge.preflight import preflight
 from emofeedback.profiles.builtin import NANO_PROFILE
 from support import tiny_judges as tiny
+from support.damages import cut, edit, sharded_with_one_lost
 
 WEIGHTS = "model.safetensors"
-
-
-def edit(file: Path, **changes: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-1])
-
-
-def sharded_with_one_lost(folder: Path) -> None:
-    index = {"weight_map": {"here": WEIGHTS, "there": "model-00002-of-00002.safetensors"}}
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
 
 
 def without_template(folder: Path) -> None:

@@ -17,6 +17,7 @@ from emofeedback.domain.assessment import Judge
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.generation import Generator
 from emofeedback.domain.limits import BASE_POLICY, TOKEN_VARIABLE
+from emofeedback.generator.policy_store import resolved
 from emofeedback.generator.preflight import check_policies
 from emofeedback.in_process import local
 from emofeedback.observability.console import say
@@ -103,8 +104,7 @@ def policy_profile(arguments: argparse.Namespace) -> Profile:
         raise InvalidRequest.of("limit", f"is {arguments.limit}, it must be 2 or more")
     profile = load_profile(arguments.profile)
     store = arguments.policies or profile.generator.policies
-    policy = arguments.policy or ("" if arguments.policies else profile.generator.policy)
-    policy = "" if policy == BASE_POLICY else policy
+    policy = resolved(arguments.policy or "", "" if arguments.policies else profile.generator.policy)
     if policy and not store:
         raise InvalidRequest.of("policies", f"is missing, and the profile has no store that holds {policy!r}")
     profile = replace(profile, generator=replace(profile.generator, policies=store, policy=policy))

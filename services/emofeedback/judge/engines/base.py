@@ -25,6 +25,8 @@ CHECKPOINT_MARKER = "config.json"
 """The file that every vision-language checkpoint has."""
 MODEL_TYPE = "qwen2_5_vl"
 """What it says there. Of another model transformers would load what fits and draw the rest at random."""
+PROCESSOR_ADVICE = "save the processor that the model was made with beside its weights"
+"""What to do where a checkpoint lacks what makes tokens of texts or pictures."""
 CHECKPOINT_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 """What is fetched of it; nothing that would have to be unpickled."""
 

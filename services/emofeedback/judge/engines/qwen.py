@@ -28,7 +28,14 @@ from transformers import (
 from emofeedback.domain.assessment import Decoding
 from emofeedback.domain.errors import FailedPrecondition, InvalidRequest
 from emofeedback.judge.domain import Domain
-from emofeedback.judge.engines.base import Chat, Detokenizer, OwnTokens, encode, fetch_checkpoint
+from emofeedback.judge.engines.base import (
+    PROCESSOR_ADVICE,
+    Chat,
+    Detokenizer,
+    OwnTokens,
+    encode,
+    fetch_checkpoint,
+)
 from emofeedback.judge.engines.completion import TOP_TOKENS, Completion
 from emofeedback.judge.engines.steps import recorded_steps
 from emofeedback.judge.engines.vision import windows_at_once
@@ -82,8 +89,7 @@ class Qwen:
             image_processor = Qwen2VLImageProcessorPil.from_pretrained(folder, max_pixels=settings.max_pixels)
         except (OSError, ValueError) as error:
             raise FailedPrecondition(
-                f"{settings.checkpoint} lacks a tokenizer or an image processor: save the processor that the model "
-                "was made with beside its weights"
+                f"{settings.checkpoint} lacks a tokenizer or an image processor: {PROCESSOR_ADVICE}"
             ) from error
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             folder, dtype=getattr(torch, settings.dtype), use_safetensors=True
