@@ -49,7 +49,7 @@ test-unit: $(STAMP) ## The tests of single parts
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/unit
 
 # Those that start services of their own come one after another: a stack of Ray takes both cores.
-SERVING := tests/end_to_end tests/chaos tests/fuzz
+SERVING := tests/end_to_end
 # As they are collected the files that take long come first; ordered by their numbers of tests, one of them comes last.
 test: $(STAMP) ## All tests but those of the vLLM engine, of the Helm chart, and the nightly ones
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(SERVING:%=--ignore %)
