@@ -56,7 +56,7 @@ test: $(STAMP) ## All tests but those of the vLLM engine, of the Helm chart, and
 	$(BIN)/python -m pytest $(SERVING)
 
 test-nightly: export TORCH_INDEX := $(TORCH_INDEX)
-test-nightly: $(STAMP) ## What is slow and seldom breaks: learning on Ray, distributions in empty environments, attacks, long fuzzing
+test-nightly: $(STAMP) ## What is slow and seldom breaks: learning on Ray, judges by GRPO, distributions in empty environments, attacks, long fuzzing
 	$(BIN)/python -m pytest -m "nightly or chaos"
 
 lint: lint-python lint-protos lint-dockerfiles ## Style, import layers and their drawing, protos, Dockerfiles
