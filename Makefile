@@ -49,14 +49,14 @@ test-unit: $(STAMP) ## The tests of single parts
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile tests/unit
 
 # Those that start services of their own come one after another: a stack of Ray takes both cores.
-SERVING := tests/end_to_end tests/chaos tests/fuzz
+SERVING := tests/end_to_end
 # As they are collected the files that take long come first; ordered by their numbers of tests, one of them comes last.
 test: $(STAMP) ## All tests but those of the vLLM engine, of the Helm chart, and the nightly ones
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(SERVING:%=--ignore %)
 	$(BIN)/python -m pytest $(SERVING)
 
 test-nightly: export TORCH_INDEX := $(TORCH_INDEX)
-test-nightly: $(STAMP) ## What is slow and seldom breaks: learning on Ray, distributions in empty environments, attacks, long fuzzing
+test-nightly: $(STAMP) ## What is slow and seldom breaks: learning on Ray, judges by GRPO, distributions in empty environments, attacks, long fuzzing
 	$(BIN)/python -m pytest -m "nightly or chaos"
 
 lint: lint-python lint-protos lint-dockerfiles ## Style, import layers and their drawing, protos, Dockerfiles

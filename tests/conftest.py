@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -24,8 +25,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.update(RAY_AUTH_MODE="token", RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
 os.environ["XDG_CONFIG_HOME"] = os.devnull  # whoever runs the tests may have defaults of their own
 sys.path.insert(0, str(Path(__file__).parent))
+# What is imported to collect the tests is no garbage, and a walk through all of it takes a second each time.
+gc.disable()
 # A test run in the background of a script ignores Ctrl-C, and so would every command that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 with suppress(ModuleNotFoundError):  # the environment of a real vLLM goes without

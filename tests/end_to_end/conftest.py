@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from support.running_services import TOKEN, Services, interrupt, serving
+from support.running_services import TOKEN, Cluster, Services, interrupt, serving
 from support.telemetry import Collector, collecting
 
 
@@ -32,6 +33,14 @@ def services(collector: Collector, people: Path, tmp_path_factory: pytest.TempPa
     with serving("--http", "--profile", str(profile), token=TOKEN, **collector.environment()) as running:
         yield running
         assert interrupt(running.process) == []
+
+
+@pytest.fixture(scope="session")
+def cluster(services: Services) -> Cluster:
+    """The same services, with the token of their Ray, which they have made up themselves."""
+    family = psutil.Process(services.process.pid).children(recursive=True)
+    gcs = next(process for process in family if process.name() == "gcs_server")
+    return Cluster(services, gcs.environ()["RAY_AUTH_TOKEN"])
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ def test_rays_own_port_refuses_a_driver_without_its_token(services: Services) ->
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray looks for it at the machine's outside address
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": "0" * 64,
+            "RAY_NUM_REDIS_GET_RETRIES": "1",  # else it tries for 20 seconds
         },
     )
     assert stranger.returncode != 0

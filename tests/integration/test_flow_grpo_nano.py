@@ -1,29 +1,28 @@
 """`emofeedback-train flow-grpo` on the embedded models, small: it learns, and a kill changes nothing."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emofeedback.generator.policy_store import PolicyStore
+from emofeedback_trainer.cli import main
+from support.forked_command import Command, ran, started
 
 SMALL = (
     *("iterations=3", "groups=2", "num_generations=3", "rewards.shape=continuous", "learner.rank=4"),
     *("sampling.steps=5", "sampling.sde_window_range=[0, 1]", "panel.pairs=1", "panel.images=1", "panel.every=2"),
 )
+CHANGES = tuple(word for change in SMALL for word in ("--set", change))
+FLOW_GRPO = Command(run=main, words=("flow-grpo", "--config", "nano-window", *CHANGES))
+RESUMED = Command(run=main, words=("flow-grpo",))
 TIMES = ("seconds", "images_per_second")
-
-
-def command(out: Path, *more: str) -> list[str]:
-    changes = [word for change in SMALL for word in ("--set", change)]
-    config = ("--config", "nano-window")
-    return [sys.executable, "-m", "emofeedback_trainer", "flow-grpo", *config, *changes, "--out", str(out), *more]
 
 
 def lines(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -34,11 +33,11 @@ def lines(folder: Path, name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    done = subprocess.run(command(folder), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert "nano-window-final" in done.stdout
-    return folder
+    folder = tmp_path_factory.mktemp("runs")
+    done = ran(FLOW_GRPO, folder / "whole", folder / "log")
+    assert done.code == 0, done.said
+    assert "nano-window-final" in done.said
+    return folder / "whole"
 
 
 def test_the_policy_moves_and_stays_honest(whole: Path) -> None:
@@ -62,14 +61,14 @@ def test_a_run_leaves_its_curves_pictures_and_report(whole: Path) -> None:
 
 def test_a_trainer_that_is_killed_goes_on_to_the_same_bits(whole: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut"
-    killed = subprocess.Popen(command(cut), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_for(lambda: (cut / "checkpoint" / "000001").exists(), killed)
+    killed = started(FLOW_GRPO, cut, tmp_path / "log")
+    _wait_for(lambda: (cut / "checkpoint" / "000001").exists(), lambda: killed.exitcode is None)
     time.sleep(0.3)  # somewhere in the second iteration
-    os.kill(killed.pid, signal.SIGKILL)
-    assert killed.wait(300) == -signal.SIGKILL
-    resumed = [sys.executable, "-m", "emofeedback_trainer", "flow-grpo", "--out", str(cut), "--resume"]
-    done = subprocess.run(resumed, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    killed.kill()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    done = ran(RESUMED, cut, tmp_path / "log", resume=True)
+    assert done.code == 0, done.said
     assert lines(cut, "metrics.jsonl") == lines(whole, "metrics.jsonl")
     assert lines(cut, "eval.jsonl") == lines(whole, "eval.jsonl")
     for name in PolicyStore(str(whole / "policies")).names():
@@ -79,8 +78,9 @@ def test_a_trainer_that_is_killed_goes_on_to_the_same_bits(whole: Path, tmp_path
 
 def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     cut = tmp_path / "cut"
-    stopped = subprocess.Popen(command(cut), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _wait_for(lambda: (cut / "checkpoint" / "000001").exists(), stopped)
+    words = [sys.executable, "-m", "emofeedback_trainer", *FLOW_GRPO.words, "--out", str(cut)]
+    stopped = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_for(lambda: (cut / "checkpoint" / "000001").exists(), lambda: stopped.poll() is None)
     stopped.send_signal(signal.SIGINT)
     out, _ = stopped.communicate(timeout=300)
     assert stopped.returncode == 130
@@ -88,8 +88,8 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert json.loads((cut / "status.json").read_text())["state"] == "canceled"
 
 
-def _wait_for(happened: Any, process: subprocess.Popen[Any], seconds: float = 600) -> None:
+def _wait_for(happened: Callable[[], bool], is_running: Callable[[], bool], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not happened():
-        assert process.poll() is None and time.monotonic() < end
+        assert is_running() and time.monotonic() < end
         time.sleep(0.02)

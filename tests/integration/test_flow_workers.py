@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from emofeedback.domain.errors import Unavailable
 from emofeedback_trainer.flow_grpo.distributed import DistributedLearner, distributed_learner
 from emofeedback_trainer.flow_grpo.learning import TrainingIntegrityError
+from support.forked_command import CONTEXT
 from support.sockets import beyond_loopback, listening
 from support.tiny_learner import learn_in_process, tiny_learner, tiny_rollouts
 
@@ -26,7 +26,12 @@ def _close(some: dict[str, Tensor], others: dict[str, Tensor]) -> bool:
 
 
 def test_two_gloo_workers_take_the_steps_of_one(tmp_path: Path) -> None:
-    spawn(learn_in_process, args=(2, tmp_path), nprocs=2)  # type: ignore[no-untyped-call]
+    workers = [CONTEXT.Process(target=learn_in_process, args=(rank, 2, tmp_path)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
     alone = tiny_learner()
     figures = [asdict(alone.update(rollout, advantages)) for rollout, advantages in tiny_rollouts()]
 

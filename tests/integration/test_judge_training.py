@@ -59,7 +59,14 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 Train = Callable[..., Any]
 
 
-@pytest.mark.parametrize(("train", "config"), [(train_sft, SFT), (train_grpo, GRPO)], ids=["sft", "grpo"])
+@pytest.mark.parametrize(
+    ("train", "config"),
+    [
+        pytest.param(train_sft, SFT, id="sft"),
+        # Cut and resumed by the same loop, but twice as slow.
+        pytest.param(train_grpo, GRPO, id="grpo", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_run_that_was_cut_and_resumed_leaves_the_same_judge(
     train: Train, config: SftConfig | GrpoConfig, scenes: Path, tmp_path: Path
 ) -> None:

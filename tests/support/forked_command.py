@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT = multiprocessing.get_context("forkserver")
+"""Its server is the only one of a process that starts others so: whoever asks it first says what it imports."""
+CONTEXT.set_forkserver_preload(
     [
         "emofeedback_trainer.judge.sft",
         "emofeedback_trainer.judge.grpo",
@@ -52,13 +53,19 @@ class Ended:
     seconds: float
 
 
+def started(command: Command, folder: Path, log: Path, *, resume: bool = False) -> ForkServerProcess:
+    """The command's process over the folder; what it says is in the log."""
+    words = (*command.words, *command.out, str(folder), *(command.resume if resume else ()))
+    process: ForkServerProcess = CONTEXT.Process(target=_told, args=(command.run, words, log), daemon=True)
+    process.start()
+    return process
+
+
 def ran(command: Command, folder: Path, log: Path, *, resume: bool = False, kill_after: float | None = None) -> Ended:
     """Runs the command once over the folder; after `kill_after` seconds it is killed as by `kill -9`."""
-    words = (*command.words, *command.out, str(folder), *(command.resume if resume else ()))
     log.unlink(missing_ok=True)
-    process: ForkServerProcess = _CONTEXT.Process(target=_told, args=(command.run, words, log), daemon=True)
     began = time.monotonic()
-    process.start()
+    process = started(command, folder, log, resume=resume)
     process.join(_LONGEST if kill_after is None else kill_after)
     if kill_after is not None and process.exitcode is None:
         process.kill()
@@ -66,7 +73,7 @@ def ran(command: Command, folder: Path, log: Path, *, resume: bool = False, kill
     seconds = time.monotonic() - began
     if process.exitcode is None:
         process.kill()
-        raise AssertionError(f"{words} has no end: {log.read_text()}")
+        raise AssertionError(f"{command.words} has no end: {log.read_text()}")
     return Ended(code=process.exitcode, said=log.read_text() if log.exists() else "", seconds=seconds)
 
 
@@ -93,6 +100,6 @@ def _told(run: Callable[..., int], words: Sequence[str], log: Path) -> None:
 
 def warm() -> None:
     """Waits until the imports are done: the first fork is as quick as the others then."""
-    process = _CONTEXT.Process(target=str, daemon=True)
+    process = CONTEXT.Process(target=str, daemon=True)
     process.start()
     process.join()

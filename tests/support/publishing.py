@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from emofeedback.domain.errors import FailedPrecondition
 from emofeedback.domain.generation import ModelInfo
 from emofeedback_trainer.core.publish import publish
+from support.forked_command import CONTEXT
 
 BASE = ModelInfo(name="tiny", digest="sha256:" + "1" * 64)
 
@@ -24,11 +24,9 @@ def weights(seed: int) -> dict[str, torch.Tensor]:
 
 def publish_at_once(store: str, names: Sequence[str], processes: int) -> list[dict[str, str]]:
     """Digests by name, of what each process could publish."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # PyTorch comes once for all of them
-    barrier, kept = context.Barrier(processes), context.Queue()
+    barrier, kept = CONTEXT.Barrier(processes), CONTEXT.Queue()
     arguments = (store, names, barrier, kept, dict(os.environ))
-    workers = [context.Process(target=_work, args=(number, *arguments)) for number in range(processes)]
+    workers = [CONTEXT.Process(target=_work, args=(number, *arguments)) for number in range(processes)]
     for worker in workers:
         worker.start()
     found = [kept.get(timeout=300) for _ in workers]

@@ -16,10 +16,11 @@ PATIENCE = 300.0
 
 
 @asynccontextmanager
-async def under_load(address: str, scene: bytes, *, patience: float = 120.0) -> AsyncIterator[Tally]:
+async def under_load(address: str, scene: bytes, *, token: str = "", patience: float = 120.0) -> AsyncIterator[Tally]:
     """Two callers who paint, one who judges, one who runs whole loops; all bear so many seconds of silence."""
     tally = Tally()
-    async with AsyncClient(address, retry=RetryPolicy(patience=patience)) as client, AsyncExitStack() as callers:
+    patient = AsyncClient(address, token=token, retry=RetryPolicy(patience=patience))
+    async with patient as client, AsyncExitStack() as callers:
         for kind, call, number in (
             ("paint", painting(client, images=2, steps=6), 2),
             ("judge", judging(client, scene), 1),

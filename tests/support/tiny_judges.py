@@ -177,7 +177,7 @@ def _teach(model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2Tokenizer,
     """Overfits the lessons."""
     ends = model.generation_config
     qwen = Qwen(model, tokenizer, image_processor)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3, betas=(0.9, 0.9))  # half the steps of 0.999
     batches = []
     [(_, rated), _] = _lessons()
     # Behind full stops, which untrained reasoning tokens read like (`reasoning_judge`), a rating is to be one still.

@@ -17,7 +17,6 @@ from emofeedback_trainer.core.pairs import MIDDLE
 from emofeedback_trainer.core.rewards import RewardConfig
 from emofeedback_trainer.evaluation.panel import Panel
 from emofeedback_trainer.evaluation.reward_hacking import alarm
-from emofeedback_trainer.nano.emotional_task import EMOTIONAL_TASK
 from emofeedback_trainer.nano.task import TASK
 from emofeedback_trainer.nano.world.captions import known_words
 from support.fakes import Picture, ScriptedGenerator, ScriptedJudge, assessment, look, paint
@@ -79,6 +78,8 @@ def test_no_prompt_of_the_panel_or_the_evaluation_is_trained_on() -> None:
 
 
 def test_emotional_prompts_tell_a_feeling_of_subjects_and_places_that_are_trained_on() -> None:
+    from emofeedback_trainer.nano.emotional_task import EMOTIONAL_TASK  # takes seconds
+
     told = EMOTIONAL_TASK.training[len(TASK.training) :]
     assert len(told) == len(TASK.training)
     assert all(one.target is not None and " sky" in one.prompt for one in told)
