@@ -22,7 +22,7 @@ from emofeedback_trainer.nano.world.numbered import scene_at
 from emofeedback_trainer.nano.world.rendering import render
 from emofeedback_trainer.nano.world.scenes import Scene, varied
 
-_REALISM_STEPS = 250
+_REALISM_STEPS, _REALISM_NETWORKS = 250, 3
 _GROUP = 8
 """Pictures of one caption whose variety is measured."""
 _TOGETHER = 32
@@ -55,7 +55,7 @@ async def generator_metrics(
     images: Sequence[bytes], scenes: Sequence[Scene], *, judge: Judge, independent: IndependentJudge, seed: int
 ) -> dict[str, float]:
     """Shares recognised by the independent judge, the judge's correlation with it, and how drawn the pictures look:
-    the share that a network takes for drawn ones, and their edges as a share of those of the same scenes drawn."""
+    the share that networks take for drawn ones, and their edges as a share of those of the same scenes drawn."""
     pictures = [Image.open(io.BytesIO(image)).convert("RGB") for image in images]
     readings = independent.look(pictures)
     outcomes = await judged(judge, images)
@@ -71,7 +71,9 @@ async def generator_metrics(
         "weather": float(np.mean([reading.weather == scene.weather for reading, scene in seen])),
         "extra": float(np.mean([extra in reading.extras for extra, reading in wanted])),
         "expression": float(np.mean([reading.expression == scene.expression for reading, scene in faces])),
-        "called_drawn": share_called_drawn(pictures, drawn, steps=_REALISM_STEPS, seed=seed),
+        "called_drawn": share_called_drawn(
+            pictures, drawn, steps=_REALISM_STEPS, seeds=range(seed, seed + _REALISM_NETWORKS)
+        ),
         "edges": sum(map(_edges, pictures)) / sum(map(_edges, drawn)),
     }
 
