@@ -52,7 +52,7 @@ test-unit: $(STAMP) ## The tests of single parts
 SERVING := tests/end_to_end
 # As they are collected the files that take long come first; ordered by their numbers of tests, one of them comes last.
 test: $(STAMP) ## All tests but those of the vLLM engine, of the Helm chart, and the nightly ones
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(SERVING:%=--ignore %)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --ignore $(SERVING)
 	$(BIN)/python -m pytest $(SERVING)
 
 test-nightly: export TORCH_INDEX := $(TORCH_INDEX)

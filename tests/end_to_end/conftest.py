@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from support.running_services import TOKEN, Cluster, Services, interrupt, serving
+from support.running_services import TOKEN, Cluster, Services, head_of, interrupt, serving
 from support.telemetry import Collector, collecting
 
 
@@ -38,9 +37,7 @@ def services(collector: Collector, people: Path, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def cluster(services: Services) -> Cluster:
     """The same services, with the token of their Ray, which they have made up themselves."""
-    family = psutil.Process(services.process.pid).children(recursive=True)
-    gcs = next(process for process in family if process.name() == "gcs_server")
-    return Cluster(services, gcs.environ()["RAY_AUTH_TOKEN"])
+    return Cluster(services, head_of(services).environ()["RAY_AUTH_TOKEN"])
 
 
 @pytest.fixture

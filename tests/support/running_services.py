@@ -124,8 +124,8 @@ class Cluster:
     @property
     def address(self) -> str:
         """HOST:PORT of their Ray."""
-        gcs = next(process for process in self._processes() if process.name() == "gcs_server")
-        port = next(c.laddr.port for c in gcs.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+        connections = head_of(self.services).net_connections("tcp")
+        port = next(c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN)
         return f"127.0.0.1:{port}"
 
     @property
@@ -135,18 +135,26 @@ class Cluster:
 
     def replicas(self, application: str) -> set[int]:
         """Process ids of an application's replicas on the first node."""
-        return {process.pid for process in self._processes() if f"ServeReplica:{application}:" in _title(process)}
+        return {
+            process.pid for process in _descendants(self.services) if f"ServeReplica:{application}:" in _title(process)
+        }
 
     def proxies(self) -> set[int]:
         """Process ids of what takes calls from outside and passes them on to replicas."""
-        return {process.pid for process in self._processes() if "ray::ProxyActor" in _title(process)}
+        return {process.pid for process in _descendants(self.services) if "ray::ProxyActor" in _title(process)}
 
     def run(self, program: str, *arguments: str) -> None:
         """Runs a Python program that is connected to their Ray before its first line."""
         run_on(self.address, self.environment, program, *arguments)
 
-    def _processes(self) -> list[psutil.Process]:
-        return psutil.Process(self.services.process.pid).children(recursive=True)
+
+def head_of(services: Services) -> psutil.Process:
+    """The process in which their Ray keeps what it knows."""
+    return next(process for process in _descendants(services) if process.name() == "gcs_server")
+
+
+def _descendants(services: Services) -> list[psutil.Process]:
+    return psutil.Process(services.process.pid).children(recursive=True)
 
 
 def run_on(address: str, environment: Mapping[str, str], program: str, *arguments: str) -> None:
