@@ -1,9 +1,13 @@
-"""`distill-steps` on a tiny checkpoint: the student learns, and a cut run goes on to the same policy."""
+"""`distill-steps` on a tiny checkpoint: the student learns from its teacher, then beside real pictures.
+
+A cut run goes on to the same policy.
+"""
 
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from emofeedback.domain.errors import InvalidRequest
 from emofeedback.generator.policy_store import PolicyStore
@@ -20,6 +24,8 @@ def config(tiny_sd3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distill")
     profile = tiny_profile(folder, tiny_sd3)
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"a dog {n}"}) + "\n" for n in range(8)))
+    Image.new("RGB", (32, 32), "red").save(folder / "red.png")
+    (folder / "pictures.jsonl").write_text(json.dumps({"caption": "a red dog", "image": "red.png"}) + "\n")
     (folder / "distill.toml").write_text(
         f"""extends = "nano"
 name = "tiny-fast"
@@ -34,6 +40,16 @@ batch = 8
 save_every = 10
 rank = 8
 learning_rate = 1e-2
+
+[finish]
+pictures = {json.dumps(str(folder / "pictures.jsonl"))}
+updates = 30
+head_start = 10
+count = 8
+batch = 4
+kept = 2
+realism = 0.05
+learning_rate = 1e-3
 """
     )
     return folder / "distill.toml"
@@ -62,7 +78,22 @@ def test_the_policy_says_how_it_is_painted_with(whole: tuple[Path, DistillationR
     assert (manifest.sampling.levels, manifest.sampling.guidance) == ((1.0, 0.5), 1.0)
 
 
+def test_lessons_beside_real_pictures_come_behind_the_teachers_own(
+    whole: tuple[Path, DistillationResult],
+) -> None:
+    folder, result = whole
+    assert result.updates == 90
+    (first, *_), (*_, last) = (
+        [json.loads(line) for line in (folder / part / "curve.jsonl").read_text().splitlines()]
+        for part in ("student", "finish")
+    )
+    assert first["step"] == 10 and last["step"] == 30
+    assert result.error == pytest.approx(last["error"], abs=1e-3)
+
+
+@pytest.mark.parametrize("cut_at", ["30 of 60 updates", "20 of 30 updates beside real pictures"])
 def test_a_cut_run_goes_on_to_the_same_policy(
+    cut_at: str,
     whole: tuple[Path, DistillationResult],
     config: Path,
     tmp_path: Path,
@@ -72,7 +103,7 @@ def test_a_cut_run_goes_on_to_the_same_policy(
     folder = tmp_path / "cut"
 
     def cut(line: str) -> None:
-        if "30 of 60 updates" in line:
+        if cut_at in line:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -106,3 +137,8 @@ def test_steps_that_do_not_divide_are_refused_by_name(tmp_path: Path) -> None:
     path.write_text('extends = "nano"\nsteps = 5\n')
     with pytest.raises(InvalidRequest, match=r"teacher_steps: is 12, it must be a multiple of steps \(5\)"):
         load_config(str(path))
+
+
+def test_lessons_that_would_end_before_the_student_learns_are_refused_by_name() -> None:
+    with pytest.raises(InvalidRequest, match=r"finish\.head_start: is 150, it must be less than updates \(150\)"):
+        with_changes(CONFIGS["nano"], {"finish.updates": 150})

@@ -116,6 +116,7 @@ def commands(folder: Path) -> Mapping[str, Command]:
         **small,
         **{"profile": str(profile), "prompts": str(folder / "prompts.jsonl"), "policy": "base"},
         **{"teacher_steps": 4, "trajectories": 16, "rank": 2},
+        **{"finish.updates": 6, "finish.head_start": 2, "finish.count": 8, "finish.batch": 2, "finish.kept": 2},
     }
     lessons = (
         {"prompt": f"a dog {n}", "told": f"a dog {n}, bright", "valence": 2 + n % 7, "arousal": 5, "variations": [0]}

@@ -63,13 +63,17 @@ class TrainingState:
             name: {key: value.detach().clone() for key, value in model.state_dict().items()}
             for name, model in self._models.items()
         }
-        for name, model in self._models.items():
-            model.load_state_dict(self.ema[name])
+        self.settle()
         try:
             yield
         finally:
             for name, model in self._models.items():
                 model.load_state_dict(present[name])
+
+    def settle(self) -> None:
+        """Puts the running averages in place of the present weights, for good."""
+        for name, model in self._models.items():
+            model.load_state_dict(self.ema[name])
 
     def save(self) -> None:
         """Writes the checkpoint of the present step.

@@ -19,6 +19,8 @@ _EXAMPLES = """examples:
                                         go on where it was cut
   emofeedback-train distill-steps --config sd35-medium --set policy=base --set trajectories=2000 --out runs/sd35-fast
                                         the same for a full-size checkpoint
+  emofeedback-train distill-steps --config sd35-medium --set finish.updates=1000 --set finish.pictures=photographs.jsonl
+      --out runs/sd35-real              then beside real pictures, lines of {"caption": "...", "image": "dog.jpg"}
 
 The policy lies in OUT/policies. Generators whose `policies` names that folder paint with it in its own steps, without
 guidance, wherever a request names neither. With diffusers: load_lora_weights, then pipeline(..., guidance_scale=1,

@@ -25,6 +25,32 @@ CONDITIONING = (
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class FinishConfig:
+    """The student's last lessons: to paint what can't be told from real pictures; see `finishing`."""
+
+    updates: Annotated[int, Field(ge=0)] = 0
+    """Of the discriminator, and from `head_start` on of the student; 0: there are no such lessons."""
+    head_start: Annotated[int, Field(ge=0)] = 150
+    """Updates in which the discriminator learns before the student hears of it."""
+    pictures: str = "emofeedback_trainer.nano.captioned_scenes:captioned"
+    """The real ones: `module:function` that gives picture number N, or a JSON lines file; see `pictures`."""
+    count: Count = 6144
+    """Real pictures."""
+    batch: Count = 10
+    """Pictures of one update, real ones and painted ones of the same captions."""
+    kept: Count = 8
+    """Trajectories of one update, by which the student keeps to its teacher."""
+    realism: Positive = 0.4
+    """How much the discriminator's verdict counts beside the mean squared difference from the teacher's latents."""
+    learning_rate: Positive = 5e-4
+    """AdamW's of the student, at its highest."""
+    discriminator_rate: Positive = 4e-4
+    """Adam's of the discriminator."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the averaged adapter, per update; the average is what is published."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class DistillationConfig:
     """One distillation."""
 
@@ -68,6 +94,7 @@ class DistillationConfig:
     """A gradient whose norm is larger is scaled down to it."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     """Decay of the averaged adapter, per update; the average is what is published."""
+    finish: FinishConfig = FinishConfig()
     save_every: Count = 100
     """Updates between two checkpoints, with a measurement each."""
     seed: Annotated[int, Field(ge=0, le=LIMITS.seed)] = 0
@@ -79,6 +106,9 @@ class DistillationConfig:
             raise inconsistent(
                 "teacher_steps", f"is {self.teacher_steps}, it must be a multiple of steps ({self.steps})"
             )
+        if 0 < self.finish.updates <= self.finish.head_start:
+            head_start = f"is {self.finish.head_start}, it must be less than updates ({self.finish.updates})"
+            raise inconsistent("finish.head_start", head_start)
         return self
 
     @property
@@ -93,7 +123,7 @@ class DistillationConfig:
 
 
 CONFIGS: Mapping[str, DistillationConfig] = {
-    "nano": DistillationConfig(policy="nano-final"),
+    "nano": DistillationConfig(policy="nano-final", finish=FinishConfig(updates=600)),
     "sd35-medium": DistillationConfig(
         name="sd35-medium-fast", profile="sd35-medium", guidance=4.5, steps=5, teacher_steps=25, rank=64, lora_alpha=64
     ),

@@ -3,6 +3,8 @@
 DIR/config.toml      the configuration
 DIR/trajectories/    what the teacher painted
 DIR/student/         the last checkpoint, and a line of the curve for each
+DIR/pictures/        with `finish.updates`: the latents of the real pictures
+DIR/finish/          likewise: the last checkpoint of the lessons from them, and its curve
 DIR/policies/NAME/   the policy
 DIR/samples.png      the teacher, the teacher in as few steps as the student, and the student, from the same noise
 DIR/result.json      what came of it
@@ -25,19 +27,13 @@ from emofeedback_trainer.core.publish import publish
 from emofeedback_trainer.core.run_files import CONFIG, RESULT, require_free, require_unchanged
 from emofeedback_trainer.core.task import load_task
 from emofeedback_trainer.distillation.config import MAY_CHANGE, DistillationConfig, load_config
+from emofeedback_trainer.distillation.finishing import Finishing
 from emofeedback_trainer.distillation.objective import relative_error
+from emofeedback_trainer.distillation.pictures import encode_pictures, load_pictures
+from emofeedback_trainer.distillation.shards import CaptionedLatents, read_shards
 from emofeedback_trainer.distillation.student import Student
-from emofeedback_trainer.distillation.teacher import (
-    HELD_OUT,
-    Asked,
-    Trajectories,
-    asked,
-    collect,
-    paint,
-    read,
-    save_rows,
-    teaching,
-)
+from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, asked, collect, paint, save_rows, teaching
+from emofeedback_trainer.distillation.windows import WindowLessons
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 
 _SHOWN = 8
@@ -76,10 +72,12 @@ def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
 
     Raises:
         FailedPrecondition: the profile's generator can't be had, or another process works in the folder.
-        InvalidRequest: the task can't be had, or the transformer has no layers of the configuration's names.
+        InvalidRequest: the task or the real pictures can't be had, or the transformer has no layers of the
+            configuration's names.
         NameTakenError: another policy has the name.
     """
     task = load_task(config.prompts)
+    pictures = load_pictures(config.finish.pictures) if config.finish.updates else None
     settings = load_profile(config.profile).generator
     with held(folder):
         write_whole(folder / CONFIG, to_toml(config).encode())
@@ -88,17 +86,19 @@ def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
             wanted = [asked(task.training, config, index) for index in range(config.trajectories + HELD_OUT)]
             collect(models, wanted, config, folder / "trajectories")
             hasty = _paint_hastily(models, wanted[:HELD_OUT], config)
-        trajectories = read(folder / "trajectories")
-        student = Student(
-            _adapted(models, config),
-            models.prompts,
-            trajectories,
-            config,
-            level_schedule(config.levels, models.shift),
-            folder / "student",
-        )
-        for error in student.learn():
-            say(f"{student.updates} of {config.updates} updates, error {error:.3f} on held-out prompts")
+        trajectories = read_shards(folder / "trajectories")
+        student = Student(_adapted(models, config), models.prompts, level_schedule(config.levels, models.shift))
+        lessons = WindowLessons(student, trajectories, config, folder / "student")
+        for error in lessons.learn():
+            say(f"{lessons.updates} of {config.updates} updates, error {error:.3f} on held-out prompts")
+        if pictures:
+            size = settings.width, settings.height
+            encode_pictures(models, pictures, config.finish.count, size, folder / "pictures")
+            real = read_shards(folder / "pictures")
+            finishing = Finishing(student, trajectories, real, config, folder / "finish")
+            for error in finishing.learn():
+                done = f"{finishing.updates} of {config.finish.updates} updates beside real pictures"
+                say(f"{done}, error {error:.3f} on held-out prompts")
         published = publish(
             str(folder / "policies"),
             config.name,
@@ -107,7 +107,7 @@ def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
             alpha=config.lora_alpha,
             base=models.info,
             run=config.name,
-            step=student.updates,
+            step=config.updates + config.finish.updates,
             sampling=Sampling(levels=config.levels, guidance=1.0),
         )
         _draw(models, trajectories, hasty, student, folder / "samples.png")
@@ -115,8 +115,8 @@ def distill(config: DistillationConfig, folder: Path) -> DistillationResult:
             policy=published.name,
             digest=published.digest,
             teacher=teacher or "base",
-            updates=student.updates,
-            error=round(student.error(), 4),
+            updates=config.updates + config.finish.updates,
+            error=round(student.error(trajectories), 4),
             teacher_in_as_many_steps=round(relative_error(hasty, trajectories.latents[:HELD_OUT, -1].float()), 4),
         )
         write_json(folder / RESULT, asdict(result))
@@ -141,7 +141,7 @@ def _paint_hastily(models: Models, wanted: list[Asked], config: DistillationConf
     return paint(models, wanted, replace(config, teacher_steps=config.steps))[:, -1].cpu()
 
 
-def _draw(models: Models, trajectories: Trajectories, hasty: Tensor, student: Student, path: Path) -> None:
+def _draw(models: Models, trajectories: CaptionedLatents, hasty: Tensor, student: Student, path: Path) -> None:
     """Three rows: the teacher, the teacher in a hurry, the student."""
     captions, latents = trajectories.captions[:_SHOWN], trajectories.latents[:_SHOWN].float()
     rows = (latents[:, -1], hasty[:_SHOWN], student.paint(captions, latents[:, 0]))

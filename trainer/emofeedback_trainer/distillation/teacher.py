@@ -1,12 +1,9 @@
-"""What the teacher paints: its latents at the student's noise levels, kept in shards so that a cut run goes on.
-
-trajectories/000000.safetensors   latents, float16, (trajectories, steps + 1, channels, height, width); the captions
-                                  stand in the header
+"""What the teacher paints: its latents at the student's noise levels, kept in shards (`distillation.shards`) of shape
+(trajectories, steps + 1, channels, height, width).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +13,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from emofeedback.domain.affect import SCALE_MAX, SCALE_MIN, AffectPoint
@@ -27,23 +22,13 @@ from emofeedback.generator.policies import Policies
 from emofeedback.generator.sampler import advance, recipe, start
 from emofeedback.observability.console import say
 from emofeedback.profiles.profile import GeneratorSettings
-from emofeedback.storage.files import write_whole
 from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.core.task import TrainingPrompt
 from emofeedback_trainer.distillation.config import DistillationConfig
+from emofeedback_trainer.distillation.shards import SHARD, shard_path, write_shard
 
-_SHARD = 64
 HELD_OUT = 32
 """Trajectories, the first ones, that the student is measured on and never learns from."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Trajectories:
-    """What a teacher painted."""
-
-    captions: tuple[str, ...]
-    latents: Tensor
-    """float16, shape (trajectories, steps + 1, channels, height, width): from noise to the finished latent."""
 
 
 class Windows(Protocol):
@@ -96,6 +81,7 @@ def teaching(models: Models, settings: GeneratorSettings, policy: str) -> Iterat
         policies.use(teacher)
         yield teacher
     finally:
+        policies.use("")  # on a CPU its change is in the weights, where it would stay
         policies.close()
     models.transformer.unload_lora()
 
@@ -133,27 +119,15 @@ def collect(models: Models, wanted: Sequence[Asked], config: Windows, folder: Pa
     """
     folder.mkdir(parents=True, exist_ok=True)
     total = len(wanted)
-    for first in range(0, total, _SHARD):
-        path = folder / f"{first:06d}.safetensors"
+    for first in range(0, total, SHARD):
+        path = shard_path(folder, first)
         if path.exists():
             continue
-        shard = wanted[first : first + _SHARD]
+        shard = wanted[first : first + SHARD]
         say(f"the teacher paints {first + 1} to {first + len(shard)} of {total} pictures")
         groups = [shard[place : place + config.together] for place in range(0, len(shard), config.together)]
-        latents = torch.cat([paint(models, group, config) for group in groups]).half().cpu()
-        captions = json.dumps([one.caption for one in shard])
-        write_whole(path, save({"latents": latents.contiguous()}, {"captions": captions}))
-
-
-def read(folder: Path) -> Trajectories:
-    """All that `collect` has written."""
-    captions: list[str] = []
-    latents = []
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            captions += json.loads(file.metadata()["captions"])
-            latents.append(file.get_tensor("latents"))
-    return Trajectories(captions=tuple(captions), latents=torch.cat(latents))
+        latents = torch.cat([paint(models, group, config) for group in groups])
+        write_shard(path, latents, [one.caption for one in shard])
 
 
 def save_rows(models: Models, rows: Sequence[Tensor], path: Path) -> None:

@@ -35,7 +35,8 @@ from emofeedback.profiles.profile import JudgeSettings, Profile
 from emofeedback.storage.files import held, write_json, write_whole
 from emofeedback_trainer.core.publish import publish
 from emofeedback_trainer.core.run_files import CONFIG, RESULT, require_free, require_unchanged
-from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, collect, read, save_rows, teaching
+from emofeedback_trainer.distillation.shards import read_shards
+from emofeedback_trainer.distillation.teacher import HELD_OUT, Asked, collect, save_rows, teaching
 from emofeedback_trainer.flow_grpo.lora import AdaptedTransformer
 from emofeedback_trainer.fusion.adapter import begun, fresh
 from emofeedback_trainer.fusion.config import MAY_CHANGE, FusionConfig, load_config
@@ -109,7 +110,7 @@ def fuse(
         models = load_models(profile.generator)
         painted = lessons[: HELD_OUT + (config.painted if config.updates else 0)]
         teacher, transformer = _taught(config, profile, models, painted, folder)
-        latents = read(folder / "trajectories").latents
+        latents = read_shards(folder / "trajectories").latents
         numbers = None
         if states is None:
             torch.manual_seed(config.seed)
