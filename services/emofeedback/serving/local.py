@@ -26,8 +26,13 @@ from emofeedback.serving.ray_local import LOOPBACK, is_whole, listen_on_loopback
 
 _START_SECONDS = 900.0
 """Given to the applications to come up: models may have to be fetched first."""
-_PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": f"{_START_SECONDS:g}"}
-"""Else Serve kills a proxy that takes more than five seconds to start, as it does on a busy machine."""
+_ON_ONE_MACHINE = {
+    # Else Serve kills a proxy that takes more than five seconds to start, as it does on a busy machine.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": f"{_START_SECONDS:g}",
+    # Else Ray keeps a worker for every core, though nobody but the replicas needs one: 47 MB each.
+    "RAY_num_workers_soft_limit": "0",
+}
+"""What Serve and Ray have no key for, beside `ENVIRONMENT`."""
 _LOOK_SECONDS = 0.2
 """Between two looks at the applications' states."""
 _WATCH_SECONDS = 1.0
@@ -69,7 +74,7 @@ def local_services(
     _require_free(http_port, "--http-port")
     if token:
         os.environ[TOKEN_VARIABLE] = token
-    os.environ.update(ENVIRONMENT | _PATIENCE)  # read when Ray is imported
+    os.environ.update(ENVIRONMENT | _ON_ONE_MACHINE)  # read when Ray is imported
     address = f"{LOOPBACK}:{port}"
     progress("starting Ray")
     with local_cluster(setup=listen_on_loopback):
