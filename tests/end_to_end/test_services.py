@@ -86,6 +86,17 @@ def test_every_port_of_the_services_and_of_ray_is_on_loopback(services: Services
     assert len(listening(services.process.pid)) > 0
 
 
+def test_no_worker_of_rays_is_kept_for_nobody(services: Services) -> None:
+    deadline = time.monotonic() + 60  # it goes a little after what it was started for
+    while idle := [
+        process
+        for process in psutil.Process(services.process.pid).children(recursive=True)
+        if process.is_running() and "ray::IDLE" in " ".join(process.cmdline())
+    ]:
+        assert time.monotonic() < deadline, f"{len(idle)} idle workers"
+        time.sleep(0.5)
+
+
 def test_rays_own_port_refuses_a_driver_without_its_token(services: Services) -> None:
     family = psutil.Process(services.process.pid).children(recursive=True)
     gcs = next(process for process in family if process.name() == "gcs_server")
