@@ -17,7 +17,7 @@ from emofeedback_trainer.distillation.student import Student
 from emofeedback_trainer.distillation.teacher import HELD_OUT
 
 COUNT = HELD_OUT + 16
-FINISH = FinishConfig(updates=90, head_start=30, batch=16, kept=8, learning_rate=1e-2, discriminator_rate=2e-3)
+FINISH = FinishConfig(updates=60, head_start=20, batch=8, kept=4, learning_rate=2e-2, discriminator_rate=2e-3)
 
 
 class Brightness:
@@ -57,25 +57,29 @@ def learned(folder: Path, **how: Any) -> float:
     return last
 
 
-def test_the_student_comes_to_paint_as_real_pictures_are(tmp_path: Path) -> None:
-    assert 0.2 < learned(tmp_path / "brighter", brighter=0.5, realism=1.0) < 0.6
-    assert abs(learned(tmp_path / "alike", brighter=0.0, realism=1.0)) < 0.1
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How much brighter the student paints beside pictures that are 0.5 brighter, the discriminator's word in full."""
+    return learned(tmp_path_factory.mktemp("free"), brighter=0.5, realism=1.0)
 
 
-def test_what_its_teacher_painted_holds_it_the_more_the_less_realism_counts(tmp_path: Path) -> None:
-    free, held = (learned(tmp_path / str(weight), brighter=0.5, realism=weight) for weight in (1.0, 0.03))
-    assert abs(held) < free / 2
+def test_the_student_comes_to_paint_as_real_pictures_are(free: float, tmp_path: Path) -> None:
+    assert 0.2 < free < 0.6
+    assert abs(learned(tmp_path, brighter=0.0, realism=1.0)) < 0.1
+
+
+def test_what_its_teacher_painted_holds_it_the_more_the_less_realism_counts(free: float, tmp_path: Path) -> None:
+    assert abs(learned(tmp_path, brighter=0.5, realism=0.03)) < free / 2
 
 
 def test_before_the_discriminator_can_tell_the_student_learns_nothing(tmp_path: Path) -> None:
     student, lessons = finishing(tmp_path, brighter=0.5, realism=1.0)
     errors = [error for _, error in zip(range(FINISH.head_start // 10), lessons.learn(), strict=False)]
-    assert errors == [0.0] * 3 and student.weights[0].item() == 0
+    assert errors == [0.0] * 2 and student.weights[0].item() == 0
 
 
-def test_cut_lessons_go_on_to_the_same_student(tmp_path: Path) -> None:
-    whole = learned(tmp_path / "whole", brighter=0.5, realism=1.0)
-    _, cut = finishing(tmp_path / "cut", brighter=0.5, realism=1.0)
-    for _ in zip(range(5), cut.learn(), strict=False):
+def test_cut_lessons_go_on_to_the_same_student(free: float, tmp_path: Path) -> None:
+    _, cut = finishing(tmp_path, brighter=0.5, realism=1.0)
+    for _ in zip(range(3), cut.learn(), strict=False):
         pass
-    assert learned(tmp_path / "cut", brighter=0.5, realism=1.0) == pytest.approx(whole, abs=1e-6)
+    assert learned(tmp_path, brighter=0.5, realism=1.0) == pytest.approx(free, abs=1e-6)
