@@ -17,18 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emofeedback_trainer.core.training_state import TrainingState, cosine, set_rates
+from emofeedback_trainer.core.training_state import TrainingState
 from emofeedback_trainer.distillation.config import DistillationConfig
 from emofeedback_trainer.distillation.discriminator import Discriminator, discriminator_loss, realism_loss
-from emofeedback_trainer.distillation.learning import learn
+from emofeedback_trainer.distillation.learning import learn, set_rate
 from emofeedback_trainer.distillation.objective import ordered
 from emofeedback_trainer.distillation.shards import CaptionedLatents
 from emofeedback_trainer.distillation.student import Student
 from emofeedback_trainer.distillation.teacher import HELD_OUT
 
 _WARMUP = 30
-_FLOOR = 0.02
-"""Share of the student's learning rate that is left at the end."""
 
 
 class Finishing:
@@ -66,16 +64,14 @@ class Finishing:
         return self._state.step
 
     def learn(self) -> Iterator[float]:
-        """Learns to the last update; gives the averaged student's error at every checkpoint. Behind the last one the
-        averaged weights are the student's."""
-        yield from learn(
-            self._state, self._update, self._error, updates=self._finish.updates, save_every=self._config.save_every
+        """As `learning.learn`; gives the student's error."""
+        return learn(
+            self._state,
+            self._update,
+            lambda: self._student.error(self._trajectories),
+            updates=self._finish.updates,
+            save_every=self._config.save_every,
         )
-        self._state.settle()
-
-    def _error(self) -> float:
-        with self._state.averaged():
-            return self._student.error(self._trajectories)
 
     def _update(self, update: int) -> float:
         """One of the discriminator and, behind its head start, one of the student; gives what the student was told."""
@@ -102,7 +98,7 @@ class Finishing:
     def _paint_better(self, loss: Tensor, update: int) -> None:
         finish = self._finish
         done, to_do = update - finish.head_start, finish.updates - finish.head_start
-        set_rates([self._painting], cosine(done, to_do, peak=1.0, floor=_FLOOR, warmup=_WARMUP))
+        set_rate(self._painting, done, to_do, warmup=_WARMUP)
         self._painting.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self._student.weights.parameters(), self._config.max_grad_norm)

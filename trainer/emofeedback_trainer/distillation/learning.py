@@ -19,27 +19,30 @@ _FLOOR = 0.02
 def learn(
     state: TrainingState, update: Callable[[int], float], error: Callable[[], float], *, updates: int, save_every: int
 ) -> Iterator[float]:
-    """Learns to the last update; gives the error at every checkpoint.
+    """Learns to the last update; gives the error of the averaged weights at every checkpoint. Behind the last one these
+    are the models'.
 
     Args:
         update: does update number N and gives its loss.
-        error: on what was held out.
+        error: of the models as they are, on what was held out.
     """
     losses: list[float] = []
     while state.step < updates:
         losses.append(update(state.step))
         state.average()
         if state.step % save_every == 0 or state.step == updates:
-            measured = error()
+            with state.averaged():
+                measured = error()
             state.log(loss=round(float(np.mean(losses)), 5), error=round(measured, 4))
             state.save()
             losses.clear()
             yield measured
+    state.settle()
 
 
-def set_rate(optimizer: torch.optim.Optimizer, update: int, updates: int) -> None:
+def set_rate(optimizer: torch.optim.Optimizer, update: int, updates: int, *, warmup: int = _WARMUP) -> None:
     """Sets the learning rates of one update of so many."""
-    set_rates([optimizer], cosine(update, updates, peak=1.0, floor=_FLOOR, warmup=_WARMUP))
+    set_rates([optimizer], cosine(update, updates, peak=1.0, floor=_FLOOR, warmup=warmup))
 
 
 def path(velocities: Callable[[Tensor, Tensor], Tensor], noise: Tensor, sigmas: Tensor) -> list[Tensor]:

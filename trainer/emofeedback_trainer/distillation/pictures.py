@@ -14,13 +14,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
 from emofeedback.generator.pipeline import Models
 from emofeedback.observability.console import say
-from emofeedback.storage.texts import file_within, read_lines
-from emofeedback_trainer.core.dotted import DOTTED, imported
-from emofeedback_trainer.distillation.shards import SHARD, shard_path, write_shard
+from emofeedback.storage.texts import file_within
+from emofeedback_trainer.core.numbered import load_numbered, opened
+from emofeedback_trainer.distillation.shards import missing_shards, write_shard
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +28,7 @@ class CaptionedPicture:
 
     caption: str
     picture: Callable[[], Image.Image]
-    """Opens it; cut to the generator's form and scaled to its size."""
+    """Opens it, in RGB; cut to the generator's form and scaled to its size."""
 
 
 Pictures = Callable[[int], CaptionedPicture]
@@ -44,14 +43,7 @@ def load_pictures(source: str) -> Pictures:
     Raises:
         InvalidRequest: there is no such source, or a bad line; the message names it.
     """
-    path = Path(source)
-    if path.suffix == ".jsonl":
-        pictures = _of_file(path)
-        return lambda number: pictures[number % len(pictures)]
-    if not DOTTED.fullmatch(source):
-        raise InvalidRequest.of("finish.pictures", f"{source!r} is neither module:function nor a .jsonl file")
-    made: Pictures = imported(source, "finish.pictures")
-    return made
+    return load_numbered(source, "finish.pictures", _of_line)
 
 
 def encode_pictures(models: Models, pictures: Pictures, count: int, size: tuple[int, int], folder: Path) -> None:
@@ -63,13 +55,9 @@ def encode_pictures(models: Models, pictures: Pictures, count: int, size: tuple[
     Raises:
         As `storage.files.write_whole`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for first in range(0, count, SHARD):
-        path = shard_path(folder, first)
-        if path.exists():
-            continue
-        say(f"pictures {first + 1} to {min(first + SHARD, count)} of {count} are encoded")
-        shard = [pictures(number) for number in range(first, min(first + SHARD, count))]
+    for path, numbers in missing_shards(folder, count):
+        say(f"pictures {numbers[0] + 1} to {numbers[-1] + 1} of {count} are encoded")
+        shard = [pictures(number) for number in numbers]
         write_shard(path, _latents(models, shard, size), [one.caption for one in shard])
 
 
@@ -79,7 +67,7 @@ def _latents(models: Models, pictures: list[CaptionedPicture], size: tuple[int, 
     autoencoder = models.autoencoder
     rows = []
     for one in pictures:
-        fitted = ImageOps.fit(one.picture().convert("RGB"), size)
+        fitted = ImageOps.fit(one.picture(), size)
         pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None] / 127.5 - 1
         encoded = autoencoder.encode(pixels.to(models.device, autoencoder.dtype))
         latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
@@ -87,24 +75,11 @@ def _latents(models: Models, pictures: list[CaptionedPicture], size: tuple[int, 
     return torch.cat(rows)
 
 
-def _of_file(path: Path) -> list[CaptionedPicture]:
-    try:
-        lines = list(read_lines(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest.of("finish.pictures", f"{path} can't be read: {error}") from error
-    if not lines:
-        raise InvalidRequest.of("finish.pictures", f"{path} is empty")
-    return [_of_line(line, path.parent, f"finish.pictures[{number - 1}]") for number, line in lines]
-
-
-def _of_line(line: str, folder: Path, where: str) -> CaptionedPicture:
-    try:
-        entry: Any = json.loads(line)
-        if not isinstance(entry, dict) or entry.keys() != {"caption", "image"}:
-            raise ValueError('needs the keys "caption" and "image", and no others')
-        caption, image = entry["caption"], entry["image"]
-        if not isinstance(caption, str) or not 0 < len(caption) <= LIMITS.prompt_characters:
-            raise ValueError(f"caption must be a text of 1 to {LIMITS.prompt_characters} characters")
-        return CaptionedPicture(caption=caption, picture=partial(Image.open, file_within(folder, str(image))))
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest.of(where, str(error)) from error
+def _of_line(line: str, folder: Path) -> CaptionedPicture:
+    entry: Any = json.loads(line)
+    if not isinstance(entry, dict) or entry.keys() != {"caption", "image"}:
+        raise ValueError('needs the keys "caption" and "image", and no others')
+    caption, image = entry["caption"], entry["image"]
+    if not isinstance(caption, str) or not 0 < len(caption) <= LIMITS.prompt_characters:
+        raise ValueError(f"caption must be a text of 1 to {LIMITS.prompt_characters} characters")
+    return CaptionedPicture(caption=caption, picture=partial(opened, file_within(folder, str(image))))

@@ -6,6 +6,7 @@ DIR/000000.safetensors   latents, float16, shape (rows, ...); the captions stand
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +30,13 @@ class CaptionedLatents:
     """float16, shape (captions, ...)."""
 
 
-def shard_path(folder: Path, first: int) -> Path:
-    """The file whose first row has this number."""
-    return folder / f"{first:06d}.safetensors"
+def missing_shards(folder: Path, rows: int) -> Iterator[tuple[Path, range]]:
+    """The files of so many rows that are not there yet, and which rows are theirs; the folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, rows, SHARD):
+        path = folder / f"{first:06d}.safetensors"
+        if not path.exists():
+            yield path, range(first, min(first + SHARD, rows))
 
 
 def write_shard(path: Path, latents: Tensor, captions: list[str]) -> None:

@@ -25,7 +25,7 @@ from emofeedback.profiles.profile import GeneratorSettings
 from emofeedback_trainer.core.condition import Condition
 from emofeedback_trainer.core.task import TrainingPrompt
 from emofeedback_trainer.distillation.config import DistillationConfig
-from emofeedback_trainer.distillation.shards import SHARD, shard_path, write_shard
+from emofeedback_trainer.distillation.shards import missing_shards, write_shard
 
 HELD_OUT = 32
 """Trajectories, the first ones, that the student is measured on and never learns from."""
@@ -117,14 +117,10 @@ def collect(models: Models, wanted: Sequence[Asked], config: Windows, folder: Pa
     Raises:
         As `storage.files.write_whole`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     total = len(wanted)
-    for first in range(0, total, SHARD):
-        path = shard_path(folder, first)
-        if path.exists():
-            continue
-        shard = wanted[first : first + SHARD]
-        say(f"the teacher paints {first + 1} to {first + len(shard)} of {total} pictures")
+    for path, numbers in missing_shards(folder, total):
+        say(f"the teacher paints {numbers[0] + 1} to {numbers[-1] + 1} of {total} pictures")
+        shard = [wanted[number] for number in numbers]
         groups = [shard[place : place + config.together] for place in range(0, len(shard), config.together)]
         latents = torch.cat([paint(models, group, config) for group in groups])
         write_shard(path, latents, [one.caption for one in shard])

@@ -37,16 +37,14 @@ class WindowLessons:
         return self._state.step
 
     def learn(self) -> Iterator[float]:
-        """Learns to the last update; gives the averaged student's error at every checkpoint. Behind the last one the
-        averaged weights are the student's."""
-        yield from learn(
-            self._state, self._update, self._error, updates=self._config.updates, save_every=self._config.save_every
+        """As `learning.learn`; gives the student's error."""
+        return learn(
+            self._state,
+            self._update,
+            lambda: self._student.error(self._trajectories),
+            updates=self._config.updates,
+            save_every=self._config.save_every,
         )
-        self._state.settle()
-
-    def _error(self) -> float:
-        with self._state.averaged():
-            return self._student.error(self._trajectories)
 
     def _update(self, update: int) -> float:
         config, steps, sigmas = self._config, self._config.steps, self._student.sigmas

@@ -16,10 +16,9 @@ from typing import Any
 from PIL import Image
 
 from emofeedback.domain.affect import AffectPoint
-from emofeedback.domain.errors import InvalidRequest
 from emofeedback.domain.limits import LIMITS
-from emofeedback.storage.texts import file_within, read_lines
-from emofeedback_trainer.core.dotted import DOTTED, imported
+from emofeedback.storage.texts import file_within
+from emofeedback_trainer.core.numbered import load_numbered, opened
 
 _KEYS = frozenset({"prompt", "told", "valence", "arousal", "image", "variations"})
 
@@ -64,57 +63,32 @@ def load_lessons(source: str) -> Lessons:
     Raises:
         InvalidRequest: there is no such source, or a bad line; the message names it.
     """
-    path = Path(source)
-    if path.suffix == ".jsonl":
-        lessons = _of_file(path)
-        return lambda number: lessons[number % len(lessons)]
-    if not DOTTED.fullmatch(source):
-        raise InvalidRequest.of("lessons", f"{source!r} is neither module:function nor a .jsonl file")
-    made: Lessons = imported(source, "lessons")
-    return made
+    return load_numbered(source, "lessons", _of_line)
 
 
-def _of_file(path: Path) -> list[Lesson]:
-    try:
-        lines = list(read_lines(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest.of("lessons", f"{path} can't be read: {error}") from error
-    if not lines:
-        raise InvalidRequest.of("lessons", f"{path} is empty")
-    return [_of_line(line, path.parent, f"lessons[{number - 1}]") for number, line in lines]
-
-
-def _of_line(line: str, folder: Path, where: str) -> Lesson:
-    try:
-        entry: Any = json.loads(line)
-        if not isinstance(entry, dict) or (unknown := sorted(entry.keys() - _KEYS)):
-            raise ValueError(f"has the unknown key {unknown[0]!r}" if isinstance(entry, dict) else "is no JSON object")
-        prompt, told = (_text(entry.get(key, entry.get("prompt"))) for key in ("prompt", "told"))
-        felt = [entry[axis] for axis in ("valence", "arousal") if axis in entry]
-        if felt and not (len(felt) == 2 and all(isinstance(x, int | float) and not isinstance(x, bool) for x in felt)):
-            raise ValueError("needs both numbers, valence and arousal, or none")
-        image, variations = entry.get("image"), entry.get("variations", [])
-        if not isinstance(variations, list) or not all(
-            isinstance(each, int) and 0 <= each < LIMITS.emotion_variations for each in variations
-        ):
-            raise ValueError(f"variations must be whole numbers from 0 to {LIMITS.emotion_variations - 1}")
-        return Lesson(
-            prompt=prompt,
-            told=told,
-            target=AffectPoint(*map(float, felt)) if felt else None,
-            picture=partial(_opened, file_within(folder, str(image))) if image is not None else None,
-            variations=tuple(variations),
-        )
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest.of(where, str(error)) from error
+def _of_line(line: str, folder: Path) -> Lesson:
+    entry: Any = json.loads(line)
+    if not isinstance(entry, dict) or (unknown := sorted(entry.keys() - _KEYS)):
+        raise ValueError(f"has the unknown key {unknown[0]!r}" if isinstance(entry, dict) else "is no JSON object")
+    prompt, told = (_text(entry.get(key, entry.get("prompt"))) for key in ("prompt", "told"))
+    felt = [entry[axis] for axis in ("valence", "arousal") if axis in entry]
+    if felt and not (len(felt) == 2 and all(isinstance(x, int | float) and not isinstance(x, bool) for x in felt)):
+        raise ValueError("needs both numbers, valence and arousal, or none")
+    image, variations = entry.get("image"), entry.get("variations", [])
+    if not isinstance(variations, list) or not all(
+        isinstance(each, int) and 0 <= each < LIMITS.emotion_variations for each in variations
+    ):
+        raise ValueError(f"variations must be whole numbers from 0 to {LIMITS.emotion_variations - 1}")
+    return Lesson(
+        prompt=prompt,
+        told=told,
+        target=AffectPoint(*map(float, felt)) if felt else None,
+        picture=partial(opened, file_within(folder, str(image))) if image is not None else None,
+        variations=tuple(variations),
+    )
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= LIMITS.prompt_characters:
         raise ValueError(f"prompt and told must be texts of 1 to {LIMITS.prompt_characters} characters")
     return value
-
-
-def _opened(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
-        return picture.convert("RGB")

@@ -88,13 +88,13 @@ class Student:
         return self._state.ema[part]
 
     def learn(self) -> Iterator[float]:
-        """Learns to the last update; gives the error on what was held out (see `error`) at every checkpoint."""
+        """As `learning.learn`; gives the error on what was held out (see `error`)."""
         return learn(
             self._state, self._update, self.error, updates=self._config.updates, save_every=self._config.save_every
         )
 
     def error(self, *, with_tokens: bool = True) -> float:
-        """How far the averaged student's finished latents lie from the teacher's on the held-out lessons that feel
+        """How far the finished latents lie from the teacher's on the held-out lessons that feel
         something, relative to the spread of those; without tokens: with the null rows in their place."""
         turns = {index: turn for index in range(HELD_OUT) if (turn := self._curriculum.plain_turn(index)).feels}
         wanted = self._latents[list(turns)].float()
@@ -103,11 +103,8 @@ class Student:
 
     @torch.no_grad()
     def paint(self, turns: Sequence[Turn], noise: Tensor) -> Tensor:
-        """The averaged student's finished latents on the CPU, shape of `noise`."""
-        with self._state.averaged():
-            return torch.stack(
-                [self._path([turn], noise[place, None])[-1][0] for place, turn in enumerate(turns)]
-            ).cpu()
+        """Finished latents on the CPU, shape of `noise`."""
+        return torch.stack([self._path([turn], noise[place, None])[-1][0] for place, turn in enumerate(turns)]).cpu()
 
     def _update(self, update: int) -> float:
         config, steps = self._config, self._config.steps
